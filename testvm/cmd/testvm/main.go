@@ -1,0 +1,28 @@
+// Command testvm builds images from LinuxKit YAML files, boots them in QEMU
+// and measures their boot.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type cli struct {
+	Build buildCmd `cmd:"" help:"Assemble an image from a LinuxKit YAML file."`
+	Run   runCmd   `cmd:"" help:"Boot an image in QEMU."`
+	Bench benchCmd `cmd:"" help:"Measure the boot of an image in virtual time."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var c cli
+	k := kong.Parse(&c, kong.Name("testvm"), kong.UsageOnError(),
+		kong.Description("Build, boot and measure images whose init is keelson."))
+	k.BindTo(ctx, (*context.Context)(nil))
+	k.FatalIfErrorf(k.Run())
+}
