@@ -1,0 +1,52 @@
+// Command containerd is containerd with only the plugins that a task needs
+// whose root filesystem is a plain directory: no images, registries, CRI, NRI,
+// sandboxes or streaming. It takes upstream's command line and config.toml.
+//
+// An image that wants more brings its own /usr/bin/containerd: the supervisor
+// speaks upstream's API and does not care which of the two answers.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/containerd/containerd/v2/cmd/containerd/command"
+
+	// The options type of the runc runtime, so that containerd can decode
+	// what the supervisor sends it.
+	_ "github.com/containerd/containerd/api/types/runc/options"
+
+	// Running tasks: the shim manager and the service over it.
+	_ "github.com/containerd/containerd/v2/core/runtime/v2"
+	_ "github.com/containerd/containerd/v2/plugins/services/tasks"
+
+	// What containers and tasks are recorded in. The metadata database does
+	// not load without a content store and a snapshotter; native is the
+	// smallest.
+	_ "github.com/containerd/containerd/v2/plugins/content/local/plugin"
+	_ "github.com/containerd/containerd/v2/plugins/gc"
+	_ "github.com/containerd/containerd/v2/plugins/leases"
+	_ "github.com/containerd/containerd/v2/plugins/metadata"
+	_ "github.com/containerd/containerd/v2/plugins/mount"
+	_ "github.com/containerd/containerd/v2/plugins/services/containers"
+	_ "github.com/containerd/containerd/v2/plugins/services/leases"
+	_ "github.com/containerd/containerd/v2/plugins/services/namespaces"
+	_ "github.com/containerd/containerd/v2/plugins/snapshots/native/plugin"
+
+	// How it is asked and what it tells.
+	_ "github.com/containerd/containerd/v2/plugins/events"
+	_ "github.com/containerd/containerd/v2/plugins/server/grpc"
+	_ "github.com/containerd/containerd/v2/plugins/server/ttrpc"
+	_ "github.com/containerd/containerd/v2/plugins/services/events"
+	_ "github.com/containerd/containerd/v2/plugins/services/introspection"
+	_ "github.com/containerd/containerd/v2/plugins/services/version"
+	_ "github.com/containerd/containerd/v2/plugins/services/warning"
+)
+
+func main() {
+	if err := command.App().Run(context.Background(), os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "containerd:", err)
+		os.Exit(1)
+	}
+}
