@@ -1,0 +1,89 @@
+# keelson: a PID 1 init and container supervisor for LinuxKit images.
+# `make help` lists the targets.
+
+HOSTARCH := $(shell go env GOHOSTARCH)
+ARCH     ?= $(HOSTARCH)
+BUILD    := build/$(ARCH)
+ROOT     := $(BUILD)/root
+TESTVM   := build/bin/testvm
+NEED     := .ci/need
+
+# Names of one architecture in the tongues of GNU, Debian and QEMU.
+TRIPLE_amd64 := x86_64-linux-gnu
+TRIPLE_arm64 := aarch64-linux-gnu
+QEMU_amd64   := qemu-system-x86_64:qemu-system-x86
+QEMU_arm64   := qemu-system-aarch64:qemu-system-arm
+TRIPLE       := $(or $(TRIPLE_$(ARCH)),$(error ARCH=$(ARCH) is not supported: amd64 or arm64))
+
+GOBUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w'
+SHIM    := github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
+
+ifeq ($(ARCH),$(HOSTARCH))
+SYSROOT    :=
+RUNC_CGO   := CC=gcc
+RUNC_NEEDS := gcc:gcc /usr/lib/$(TRIPLE)/libc.a:libc6-dev pkg-config:pkg-config \
+	/usr/lib/$(TRIPLE)/libseccomp.a:libseccomp-dev
+else
+SYSROOT    := $(BUILD)/sysroot
+RUNC_CGO   := CC=$(TRIPLE)-gcc PKG_CONFIG_SYSROOT_DIR=$(CURDIR)/$(SYSROOT)/root \
+	PKG_CONFIG_LIBDIR=$(CURDIR)/$(SYSROOT)/root/usr/lib/$(TRIPLE)/pkgconfig
+RUNC_NEEDS := $(TRIPLE)-gcc:gcc-$(subst _,-,$(TRIPLE)) pkg-config:pkg-config \
+	/usr/$(TRIPLE)/lib/libc.a:libc6-dev-$(ARCH)-cross
+endif
+
+IMAGE_NEEDS := mmdebstrap:mmdebstrap depmod:kmod
+TEST_NEEDS  := $(QEMU_amd64) mke2fs:e2fsprogs gcc:gcc
+
+.DEFAULT_GOAL := all
+.PHONY: all guest testvm run test bench lint clean help needs-run needs-test
+
+all: guest testvm ## Build the guest binaries and the host tool testvm
+
+guest: ## Build the guest binaries for ARCH under build/ARCH/root
+	@$(NEED) $(RUNC_NEEDS)
+	$(if $(SYSROOT),@.ci/foreign-debs $(ARCH) $(CURDIR)/$(SYSROOT) libseccomp-dev)
+	@mkdir -p $(ROOT)/usr/bin $(ROOT)/sbin
+	$(GOBUILD) -o $(ROOT)/init ./init
+	$(GOBUILD) -o $(ROOT)/usr/bin/service ./services/cmd/service
+	$(GOBUILD) -o $(ROOT)/usr/bin/containerd ./services/cmd/containerd
+	$(GOBUILD) -tags no_grpc -o $(ROOT)/usr/bin/containerd-shim-runc-v2 $(SHIM)
+	$(RUNC_CGO) CGO_ENABLED=1 GOOS=linux GOARCH=$(ARCH) go build -trimpath \
+		-tags 'netgo osusergo seccomp urfave_cli_no_docs' \
+		-ldflags '-s -w -linkmode external -extldflags -static' \
+		-o $(ROOT)/usr/bin/runc github.com/opencontainers/runc
+	@for name in poweroff reboot halt; do ln -sf ../usr/bin/service $(ROOT)/sbin/$$name; done
+
+testvm: ## Build testvm, which builds, boots and measures images
+	go build -trimpath -o $(TESTVM) ./testvm/cmd/testvm
+
+needs-run:
+	@$(NEED) $(IMAGE_NEEDS) $(QEMU_$(ARCH))
+
+run: needs-run guest testvm ## Boot examples/demo.yml in QEMU; on a terminal you land in its shell
+	$(TESTVM) build --arch $(ARCH) -o $(BUILD)/demo examples/demo.yml
+	$(TESTVM) run --arch $(ARCH) --publish 6379:6379 \
+		--disk $(BUILD)/demo/data.img,size=256M $(BUILD)/demo/demo
+
+needs-test:
+	@$(NEED) $(IMAGE_NEEDS) $(TEST_NEEDS)
+
+test: needs-test guest testvm lint ## Run all tests: plain, root and VM tier
+	go test -race -short ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
+	go test -timeout 60m ./testvm/...
+
+bench: needs-run guest testvm ## Measure the boot of a fixed image in virtual time
+	$(TESTVM) bench -o build/bench
+
+lint: ## gofmt, vet, staticcheck and the import rules between the rooms
+	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "not gofmt-ed:"; echo "$$files"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go tool depguard ./...
+	@! git grep -nE 'unix\.(Mount|Unmount|PivotRoot|MoveMount)\(' -- '*.go' ':!mounts' || \
+		{ echo "mount system calls belong in mounts/"; exit 1; }
+
+clean: ## Remove everything built
+	rm -rf build
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
