@@ -1,0 +1,164 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var volumeName = regexp.MustCompile(`^[a-z0-9_-]+$`)
+
+// containerName is what containerd takes as an id.
+var containerName = regexp.MustCompile(`^[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*$`)
+
+const maxNameLen = 76
+
+// Section is one of the three lists of containers.
+type Section struct {
+	Name   string
+	Images []Image
+}
+
+// Sections are the lists of containers in the order ids are given.
+func (c *Config) Sections() []Section {
+	return []Section{{"onboot", c.Onboot}, {"onshutdown", c.Onshutdown}, {"services", c.Services}}
+}
+
+func (d *Document) check() error {
+	for _, f := range []func() error{d.checkKernel, d.checkContainers, d.checkVolumes, d.checkFiles} {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Document) checkKernel() error {
+	k := d.Config.Kernel
+	if k.Image == "" && (k.Binary != "" || k.Tar != nil || k.UCode != nil || k.Modules != nil) {
+		return d.Errorf("kernel", "image is missing")
+	}
+	if slices.Contains(k.Modules, "all") && len(k.Modules) > 1 {
+		return d.Errorf("kernel.modules", "all stands alone")
+	}
+	for i, init := range d.Config.Init {
+		if init == "" {
+			return d.Errorf(fmt.Sprintf("init[%d]", i), "an image is missing")
+		}
+	}
+	return nil
+}
+
+func (d *Document) checkContainers() error {
+	for _, s := range d.Config.Sections() {
+		seen := map[string]bool{}
+		for i, img := range s.Images {
+			at := fmt.Sprintf("%s[%d]", s.Name, i)
+			switch {
+			case img.Name == "":
+				return d.Errorf(at, "name is missing")
+			case img.Image == "":
+				return d.Errorf(at, "image is missing")
+			case !containerName.MatchString(img.Name) || len(img.Name) > maxNameLen:
+				return d.Errorf(at+".name", "%q cannot be the name of a container: letters, digits and single . _ - between them", img.Name)
+			case s.Name == "services" && seen[img.Name]:
+				return d.Errorf(at+".name", "two services are named %q", img.Name)
+			}
+			seen[img.Name] = true
+		}
+	}
+	return nil
+}
+
+func (d *Document) checkVolumes() error {
+	seen := map[string]bool{}
+	for i, v := range d.Config.Volumes {
+		at := fmt.Sprintf("volumes[%d]", i)
+		switch {
+		case !volumeName.MatchString(v.Name):
+			return d.Errorf(at+".name", "%q cannot be the name of a volume: small letters, digits, _ and -", v.Name)
+		case seen[v.Name]:
+			return d.Errorf(at+".name", "two volumes are named %q", v.Name)
+		case v.Format != "" && v.Format != "filesystem":
+			return d.Errorf(at+".format", "%q is not supported: only filesystem is", v.Format)
+		case len(v.Platforms) > 0:
+			return d.Errorf(at+".platforms", "is not supported: it belongs to format oci")
+		}
+		seen[v.Name] = true
+	}
+	return nil
+}
+
+func (d *Document) checkFiles() error {
+	for i, f := range d.Config.Files {
+		at := fmt.Sprintf("files[%d]", i)
+		if err := f.check(); err != nil {
+			return d.ErrorAt(at, err)
+		}
+		if _, err := f.FileMode(); err != nil {
+			return d.ErrorAt(at+".mode", err)
+		}
+		ids := d.Config.IDs()
+		if _, err := f.UID.Number(ids); err != nil {
+			return d.ErrorAt(at+".uid", err)
+		}
+		if _, err := f.GID.Number(ids); err != nil {
+			return d.ErrorAt(at+".gid", err)
+		}
+	}
+	return nil
+}
+
+func (f *File) check() error {
+	if f.CleanPath() == "" {
+		return errors.New("path is missing")
+	}
+	var kinds []string
+	for name, given := range map[string]bool{
+		"directory": f.Directory, "symlink": f.Symlink != "", "contents": f.Contents != nil,
+		"source": f.Source != "", "metadata": f.Metadata != "",
+	} {
+		if given {
+			kinds = append(kinds, name)
+		}
+	}
+	slices.Sort(kinds)
+	switch {
+	case len(kinds) == 0:
+		return errors.New("one of contents, source, directory, symlink, metadata is missing")
+	case len(kinds) > 1:
+		return fmt.Errorf("%s exclude each other", strings.Join(kinds, " and "))
+	case f.Metadata != "" && f.Metadata != "yaml" && f.Metadata != "json":
+		return fmt.Errorf("metadata is yaml or json, not %q", f.Metadata)
+	}
+	return nil
+}
+
+// CleanPath is the file's path in the image, with no leading slash.
+func (f *File) CleanPath() string {
+	return strings.TrimPrefix(path.Clean("/"+f.Path), "/")
+}
+
+// FileMode is the entry's permission bits.
+func (f *File) FileMode() (uint32, error) {
+	switch {
+	case f.Mode != "":
+		return ParseMode(f.Mode)
+	case f.Directory:
+		return 0o700, nil
+	}
+	return 0o600, nil
+}
+
+// ParseMode reads octal permission bits.
+func ParseMode(s string) (uint32, error) {
+	m, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || m > 0o7777 {
+		return 0, fmt.Errorf("%q is not an octal mode such as \"0644\"", s)
+	}
+	return uint32(m), nil
+}
