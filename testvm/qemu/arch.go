@@ -1,0 +1,40 @@
+package qemu
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+)
+
+// DetectArch tells by a kernel image's header which architecture it is for.
+func DetectArch(kernel string) (string, error) {
+	f, err := os.Open(kernel)
+	if err != nil {
+		return "", fmt.Errorf("cannot read the kernel: %w", err)
+	}
+	defer f.Close()
+	head := make([]byte, 0x210)
+	n, err := io.ReadFull(f, head)
+	if err != nil && err != io.ErrUnexpectedEOF {
+		return "", fmt.Errorf("cannot read the kernel %s: %w", kernel, err)
+	}
+	if arch := archOf(head[:n]); arch != "" {
+		return arch, nil
+	}
+	return "", fmt.Errorf("cannot tell the architecture of %s: it is neither an x86 bzImage nor an arm64 Image", kernel)
+}
+
+func archOf(head []byte) string {
+	at := func(offset int, magic string) bool {
+		return len(head) >= offset+len(magic) && bytes.Equal(head[offset:offset+len(magic)], []byte(magic))
+	}
+	switch {
+	case at(0x202, "HdrS"):
+		return AMD64
+	case at(0x38, "ARM\x64"), at(0, "\x1f\x8b"), at(4, "zimg"):
+		// x86 kernels decompress themselves: a gzip or EFI zboot file is arm64's.
+		return ARM64
+	}
+	return ""
+}

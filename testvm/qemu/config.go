@@ -1,0 +1,89 @@
+package qemu
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// Architectures a machine can have, in Go's spelling.
+const (
+	AMD64 = "amd64"
+	ARM64 = "arm64"
+)
+
+// Accelerators. An empty one in a Config lets Accelerator decide.
+const (
+	KVM = "kvm"
+	TCG = "tcg"
+)
+
+// AgentPort is the name of the virtio-serial port that leads to Machine.Agent.
+const AgentPort = "org.keelson.agent.0"
+
+// Config describes a machine.
+type Config struct {
+	Arch    string // amd64 or arm64; found in the kernel when empty
+	Accel   string // kvm or tcg; decided by Accelerator when empty
+	Kernel  string // file
+	Initrd  string // file, may be empty
+	Append  string // kernel command line
+	Memory  int    // MiB, 1024 when zero
+	CPUs    int    // 2 when zero
+	Disks   []Disk
+	Publish []Forward
+	// VirtualTime runs one nanosecond per guest instruction on one CPU under
+	// TCG, so that a measurement does not depend on the host.
+	VirtualTime bool
+}
+
+// Disk is a block device backed by a file.
+type Disk struct {
+	Path     string
+	Size     int64  // bytes; a missing file is made this long (sparse)
+	Format   string // raw (default), qcow2, …
+	Bus      string // virtio (default) or nvme
+	ReadOnly bool
+}
+
+// Forward leads a port of the host's loopback address to a port of the guest.
+// A zero Host port is replaced by a free one when the machine starts.
+type Forward struct {
+	Protocol    string // tcp (default) or udp
+	Host, Guest int
+}
+
+// withDefaults fills what was left out and refuses what cannot work.
+func (c Config) withDefaults() (Config, error) {
+	if c.Kernel == "" {
+		return c, errors.New("cannot start a machine: no kernel given")
+	}
+	if c.Arch == "" {
+		arch, err := DetectArch(c.Kernel)
+		if err != nil {
+			return c, err
+		}
+		c.Arch = arch
+	}
+	if c.Arch != AMD64 && c.Arch != ARM64 {
+		return c, fmt.Errorf("cannot start a machine: architecture %q is neither amd64 nor arm64", c.Arch)
+	}
+	if c.Memory == 0 {
+		c.Memory = 1024
+	}
+	if c.CPUs == 0 {
+		c.CPUs = 2
+	}
+	if c.VirtualTime {
+		c.CPUs, c.Accel = 1, TCG
+	}
+	for _, f := range []string{c.Kernel, c.Initrd} {
+		if f == "" {
+			continue
+		}
+		if _, err := os.Stat(f); err != nil {
+			return c, fmt.Errorf("cannot start a machine: %w", err)
+		}
+	}
+	return c, nil
+}

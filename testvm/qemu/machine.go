@@ -1,0 +1,171 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// startDeadline is how long QEMU may take until it answers on its control socket.
+const startDeadline = 30 * time.Second
+
+// Machine is a running QEMU.
+type Machine struct {
+	Config  Config   // as completed
+	Console net.Conn // the guest's serial console
+	Agent   net.Conn // the guest's virtio-serial port AgentPort
+	QMP     *QMP
+
+	proc *os.Process
+	done chan struct{}
+	err  error // of the process; valid when done is closed
+
+	mu       sync.Mutex
+	shutdown string // reason of the SHUTDOWN event
+}
+
+// Start plans and starts a machine. ctx bounds the start alone; the machine
+// lives until the guest ends, Kill, or the end of this process.
+func Start(ctx context.Context, c Config) (*Machine, error) {
+	c, err := complete(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return launch(ctx, c)
+}
+
+// complete fills in everything Args needs and makes missing disks.
+func complete(ctx context.Context, c Config) (Config, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return c, err
+	}
+	for _, d := range c.Disks {
+		if err := d.create(); err != nil {
+			return c, err
+		}
+	}
+	if c.Publish, err = withPorts(c.Publish); err != nil {
+		return c, err
+	}
+	if c.Accel == "" {
+		c.Accel, err = Accelerator(ctx, c.Arch, c.Kernel)
+	}
+	return c, err
+}
+
+func launch(ctx context.Context, c Config) (*Machine, error) {
+	program, pkg := Program(c.Arch)
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start a machine: %s is missing (Debian package %s)", program, pkg)
+	}
+	s, err := newSockets()
+	if err != nil {
+		return nil, err
+	}
+	defer s.closeRemote()
+	m := &Machine{Config: c, Console: s.local[0], Agent: s.local[2], done: make(chan struct{})}
+	stderr := &tail{limit: 8 << 10}
+	cmd := exec.Command(path, Args(c)...)
+	cmd.ExtraFiles = s.remote
+	cmd.Stderr, cmd.Stdout = stderr, stderr
+	// A process group of its own keeps the terminal's ctrl-C from QEMU.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if err := m.run(cmd, stderr); err != nil {
+		s.closeLocal()
+		return nil, err
+	}
+	s.closeRemote()
+	return m, m.connect(ctx, s.local[1])
+}
+
+// run starts QEMU from a thread that lives as long as QEMU does: the parent
+// whose death Pdeathsig watches is the thread, not the process.
+func (m *Machine) run(cmd *exec.Cmd, stderr *tail) error {
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := cmd.Start(); err != nil {
+			started <- fmt.Errorf("cannot start %s: %w", cmd.Path, err)
+			return
+		}
+		m.proc = cmd.Process
+		started <- nil
+		if err := cmd.Wait(); err != nil {
+			m.err = fmt.Errorf("QEMU ended: %w: %s", err, stderr.String())
+		}
+		close(m.done)
+	}()
+	return <-started
+}
+
+// connect opens the control protocol; a QEMU that dies meanwhile says why.
+func (m *Machine) connect(ctx context.Context, conn net.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	defer cancel()
+	q, err := NewQMP(ctx, conn, m.event)
+	if err == nil {
+		m.QMP = q
+		return nil
+	}
+	m.Kill()
+	if m.err != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = m.err
+	}
+	return fmt.Errorf("cannot start a machine: %w", err)
+}
+
+func (m *Machine) event(e Event) {
+	if e.Name != "SHUTDOWN" {
+		return
+	}
+	reason, _ := e.Data["reason"].(string)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shutdown == "" {
+		m.shutdown = reason
+	}
+}
+
+// ShutdownReason is why the machine ended in QMP's words (guest-shutdown,
+// guest-reset, host-qmp-quit, …), empty as long as it has not.
+func (m *Machine) ShutdownReason() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.shutdown
+}
+
+// Done is closed when QEMU has ended.
+func (m *Machine) Done() <-chan struct{} { return m.done }
+
+// Err tells, once Done is closed, whether QEMU failed.
+func (m *Machine) Err() error {
+	select {
+	case <-m.done:
+		return m.err
+	default:
+		return nil
+	}
+}
+
+// Powerdown presses the power button.
+func (m *Machine) Powerdown(ctx context.Context) error {
+	return m.QMP.Execute(ctx, "system_powerdown", nil, nil)
+}
+
+// Kill ends the machine at once and waits for its end.
+func (m *Machine) Kill() {
+	_ = m.proc.Kill() // it may have ended: all the better
+	<-m.done
+	_ = m.Console.Close()
+	_ = m.Agent.Close()
+}
