@@ -1,0 +1,139 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/timeline"
+)
+
+func TestConsoles(t *testing.T) {
+	for _, tt := range []struct{ in, want []string }{
+		{nil, []string{"/dev/console"}},
+		{[]string{"ttyS0,115200n8", "tty0", "ttyS0"}, []string{"/dev/ttyS0", "/dev/tty0"}},
+		{[]string{"null", ""}, []string{"/dev/console"}},
+		{[]string{"uart8250,io,0x3f8,9600n8", "hvc0"}, []string{"/dev/console", "/dev/hvc0"}},
+		{[]string{"../etc/passwd"}, []string{"/dev/console"}},
+	} {
+		if got := Consoles(tt.in); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("Consoles(%q) = %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestEveryDeviceGetsEverything(t *testing.T) {
+	dir := t.TempDir()
+	paths := []string{filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "missing", "c")}
+	for _, p := range paths[:2] {
+		if err := os.WriteFile(p, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := New(Options{Devices: paths, Timeline: filepath.Join(dir, "timeline")})
+	c.Logger().With("service", "web").WithGroup("g").Info("up\nand away", "pid", 7, "why", "a b")
+	c.Logger().Debug("not shown")
+	e := timeline.Event{At: time.Second, Stage: timeline.Ready, Result: "1 services running"}
+	c.Event(e)
+	c.Raw([]byte("from a container"))
+	closeInTime(t, c)
+	c.Raw([]byte("after the end"))
+	want := "keelson: up and away service=web g.pid=7 g.why=\"a b\"\nkeelson: " + e.String() + "\nfrom a container\n"
+	for _, p := range paths[:2] {
+		if got, err := os.ReadFile(p); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v; want %q", filepath.Base(p), got, err, want)
+		}
+	}
+	events, err := timeline.Read(filepath.Join(dir, "timeline"))
+	if err != nil || !reflect.DeepEqual(events, []timeline.Event{e}) {
+		t.Errorf("timeline holds %+v, %v", events, err)
+	}
+}
+
+func TestSlogAttributes(t *testing.T) {
+	for _, tt := range []struct {
+		args []any
+		want string
+	}{
+		{[]any{"a", ""}, ` a=""`},
+		{[]any{"err", errors.New("no such file")}, ` err="no such file"`},
+		{[]any{slog.Group("net", "if", "eth0", "up", true)}, ` net.if=eth0 net.up=true`},
+		{[]any{"t", 1500 * time.Millisecond}, ` t=1.5s`},
+		{[]any{slog.Attr{}}, ``},
+		{[]any{"esc", "\x1b[2J"}, ` esc="\x1b[2J"`},
+	} {
+		r := slog.NewRecord(time.Time{}, slog.LevelInfo, "m", 0)
+		r.Add(tt.args...)
+		var b strings.Builder
+		r.Attrs(func(a slog.Attr) bool { appendAttr(&b, "", a); return true })
+		if b.String() != tt.want {
+			t.Errorf("%v: got %q, want %q", tt.args, b.String(), tt.want)
+		}
+	}
+}
+
+// A pipe nobody reads is a console that hangs: the caller must not notice.
+func TestStalledDeviceBlocksNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	c := New(Options{Devices: []string{path}})
+	line := bytes.Repeat([]byte("x"), 1000)
+	start := time.Now()
+	for range 5000 {
+		c.Raw(line)
+	}
+	if took := time.Since(start); took > patience {
+		t.Errorf("5000 messages took %v", took)
+	}
+	go func() {
+		_ = reader.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_, _ = io.Copy(io.Discard, reader)
+	}()
+	closeInTime(t, c)
+}
+
+func TestCloseGivesUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	c := New(Options{Devices: []string{path}})
+	c.Raw(bytes.Repeat([]byte("x"), 200<<10))
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if err := c.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Close: %v, want the deadline", err)
+	}
+	<-c.done
+}
+
+func closeInTime(t *testing.T, c *Console) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := c.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+}

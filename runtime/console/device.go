@@ -1,0 +1,93 @@
+package console
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// kmsgPriority is facility daemon (3), level debug (7): kept in the kernel
+// log, below the level that the kernel itself prints on the console.
+const kmsgPriority = "<31>"
+
+// patience is how long a device may take no byte before it is passed over.
+const patience = time.Second
+
+// device is one console. Only the writer's goroutine uses it.
+type device struct {
+	path    string
+	fd      int  // -1 when not open
+	stalled bool // it took nothing for the time of patience
+}
+
+func newDevice(path string) *device { return &device{path: path, fd: -1} }
+
+// write puts text out, as much as the device takes. What a stalled or
+// missing device does not take is lost: nobody is there to read it.
+func (d *device) write(text string) {
+	if !d.open() {
+		return
+	}
+	for rest := []byte(text); len(rest) > 0; {
+		n, err := unix.Write(d.fd, rest)
+		switch {
+		case err == nil && n > 0:
+			rest, d.stalled = rest[min(n, len(rest)):], false
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			if d.stalled || !d.wait() {
+				d.stalled = true
+				return
+			}
+		default: // hung up, or gone: try a fresh one next time
+			d.close()
+			return
+		}
+	}
+}
+
+// wait returns true when the device takes bytes again.
+func (d *device) wait() bool {
+	deadline := time.Now().Add(patience)
+	for {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return false
+		}
+		fds := []unix.PollFd{{Fd: int32(d.fd), Events: unix.POLLOUT}}
+		n, err := unix.Poll(fds, int(left.Milliseconds())+1)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		return err == nil && n > 0
+	}
+}
+
+func (d *device) open() bool {
+	if d.fd >= 0 {
+		return true
+	}
+	flags := unix.O_WRONLY | unix.O_NOCTTY | unix.O_NONBLOCK | unix.O_CLOEXEC
+	fd, err := unix.Open(d.path, flags, 0)
+	if err != nil {
+		return false
+	}
+	d.fd = fd
+	return true
+}
+
+// drain waits until a serial line has sent what was written, so that a
+// reboot that follows does not cut it off. On anything else it does nothing.
+func (d *device) drain() {
+	if d.fd >= 0 && !d.stalled {
+		_ = unix.IoctlSetInt(d.fd, unix.TCSBRK, 1)
+	}
+}
+
+func (d *device) close() {
+	if d.fd >= 0 {
+		_ = unix.Close(d.fd)
+		d.fd = -1
+	}
+}
