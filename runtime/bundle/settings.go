@@ -1,0 +1,182 @@
+package bundle
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// SettingsPrefix marks the annotations that are keelson's own.
+const SettingsPrefix = "keelson."
+
+// stopSignalKey is the annotation that an image's stop signal becomes.
+const stopSignalKey = "org.opencontainers.image.stopSignal"
+
+// Values of Settings.Restart.
+const (
+	RestartOnFailure = "on-failure"
+	RestartAlways    = "always"
+	RestartNever     = "never"
+)
+
+// Settings is what the annotations keelson.* of a bundle say.
+type Settings struct {
+	Restart  string        // RestartOnFailure, RestartAlways or RestartNever
+	Delay    time.Duration // before the first restart, doubling
+	MaxDelay time.Duration // where doubling ends
+	Limit    Limit         // restarts allowed; none when N is 0
+
+	After    []string // services to start after
+	Requires []string // services without which this one does not run
+
+	Ready        Probe
+	ReadyTimeout time.Duration // 0: no limit
+
+	Health         Probe
+	HealthInterval time.Duration
+	HealthTimeout  time.Duration
+	HealthRetries  int
+
+	StopSignal  syscall.Signal
+	StopTimeout time.Duration // then SIGKILL
+
+	OnFailure string        // one-shot: continue, rescue, reboot, poweroff, halt
+	Timeout   time.Duration // one-shot: 0 is none
+	Retries   int           // one-shot
+
+	Swap string // restart or health-gated
+}
+
+// Limit allows N restarts within Per.
+type Limit struct {
+	N   int
+	Per time.Duration
+}
+
+// Probe is a way to learn the state of a service. Kind is empty for none.
+type Probe struct {
+	Kind   string // notify, exec, tcp, http, unix, log
+	Target string // what follows the colon
+}
+
+// Defaults are the settings of a bundle that has no annotations.
+func Defaults() Settings {
+	return Settings{
+		Restart: RestartOnFailure, Delay: 100 * time.Millisecond, MaxDelay: 30 * time.Second,
+		HealthInterval: 10 * time.Second, HealthTimeout: 5 * time.Second, HealthRetries: 3,
+		StopSignal: syscall.SIGTERM, StopTimeout: 10 * time.Second,
+		OnFailure: "continue", Swap: "restart",
+	}
+}
+
+// ParseSettings reads the annotations keelson.*; others are not its concern.
+// Each bad one gives an error that names key and value, and leaves the
+// default. Errors come in the order of the keys.
+func ParseSettings(annotations map[string]string) (Settings, []error) {
+	s := Defaults()
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		value := strings.TrimSpace(annotations[key])
+		name, ours := strings.CutPrefix(key, SettingsPrefix)
+		if key == stopSignalKey {
+			name, ours = "stop.signal", annotations[SettingsPrefix+"stop.signal"] == ""
+		}
+		if !ours {
+			continue
+		}
+		set, known := setters[name]
+		why := "no such setting"
+		if known {
+			why = set(&s, value)
+		}
+		if why != "" {
+			errs = append(errs, fmt.Errorf("annotation %s: bad value %q: %s", key, value, why))
+		}
+	}
+	return s, errs
+}
+
+// setters holds, for each key, what takes its value; the answer says why
+// not, and is empty for a good value.
+var setters = map[string]func(*Settings, string) string{
+	"restart": func(s *Settings, v string) string {
+		return oneOf(&s.Restart, v, RestartOnFailure, RestartAlways, RestartNever)
+	},
+	"restart.delay":     func(s *Settings, v string) string { return duration(&s.Delay, v) },
+	"restart.max-delay": func(s *Settings, v string) string { return duration(&s.MaxDelay, v) },
+	"restart.limit":     func(s *Settings, v string) string { return limit(&s.Limit, v) },
+	"after":             func(s *Settings, v string) string { return list(&s.After, v) },
+	"requires":          func(s *Settings, v string) string { return list(&s.Requires, v) },
+	"ready":             func(s *Settings, v string) string { return probe(&s.Ready, v) },
+	"ready.timeout":     func(s *Settings, v string) string { return duration(&s.ReadyTimeout, v) },
+	"health":            func(s *Settings, v string) string { return probe(&s.Health, v) },
+	"health.interval":   func(s *Settings, v string) string { return duration(&s.HealthInterval, v) },
+	"health.timeout":    func(s *Settings, v string) string { return duration(&s.HealthTimeout, v) },
+	"health.retries":    func(s *Settings, v string) string { return count(&s.HealthRetries, v) },
+	"stop.signal":       func(s *Settings, v string) string { return signal(&s.StopSignal, v) },
+	"stop.timeout":      func(s *Settings, v string) string { return duration(&s.StopTimeout, v) },
+	"on-failure": func(s *Settings, v string) string {
+		return oneOf(&s.OnFailure, v, "continue", "rescue", "reboot", "poweroff", "halt")
+	},
+	"timeout": func(s *Settings, v string) string { return duration(&s.Timeout, v) },
+	"retries": func(s *Settings, v string) string { return count(&s.Retries, v) },
+	"swap":    func(s *Settings, v string) string { return oneOf(&s.Swap, v, "restart", "health-gated") },
+}
+
+func oneOf(to *string, value string, allowed ...string) string {
+	if !slices.Contains(allowed, value) {
+		return "want one of " + strings.Join(allowed, ", ")
+	}
+	*to = value
+	return ""
+}
+
+// longest is the longest duration a setting may have.
+const longest = 24 * time.Hour
+
+func duration(to *time.Duration, value string) string {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 0 || d > longest {
+		return "want a duration such as 500ms, 10s or 2m, at most 24h"
+	}
+	*to = d
+	return ""
+}
+
+func count(to *int, value string) string {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 0 || n > 1_000_000 {
+		return "want a whole number, 0 or more"
+	}
+	*to = n
+	return ""
+}
+
+func limit(to *Limit, value string) string {
+	number, per, ok := strings.Cut(value, "/")
+	var l Limit
+	if !ok || count(&l.N, number) != "" || duration(&l.Per, per) != "" || l.N == 0 || l.Per == 0 {
+		return "want NUMBER/DURATION such as 5/1m"
+	}
+	*to = l
+	return ""
+}
+
+func list(to *[]string, value string) string {
+	var names []string
+	for name := range strings.SplitSeq(value, ",") {
+		name = strings.TrimSpace(name)
+		if name == "" || strings.ContainsAny(name, "/ \t\n") {
+			return "want names of services, separated by commas"
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	*to = names
+	return ""
+}
