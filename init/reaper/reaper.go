@@ -1,0 +1,198 @@
+package reaper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reaper collects children. Make one with New and let Run run.
+type Reaper struct {
+	log *slog.Logger
+
+	mu       sync.Mutex
+	children map[int]*Child
+	orphans  int
+	alone    chan struct{} // closed when there are no children; nil when nobody asks
+}
+
+// New makes a Reaper that reports what is odd to log.
+func New(log *slog.Logger) *Reaper {
+	return &Reaper{log: log, children: make(map[int]*Child)}
+}
+
+// Command is a program to start.
+type Command struct {
+	Path  string
+	Args  []string // with the program's name
+	Env   []string
+	Files []*os.File // 0, 1, 2, …
+	Sys   *syscall.SysProcAttr
+}
+
+// Child is a started process.
+type Child struct {
+	Pid    int
+	reaper *Reaper
+	done   chan struct{}
+	status Status
+}
+
+// Status is how a process ended.
+type Status struct{ wait unix.WaitStatus }
+
+// Success tells whether it exited with 0.
+func (s Status) Success() bool { return s.wait.Exited() && s.wait.ExitStatus() == 0 }
+
+// String is "exited 3" or "killed by SIGSEGV".
+func (s Status) String() string {
+	if s.wait.Signaled() {
+		if name := unix.SignalName(s.wait.Signal()); name != "" {
+			return "killed by " + name
+		}
+		return fmt.Sprintf("killed by signal %d", int(s.wait.Signal()))
+	}
+	return fmt.Sprintf("exited %d", s.wait.ExitStatus())
+}
+
+// Start starts a program.
+func (r *Reaper) Start(c Command) (*Child, error) {
+	attr := &syscall.ProcAttr{Env: c.Env, Sys: c.Sys}
+	for _, f := range c.Files {
+		attr.Files = append(attr.Files, f.Fd())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pid, err := syscall.ForkExec(c.Path, c.Args, attr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start %s: %w", c.Path, err)
+	}
+	child := &Child{Pid: pid, reaper: r, done: make(chan struct{})}
+	r.children[pid] = child
+	return child, nil
+}
+
+// Done is closed when the child has ended and was collected.
+func (c *Child) Done() <-chan struct{} { return c.done }
+
+// Status is valid once Done is closed.
+func (c *Child) Status() Status {
+	select {
+	case <-c.done:
+		return c.status
+	default:
+		return Status{}
+	}
+}
+
+// Wait waits for the child to end, or for ctx.
+func (c *Child) Wait(ctx context.Context) (Status, error) {
+	select {
+	case <-c.done:
+		return c.status, nil
+	case <-ctx.Done():
+		return Status{}, fmt.Errorf("process %d still runs: %w", c.Pid, ctx.Err())
+	}
+}
+
+// Signal sends sig to the child; to one that has ended it does nothing.
+func (c *Child) Signal(sig syscall.Signal) error {
+	c.reaper.mu.Lock()
+	defer c.reaper.mu.Unlock()
+	if c.reaper.children[c.Pid] != c {
+		return nil
+	}
+	if err := unix.Kill(c.Pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("cannot signal process %d: %w", c.Pid, err)
+	}
+	return nil
+}
+
+// Run collects children until ctx ends.
+func (r *Reaper) Run(ctx context.Context) {
+	// One pending signal is enough: each collects all there is.
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, unix.SIGCHLD)
+	defer signal.Stop(ended)
+	for {
+		r.Collect() // Also those that ended before the signal was taken.
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Collect takes the status of every child that has ended.
+func (r *Reaper) Collect() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.ECHILD):
+			r.tellAlone()
+			return
+		case err != nil:
+			r.log.Error("cannot collect children", "error", err)
+			return
+		case pid <= 0:
+			return
+		default:
+			r.collected(pid, status)
+		}
+	}
+}
+
+func (r *Reaper) collected(pid int, status unix.WaitStatus) {
+	child, ok := r.children[pid]
+	if !ok {
+		r.orphans++
+		return
+	}
+	delete(r.children, pid)
+	child.status = Status{wait: status}
+	close(child.done)
+}
+
+// Orphans is the number of children collected that Start did not make.
+func (r *Reaper) Orphans() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.orphans
+}
+
+// WaitAlone waits until no child is left, orphans included, or for ctx. Run
+// must be running.
+func (r *Reaper) WaitAlone(ctx context.Context) error {
+	r.mu.Lock()
+	if r.alone == nil {
+		r.alone = make(chan struct{})
+	}
+	alone := r.alone
+	r.mu.Unlock()
+	r.Collect() // There may be none already, and so no signal to come.
+	select {
+	case <-alone:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("processes are left: %w", ctx.Err())
+	}
+}
+
+func (r *Reaper) tellAlone() {
+	if r.alone != nil {
+		close(r.alone)
+		r.alone = nil
+	}
+}
