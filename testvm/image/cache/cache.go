@@ -1,0 +1,116 @@
+// Package cache keeps what was downloaded or made, under names that say what
+// it was made from, and checks its digest whenever it is used.
+//
+// Writes are atomic, so that builds at the same time and builds that were cut
+// short leave nothing half written. It is not for locking builds against each
+// other, except by Lock where a tool needs it.
+package cache
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dir is the default cache folder, keelson in the user's own.
+func Dir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("cannot find a cache folder: %w", err)
+	}
+	return filepath.Join(dir, "keelson"), nil
+}
+
+// Key is a name for what parts describe.
+func Key(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s,", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Check compares a file with its SHA-256 digest in hexadecimal.
+func Check(file, want string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != want {
+		return fmt.Errorf("%s has digest %s, not %s", file, got, want)
+	}
+	return nil
+}
+
+// WriteFile writes a file in one step, and the folders above it.
+func WriteFile(file string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return fmt.Errorf("cannot write %s: %w", file, err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".new-")
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", file, err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", file, err)
+	}
+	return nil
+}
+
+// Store is a folder of files, each beside its digest.
+type Store struct{ Dir string }
+
+// Get is what was put under key; false if there is nothing or it was damaged.
+func (s Store) Get(key string) ([]byte, bool) {
+	data, err := os.ReadFile(filepath.Join(s.Dir, key))
+	if err != nil {
+		return nil, false
+	}
+	want, err := os.ReadFile(filepath.Join(s.Dir, key+".sha256"))
+	sum := sha256.Sum256(data)
+	return data, err == nil && string(want) == hex.EncodeToString(sum[:])
+}
+
+// Put keeps data under key.
+func (s Store) Put(key string, data []byte) error {
+	sum := sha256.Sum256(data)
+	if err := WriteFile(filepath.Join(s.Dir, key), data); err != nil {
+		return err
+	}
+	return WriteFile(filepath.Join(s.Dir, key+".sha256"), []byte(hex.EncodeToString(sum[:])))
+}
+
+// Lock waits until this process alone holds the lock at file.
+func Lock(file string) (unlock func(), err error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock %s: %w", file, err)
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot lock %s: %w", file, err), f.Close())
+	}
+	return func() { f.Close() }, nil
+}

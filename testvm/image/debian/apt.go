@@ -1,0 +1,237 @@
+package debian
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"keelson/testvm/image/cache"
+	"keelson/testvm/image/progress"
+)
+
+// Freshness is how long the list of packages is used without asking again.
+const Freshness = 24 * time.Hour
+
+// Archive is Debian's archive for one architecture.
+type Archive struct {
+	Arch     string // amd64 or arm64
+	CacheDir string
+	Refresh  bool // ask the archive again, however fresh the lists are
+	Progress progress.Progress
+
+	dir       string // apt's own state
+	store     cache.Store
+	refreshed bool
+}
+
+// open prepares apt's state below the cache folder.
+func (a *Archive) open(ctx context.Context) error {
+	if a.dir != "" {
+		return nil
+	}
+	sources, err := HostSources("/etc/apt")
+	if err != nil {
+		return err
+	}
+	text := render(sources, a.Arch)
+	// Another release of the host gets another state.
+	dir := filepath.Join(a.CacheDir, "apt", a.Arch+"-"+cache.Key(text)[:12])
+	for _, sub := range []string{"lists/partial", "archives/partial", "resolved"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return fmt.Errorf("cannot make apt's cache: %w", err)
+		}
+	}
+	conf := a.conf(dir) + hostAcquire(ctx)
+	for name, data := range map[string]string{"debian.sources": text, "apt.conf": conf, "status": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o644); err != nil {
+			return fmt.Errorf("cannot write apt's configuration: %w", err)
+		}
+	}
+	a.dir = dir
+	a.store = cache.Store{Dir: filepath.Join(a.CacheDir, "roots")}
+	return nil
+}
+
+func (a *Archive) conf(dir string) string {
+	return fmt.Sprintf(`APT::Architecture "%s";
+APT::Architectures { "%s"; };
+APT::Sandbox::User "root";
+APT::Install-Recommends "false";
+Acquire::Languages "none";
+Dir::State "%[3]s";
+Dir::State::lists "%[3]s/lists";
+Dir::State::status "%[3]s/status";
+Dir::State::extended_states "%[3]s/extended_states";
+Dir::Cache "%[3]s";
+Dir::Cache::archives "%[3]s/archives";
+Dir::Etc::sourcelist "%[3]s/debian.sources";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::main "/dev/null";
+Dir::Etc::parts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+Dir::Log "%[3]s";
+`, a.Arch, a.Arch, dir)
+}
+
+// hostAcquire are the host's settings of how to download: proxies, checks.
+func hostAcquire(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, "apt-config", "dump", "Acquire").Output()
+	if err != nil {
+		return ""
+	}
+	var keep strings.Builder
+	for line := range strings.Lines(string(out)) {
+		for _, p := range []string{"http", "https", "Check-", "Retries", "ForceIPv", "Proxy"} {
+			if strings.HasPrefix(line, "Acquire::"+p) {
+				keep.WriteString(line)
+				break
+			}
+		}
+	}
+	return keep.String()
+}
+
+// run runs a program of apt's with the archive's configuration.
+func (a *Archive) run(ctx context.Context, dir, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "APT_CONFIG="+filepath.Join(a.dir, "apt.conf"))
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s %s: %w: %s", program, args[0], err, lastLines(stderr.String(), 4))
+	}
+	return stdout.String(), nil
+}
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "; ")
+}
+
+// resolved is what a set of packages came to.
+type resolved struct {
+	Time     time.Time
+	Packages []Package
+}
+
+// Resolve finds the packages that asked need to run. Fresh answers are taken
+// from the cache; when the archive cannot be reached older ones are, and the
+// progress says so.
+func (a *Archive) Resolve(ctx context.Context, asked []string) ([]Package, error) {
+	if err := a.open(ctx); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(a.dir, "resolved", cache.Key(append([]string{Version}, asked...)...)+".json")
+	var known resolved
+	if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &known) != nil {
+		known = resolved{}
+	}
+	stale := a.Refresh && !a.refreshed
+	if age := time.Since(known.Time); len(known.Packages) > 0 && !stale && age >= 0 && age < Freshness {
+		return known.Packages, nil
+	}
+	at, err := a.update(ctx)
+	if err != nil && len(known.Packages) > 0 {
+		a.Progress.Note(fmt.Sprintf("cannot refresh Debian's package lists, using versions of %s (%v)",
+			known.Time.Format(time.DateTime), err))
+		return known.Packages, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	packages, err := a.solve(ctx, asked)
+	if err != nil {
+		return nil, fmt.Errorf("cannot resolve Debian packages %s for %s: %w", strings.Join(asked, ", "), a.Arch, err)
+	}
+	b, err := json.Marshal(resolved{at, packages})
+	if err != nil {
+		return nil, err
+	}
+	return packages, cache.WriteFile(file, b)
+}
+
+// update refreshes the package lists unless they are fresh, and returns when
+// they last were.
+func (a *Archive) update(ctx context.Context) (time.Time, error) {
+	unlock, err := cache.Lock(filepath.Join(a.dir, "lock"))
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer unlock()
+	stamp := filepath.Join(a.dir, "updated")
+	info, statErr := os.Stat(stamp)
+	fresh := statErr == nil && time.Since(info.ModTime()) < Freshness
+	if fresh && (!a.Refresh || a.refreshed) {
+		return info.ModTime(), nil
+	}
+	task := a.Progress.Start("reading Debian's package lists for " + a.Arch)
+	_, err = a.run(ctx, "", "apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any")
+	task.Done(err)
+	switch {
+	case err == nil:
+		a.refreshed = true
+		return time.Now(), os.WriteFile(stamp, nil, 0o644)
+	case ctx.Err() == nil && statErr == nil:
+		a.Progress.Note(fmt.Sprintf("cannot refresh Debian's package lists, using those of %s (%v)",
+			info.ModTime().Format(time.DateTime), err))
+		a.refreshed = true
+		return info.ModTime(), nil
+	}
+	return time.Time{}, fmt.Errorf("cannot read Debian's package lists for %s: %w", a.Arch, err)
+}
+
+func (a *Archive) solve(ctx context.Context, asked []string) ([]Package, error) {
+	out, err := a.run(ctx, "", "apt-get", append([]string{"install", "--simulate", "-q"}, asked...)...)
+	if err != nil {
+		return nil, err
+	}
+	versions := parseSolution(out)
+	if len(versions) == 0 {
+		return nil, errors.New("apt found nothing to install")
+	}
+	out, err = a.run(ctx, "", "apt-cache", append([]string{"show"}, versions...)...)
+	if err != nil {
+		return nil, err
+	}
+	var solution []Package
+	for _, s := range ParseStanzas(out) {
+		if slices.Contains(versions, s["package"]+"="+s["version"]) {
+			solution = append(solution, fromStanza(s))
+		}
+	}
+	return closure(asked, solution), nil
+}
+
+// Download fetches a package and returns its file, whose digest is right.
+func (a *Archive) Download(ctx context.Context, p Package) (string, error) {
+	file := filepath.Join(a.dir, "archives", p.Name+"_"+cache.Key(p.Name, p.Version, p.SHA256)[:16]+".deb")
+	if cache.Check(file, p.SHA256) == nil {
+		return file, nil
+	}
+	tmp, err := os.MkdirTemp(filepath.Join(a.dir, "archives"), "download-")
+	if err != nil {
+		return "", fmt.Errorf("cannot download %s: %w", p.Name, err)
+	}
+	defer os.RemoveAll(tmp)
+	if _, err := a.run(ctx, tmp, "apt-get", "download", "-q", p.Name+"="+p.Version); err != nil {
+		return "", fmt.Errorf("cannot download Debian package %s %s: %w", p.Name, p.Version, err)
+	}
+	debs, err := filepath.Glob(filepath.Join(tmp, "*.deb"))
+	if err != nil || len(debs) != 1 {
+		return "", fmt.Errorf("cannot download Debian package %s %s: apt left %d files", p.Name, p.Version, len(debs))
+	}
+	if err := cache.Check(debs[0], p.SHA256); err != nil {
+		return "", fmt.Errorf("cannot use Debian package %s %s: %w", p.Name, p.Version, err)
+	}
+	return file, os.Rename(debs[0], file)
+}

@@ -1,0 +1,130 @@
+package debian
+
+import (
+	"slices"
+	"strings"
+)
+
+// installOnly are packages that others depend on for their maintainer scripts,
+// or that an installed system has and a container has not. Nothing below them
+// is followed either. One that is asked for by name is taken.
+var installOnly = []string{
+	"adduser", "base-files", "base-passwd", "cdebconf", "coreutils", "dash", "debconf", "debianutils",
+	"dpkg", "e2fsprogs-l10n", "gpgv", "init-system-helpers", "install-info", "libpam-runtime",
+	"linux-base", "login", "logrotate", "logsave", "lsb-base", "mount", "netbase", "passwd", "perl",
+	"perl-base", "procps", "sensible-utils", "systemd", "systemd-standalone-sysusers",
+	"systemd-standalone-tmpfiles", "systemd-sysv", "sysvinit-utils", "tar", "tzdata", "ucf",
+	"update-inetd", "util-linux", "libdebconfclient0", "iproute2", "libc-bin",
+}
+
+// Package is a package in one version.
+type Package struct {
+	Name    string
+	Version string
+	SHA256  string
+	depends [][]string // alternatives, names only
+	offers  []string   // virtual packages
+}
+
+func fromStanza(s Stanza) Package {
+	p := Package{Name: s["package"], Version: s["version"], SHA256: s["sha256"]}
+	p.depends = append(relations(s["pre-depends"]), relations(s["depends"])...)
+	for _, alt := range relations(s["provides"]) {
+		p.offers = append(p.offers, alt...)
+	}
+	return p
+}
+
+// relations are the names in a field such as: a (>= 1) | b:any, c [amd64].
+func relations(field string) (out [][]string) {
+	for _, group := range strings.Split(field, ",") {
+		var names []string
+		for _, alt := range strings.Split(group, "|") {
+			f := strings.FieldsFunc(alt, func(r rune) bool { return strings.ContainsRune(" \t\n([<", r) })
+			if len(f) == 0 {
+				continue
+			}
+			name, _, _ := strings.Cut(f[0], ":")
+			names = append(names, name)
+		}
+		if len(names) > 0 {
+			out = append(out, names)
+		}
+	}
+	return out
+}
+
+// closure are the packages of solution, which apt has found to be complete,
+// that the asked ones need to run. The order is by name.
+func closure(asked []string, solution []Package) []Package {
+	byName := map[string]Package{}
+	offered := map[string]string{}
+	for _, p := range solution {
+		byName[p.Name] = p
+		for _, v := range p.offers {
+			offered[v] = p.Name
+		}
+	}
+	taken := map[string]bool{}
+	queue := slices.Clone(asked)
+	for len(queue) > 0 {
+		name := queue[0]
+		queue = queue[1:]
+		p, ok := byName[name]
+		if !ok {
+			if p, ok = byName[offered[name]]; !ok {
+				continue
+			}
+		}
+		if taken[p.Name] || slices.Contains(installOnly, p.Name) && !slices.Contains(asked, p.Name) {
+			continue
+		}
+		taken[p.Name] = true
+		for _, alternatives := range p.depends {
+			queue = append(queue, satisfied(alternatives, byName, offered))
+		}
+	}
+	var out []Package
+	for _, p := range solution {
+		if taken[p.Name] {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b Package) int { return strings.Compare(a.Name, b.Name) })
+	return slices.CompactFunc(out, func(a, b Package) bool { return a.Name == b.Name })
+}
+
+func satisfied(alternatives []string, byName map[string]Package, offered map[string]string) string {
+	for _, a := range alternatives {
+		if _, ok := byName[a]; ok {
+			return a
+		}
+		if o := offered[a]; o != "" {
+			return o
+		}
+	}
+	return ""
+}
+
+// parseSolution reads the lines "Inst NAME (VERSION …)" of apt-get --simulate
+// as arguments NAME=VERSION.
+func parseSolution(text string) (out []string) {
+	for line := range strings.Lines(text) {
+		rest, ok := strings.CutPrefix(line, "Inst ")
+		if !ok {
+			continue
+		}
+		name, rest, ok := strings.Cut(rest, " ")
+		if !ok {
+			continue
+		}
+		_, rest, ok = strings.Cut(rest, "(")
+		if !ok {
+			continue
+		}
+		name, _, _ = strings.Cut(name, ":")
+		version, _, _ := strings.Cut(rest, " ")
+		out = append(out, name+"="+version)
+	}
+	return out
+}

@@ -1,0 +1,182 @@
+package tree
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Type is what an entry is.
+type Type byte
+
+// The types of entries, by the letters ls and find use for them.
+const (
+	File    Type = 'f'
+	Dir     Type = 'd'
+	Symlink Type = 'l'
+	Char    Type = 'c'
+	Block   Type = 'b'
+	FIFO    Type = 'p'
+)
+
+// Entry is one file, directory or node.
+type Entry struct {
+	Path         string
+	Type         Type
+	Mode         uint32 // permission bits with set-id and sticky
+	UID, GID     int
+	Link         string // of a symlink
+	Major, Minor uint32 // of a device
+	Data         []byte // of a file; not to be changed
+}
+
+// Tree is a set of entries. Its zero value is not usable; see New.
+type Tree struct {
+	entries map[string]*Entry
+}
+
+// New is a tree with nothing in it.
+func New() *Tree { return &Tree{entries: map[string]*Entry{}} }
+
+// Clean is name as a path in a tree; the root is "".
+func Clean(name string) string {
+	return strings.TrimPrefix(path.Clean("/"+name), "/")
+}
+
+// Get is the entry at name itself, not where a symlink leads.
+func (t *Tree) Get(name string) (Entry, bool) {
+	e, ok := t.entries[Clean(name)]
+	if !ok {
+		return Entry{}, false
+	}
+	return *e, true
+}
+
+// Len is the number of entries.
+func (t *Tree) Len() int { return len(t.entries) }
+
+// Size is the sum of the sizes of all files, in bytes.
+func (t *Tree) Size() (n int64) {
+	for _, e := range t.entries {
+		n += int64(len(e.Data))
+	}
+	return n
+}
+
+// Remove takes name and all below it away.
+func (t *Tree) Remove(name string) {
+	name = Clean(name)
+	delete(t.entries, name)
+	for p := range t.entries {
+		if strings.HasPrefix(p, name+"/") {
+			delete(t.entries, p)
+		}
+	}
+}
+
+// Put adds e, in place of what was there. Directories above it that are
+// missing are made, 0755 and root's; symlinks above it are followed, so that a
+// file put at lib/x lands in usr/lib where lib leads there. A directory stays
+// one: something else put in its place is dropped, and a directory put over a
+// symlink to one leaves the symlink.
+func (t *Tree) Put(e Entry) error {
+	p, err := t.Resolve(path.Dir("/" + Clean(e.Path)))
+	if err != nil {
+		return err
+	}
+	name := path.Base(Clean(e.Path))
+	if Clean(e.Path) == "" {
+		return nil
+	}
+	t.MkdirAll(p, 0o755, 0, 0)
+	e.Path = path.Join(p, name)
+	if old, ok := t.entries[e.Path]; ok {
+		if old.Type == Dir && e.Type != Dir {
+			return nil
+		}
+		if old.Type == Symlink && e.Type == Dir && t.isDir(e.Path) {
+			return nil
+		}
+	}
+	t.entries[e.Path] = &e
+	return nil
+}
+
+// MkdirAll makes the directories of name that are missing.
+func (t *Tree) MkdirAll(name string, mode uint32, uid, gid int) {
+	name = Clean(name)
+	for i := range len(name) + 1 {
+		if i < len(name) && name[i] != '/' || i == 0 {
+			continue
+		}
+		if _, ok := t.entries[name[:i]]; !ok {
+			t.entries[name[:i]] = &Entry{Path: name[:i], Type: Dir, Mode: mode, UID: uid, GID: gid}
+		}
+	}
+}
+
+func (t *Tree) isDir(name string) bool {
+	p, err := t.Resolve(name)
+	if err != nil {
+		return false
+	}
+	e, ok := t.entries[p]
+	return p == "" || ok && e.Type == Dir
+}
+
+const maxLinks = 40
+
+// Resolve follows every symlink of name within the tree. What does not exist
+// is taken to be no symlink.
+func (t *Tree) Resolve(name string) (string, error) {
+	rest := strings.Split(Clean(name), "/")
+	at := ""
+	for links := 0; len(rest) > 0; {
+		part := rest[0]
+		rest = rest[1:]
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			at = Clean(path.Dir("/" + at))
+			continue
+		}
+		next := path.Join(at, part)
+		e, ok := t.entries[next]
+		if !ok || e.Type != Symlink {
+			at = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", fmt.Errorf("cannot resolve /%s: too many symlinks", Clean(name))
+		}
+		if strings.HasPrefix(e.Link, "/") {
+			at = ""
+		}
+		rest = append(strings.Split(e.Link, "/"), rest...)
+	}
+	return at, nil
+}
+
+// Entries are all entries in the order of their paths, so that a directory
+// stands before what it holds.
+func (t *Tree) Entries() []Entry {
+	out := make([]Entry, 0, len(t.entries))
+	for _, e := range t.entries {
+		out = append(out, *e)
+	}
+	slices.SortFunc(out, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
+	return out
+}
+
+// Merge puts all entries of from below prefix.
+func (t *Tree) Merge(prefix string, from *Tree) error {
+	for _, e := range from.Entries() {
+		e.Path = path.Join(prefix, e.Path)
+		if err := t.Put(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
