@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func exit(args []string) error {
+	n, err := strconv.Atoi(arg(args, 0))
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return nil
+	}
+	return exitCode(n)
+}
+
+// crash dies of a signal the Go runtime cannot turn into a trace.
+func crash([]string) error {
+	return syscall.Kill(os.Getpid(), syscall.SIGKILL)
+}
+
+func printBoth(args []string) error {
+	fmt.Fprintln(os.Stdout, arg(args, 0))
+	fmt.Fprintln(os.Stderr, arg(args, 1))
+	return nil
+}
+
+// mark writes to the kernel log at priority "critical", which even a quiet
+// console shows.
+func mark(args []string) error {
+	return os.WriteFile("/dev/kmsg", []byte("<2>keelson-test: "+strings.Join(args, " ")), 0)
+}
+
+func sleep(args []string) error {
+	if len(args) == 0 {
+		args = []string{"87600h"}
+	}
+	d, err := time.ParseDuration(args[0])
+	if err != nil {
+		return err
+	}
+	time.Sleep(d)
+	return nil
+}
+
+func serve(args []string) error {
+	l, err := net.Listen("tcp", arg(args, 0))
+	if err != nil {
+		return err
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(c, arg(args, 1))
+		_ = c.Close()
+	}
+}
+
+func trap(args []string) error {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGTERM)
+	<-c
+	return mark(args)
+}
+
+func stubborn([]string) error {
+	signal.Ignore(syscall.SIGTERM)
+	for {
+		time.Sleep(time.Hour) // an empty select would be reported as a deadlock
+	}
+}
+
+func write(args []string) error {
+	return os.WriteFile(arg(args, 0), []byte(arg(args, 1)+"\n"), 0o644)
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// guest is PID 1 of the harness's own tests.
+func guest() error {
+	for dir, fstype := range map[string]string{"/proc": "proc", "/sys": "sysfs", "/dev": "devtmpfs"} {
+		_ = os.MkdirAll(dir, 0o755)
+		if err := syscall.Mount(fstype, dir, fstype, 0, ""); err != nil && err != syscall.EBUSY {
+			return fmt.Errorf("cannot mount %s: %w", dir, err)
+		}
+	}
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return err
+	}
+	do := ""
+	for word := range strings.FieldsSeq(string(cmdline)) {
+		if v, ok := strings.CutPrefix(word, "testapp.do="); ok {
+			do = v
+		}
+	}
+	say("kernel", "")
+	return act(do)
+}
+
+// act plays one kind of guest.
+func act(do string) error {
+	switch do {
+	case "panic":
+		return fmt.Errorf("asked to end, which is a kernel panic")
+	case "hang":
+		time.Sleep(time.Hour)
+	case "degraded":
+		say("service broken", "failed: asked to")
+		say("degraded", "1 of 2 services running; failed: broken")
+		time.Sleep(time.Hour)
+	case "fatal":
+		say("fatal", "asked to")
+		time.Sleep(time.Hour)
+	case "poweroff":
+		return syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF)
+	case "reboot":
+		return syscall.Reboot(syscall.LINUX_REBOOT_CMD_RESTART)
+	case "halt":
+		return syscall.Reboot(syscall.LINUX_REBOOT_CMD_HALT)
+	case "deaf": // ready, but no power button
+		say("ready", "1 services running")
+		time.Sleep(time.Hour)
+	}
+	return ready(do != "noagent")
+}
+
+// ready brings up a guest with an agent that heeds its power button.
+func ready(withAgent bool) error {
+	for _, m := range []string{"virtio_pci", "virtio_mmio", "virtio_console", "button", "evdev", "gpio_keys", "gpio_pl061"} {
+		if err := modprobe(m); err != nil {
+			fmt.Println("testapp:", err)
+		}
+	}
+	if withAgent {
+		cmd := exec.Command("/usr/bin/agent")
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+	}
+	say("service agent", "running")
+	say("ready", "1 services running")
+	if err := awaitPowerKey(); err != nil {
+		return err
+	}
+	return syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+// say prints a boot event as /init does.
+func say(stage, result string) {
+	var up syscall.Sysinfo_t
+	_ = syscall.Sysinfo(&up)
+	if result != "" {
+		result = ": " + result
+	}
+	fmt.Printf("keelson: [%8.3f] %s%s\n", float64(up.Uptime), stage, result)
+}
+
+// awaitPowerKey reads struct input_event from every input device.
+func awaitPowerKey() error {
+	const evKey, keyPower = 1, 116
+	devices, _ := filepath.Glob("/dev/input/event*")
+	pressed := make(chan struct{}, 1)
+	for _, path := range devices {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		go func() {
+			event := make([]byte, 24)
+			for {
+				if n, err := f.Read(event); err != nil || n != len(event) {
+					return
+				}
+				if binary.NativeEndian.Uint16(event[16:]) == evKey && binary.NativeEndian.Uint16(event[18:]) == keyPower {
+					pressed <- struct{}{}
+					return
+				}
+			}
+		}()
+	}
+	select {
+	case <-pressed:
+		return nil
+	case <-time.After(24 * time.Hour):
+		return fmt.Errorf("nobody pressed the power button of %v", devices)
+	}
+}

@@ -1,0 +1,192 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"regexp"
+	"slices"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/agent"
+	"keelson/testvm/qemu"
+)
+
+// Config is a machine and where its console is shown.
+type Config struct {
+	qemu.Config
+	Output io.Writer // gets everything the console prints; may be nil
+}
+
+// VM is a booted machine.
+type VM struct {
+	machine *qemu.Machine
+	console *transcript
+	agent   *agent.Client
+}
+
+// Boot starts a machine. ctx bounds the start alone; Close must be called.
+func Boot(ctx context.Context, c Config) (*VM, error) {
+	m, err := qemu.Start(ctx, c.Config)
+	if err != nil {
+		return nil, err
+	}
+	v := &VM{machine: m, console: newTranscript(c.Output), agent: agent.NewClient(m.Agent)}
+	go v.console.copyFrom(m.Console)
+	return v, nil
+}
+
+// Close ends the machine at once if it still runs, and waits for its end.
+func (v *VM) Close() {
+	v.machine.Kill()
+	<-v.console.ended
+}
+
+// Console is everything the console has printed.
+func (v *VM) Console() string { return v.console.String() }
+
+// Tail is the last n lines of the console.
+func (v *VM) Tail(n int) []string { return v.console.tail(n) }
+
+// Write types on the guest's console.
+func (v *VM) Write(p []byte) (int, error) { return v.machine.Console.Write(p) }
+
+// Accel is the accelerator the machine runs under.
+func (v *VM) Accel() string { return v.machine.Config.Accel }
+
+// Arch is the machine's architecture.
+func (v *VM) Arch() string { return v.machine.Config.Arch }
+
+// Addr is the host's address that leads to a published port of the guest,
+// empty when it is not published.
+func (v *VM) Addr(guestPort int) string {
+	for _, f := range v.machine.Config.Publish {
+		if f.Guest == guestPort {
+			return fmt.Sprintf("127.0.0.1:%d", f.Host)
+		}
+	}
+	return ""
+}
+
+// WaitConsole waits for a line that matches, printed before or after the call,
+// and returns it.
+func (v *VM) WaitConsole(ctx context.Context, re *regexp.Regexp) (string, error) {
+	return v.waitLine(ctx, fmt.Sprintf("a line matching %q", re), func(line string, _ bool) (bool, error) {
+		return re.MatchString(line), nil
+	})
+}
+
+// ErrStage is the failure of a guest that met another stage than awaited.
+var ErrStage = errors.New("the guest did not get there")
+
+// WaitStage waits for the first boot event of one of the given stages. A fatal
+// event, or a degraded one when ready is awaited, is a failure unless asked for.
+func (v *VM) WaitStage(ctx context.Context, stages ...string) (timeline.Event, error) {
+	var found timeline.Event
+	_, err := v.waitLine(ctx, fmt.Sprintf("stage %v", stages), func(line string, whole bool) (bool, error) {
+		e, ok := timeline.ParseLine(line)
+		if !ok || !whole {
+			return false, nil
+		}
+		if slices.Contains(stages, e.Stage) {
+			found = e
+			return true, nil
+		}
+		bad := e.Stage == timeline.Fatal ||
+			e.Stage == timeline.Degraded && slices.Contains(stages, timeline.Ready)
+		if bad {
+			return false, fmt.Errorf("%w: %s: %s", ErrStage, e.Stage, e.Result)
+		}
+		return false, nil
+	})
+	return found, err
+}
+
+// Timeline is all boot events the console has shown.
+func (v *VM) Timeline() []timeline.Event {
+	var events []timeline.Event
+	for _, line := range v.console.lines() {
+		if e, ok := timeline.ParseLine(line); ok {
+			events = append(events, e)
+		}
+	}
+	return events
+}
+
+// Agent waits until the guest's agent answers and returns it.
+func (v *VM) Agent(ctx context.Context) (*agent.Client, error) {
+	if err := v.guarded(ctx, v.agent.Ping); err != nil {
+		return nil, v.failure("reach the agent", err)
+	}
+	return v.agent, nil
+}
+
+// Exec runs a program in the guest. Its exit code is the caller's business.
+func (v *VM) Exec(ctx context.Context, args ...string) (agent.ExecResult, error) {
+	var r agent.ExecResult
+	err := v.guarded(ctx, func(ctx context.Context) (err error) {
+		r, err = v.agent.Exec(ctx, agent.ExecArgs{Args: args})
+		return err
+	})
+	if err != nil {
+		return r, v.failure(fmt.Sprintf("run %q", args), err)
+	}
+	return r, nil
+}
+
+// WriteFile writes a file of the guest.
+func (v *VM) WriteFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error {
+	err := v.guarded(ctx, func(ctx context.Context) error { return v.agent.WriteFile(ctx, path, data, mode) })
+	if err != nil {
+		return v.failure("write "+path, err)
+	}
+	return nil
+}
+
+// ReadFile reads a file of the guest.
+func (v *VM) ReadFile(ctx context.Context, path string) ([]byte, error) {
+	var data []byte
+	err := v.guarded(ctx, func(ctx context.Context) (err error) {
+		data, err = v.agent.ReadFile(ctx, path)
+		return err
+	})
+	if err != nil {
+		return nil, v.failure("read "+path, err)
+	}
+	return data, nil
+}
+
+// KernelLog is the guest's kernel log.
+func (v *VM) KernelLog(ctx context.Context) (string, error) {
+	var log string
+	err := v.guarded(ctx, func(ctx context.Context) (err error) {
+		log, err = v.agent.KernelLog(ctx)
+		return err
+	})
+	if err != nil {
+		return "", v.failure("read the kernel log", err)
+	}
+	return log, nil
+}
+
+// guarded runs f with a context that also ends when the guest panics or stops,
+// so that nobody waits for an answer that cannot come.
+func (v *VM) guarded(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, err := v.console.wait(ctx, func(string, bool) (bool, error) { return false, nil })
+		cancel(err)
+	}()
+	err := f(ctx)
+	cause := context.Cause(ctx)
+	cancel(nil)
+	<-done
+	if err != nil && cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+	return err
+}

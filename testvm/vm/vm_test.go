@@ -1,0 +1,168 @@
+package vm_test
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"keelson/testvm/agent"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/vmtest"
+)
+
+// The agent is there, does what it is asked, and the power button works.
+func TestReadyGuest(t *testing.T) {
+	v := vmtest.Boot(t, vmtest.Tiny(t, "ready"))
+	if e := v.Stage("ready", "degraded"); e.Stage != "ready" {
+		t.Fatalf("got stage %v", e)
+	}
+	useAgent(t, v)
+	if err := v.PowerOff(vmtest.Context(t)); err != nil {
+		t.Fatal(err)
+	}
+	stages := ""
+	for _, e := range v.Timeline() {
+		stages += e.Stage + " "
+	}
+	if stages != "kernel service ready " {
+		t.Errorf("timeline: %q", stages)
+	}
+}
+
+func useAgent(t *testing.T, v *vmtest.VM) {
+	ctx := vmtest.Context(t)
+	if err := v.WriteFile(ctx, "/tmp/deep/file", []byte("some\x00bytes"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if got := v.File("/tmp/deep/file"); got != "some\x00bytes" {
+		t.Errorf("read back %q", got)
+	}
+	if _, err := v.ReadFile(ctx, "/no/such"); err == nil || !strings.Contains(err.Error(), "/no/such") {
+		t.Errorf("reading a missing file: %v", err)
+	}
+	log, err := v.KernelLog(ctx)
+	if err != nil || !strings.Contains(log, "Linux version") {
+		t.Errorf("kernel log: %v, %d bytes", err, len(log))
+	}
+	// /init is testapp, and as another process it takes subcommands.
+	if out := v.Output("/init", "print", "out"); out != "out\n" {
+		t.Errorf("printed %q", out)
+	}
+	if r, err := v.Exec(ctx, "/init", "exit", "7"); err != nil || r.Code != 7 {
+		t.Errorf("exit 7: %+v, %v", r, err)
+	}
+	if r, err := v.Exec(ctx, "/init", "crash"); err != nil || r.Signal != "SIGKILL" {
+		t.Errorf("crash: %+v, %v", r, err)
+	}
+	if _, err := v.Exec(ctx, "/no/such/program"); err == nil {
+		t.Error("running a missing program is no error")
+	}
+	_, err = v.Client().Exec(ctx, agent.ExecArgs{Args: []string{"/init", "sleep"}, Timeout: time.Second})
+	if err == nil {
+		t.Error("a program that does not end is no error")
+	}
+	list, err := v.Client().Processes(ctx)
+	if err != nil || len(list) < 3 || list[0].Name != "init" || list[0].RSS == 0 {
+		t.Errorf("processes: %v, %v", list, err)
+	}
+}
+
+// The ways a guest ends are told apart.
+func TestExits(t *testing.T) {
+	for do, want := range map[string]vm.Exit{
+		"poweroff": vm.PoweredDown, "reboot": vm.Rebooted, "halt": vm.Halted,
+	} {
+		t.Run(do, func(t *testing.T) {
+			v := vmtest.Boot(t, vmtest.Tiny(t, do))
+			v.Exit(want)
+			// Everything that waits now must fail at once.
+			if _, err := v.WaitStage(vmtest.Context(t), "ready"); !errors.Is(err, vm.ErrEnded) {
+				t.Errorf("waiting on a guest that has ended: %v", err)
+			}
+		})
+	}
+}
+
+// The harness fails when the guest does. Each case is a guest and what is
+// wanted of it in vain.
+func TestFailures(t *testing.T) {
+	short := func(t *testing.T, v *vmtest.VM) context.Context {
+		v.Line("keelson: .* kernel")
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	cases := []struct {
+		do     string
+		try    func(t *testing.T, v *vmtest.VM) error
+		want   error
+		output string // must be among the last lines
+	}{
+		{"panic", func(t *testing.T, v *vmtest.VM) error {
+			_, err := v.WaitStage(vmtest.Context(t), "ready")
+			return err
+		}, vm.ErrPanic, "end Kernel panic"},
+		{"panic", func(t *testing.T, v *vmtest.VM) error {
+			got, err := v.WaitExit(vmtest.Context(t))
+			if got != vm.Panicked {
+				t.Errorf("exit %q", got)
+			}
+			return err
+		}, vm.ErrPanic, "Attempted to kill init"},
+		{"hang", func(t *testing.T, v *vmtest.VM) error {
+			_, err := v.WaitStage(short(t, v), "ready")
+			return err
+		}, context.DeadlineExceeded, "kernel"},
+		{"hang", func(t *testing.T, v *vmtest.VM) error {
+			got, err := v.WaitExit(short(t, v))
+			if got != vm.Hung {
+				t.Errorf("exit %q", got)
+			}
+			return err
+		}, context.DeadlineExceeded, "kernel"},
+		{"degraded", func(t *testing.T, v *vmtest.VM) error {
+			_, err := v.WaitStage(vmtest.Context(t), "ready")
+			return err
+		}, vm.ErrStage, "failed: broken"},
+		{"fatal", func(t *testing.T, v *vmtest.VM) error {
+			_, err := v.WaitStage(vmtest.Context(t), "ready", "degraded")
+			return err
+		}, vm.ErrStage, "asked to"},
+		{"poweroff", func(t *testing.T, v *vmtest.VM) error {
+			_, err := v.WaitConsole(vmtest.Context(t), regexp.MustCompile("never printed"))
+			return err
+		}, vm.ErrEnded, "Power down"},
+		{"noagent", func(t *testing.T, v *vmtest.VM) error {
+			v.Stage("ready")
+			_, err := v.Exec(short(t, v), "/init", "exit", "0")
+			return err
+		}, context.DeadlineExceeded, "ready"},
+		{"panic", func(t *testing.T, v *vmtest.VM) error {
+			_, err := v.Exec(vmtest.Context(t), "/init", "exit", "0")
+			return err
+		}, vm.ErrPanic, "end Kernel panic"},
+		{"deaf", func(t *testing.T, v *vmtest.VM) error {
+			v.Stage("ready")
+			return v.PowerOff(short(t, v))
+		}, context.DeadlineExceeded, "ready"},
+	}
+	for _, c := range cases {
+		t.Run(c.do, func(t *testing.T) {
+			v := vmtest.Boot(t, vmtest.Tiny(t, c.do))
+			err := c.try(t, v)
+			if !errors.Is(err, c.want) {
+				t.Fatalf("got %v, want %v", err, c.want)
+			}
+			var f *vm.Failure
+			if !errors.As(err, &f) || len(f.Console) == 0 || len(f.Console) > vm.FailureLines {
+				t.Fatalf("the error carries no last lines: %v", err)
+			}
+			if !strings.Contains(strings.Join(f.Console, "\n"), c.output) {
+				t.Errorf("last lines lack %q: %v", c.output, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,135 @@
+// Package vmtest boots machines in tests: they end with the test, and a failed
+// test shows the console. Not for anything but tests.
+package vmtest
+
+import (
+	"context"
+	"regexp"
+	"testing"
+	"time"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/agent"
+	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
+	"keelson/testvm/vm"
+)
+
+// Patience bounds every wait of a VM: generous, because TCG on a busy host is slow.
+const Patience = 4 * time.Minute
+
+// VM is a machine whose failures fail its test.
+type VM struct {
+	*vm.VM
+	t testing.TB
+}
+
+// Boot starts a machine for the length of t.
+func Boot(t testing.TB, c vm.Config) *VM {
+	t.Helper()
+	tier.VM(t)
+	program, pkg := qemu.Program(archOf(t, c))
+	tier.Tool(t, program, pkg)
+	v, err := vm.Boot(Context(t), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		v.Close()
+		if t.Failed() {
+			t.Logf("console of the guest:\n%s", v.Console())
+		}
+	})
+	return &VM{VM: v, t: t}
+}
+
+func archOf(t testing.TB, c vm.Config) string {
+	if c.Arch != "" {
+		return c.Arch
+	}
+	arch, err := qemu.DetectArch(c.Kernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return arch
+}
+
+// Context is one that ends with the test or when patience does.
+func Context(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Stage waits for one of the stages.
+func (v *VM) Stage(stages ...string) timeline.Event {
+	v.t.Helper()
+	e, err := v.WaitStage(Context(v.t), stages...)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return e
+}
+
+// Line waits for a line that matches.
+func (v *VM) Line(pattern string) string {
+	v.t.Helper()
+	line, err := v.WaitConsole(Context(v.t), regexp.MustCompile(pattern))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return line
+}
+
+// Exit waits for the guest's end and wants it to be of the given kind.
+func (v *VM) Exit(want vm.Exit) {
+	v.t.Helper()
+	got, err := v.WaitExit(Context(v.t))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if got != want {
+		v.t.Fatalf("the guest %s, want: %s", got, want)
+	}
+}
+
+// Client is the guest's agent, once it answers.
+func (v *VM) Client() *agent.Client {
+	v.t.Helper()
+	c, err := v.Agent(Context(v.t))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return c
+}
+
+// File reads a file of the guest.
+func (v *VM) File(path string) string {
+	v.t.Helper()
+	data, err := v.ReadFile(Context(v.t), path)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// Output runs a program in the guest, wants exit code 0, and returns what it printed.
+func (v *VM) Output(args ...string) string {
+	v.t.Helper()
+	r, err := v.Exec(Context(v.t), args...)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if r.Code != 0 || r.Signal != "" {
+		v.t.Fatalf("%q in the guest ended with code %d %s: %s%s", args, r.Code, r.Signal, r.Stdout, r.Stderr)
+	}
+	return r.Stdout
+}
+
+// SignalInit sends a signal to PID 1.
+func (v *VM) SignalInit(signal int) {
+	v.t.Helper()
+	if err := v.Client().Signal(Context(v.t), 1, signal); err != nil {
+		v.t.Fatal(err)
+	}
+}
