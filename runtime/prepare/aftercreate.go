@@ -1,0 +1,65 @@
+package prepare
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"keelson/mounts"
+	"keelson/netcfg"
+	"keelson/runtime/bundle"
+)
+
+// NeededAfterCreate tells whether AfterCreate has anything to do.
+func NeededAfterCreate(b *bundle.Bundle) bool {
+	return len(b.Runtime.Interfaces) > 0 || len(b.Runtime.BindNS.Paths()) > 0
+}
+
+// AfterCreate gives the container whose first process is pid its interfaces
+// and binds its namespaces. Call it between create and start.
+func AfterCreate(b *bundle.Bundle, pid int) error {
+	links := make([]netcfg.Interface, 0, len(b.Runtime.Interfaces))
+	for _, i := range b.Runtime.Interfaces {
+		links = append(links, netcfg.Interface{Name: i.Name, Add: i.Add, Peer: i.Peer, CreateInRoot: i.CreateInRoot})
+	}
+	if err := netcfg.Interfaces(pid, links); err != nil {
+		return fmt.Errorf("cannot prepare %s: %w", b.Name, err)
+	}
+	for _, ns := range b.Runtime.BindNS.Paths() {
+		if err := bindNamespace(pid, ns); err != nil {
+			return fmt.Errorf("cannot bind %s namespace of %s: %w", ns.Name, b.Name, err)
+		}
+	}
+	return nil
+}
+
+func bindNamespace(pid int, ns bundle.NamespacePath) error {
+	if err := os.MkdirAll(filepath.Dir(ns.Path), 0o755); err != nil {
+		return err
+	}
+	// Those of an earlier run of this container may still be there.
+	if err := unmount([]string{ns.Path, ns.Path}); err != nil {
+		return err
+	}
+	if err := touch(ns.Path); err != nil {
+		return err
+	}
+	if ns.Name == "mnt" {
+		if err := makePrivate(ns.Path); err != nil {
+			return err
+		}
+	}
+	source := filepath.Join("/proc", strconv.Itoa(pid), "ns", ns.Name)
+	return mounts.Mount(source, ns.Path, "", []string{"bind"})
+}
+
+// makePrivate puts a private mount below the one of a mount namespace: the
+// kernel refuses to bind a mount namespace where the bind would spread into
+// that namespace itself.
+func makePrivate(path string) error {
+	if err := mounts.Mount(path, path, "", []string{"bind"}); err != nil {
+		return err
+	}
+	return mounts.Mount("", path, "", []string{"private"})
+}

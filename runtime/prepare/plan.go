@@ -1,0 +1,92 @@
+package prepare
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+
+	"keelson/runtime/bundle"
+)
+
+// mount is one mount with its destination made absolute.
+type mount struct {
+	bundle.Mount
+	below   bool // relative: to be resolved below the root filesystem
+	makes   bool // adds a mount point, rather than changing one
+	private bool // lies inside the bundle's directory
+}
+
+// plan turns the mounts of b into steps. It touches nothing.
+func plan(b *bundle.Bundle) []mount {
+	steps := make([]mount, 0, len(b.Runtime.Mounts))
+	for _, m := range b.Runtime.Mounts {
+		step := mount{Mount: m, makes: makesMount(m), below: !filepath.IsAbs(m.Destination)}
+		if step.below {
+			step.Destination = filepath.Join(b.Rootfs(), filepath.Join("/", m.Destination))
+		}
+		step.private = inside(b.Dir, step.Destination) || inside(b.Rootfs(), step.Destination)
+		steps = append(steps, step)
+	}
+	return steps
+}
+
+// inside tells whether path is dir or below it.
+func inside(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+// words are the single options; a string may hold several.
+func words(options []string) []string {
+	var all []string
+	for _, o := range options {
+		all = append(all, strings.Split(o, ",")...)
+	}
+	return all
+}
+
+func hasWord(options []string, wanted ...string) bool {
+	for _, word := range words(options) {
+		for _, w := range wanted {
+			if word == w {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// makesMount is false for a remount or a bare change of propagation.
+func makesMount(m bundle.Mount) bool {
+	return !hasWord(m.Options, "remount") && (m.Type != "" || m.Source != "" || isBind(m))
+}
+
+func isBind(m bundle.Mount) bool {
+	return m.Type == "bind" || m.Type == "rbind" || hasWord(m.Options, "bind", "rbind")
+}
+
+// overlayDirs are the directories an overlay needs to be there first.
+func overlayDirs(m bundle.Mount) []string {
+	if m.Type != "overlay" {
+		return nil
+	}
+	var dirs []string
+	for _, word := range words(m.Options) {
+		key, dir, _ := strings.Cut(word, "=")
+		if (key == "upperdir" || key == "workdir") && dir != "" {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// covers tells whether the topmost of the mounts at m's destination is the
+// one m would make. Binds are compared by file, not here.
+func covers(mounted []*mountinfo.Info, m bundle.Mount) bool {
+	if len(mounted) == 0 {
+		return false
+	}
+	top := mounted[len(mounted)-1]
+	return top.FSType == m.Type && (m.Source == "" || top.Source == m.Source)
+}

@@ -1,0 +1,166 @@
+package prepare
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	securejoin "github.com/cyphar/filepath-securejoin"
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"keelson/mounts"
+	"keelson/runtime/bundle"
+)
+
+// Prepare makes cgroups, mounts and directories of b. After an error all
+// that it mounted is unmounted again. release unmounts what lies inside the
+// bundle; it may be called more than once.
+func Prepare(b *bundle.Bundle) (release func() error, err error) {
+	var made []string
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("cannot prepare %s: %w", b.Name, err), unmount(made))
+		}
+	}()
+	if err := makeCgroups(cgroupRoot, b.Runtime.Cgroups); err != nil {
+		return nil, err
+	}
+	var own []string
+	for _, m := range plan(b) {
+		target, new, err := apply(b, m)
+		if new {
+			made = append(made, target)
+		}
+		if m.makes && m.private {
+			own = append(own, target)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := makeDirs(b); err != nil {
+		return nil, err
+	}
+	return func() error { return unmount(own) }, nil
+}
+
+// apply does one step; made is true when there is a mount more than before.
+func apply(b *bundle.Bundle, m mount) (target string, made bool, err error) {
+	if m.below {
+		if m.Destination, err = below(b, m.Destination); err != nil {
+			return "", false, err
+		}
+	}
+	for _, dir := range overlayDirs(m.Mount) {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return "", false, fmt.Errorf("cannot make overlay directory: %w", err)
+		}
+	}
+	if m.makes {
+		if err := makeDestination(m.Mount); err != nil {
+			return "", false, err
+		}
+		there, err := isMounted(m.Mount)
+		if there || err != nil {
+			return m.Destination, false, err
+		}
+	}
+	err = mounts.Mount(m.Source, m.Destination, m.Type, m.Options)
+	return m.Destination, m.makes && err == nil, err
+}
+
+// below resolves path inside the root filesystem, whose symbolic links must
+// not lead out of it.
+func below(b *bundle.Bundle, path string) (string, error) {
+	rel, err := filepath.Rel(b.Rootfs(), path)
+	if err != nil {
+		return "", fmt.Errorf("cannot resolve %s: %w", path, err)
+	}
+	resolved, err := securejoin.SecureJoin(b.Rootfs(), rel)
+	if err != nil {
+		return "", fmt.Errorf("cannot resolve %s below %s: %w", rel, b.Rootfs(), err)
+	}
+	return resolved, nil
+}
+
+// makeDestination makes the mount point when it is missing: a file when a
+// file is to be bound, else a directory.
+func makeDestination(m bundle.Mount) error {
+	if _, err := os.Stat(m.Destination); err == nil {
+		return nil
+	}
+	dir := m.Destination
+	info, err := os.Stat(m.Source)
+	file := isBind(m) && err == nil && !info.IsDir()
+	if file {
+		dir = filepath.Dir(m.Destination)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("cannot make mount point: %w", err)
+	}
+	if file {
+		return touch(m.Destination)
+	}
+	return nil
+}
+
+func touch(path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("cannot make mount point: %w", err)
+	}
+	return f.Close()
+}
+
+// isMounted tells whether m is in place already.
+func isMounted(m bundle.Mount) (bool, error) {
+	target, err := filepath.EvalSymlinks(m.Destination)
+	if err != nil {
+		return false, fmt.Errorf("cannot resolve mount point: %w", err)
+	}
+	elsewhere := func(i *mountinfo.Info) (skip, stop bool) { return i.Mountpoint != target, false }
+	at, err := mountinfo.GetMounts(elsewhere)
+	if err != nil {
+		return false, fmt.Errorf("cannot read mountinfo: %w", err)
+	}
+	if len(at) == 0 || !isBind(m) {
+		return covers(at, m), nil
+	}
+	source, err1 := os.Stat(m.Source)
+	dest, err2 := os.Stat(m.Destination)
+	return err1 == nil && err2 == nil && os.SameFile(source, dest), nil
+}
+
+// unmount takes down targets, the last first. One that is not mounted any
+// more is no error; a busy one is detached, and goes when its last user does.
+func unmount(targets []string) error {
+	var errs []error
+	for _, target := range slices.Backward(targets) {
+		err := mounts.Unmount(target, 0)
+		if errors.Is(err, unix.EBUSY) {
+			err = mounts.Unmount(target, unix.MNT_DETACH)
+		}
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func makeDirs(b *bundle.Bundle) error {
+	for _, dir := range b.Runtime.Mkdir {
+		if !filepath.IsAbs(dir) {
+			var err error
+			if dir, err = below(b, filepath.Join(b.Rootfs(), filepath.Join("/", dir))); err != nil {
+				return err
+			}
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("cannot make directory: %w", err)
+		}
+	}
+	return nil
+}
