@@ -29,7 +29,9 @@ type Archive struct {
 
 	dir       string // apt's own state
 	store     cache.Store
-	refreshed bool
+	asked     bool      // whether the archive was asked in this run
+	listsFrom time.Time // when the package lists were made
+	listsErr  error
 }
 
 // open prepares apt's state below the cache folder.
@@ -124,7 +126,7 @@ type resolved struct {
 	Packages []Package
 }
 
-// Resolve finds the packages that asked need to run. Fresh answers are taken
+// Resolve finds the packages that asked need to run, and base-passwd. Fresh answers are taken
 // from the cache; when the archive cannot be reached older ones are, and the
 // progress says so.
 func (a *Archive) Resolve(ctx context.Context, asked []string) ([]Package, error) {
@@ -136,11 +138,10 @@ func (a *Archive) Resolve(ctx context.Context, asked []string) ([]Package, error
 	if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &known) != nil {
 		known = resolved{}
 	}
-	stale := a.Refresh && !a.refreshed
-	if age := time.Since(known.Time); len(known.Packages) > 0 && !stale && age >= 0 && age < Freshness {
+	if len(known.Packages) > 0 && fresh(known.Time) && !(a.Refresh && !a.asked) {
 		return known.Packages, nil
 	}
-	at, err := a.update(ctx)
+	at, err := a.lists(ctx)
 	if err != nil && len(known.Packages) > 0 {
 		a.Progress.Note(fmt.Sprintf("cannot refresh Debian's package lists, using versions of %s (%v)",
 			known.Time.Format(time.DateTime), err))
@@ -160,8 +161,21 @@ func (a *Archive) Resolve(ctx context.Context, asked []string) ([]Package, error
 	return packages, cache.WriteFile(file, b)
 }
 
-// update refreshes the package lists unless they are fresh, and returns when
-// they last were.
+func fresh(t time.Time) bool {
+	age := time.Since(t)
+	return age >= 0 && age < Freshness
+}
+
+// lists makes sure, once in a run, that the package lists are fresh, and
+// returns when they were made. Old ones do where the archive cannot be reached.
+func (a *Archive) lists(ctx context.Context) (time.Time, error) {
+	if !a.asked {
+		a.listsFrom, a.listsErr = a.update(ctx)
+		a.asked = true
+	}
+	return a.listsFrom, a.listsErr
+}
+
 func (a *Archive) update(ctx context.Context) (time.Time, error) {
 	unlock, err := cache.Lock(filepath.Join(a.dir, "lock"))
 	if err != nil {
@@ -169,29 +183,26 @@ func (a *Archive) update(ctx context.Context) (time.Time, error) {
 	}
 	defer unlock()
 	stamp := filepath.Join(a.dir, "updated")
-	info, statErr := os.Stat(stamp)
-	fresh := statErr == nil && time.Since(info.ModTime()) < Freshness
-	if fresh && (!a.Refresh || a.refreshed) {
-		return info.ModTime(), nil
+	old, statErr := os.Stat(stamp)
+	if statErr == nil && fresh(old.ModTime()) && !a.Refresh {
+		return old.ModTime(), nil
 	}
 	task := a.Progress.Start("reading Debian's package lists for " + a.Arch)
 	_, err = a.run(ctx, "", "apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any")
 	task.Done(err)
 	switch {
 	case err == nil:
-		a.refreshed = true
 		return time.Now(), os.WriteFile(stamp, nil, 0o644)
 	case ctx.Err() == nil && statErr == nil:
 		a.Progress.Note(fmt.Sprintf("cannot refresh Debian's package lists, using those of %s (%v)",
-			info.ModTime().Format(time.DateTime), err))
-		a.refreshed = true
-		return info.ModTime(), nil
+			old.ModTime().Format(time.DateTime), err))
+		return old.ModTime(), nil
 	}
 	return time.Time{}, fmt.Errorf("cannot read Debian's package lists for %s: %w", a.Arch, err)
 }
 
 func (a *Archive) solve(ctx context.Context, asked []string) ([]Package, error) {
-	out, err := a.run(ctx, "", "apt-get", append([]string{"install", "--simulate", "-q"}, asked...)...)
+	out, err := a.run(ctx, "", "apt-get", append([]string{"install", "--simulate", "-q", passwdPackage}, asked...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +220,13 @@ func (a *Archive) solve(ctx context.Context, asked []string) ([]Package, error) 
 			solution = append(solution, fromStanza(s))
 		}
 	}
-	return closure(asked, solution), nil
+	packages := closure(asked, solution)
+	for _, p := range solution {
+		if p.Name == passwdPackage && !slices.Contains(asked, passwdPackage) {
+			packages = append(packages, p) // but nothing that it needs
+		}
+	}
+	return packages, nil
 }
 
 // Download fetches a package and returns its file, whose digest is right.

@@ -123,8 +123,10 @@ func parseSolution(text string) (out []string) {
 			continue
 		}
 		name, _, _ = strings.Cut(name, ":")
-		version, _, _ := strings.Cut(rest, " ")
-		out = append(out, name+"="+version)
+		version, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		if version != "" {
+			out = append(out, name+"="+version)
+		}
 	}
 	return out
 }

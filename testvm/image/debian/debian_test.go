@@ -1,0 +1,127 @@
+package debian
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestHostSources(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		f := filepath.Join(dir, name)
+		os.MkdirAll(filepath.Dir(f), 0o755)
+		if err := os.WriteFile(f, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := HostSources(dir); err == nil {
+		t.Error("no source at all is no error")
+	}
+	write("sources.list", "# old\ndeb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://example.org/debian bookworm main contrib\n"+
+		"deb-src http://example.org/debian bookworm main\ndeb http://example.org/security bookworm-security main # safe\ndeb cdrom:[x]/ bookworm main\n")
+	write("sources.list.d/foreign.list", "deb https://example.org/apt cloud-sdk-bookworm main\n"+
+		"deb [signed-by=/etc/apt/keyrings/other.gpg] https://example.org/other bookworm main\n")
+	write("sources.list.d/debian.sources", "# comment\nTypes: deb deb-src\nURIs: http://example.org/debian\nSuites: trixie trixie-updates\n  trixie-backports\n"+
+		"Components: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\nTypes: deb\nURIs: http://example.org/x\nSuites: nodistro\nComponents: main\n\n"+
+		"Types: deb\nEnabled: no\nURIs: http://example.org/debian\nSuites: sid\nComponents: main\n")
+	write("sources.list.d/off.sources.disabled", "Types: deb\nURIs: http://example.org/debian\nSuites: sid\nComponents: main\n")
+	got, err := HostSources(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Source{
+		{[]string{"http://example.org/debian"}, []string{"bookworm"}, []string{"main", "contrib"}},
+		{[]string{"http://example.org/security"}, []string{"bookworm-security"}, []string{"main"}},
+		{[]string{"http://example.org/debian"}, []string{"trixie", "trixie-updates", "trixie-backports"}, []string{"main"}},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestClosure(t *testing.T) {
+	var solution []Package
+	for _, s := range ParseStanzas(`Package: server
+Version: 1
+Pre-Depends: init-system-helpers (>= 1.54~)
+Depends: libc6 (>= 2.36), adduser, libfoo1 | libfoo1-alt, virtual-ssl, tools (= 1)
+
+Package: tools
+Version: 1
+Depends: libc6:any (>= 2), lsb-base [linux-any]
+
+Package: libfoo1-alt
+Version: 2
+
+Package: libssl3
+Version: 3
+Provides: virtual-ssl (= 3), other
+
+Package: libc6
+Version: 2
+Depends: libgcc-s1
+
+Package: libgcc-s1
+Version: 2
+Depends: libc6
+
+Package: adduser
+Version: 3
+Depends: only-adduser
+
+Package: only-adduser
+Version: 1
+
+Package: init-system-helpers
+Version: 1
+
+Package: lsb-base
+Version: 1
+`) {
+		solution = append(solution, fromStanza(s))
+	}
+	names := func(asked ...string) (out []string) {
+		for _, p := range closure(asked, solution) {
+			out = append(out, p.Name)
+		}
+		return out
+	}
+	if d := cmp.Diff([]string{"libc6", "libfoo1-alt", "libgcc-s1", "libssl3", "server", "tools"}, names("server")); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"adduser", "libc6", "libgcc-s1", "only-adduser", "tools"}, names("tools", "adduser")); d != "" {
+		t.Errorf("a package of the list was asked for: %s", d)
+	}
+}
+
+func TestParseSolution(t *testing.T) {
+	got := parseSolution("NOTE: simulation\nInst libc6 (2.36-9 Debian:12/stable [amd64])\nInst a:arm64 [1] (1:2~x Debian [arm64]) []\nConf a (2)\nInst broken\nInst x (\n")
+	if d := cmp.Diff([]string{"libc6=2.36-9", "a=1:2~x"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestApplets(t *testing.T) {
+	got := applets([]byte("ELF\x00[\x00[[\x00acpid\x00ash\x00zcat\x00\x00\x01\x02"))
+	if d := cmp.Diff([]string{"[", "[[", "acpid", "ash", "zcat"}, got); d != "" {
+		t.Error(d)
+	}
+	if got := applets([]byte("no busybox")); got != nil {
+		t.Errorf("got %v", got)
+	}
+}
+
+func FuzzParseStanzas(f *testing.F) {
+	f.Add("Package: a\nDepends: b (>= 1) | c:any, d [amd64]\n x\n\n# c\nB")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, s := range ParseStanzas(text) {
+			closure([]string{s["package"]}, []Package{fromStanza(s)})
+		}
+		parseOneLine(text)
+		parseDeb822(text)
+		parseSolution(text)
+	})
+}
