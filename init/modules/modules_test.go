@@ -1,0 +1,233 @@
+package modules
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestName(t *testing.T) {
+	for in, want := range map[string]string{
+		"kernel/fs/overlayfs/overlay.ko": "overlay", "snd-hda-intel.ko.zst": "snd_hda_intel",
+		"a/b-c.ko.xz": "b_c", "x": "x", "a.ko.gz": "a",
+	} {
+		if got := Name(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestMatch(t *testing.T) {
+	for _, tc := range []struct {
+		pattern, text string
+		want          bool
+	}{
+		{"pci:v00001AF4d*sv*sd*bc*sc*i*", "pci:v00001AF4d00001041sv00001AF4sd00001100bc02sc00i00", true},
+		{"pci:v00001AF5d*sv*sd*bc*sc*i*", "pci:v00001AF4d00001041sv00001AF4sd00001100bc02sc00i00", false},
+		{"virtio:d00000001v*", "virtio:d00000001v00001AF4", true},
+		{"virtio:d00000001v*", "virtio:d00000010v00001AF4", false},
+		{"usb:v*p*d*dc*dsc*dp*ic08isc0[5-7]ip*", "usb:v1p2d3dc4dsc5dp6ic08isc06ip50", true},
+		{"usb:v*isc0[!5-7]ip*", "usb:v1isc06ip50", false},
+		{"fs-ext4", "fs-ext4", true},
+		{"net-pf-*", "net_pf_17", true},
+		{"char-major-10-23?", "char-major-10-235", true},
+		{"", "", true}, {"*", "", true}, {"?", "", false}, {"a*b*c", "aXbYbZc", true}, {"a*b*c", "aXbYbZ", false},
+		{"[", "[", true}, {"[]", "[]", true}, {"[a", "[a", true}, {"dmi*:bvn*pn*/*", "dmi:bvnX:pnA/B", true},
+	} {
+		if got := match(tc.pattern, tc.text); got != tc.want {
+			t.Errorf("match(%q, %q) = %v", tc.pattern, tc.text, got)
+		}
+	}
+}
+
+func FuzzMatch(f *testing.F) {
+	f.Add("pci:v*d[0-9]?", "pci:v1d23")
+	f.Add("[!a-]*[", "x")
+	f.Fuzz(func(t *testing.T, pattern, text string) {
+		match(pattern, text)
+		if !strings.ContainsAny(pattern, "*?[") && match(pattern, text) != (normal(pattern) == normal(text)) {
+			t.Fatalf("plain %q against %q", pattern, text)
+		}
+		if !match("*", text) {
+			t.Fatalf("* against %q", text)
+		}
+	})
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("kernel/a.ko: kernel/b.ko\nalias x:* a\nsoftdep a pre: b post: c\n# c\noptions a x=1\nblacklist b\n")
+	f.Add(":\n: :\nsoftdep a\nalias\noptions\nblacklist")
+	f.Fuzz(func(t *testing.T, text string) {
+		files, _ := parseDep(strings.NewReader(text))
+		aliases, _ := parseAlias(strings.NewReader(text))
+		soft, _ := parseSoftdep(strings.NewReader(text))
+		builtin, _ := parseBuiltin(strings.NewReader(text))
+		db := &DB{files: files, soft: soft, builtin: builtin, aliases: map[string][]Alias{}, config: newConfig()}
+		_ = db.config.parse(strings.NewReader(text))
+		for _, a := range aliases {
+			db.aliases[bus(a.Pattern)] = append(db.aliases[bus(a.Pattern)], a)
+		}
+		for name := range files {
+			seen := map[string]bool{}
+			for _, step := range db.Plan(name, nil) {
+				if seen[step.Name] {
+					t.Fatalf("%s is planned twice for %s", step.Name, name)
+				}
+				seen[step.Name] = true
+			}
+		}
+		db.Resolve(text)
+	})
+}
+
+// tree writes a database for kernel "1.0" and opens it.
+func tree(t *testing.T, files map[string]string) *DB {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db, err := Open("1.0", []string{filepath.Join(root, "none"), root}, []string{filepath.Join(root, "conf")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func virtio(t *testing.T) *DB {
+	return tree(t, map[string]string{
+		"1.0/modules.dep": "kernel/virtio.ko:\nkernel/virtio_ring.ko: kernel/virtio.ko\n" +
+			"kernel/virtio-pci.ko: kernel/virtio_ring.ko kernel/virtio.ko\n" +
+			"kernel/virtio_net.ko: kernel/net_failover.ko kernel/virtio_ring.ko kernel/virtio.ko\n" +
+			"kernel/net_failover.ko:\nkernel/bad.ko:\nkernel/loop-a.ko:\nkernel/loop-b.ko:\n",
+		"1.0/modules.alias": "# comment\nalias pci:v00001AF4d* virtio-pci\nalias virtio:d00000001v* virtio_net\n" +
+			"alias pci:v00001AF4d* bad\nalias fs-thing loop_a\nalias virtio:d00000002v* bad\n",
+		"1.0/modules.softdep": "softdep loop_a pre: loop_b\nsoftdep loop_b post: loop_a\n",
+		"1.0/modules.builtin": "kernel/fs/ext4/ext4.ko\n",
+		"conf/a.conf":         "options virtio_net csum=0\nblacklist loop-b\n",
+	})
+}
+
+func names(steps []Step) string {
+	var all []string
+	for _, s := range steps {
+		all = append(all, s.Name)
+	}
+	return strings.Join(all, " ")
+}
+
+func TestPlan(t *testing.T) {
+	db := virtio(t)
+	for _, tc := range []struct {
+		name   string
+		loaded map[string]bool
+		want   string
+	}{
+		{"virtio-net", nil, "virtio virtio_ring net_failover virtio_net"},
+		{"virtio_net", map[string]bool{"virtio": true, "virtio_ring": true}, "net_failover virtio_net"},
+		{"loop_a", nil, "loop_b loop_a"},
+		{"ext4", nil, ""},
+		{"unknown", nil, ""},
+	} {
+		if got := names(db.Plan(tc.name, tc.loaded)); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+	}
+	db.Config().Param("virtio-net.gso", "a b", true)
+	steps := db.Plan("virtio_net", nil)
+	if last := steps[len(steps)-1]; !reflect.DeepEqual(last.Params, []string{"csum=0", `gso="a b"`}) || !strings.HasSuffix(last.File, "/1.0/kernel/virtio_net.ko") {
+		t.Errorf("last step %+v", last)
+	}
+}
+
+func TestResolve(t *testing.T) {
+	db := virtio(t)
+	db.Config().Param("modprobe.blacklist", "bad,x", true)
+	for alias, want := range map[string]string{
+		"pci:v00001AF4d00001041": "virtio_pci", "fs_thing": "loop_a", "ext4": "ext4", "bad": "bad", "usb:x": "", "virtio:d00000002v1": "",
+	} {
+		if got := strings.Join(db.Resolve(alias), " "); got != want {
+			t.Errorf("%s: %q, want %q", alias, got, want)
+		}
+	}
+}
+
+// TestColdplugFollowsNewDevices has virtio_pci make a network device.
+func TestColdplugFollowsNewDevices(t *testing.T) {
+	var inserted []string
+	devices := []string{"pci:v00001AF4d00001041", "acpi:X:", "acpi:X:"}
+	l := &Loader{db: virtio(t), done: map[string]bool{"net_failover": true}}
+	l.insert = func(s Step) error {
+		inserted = append(inserted, s.Name)
+		switch s.Name {
+		case "virtio_pci":
+			devices = append(devices, "virtio:d00000001v00001AF4", "virtio:d00000002v00001AF4")
+		case "virtio":
+			return unix.EEXIST
+		case "bad":
+			return unix.ENOMEM
+		}
+		return nil
+	}
+	err := l.Coldplug(func() ([]string, error) { return append([]string(nil), devices...), nil })
+	if !errors.Is(err, unix.ENOMEM) || !strings.Contains(err.Error(), "module bad") {
+		t.Errorf("error %v", err)
+	}
+	if got := strings.Join(inserted, " "); got != "virtio virtio_ring virtio_pci bad virtio_net" {
+		t.Errorf("inserted %s", got)
+	}
+	if got := strings.Join(l.Loaded, " "); got != "virtio_ring virtio_pci virtio_net" {
+		t.Errorf("loaded %s", got)
+	}
+}
+
+func TestNoModules(t *testing.T) {
+	if _, err := Open("9.9", []string{t.TempDir()}, nil); !errors.Is(err, ErrNone) {
+		t.Errorf("no folder: %v", err)
+	}
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "9.9"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open("9.9", []string{root}, nil); err == nil || errors.Is(err, ErrNone) {
+		t.Errorf("folder without modules.dep: %v", err)
+	}
+}
+
+func TestModaliases(t *testing.T) {
+	sys := t.TempDir()
+	for path, text := range map[string]string{"bus/pci/devices/0/modalias": "pci:a\n", "bus/x/devices/1/modalias": "\n", "class/dmi/id/modalias": "dmi:b\n"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(sys, path)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(sys, path), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Modaliases(sys)
+	if err != nil || !reflect.DeepEqual(got, []string{"pci:a", "dmi:b"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestWish(t *testing.T) {
+	if alias, ok := Wish([]string{"/init", "-q", "--", "fs-ext4"}); !ok || alias != "fs-ext4" {
+		t.Errorf("%q, %v", alias, ok)
+	}
+	for _, args := range [][]string{nil, {"/init"}, {"/init", "boot"}, {"/init", "-q", "--", "a", "b"}} {
+		if _, ok := Wish(args); ok {
+			t.Errorf("%q is no wish", args)
+		}
+	}
+}

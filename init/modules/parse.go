@@ -1,0 +1,144 @@
+package modules
+
+import (
+	"bufio"
+	"io"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Alias says that Module drives what Pattern fits.
+type Alias struct{ Pattern, Module string }
+
+// Soft are the modules wanted before and after another, if there are any.
+type Soft struct{ Pre, Post []string }
+
+// Config is what modprobe.d and the kernel command line say.
+type Config struct {
+	Blacklist map[string]bool
+	Options   map[string][]string
+}
+
+// Name is the normalised name of the module in a file.
+func Name(file string) string {
+	base := path.Base(file)
+	base, _, _ = strings.Cut(base, ".ko")
+	return normal(base)
+}
+
+func normal(name string) string { return strings.ReplaceAll(name, "-", "_") }
+
+// lines calls f with the fields of every line that is neither empty nor a
+// comment. A line that is too long ends the reading.
+func lines(r io.Reader, f func(fields []string)) error {
+	s := bufio.NewScanner(r)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		if fields := strings.Fields(s.Text()); len(fields) > 0 && !strings.HasPrefix(fields[0], "#") {
+			f(fields)
+		}
+	}
+	return s.Err()
+}
+
+// file is a module's file with the files it needs, the first needed last.
+type file struct {
+	path string
+	deps []string
+}
+
+// parseDep reads modules.dep: "kernel/a.ko: kernel/b.ko kernel/c.ko".
+func parseDep(r io.Reader) (map[string]file, error) {
+	files := make(map[string]file)
+	err := lines(r, func(f []string) {
+		if name, ok := strings.CutSuffix(f[0], ":"); ok && name != "" {
+			files[Name(name)] = file{path: name, deps: f[1:]}
+		}
+	})
+	return files, err
+}
+
+// parseAlias reads modules.alias: "alias pci:v00001AF4d*sv*sd*bc*sc*i* virtio_pci".
+func parseAlias(r io.Reader) ([]Alias, error) {
+	var aliases []Alias
+	err := lines(r, func(f []string) {
+		if f[0] == "alias" && len(f) == 3 {
+			aliases = append(aliases, Alias{Pattern: f[1], Module: normal(f[2])})
+		}
+	})
+	return aliases, err
+}
+
+// parseSoftdep reads modules.softdep: "softdep a pre: b c post: d".
+func parseSoftdep(r io.Reader) (map[string]Soft, error) {
+	all := make(map[string]Soft)
+	err := lines(r, func(f []string) {
+		if f[0] != "softdep" || len(f) < 3 {
+			return
+		}
+		soft, into := all[normal(f[1])], ""
+		for _, word := range f[2:] {
+			switch {
+			case word == "pre:" || word == "post:":
+				into = word
+			case into == "pre:":
+				soft.Pre = append(soft.Pre, normal(word))
+			case into == "post:":
+				soft.Post = append(soft.Post, normal(word))
+			}
+		}
+		all[normal(f[1])] = soft
+	})
+	return all, err
+}
+
+// parseBuiltin reads modules.builtin: a file name a line.
+func parseBuiltin(r io.Reader) (map[string]bool, error) {
+	builtin := make(map[string]bool)
+	err := lines(r, func(f []string) { builtin[Name(f[0])] = true })
+	return builtin, err
+}
+
+// parseConfig reads a file of modprobe.d; of it, blacklist and options.
+func (c *Config) parse(r io.Reader) error {
+	return lines(r, func(f []string) {
+		switch {
+		case f[0] == "blacklist" && len(f) > 1:
+			c.Blacklist[normal(f[1])] = true
+		case f[0] == "options" && len(f) > 2:
+			name := normal(f[1])
+			c.Options[name] = append(slices.Clip(c.Options[name]), f[2:]...)
+		}
+	})
+}
+
+// Param takes a parameter of the kernel command line: modprobe.blacklist=a,b
+// or MODULE.OPTION=VALUE.
+func (c *Config) Param(name, value string, set bool) {
+	if name == "modprobe.blacklist" || name == "module_blacklist" {
+		for m := range strings.SplitSeq(value, ",") {
+			c.Blacklist[normal(m)] = true
+		}
+		return
+	}
+	module, option, ok := strings.Cut(name, ".")
+	if !ok || module == "" || option == "" {
+		return
+	}
+	if set {
+		option += "=" + quoted(value)
+	}
+	c.Options[normal(module)] = append(c.Options[normal(module)], option)
+}
+
+func quoted(value string) string {
+	if strings.ContainsAny(value, " \t") {
+		return `"` + value + `"`
+	}
+	return value
+}
+
+func newConfig() Config {
+	return Config{Blacklist: make(map[string]bool), Options: make(map[string][]string)}
+}

@@ -1,0 +1,96 @@
+package modules
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/init/cmdline"
+)
+
+// always are the modules the system needs whether or not a device asks.
+var always = []string{"overlay"}
+
+// System opens the database of the running kernel and adds what line says.
+func System(line cmdline.Line) (*DB, error) {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return nil, fmt.Errorf("cannot ask for the kernel's release: %w", err)
+	}
+	db, err := Open(unix.ByteSliceToString(name.Release[:]),
+		[]string{"/lib/modules", "/usr/lib/modules"},
+		[]string{"/usr/lib/modprobe.d", "/lib/modprobe.d", "/run/modprobe.d", "/etc/modprobe.d"})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range line {
+		db.config.Param(p.Name, p.Value, p.Set)
+	}
+	return db, nil
+}
+
+// Boot loads what the machine and the system need and returns the names. A
+// system without modules is fine.
+func Boot(line cmdline.Line) ([]string, error) {
+	db, err := System(line)
+	if errors.Is(err, ErrNone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	l := NewLoader(db)
+	var errs []error
+	for _, name := range always {
+		errs = append(errs, l.Load(name))
+	}
+	errs = append(errs, l.Coldplug(func() ([]string, error) { return Modaliases("/sys") }))
+	return l.Loaded, errors.Join(errs...)
+}
+
+const (
+	helperSetting = "/proc/sys/kernel/modprobe"
+	helperDefault = "/sbin/modprobe"
+)
+
+// ServeKernel makes self the program the kernel runs when it wants a module
+// (a file system being mounted, an address family being used), unless the
+// image has a modprobe of its own.
+func ServeKernel(self string) error {
+	if _, err := os.Stat(helperDefault); err == nil {
+		return nil
+	}
+	err := os.WriteFile(helperSetting, []byte(self), 0)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // No such file: no loadable modules.
+		return fmt.Errorf("cannot serve the kernel's wishes for modules: %w", err)
+	}
+	return nil
+}
+
+// Wish returns the alias in arguments as the kernel passes them to its
+// helper: modprobe -q -- ALIAS.
+func Wish(args []string) (alias string, ok bool) {
+	if len(args) == 4 && args[1] == "-q" && args[2] == "--" {
+		return args[3], true
+	}
+	return "", false
+}
+
+// Fulfil loads what the kernel wished for.
+func Fulfil(alias string) error {
+	line, err := cmdline.Read()
+	if err != nil {
+		return err
+	}
+	db, err := System(line)
+	if err != nil {
+		return err
+	}
+	if len(db.Resolve(alias)) == 0 {
+		return fmt.Errorf("cannot load %s: %w", alias, ErrNone)
+	}
+	return NewLoader(db).Load(alias)
+}
