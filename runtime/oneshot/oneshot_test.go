@@ -1,0 +1,91 @@
+package oneshot
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestResultInWords(t *testing.T) {
+	for _, tt := range []struct {
+		result Result
+		want   string
+		ok     bool
+	}{
+		{Result{}, "exited 0", true},
+		{Result{ExitCode: 3}, "exited 3", false},
+		{Result{ExitCode: 139, Signal: "SIGSEGV"}, "killed by SIGSEGV", false},
+		{Result{ExitCode: -1, Err: "cannot x"}, "failed: cannot x", false},
+	} {
+		if tt.result.String() != tt.want || tt.result.OK() != tt.ok {
+			t.Errorf("%+v: %q, %v", tt.result, tt.result, tt.result.OK())
+		}
+	}
+}
+
+func TestSaveAndLoad(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "onboot")
+	want := []Result{
+		{Name: "000-a", Started: time.Unix(7, 0).UTC(), Took: time.Second, Stdout: "/x", Stderr: "/y"},
+		{Name: "001-b", ExitCode: 3, Started: time.Unix(9, 0).UTC()},
+	}
+	for _, r := range []Result{want[1], want[0]} {
+		if err := Save(dir, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "002-c.json"), []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Load(dir); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	if got, err := Load(filepath.Join(dir, "missing")); err != nil || got != nil {
+		t.Errorf("missing directory: %v, %v", got, err)
+	}
+}
+
+func TestOutputIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	r := Result{Stdout: filepath.Join(dir, "out"), Stderr: filepath.Join(dir, "err")}
+	if got := r.Output(); got != nil {
+		t.Errorf("no files: %q", got)
+	}
+	long := strings.Repeat("0123456789abcde\n", 10000) + "last"
+	for path, text := range map[string]string{r.Stdout: long, r.Stderr: "short"} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := r.Output()
+	if len(got) > outputLimit+200 || !bytes.HasSuffix(got, []byte("cde\nlast\nshort\n")) || !bytes.HasPrefix(got, []byte("(")) {
+		t.Errorf("%d bytes, from %q to %q", len(got), got[:60], got[len(got)-30:])
+	}
+}
+
+func TestLastError(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	text := `{"level":"warning","msg":"w"}` + "\n" + `{"level":"error","msg":"first"}` + "\nrubbish\n" +
+		`{"level":"error","msg":"runc run failed: no such file"}` + "\n" + `{"level":"info","msg":"i"}` + "\n"
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := lastError(path); got != "runc run failed: no such file" {
+		t.Errorf("got %q", got)
+	}
+	if got := lastError(path + "-"); got != "" {
+		t.Errorf("missing log: %q", got)
+	}
+}
+
+func TestRunWithoutRuntime(t *testing.T) {
+	r := Run(context.Background(), newBundle(t), Options{Runtime: "/does/not/exist", LogDir: t.TempDir()})
+	if r.Err == "" || r.OK() || r.ExitCode != -1 {
+		t.Errorf("result %+v", r)
+	}
+}

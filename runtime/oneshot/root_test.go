@@ -1,0 +1,157 @@
+package oneshot
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"keelson/runtime/bundle"
+	"keelson/runtime/nstest"
+)
+
+func newBundle(t *testing.T) *bundle.Bundle {
+	t.Helper()
+	dir := t.TempDir()
+	return &bundle.Bundle{Dir: dir, Name: filepath.Base(dir), Settings: bundle.Defaults()}
+}
+
+// container writes and loads a bundle.
+func container(t *testing.T, name, script string, annotations map[string]string, runtime string) *bundle.Bundle {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	nstest.Bundle(t, dir, script, annotations, strings.ReplaceAll(runtime, "DIR", dir))
+	b, err := bundle.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func options(t *testing.T) Options {
+	t.Helper()
+	return Options{Runtime: nstest.Runc(t), Root: "/run/runc", LogDir: "/run/log/onboot", LogPrefix: "onboot."}
+}
+
+const (
+	boundRoot = `{"mounts":[{"destination":"DIR/rootfs","source":"DIR/rootfs","options":["bind"]}]}`
+	withBind  = `{"bindNS":{"net":"/run/netns/inner","mnt":"/run/ns/inner"}}`
+	withLink  = `{"interfaces":[{"name":"in0","add":"veth","peer":"out0"}],"bindNS":{"net":"/run/netns/inner"}}`
+)
+
+func TestStatuses(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		for i, tt := range []struct {
+			script, runtime, want string
+			code                  int
+		}{
+			{"exit 0", boundRoot, "exited 0", 0},
+			{"exit 1", boundRoot, "exited 1", 1},
+			{"exit 3", "", "exited 3", 3},
+			{"kill -SEGV $$", boundRoot, "exited 0", 0}, // the first process of a pid namespace takes no signals from inside
+			{"sh -c 'kill -SEGV $$'; exit $?", boundRoot, "killed by SIGSEGV", 139},
+			{"ip link show in0 >/dev/null && exit 4", withLink, "exited 4", 4},
+		} {
+			b := container(t, fmt.Sprintf("%03d-c", i), tt.script, nil, tt.runtime)
+			r := Run(t.Context(), b, options(t))
+			if r.String() != tt.want || r.ExitCode != tt.code {
+				t.Errorf("%s: %+v, want %s\n%s", tt.script, r, tt.want, r.Output())
+			}
+			if left, _ := os.ReadDir("/run/runc"); len(left) != 0 {
+				t.Errorf("%s: container is left behind", tt.script)
+			}
+		}
+	})
+}
+
+func TestOutputGoesToItsFiles(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		for _, runtime := range []string{boundRoot, withBind} {
+			r := Run(t.Context(), container(t, "000-talk", "echo to out; echo to err >&2", nil, runtime), options(t))
+			for path, want := range map[string]string{
+				"/run/log/onboot/onboot.000-talk.out.log": "to out\n", "/run/log/onboot/onboot.000-talk.log": "to err\n"} {
+				if got, err := os.ReadFile(path); err != nil || string(got) != want {
+					t.Errorf("%s: %q, %v; want %q (%v)", path, got, err, want, r)
+				}
+			}
+			if got := string(r.Output()); got != "to out\nto err\n" {
+				t.Errorf("output %q", got)
+			}
+		}
+	})
+}
+
+func TestNetworkNamespaceStays(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		for _, runtime := range []string{withBind, withLink} { // the second replaces the first one's namespace
+			r := Run(t.Context(), container(t, "001-netns", "true", nil, runtime), options(t))
+			if !r.OK() {
+				t.Fatal(r)
+			}
+		}
+		if _, err := os.Stat("/sys/class/net/out0"); err != nil {
+			t.Errorf("the namespace went away with its container: %v", err)
+		}
+	})
+}
+
+func TestRuntimeFailureIsToldFromExit(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		for _, runtime := range []string{boundRoot, withBind} {
+			b := container(t, "000-broken", "exit 0", nil, runtime)
+			b.Spec.Process.Args = nil // Load has checked it; break the file itself
+			config := filepath.Join(b.Dir, "config.json")
+			text, err := os.ReadFile(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(config, []byte(strings.ReplaceAll(string(text), "/bin/sh", "/bin/none")), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			r := Run(t.Context(), b, options(t))
+			if !strings.Contains(r.Err, "/bin/none") || r.ExitCode != -1 {
+				t.Errorf("result %+v", r)
+			}
+			if left, _ := os.ReadDir("/run/runc"); len(left) != 0 {
+				t.Error("container is left behind")
+			}
+		}
+	})
+}
+
+func TestTimeout(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		for _, runtime := range []string{boundRoot, withBind} {
+			for script, code := range map[string]int{
+				"trap 'exit 5' TERM; while :; do sleep 0.05; done": 5,
+				"trap '' TERM; while :; do sleep 0.05; done":       137,
+			} {
+				b := container(t, "000-hangs", script, map[string]string{"keelson.stop.timeout": "400ms"}, runtime)
+				o := options(t)
+				o.Timeout = 300 * time.Millisecond
+				start := time.Now()
+				r := Run(t.Context(), b, o)
+				if !strings.Contains(r.Err, "timeout after 300ms") || r.ExitCode != code {
+					t.Errorf("%s: %+v, want code %d", script, r, code)
+				}
+				if took := time.Since(start); took > 5*time.Second {
+					t.Errorf("took %v", took)
+				}
+			}
+		}
+	})
+}
+
+func TestCancelled(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		r := Run(ctx, container(t, "000-late", "sleep 60", map[string]string{"keelson.stop.timeout": "100ms"}, boundRoot), options(t))
+		if r.OK() || r.Err == "" {
+			t.Errorf("result %+v", r)
+		}
+	})
+}

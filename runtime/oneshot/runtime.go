@@ -1,0 +1,223 @@
+package oneshot
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/prepare"
+)
+
+// killGrace is how long the clean-up of a container that had to be killed
+// may take.
+const killGrace = 10 * time.Second
+
+// command is a call of the runtime.
+func (r *run) command(ctx context.Context, args ...string) *exec.Cmd {
+	all := []string{"--root", r.options.Root, "--log", r.runtimeLog, "--log-format", "json"}
+	if r.options.Debug {
+		all = append(all, "--debug")
+	}
+	return exec.CommandContext(ctx, r.options.Runtime, append(all, args...)...)
+}
+
+// runAtOnce is one `runc run`. The runtime stays and passes signals on.
+func (r *run) runAtOnce(ctx context.Context) error {
+	cmd := r.command(context.WithoutCancel(ctx), "run", "--bundle", r.bundle.Dir, r.bundle.Name)
+	cmd.Stdout, cmd.Stderr = r.out, r.err
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("cannot start the runtime: %w", err)
+	}
+	r.step("runs", "pid", cmd.Process.Pid)
+	state, err := r.wait(ctx, cmd.Process)
+	if err != nil {
+		return err
+	}
+	if state.ExitCode() == 1 {
+		if why := lastError(r.runtimeLog); why != "" {
+			return errors.Join(errors.New(why), r.delete())
+		}
+	}
+	r.setStatus(state, true)
+	return r.ended(ctx)
+}
+
+// createAndStart makes room for interfaces and binds between the two.
+func (r *run) createAndStart(ctx context.Context) error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("cannot become a subreaper: %w", err)
+	}
+	defer func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) }()
+	pidFile := filepath.Join(r.options.LogDir, "."+r.bundle.Name+".pid")
+	defer os.Remove(pidFile)
+	create := r.command(ctx, "create", "--bundle", r.bundle.Dir, "--pid-file", pidFile, r.bundle.Name)
+	create.Stdout, create.Stderr = r.out, r.err
+	if err := r.call(create); err != nil {
+		return errors.Join(err, r.delete())
+	}
+	process, err := readProcess(pidFile)
+	if err != nil {
+		return errors.Join(err, r.delete())
+	}
+	r.step("created", "pid", process.Pid)
+	if err := prepare.AfterCreate(r.bundle, process.Pid); err != nil {
+		return errors.Join(err, r.kill(process))
+	}
+	if err := r.call(r.command(ctx, "start", r.bundle.Name)); err != nil {
+		return errors.Join(err, r.kill(process))
+	}
+	state, err := r.wait(ctx, process)
+	if err != nil {
+		return errors.Join(err, r.delete())
+	}
+	r.setStatus(state, false)
+	return errors.Join(r.ended(ctx), r.delete())
+}
+
+// kill ends a container that was created and reaps its first process.
+func (r *run) kill(process *os.Process) error {
+	err := r.delete()
+	_, _ = process.Wait()
+	return err
+}
+
+// wait returns when process has ended, or an error with the reason when it
+// had to be ended and that failed too.
+func (r *run) wait(ctx context.Context, process *os.Process) (*os.ProcessState, error) {
+	type ended struct {
+		state *os.ProcessState
+		err   error
+	}
+	done := make(chan ended, 1)
+	go func() {
+		state, err := process.Wait()
+		done <- ended{state, err}
+	}()
+	stopping := ctx.Done()
+	var kill <-chan time.Time
+	for {
+		select {
+		case e := <-done:
+			if e.err != nil {
+				return nil, fmt.Errorf("cannot wait for process %d: %w", process.Pid, e.err)
+			}
+			return e.state, nil
+		case <-stopping:
+			stopping = nil
+			r.step("is told to stop", "why", context.Cause(ctx))
+			_ = process.Signal(r.bundle.Settings.StopSignal)
+			timer := time.NewTimer(r.bundle.Settings.StopTimeout)
+			defer timer.Stop()
+			kill = timer.C
+		case <-kill:
+			kill = nil
+			r.step("is killed")
+			if err := r.delete(); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// ended is the reason when the container did not end by itself.
+func (r *run) ended(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// setStatus records how the process ended. A shell's convention is undone
+// where the process is the runtime's.
+func (r *run) setStatus(state *os.ProcessState, shell bool) {
+	status, ok := state.Sys().(syscall.WaitStatus)
+	if !ok {
+		return
+	}
+	number := syscall.Signal(0)
+	if status.Signaled() {
+		number = status.Signal()
+	} else if code := status.ExitStatus(); shell && code > 128 && code <= 128+64 {
+		number = syscall.Signal(code - 128)
+	}
+	if number == 0 {
+		r.result.ExitCode = status.ExitStatus()
+		return
+	}
+	r.result.ExitCode = 128 + int(number)
+	if r.result.Signal = unix.SignalName(number); r.result.Signal == "" {
+		r.result.Signal = "signal " + strconv.Itoa(int(number))
+	}
+}
+
+// call runs a command of the runtime that is to end by itself.
+func (r *run) call(cmd *exec.Cmd) error {
+	if err := cmd.Run(); err != nil {
+		if why := lastError(r.runtimeLog); why != "" {
+			return errors.New(why)
+		}
+		return fmt.Errorf("cannot run %s: %w", filepath.Base(cmd.Path), err)
+	}
+	return nil
+}
+
+// delete kills what is left of the container and forgets it.
+func (r *run) delete() error {
+	if _, err := os.Stat(filepath.Join(r.options.Root, r.bundle.Name)); err != nil {
+		return nil // it knows no such container
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), killGrace)
+	defer cancel()
+	if out, err := r.command(ctx, "delete", "--force", r.bundle.Name).CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot delete container %s: %w %s", r.bundle.Name, err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// readProcess takes the pid from a runtime's pid file.
+func readProcess(path string) (*os.Process, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read pid file: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid <= 1 {
+		return nil, fmt.Errorf("cannot read pid file %s: no process id in %q", path, text)
+	}
+	return os.FindProcess(pid)
+}
+
+// lastError is the last error in a runtime's log of JSON lines such as
+// {"level":"error","msg":"runc run failed: …","time":"…"}; empty when none.
+func lastError(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	last := ""
+	for lines := bufio.NewScanner(io.LimitReader(f, 16<<20)); lines.Scan(); {
+		var entry struct{ Level, Msg string }
+		if json.Unmarshal(lines.Bytes(), &entry) == nil && isError(entry.Level) {
+			last = entry.Msg
+		}
+	}
+	return strings.TrimSpace(last)
+}
+
+func isError(level string) bool {
+	return level == "error" || level == "fatal" || level == "panic"
+}
