@@ -1,0 +1,160 @@
+package machine
+
+import (
+	"fmt"
+	"strings"
+)
+
+// State of a service.
+type State string
+
+// The states. Wanted ones have a container or are on the way to one.
+const (
+	Stopped    State = "stopped"    // not wanted, nothing is there
+	Waiting    State = "waiting"    // wanted, may not start yet
+	Starting   State = "starting"   // its container is being made
+	Running    State = "running"    // its first process runs
+	Stopping   State = "stopping"   // told to stop
+	Restarting State = "restarting" // told to stop, to be started again
+	Backoff    State = "backoff"    // ended or not started, waits for its next start
+	Exited     State = "exited"     // ended by itself, with success, and stays so
+	Failed     State = "failed"     // ended or not started, and stays so
+)
+
+// States lists all states.
+func States() []State {
+	return []State{Stopped, Waiting, Starting, Running, Stopping, Restarting, Backoff, Exited, Failed}
+}
+
+// Settled is true of states in which nothing will happen without an order.
+func (s State) Settled() bool { return s == Stopped || s == Exited || s == Failed }
+
+// Event is what can happen to a service.
+type Event string
+
+// The events.
+const (
+	Start   Event = "start"   // order
+	Stop    Event = "stop"    // order
+	Restart Event = "restart" // order
+	Go      Event = "go"      // nothing is in the way of a start any more
+	Started Event = "started" // its first process runs
+	Retry   Event = "retry"   // ended or not started; to be tried again
+	Done    Event = "done"    // ended with success; stays so
+	Fail    Event = "fail"    // ended or not started; stays so
+	Delay   Event = "delay"   // the wait before the next start is over
+	Timeout Event = "timeout" // the time to stop is over
+)
+
+// Events lists all events.
+func Events() []Event {
+	return []Event{Start, Stop, Restart, Go, Started, Retry, Done, Fail, Delay, Timeout}
+}
+
+// Action is what the supervisor has to do.
+type Action string
+
+// The actions.
+const (
+	Check       Action = "check"        // send Go as soon as it may start
+	Launch      Action = "launch"       // prepare, create and start the container
+	Signal      Action = "signal"       // send the stop signal, Timeout later
+	Kill        Action = "kill"         // send SIGKILL to all its processes
+	ArmDelay    Action = "arm-delay"    // send Delay after the back-off
+	CancelDelay Action = "cancel-delay" // do not
+	Release     Action = "release"      // take down its mounts
+)
+
+// Next is what follows.
+type Next struct {
+	State   State
+	Actions []Action
+}
+
+// table holds the cells in which something happens.
+var table = map[State]map[Event]Next{
+	Stopped: {
+		Start:   {Waiting, []Action{Check}},
+		Restart: {Waiting, []Action{Check}},
+	},
+	Waiting: {
+		Stop: {Stopped, []Action{Release}},
+		Go:   {Starting, []Action{Launch}},
+	},
+	Starting: {
+		Stop:    {Stopping, nil}, // there may be nothing yet to signal: see Started
+		Restart: {Restarting, nil},
+		Started: {Running, nil},
+		Retry:   {Backoff, []Action{ArmDelay}},
+		Done:    {Exited, []Action{Release}},
+		Fail:    {Failed, []Action{Release}},
+	},
+	Running: {
+		Stop:    {Stopping, []Action{Signal}},
+		Restart: {Restarting, []Action{Signal}},
+		Retry:   {Backoff, []Action{ArmDelay}},
+		Done:    {Exited, []Action{Release}},
+		Fail:    {Failed, []Action{Release}},
+	},
+	Stopping: {
+		Start:   {Restarting, nil},
+		Restart: {Restarting, nil},
+		Started: {Stopping, []Action{Signal}},
+		Retry:   {Stopped, []Action{Release}},
+		Done:    {Stopped, []Action{Release}},
+		Fail:    {Stopped, []Action{Release}},
+		Timeout: {Stopping, []Action{Kill}},
+	},
+	Restarting: {
+		Stop:    {Stopping, nil},
+		Started: {Restarting, []Action{Signal}},
+		Retry:   {Waiting, []Action{Check}},
+		Done:    {Waiting, []Action{Check}},
+		Fail:    {Waiting, []Action{Check}},
+		Timeout: {Restarting, []Action{Kill}},
+	},
+	Backoff: {
+		Start:   {Waiting, []Action{CancelDelay, Check}},
+		Stop:    {Stopped, []Action{CancelDelay, Release}},
+		Restart: {Waiting, []Action{CancelDelay, Check}},
+		Delay:   {Waiting, []Action{Check}},
+	},
+	Exited: {
+		Start:   {Waiting, []Action{Check}},
+		Stop:    {Stopped, nil},
+		Restart: {Waiting, []Action{Check}},
+	},
+	Failed: {
+		Start:   {Waiting, []Action{Check}},
+		Stop:    {Stopped, nil},
+		Restart: {Waiting, []Action{Check}},
+	},
+}
+
+// On looks up what follows in state s on event e.
+func On(s State, e Event) Next {
+	if next, ok := table[s][e]; ok {
+		return next
+	}
+	return Next{State: s}
+}
+
+// Diagram is the table as a Mermaid state diagram, for the documentation.
+func Diagram() string {
+	var b strings.Builder
+	b.WriteString("stateDiagram-v2\n    [*] --> stopped\n")
+	for _, s := range States() {
+		for _, e := range Events() {
+			next, ok := table[s][e]
+			if !ok {
+				continue
+			}
+			label := string(e)
+			if len(next.Actions) > 0 {
+				label += fmt.Sprintf(" / %v", next.Actions)
+			}
+			fmt.Fprintf(&b, "    %s --> %s: %s\n", s, next.State, label)
+		}
+	}
+	return b.String()
+}
