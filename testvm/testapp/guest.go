@@ -57,28 +57,33 @@ func act(do string) error {
 		say("ready", "1 services running")
 		time.Sleep(time.Hour)
 	}
-	return ready(do != "noagent")
+	return ready(do)
 }
 
 // ready brings up a guest with an agent that heeds its power button.
-func ready(withAgent bool) error {
+func ready(do string) error {
 	for _, m := range []string{"virtio_pci", "virtio_mmio", "virtio_console", "button", "evdev", "gpio_keys", "gpio_pl061"} {
 		if err := modprobe(m); err != nil {
 			fmt.Println("testapp:", err)
 		}
 	}
-	if withAgent {
+	if do != "noagent" {
 		cmd := exec.Command("/usr/bin/agent")
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		if err := cmd.Start(); err != nil {
 			return err
 		}
 	}
-	say("service agent", "running")
-	say("ready", "1 services running")
-	if err := awaitPowerKey(); err != nil {
+	pressed, err := powerKey()
+	if err != nil {
 		return err
 	}
+	fmt.Println("testapp: waiting for the power button")
+	if do != "unready" {
+		say("service agent", "running")
+		say("ready", "1 services running")
+	}
+	<-pressed
 	return syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
@@ -92,33 +97,34 @@ func say(stage, result string) {
 	fmt.Printf("keelson: [%8.3f] %s%s\n", float64(up.Uptime), stage, result)
 }
 
-// awaitPowerKey reads struct input_event from every input device.
-func awaitPowerKey() error {
-	const evKey, keyPower = 1, 116
-	devices, _ := filepath.Glob("/dev/input/event*")
+// powerKey reads struct input_event from every input device and tells when
+// one is a power key.
+func powerKey() (<-chan struct{}, error) {
+	devices, err := filepath.Glob("/dev/input/event*")
+	if err != nil {
+		return nil, err
+	}
 	pressed := make(chan struct{}, 1)
 	for _, path := range devices {
 		f, err := os.Open(path)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		go func() {
-			event := make([]byte, 24)
-			for {
-				if n, err := f.Read(event); err != nil || n != len(event) {
-					return
-				}
-				if binary.NativeEndian.Uint16(event[16:]) == evKey && binary.NativeEndian.Uint16(event[18:]) == keyPower {
-					pressed <- struct{}{}
-					return
-				}
-			}
-		}()
+		go readKeys(f, pressed)
 	}
-	select {
-	case <-pressed:
-		return nil
-	case <-time.After(24 * time.Hour):
-		return fmt.Errorf("nobody pressed the power button of %v", devices)
+	return pressed, nil
+}
+
+func readKeys(f *os.File, pressed chan<- struct{}) {
+	const evKey, keyPower = 1, 116
+	event := make([]byte, 24)
+	for {
+		if n, err := f.Read(event); err != nil || n != len(event) {
+			return
+		}
+		if binary.NativeEndian.Uint16(event[16:]) == evKey && binary.NativeEndian.Uint16(event[18:]) == keyPower {
+			pressed <- struct{}{}
+			return
+		}
 	}
 }

@@ -135,12 +135,19 @@ func (v *VM) PowerButton(ctx context.Context) error {
 	return nil
 }
 
+// pressAgain is how long a press may go unheeded before the next one.
+const pressAgain = 5 * time.Second
+
 // PowerOff presses the power button and waits until the guest has powered
-// itself down; any other end is a failure.
+// itself down; any other end is a failure. Nobody acknowledges a press, and a
+// guest that has not opened its button yet misses it: so press again.
 func (v *VM) PowerOff(ctx context.Context) error {
 	if err := v.PowerButton(ctx); err != nil {
 		return err
 	}
+	pressing, stop := context.WithCancel(ctx)
+	defer stop()
+	go v.keepPressing(pressing)
 	exit, err := v.WaitExit(ctx)
 	if err != nil {
 		return err
@@ -149,6 +156,21 @@ func (v *VM) PowerOff(ctx context.Context) error {
 		return v.failure("power the guest off", fmt.Errorf("the guest %s", exit))
 	}
 	return nil
+}
+
+func (v *VM) keepPressing(ctx context.Context) {
+	tick := time.NewTicker(pressAgain)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = v.PowerButton(ctx) // the machine may just have ended
+		case <-v.machine.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // ConsoleArgs adds what a command line needs for its console to be seen here:

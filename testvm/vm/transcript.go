@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -105,7 +106,8 @@ func (t *transcript) wait(ctx context.Context, match matcher) (string, error) {
 				return line, err
 			}
 			if whole && strings.Contains(line, panicMark) {
-				return line, ErrPanic
+				_, why, _ := strings.Cut(line, panicMark)
+				return line, fmt.Errorf("%w%s", ErrPanic, why)
 			}
 			if !whole {
 				break

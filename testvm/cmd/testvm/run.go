@@ -1,3 +1,130 @@
 package main
 
-type runCmd struct{}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+
+	"keelson/testvm/qemu"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/session"
+)
+
+type runCmd struct {
+	Image   string        `arg:"" optional:"" help:"A folder that testvm build wrote to, or the prefix of an image in it."`
+	Kernel  string        `help:"Kernel file, in place of the image's." placeholder:"FILE"`
+	Initrd  string        `help:"Initial RAM disk, in place of the image's." placeholder:"FILE"`
+	Append  *string       `help:"Kernel command line, in place of the image's." placeholder:"TEXT"`
+	Arch    string        `help:"amd64 or arm64; by default the kernel's." placeholder:"ARCH"`
+	Accel   string        `help:"kvm or tcg; by default kvm if it works (TESTVM_ACCEL does the same)." placeholder:"ACCEL"`
+	Memory  string        `help:"Memory, as in 512M or 2G; a bare number is MiB." default:"1024M"`
+	CPUs    int           `name:"cpus" help:"Number of processors." default:"2"`
+	Publish []string      `help:"Lead a port of the host's loopback address to the guest." placeholder:"HOST:GUEST[/udp]"`
+	Disk    []string      `help:"A disk; made when missing and a size is given. Options: size, format, bus=virtio|nvme, readonly." placeholder:"FILE[,size=1G]…" sep:"none"`
+	Until   string        `help:"Run unattended: ready (print the steps of the boot, power off) or shutdown. By default ready when there is no terminal." placeholder:"ready|shutdown"`
+	Timeout time.Duration `help:"How long an unattended guest may take." default:"5m"`
+}
+
+// Run boots an image.
+func (c *runCmd) Run(ctx context.Context) error {
+	config, err := c.config()
+	if err != nil {
+		return err
+	}
+	switch c.Until {
+	case "", session.UntilReady, session.UntilShutdown:
+	default:
+		return fmt.Errorf("cannot run until %q: neither ready nor shutdown", c.Until)
+	}
+	return session.Run(ctx, session.Options{VM: vm.Config{Config: config}, Until: c.Until,
+		Timeout: c.Timeout, Stdin: os.Stdin, Stdout: os.Stdout})
+}
+
+// config turns the flags into a machine.
+func (c *runCmd) config() (qemu.Config, error) {
+	image, err := c.image()
+	if err != nil {
+		return qemu.Config{}, err
+	}
+	arch, err := archOf(image.Kernel, c.Arch)
+	if err != nil {
+		return qemu.Config{}, err
+	}
+	q := qemu.Config{Arch: arch, Accel: c.Accel, Kernel: image.Kernel, Initrd: image.Initrd,
+		Append: vm.ConsoleArgs(image.Cmdline, arch), CPUs: c.CPUs}
+	if q.Accel != "" && q.Accel != qemu.KVM && q.Accel != qemu.TCG {
+		return q, fmt.Errorf("cannot accelerate by %q: neither kvm nor tcg", q.Accel)
+	}
+	if q.Memory, err = mebibytes(c.Memory); err != nil {
+		return q, err
+	}
+	for _, s := range c.Publish {
+		f, err := qemu.ParseForward(s)
+		if err != nil {
+			return q, err
+		}
+		q.Publish = append(q.Publish, f)
+	}
+	for _, s := range c.Disk {
+		d, err := qemu.ParseDisk(s)
+		if err != nil {
+			return q, err
+		}
+		q.Disks = append(q.Disks, d)
+	}
+	return q, nil
+}
+
+// image is the one named, with what the flags put in its place.
+func (c *runCmd) image() (session.Image, error) {
+	var image session.Image
+	if c.Image == "" && c.Kernel == "" {
+		return image, errors.New("cannot run nothing: name an image, or give --kernel")
+	}
+	if c.Image != "" {
+		var err error
+		if image, err = session.FindImage(c.Image); err != nil {
+			return image, err
+		}
+	}
+	if c.Kernel != "" {
+		image.Kernel = c.Kernel
+	}
+	if c.Initrd != "" {
+		image.Initrd = c.Initrd
+	}
+	if c.Append != nil {
+		image.Cmdline = *c.Append
+	}
+	return image, nil
+}
+
+// archOf is the kernel's architecture, which must be the wanted one if any.
+func archOf(kernel, want string) (string, error) {
+	found, err := qemu.DetectArch(kernel)
+	switch {
+	case want == "":
+		return found, err
+	case err == nil && found != want:
+		return "", fmt.Errorf("cannot run %s on %s: the kernel is for %s", kernel, want, found)
+	}
+	return want, nil
+}
+
+// mebibytes reads an amount of memory.
+func mebibytes(s string) (int, error) {
+	if n, err := strconv.Atoi(strings.TrimSpace(s)); err == nil && n > 0 {
+		return n, nil
+	}
+	n, err := units.RAMInBytes(s)
+	if err != nil || n < 1<<20 {
+		return 0, fmt.Errorf("cannot use %q as an amount of memory: want something like 512M or 2G", s)
+	}
+	return int(n >> 20), nil
+}

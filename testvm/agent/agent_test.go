@@ -1,0 +1,68 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"keelson/testvm/tier"
+)
+
+func TestParseStatus(t *testing.T) {
+	got := parseStatus("Name:\tredis-server\nState:\tS (sleeping)\nPid:\t12\nPPid:\t1\nVmRSS:\t    2048 kB\nRssAnon:\t     512 kB\nbroken\n")
+	if got.Name != "redis-server" || got.State != "S" || got.PPID != 1 || got.RSS != 2<<20 || got.Anon != 512<<10 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func FuzzParseStatus(f *testing.F) {
+	f.Add("Name:\tinit\nState:\tZ (zombie)\nPPid:\t0\nVmRSS:\t1 kB\n")
+	f.Fuzz(func(_ *testing.T, s string) { parseStatus(s) })
+}
+
+// Nobody answers: the caller's patience decides.
+func TestSilentGuest(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	go func() { _, _ = theirs.Read(make([]byte, 4096)) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := NewClient(ours).Ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The calls work against this host's own namespace.
+func TestCalls(t *testing.T) {
+	tier.Root(t) // entering even one's own namespace takes CAP_SYS_ADMIN
+	ours, theirs := net.Pipe()
+	go func() { _ = Serve(theirs, "/proc/self/ns/mnt") }()
+	c, ctx := NewClient(ours), t.Context()
+	r, err := c.Exec(ctx, ExecArgs{Args: []string{"sh", "-c", "cat; echo err >&2; exit 3"}, Stdin: []byte("in")})
+	if err != nil || r != (ExecResult{Code: 3, Stdout: "in", Stderr: "err\n"}) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	file := t.TempDir() + "/sub/file"
+	if err := c.WriteFile(ctx, file, []byte("x"), 0o600); err != nil {
+		t.Error(err)
+	}
+	if data, err := c.ReadFile(ctx, file); err != nil || string(data) != "x" {
+		t.Errorf("got %q, %v", data, err)
+	}
+	if names, err := c.ReadDir(ctx, file+"/.."); err == nil {
+		t.Errorf("a file's entries: %v", names)
+	}
+	list, err := c.Processes(ctx)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, p := range list {
+		if p.PID == os.Getpid() && p.RSS > 0 && p.PPID == os.Getppid() {
+			return
+		}
+	}
+	t.Errorf("this process is not among %d", len(list))
+}

@@ -1,0 +1,125 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/vm"
+)
+
+// What an unattended machine is run for.
+const (
+	UntilReady    = "ready"
+	UntilShutdown = "shutdown"
+)
+
+// offDeadline is how long a guest may take to power itself down.
+const offDeadline = 60 * time.Second
+
+// Options say how to run a machine.
+type Options struct {
+	VM      vm.Config // its Output is set here
+	Until   string    // ready, shutdown, or empty: interactive on a terminal, else ready
+	Timeout time.Duration
+	Stdin   *os.File
+	Stdout  io.Writer
+}
+
+// Run boots a machine and stays until its end. The end of ctx (ctrl-C) presses
+// its power button.
+func Run(ctx context.Context, o Options) error {
+	interactive := o.Until == "" && isTerminal(o.Stdin) && isTerminal(o.Stdout)
+	if o.Until == "" {
+		o.Until = UntilReady
+	}
+	o.VM.Output = o.Stdout
+	v, err := vm.Boot(ctx, o.VM)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	if interactive {
+		return attend(ctx, v, o)
+	}
+	return unattended(ctx, v, o)
+}
+
+func isTerminal(f any) bool {
+	file, ok := f.(*os.File)
+	return ok && file != nil && term.IsTerminal(int(file.Fd()))
+}
+
+func unattended(ctx context.Context, v *vm.VM, o Options) error {
+	limited, cancel := context.WithTimeoutCause(ctx, o.Timeout, errTimeout(o.Timeout))
+	defer cancel()
+	if o.Until == UntilShutdown {
+		return untilShutdown(ctx, limited, v, o)
+	}
+	ready, err := v.WaitStage(limited, timeline.Ready)
+	if err != nil && ctx.Err() != nil {
+		return errors.Join(errors.New("interrupted before the guest was ready"), powerOff(v))
+	}
+	if err != nil {
+		return explain(limited, err)
+	}
+	fmt.Fprintln(o.Stdout)
+	WriteTable(o.Stdout, v.Timeline())
+	fmt.Fprintf(o.Stdout, "\n%s. Powering off.\n\n", ready.Result)
+	if err := powerOff(v); err != nil {
+		return err
+	}
+	fmt.Fprintln(o.Stdout, "The guest has powered itself down.")
+	return nil
+}
+
+// untilShutdown waits for the guest to power down by itself or by ctrl-C.
+func untilShutdown(ctx, limited context.Context, v *vm.VM, o Options) error {
+	exit, err := v.WaitExit(limited)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return powerOff(v)
+	case err != nil:
+		return explain(limited, err)
+	}
+	fmt.Fprintln(o.Stdout)
+	WriteTable(o.Stdout, v.Timeline())
+	return wantPoweredDown(exit)
+}
+
+func wantPoweredDown(exit vm.Exit) error {
+	if exit != vm.PoweredDown {
+		return fmt.Errorf("the guest %s instead of powering down", exit)
+	}
+	return nil
+}
+
+// powerOff presses the power button and waits for the guest to follow. A
+// second ctrl-C ends the wait.
+func powerOff(v *vm.VM) error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), offDeadline, errTimeout(offDeadline))
+	defer cancel()
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return explain(ctx, v.PowerOff(ctx))
+}
+
+func errTimeout(d time.Duration) error {
+	return fmt.Errorf("the guest was given %s for it", d)
+}
+
+// explain adds to an error why ctx ended, if that was its cause.
+func explain(ctx context.Context, err error) error {
+	if err != nil && errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w\n%w", err, context.Cause(ctx))
+	}
+	return err
+}
