@@ -229,8 +229,8 @@ func (a *Archive) solve(ctx context.Context, asked []string) ([]Package, error) 
 	return packages, nil
 }
 
-// Download fetches a package and returns its file, whose digest is right.
-func (a *Archive) Download(ctx context.Context, p Package) (string, error) {
+// Fetch downloads a package and returns its file, whose digest is right.
+func (a *Archive) Fetch(ctx context.Context, p Package) (string, error) {
 	file := filepath.Join(a.dir, "archives", p.Name+"_"+cache.Key(p.Name, p.Version, p.SHA256)[:16]+".deb")
 	if cache.Check(file, p.SHA256) == nil {
 		return file, nil
@@ -240,8 +240,11 @@ func (a *Archive) Download(ctx context.Context, p Package) (string, error) {
 		return "", fmt.Errorf("cannot download %s: %w", p.Name, err)
 	}
 	defer os.RemoveAll(tmp)
-	if _, err := a.run(ctx, tmp, "apt-get", "download", "-q", p.Name+"="+p.Version); err != nil {
-		return "", fmt.Errorf("cannot download Debian package %s %s: %w", p.Name, p.Version, err)
+	task := a.Progress.Start(fmt.Sprintf("downloading Debian package %s %s", p.Name, p.Version))
+	_, err = a.run(ctx, tmp, "apt-get", "download", "-q", p.Name+"="+p.Version)
+	task.Done(err)
+	if err != nil {
+		return "", fmt.Errorf("cannot download Debian package %s %s (has it been replaced? --refresh looks for newer versions): %w", p.Name, p.Version, err)
 	}
 	debs, err := filepath.Glob(filepath.Join(tmp, "*.deb"))
 	if err != nil || len(debs) != 1 {

@@ -59,7 +59,7 @@ func (a *Archive) unpackAll(ctx context.Context, packages []Package, asked []str
 		return nil, err
 	}
 	for _, p := range packages {
-		file, err := a.Download(ctx, p)
+		file, err := a.Fetch(ctx, p)
 		if err != nil {
 			return nil, err
 		}

@@ -36,7 +36,9 @@ func TestPrecedence(t *testing.T) {
 		{"capabilities replaced", Container{Label: label, YAML: config.ImageConfig{Capabilities: []string{}}},
 			func(s *specs.Spec) (any, any) { return len(s.Process.Capabilities.Bounding), 0 }},
 		{"capabilities added", Container{Label: label, YAML: config.ImageConfig{CapabilitiesAdd: []string{"CAP_BPF", "CAP_CHOWN"}}},
-			func(s *specs.Spec) (any, any) { return s.Process.Capabilities.Bounding, []string{"CAP_BPF", "CAP_CHOWN"} }},
+			func(s *specs.Spec) (any, any) {
+				return s.Process.Capabilities.Bounding, []string{"CAP_BPF", "CAP_CHOWN"}
+			}},
 		{"none", Container{Label: label, YAML: config.ImageConfig{Capabilities: []string{"none"}}},
 			func(s *specs.Spec) (any, any) { return len(s.Process.Capabilities.Effective), 0 }},
 		{"pid namespace of label", Container{Label: label}, func(s *specs.Spec) (any, any) { return len(s.Linux.Namespaces), 1 }},

@@ -1,0 +1,179 @@
+package kernel
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"keelson/testvm/image/cache"
+	"keelson/testvm/image/debian"
+	"keelson/testvm/image/modules"
+	"keelson/testvm/image/tree"
+)
+
+// imagePackage is the name of a package that holds a kernel; others of
+// linux-image-… only depend on one.
+var imagePackage = regexp.MustCompile(`^linux-image-[0-9]`)
+
+// vmlinuz is where the kernel lies in what is cached.
+const vmlinuz = "vmlinuz"
+
+// FromDebian takes kernel and modules out of a package, or out of the one it
+// stands for. asked is nil for the default modules.
+func FromDebian(ctx context.Context, a *debian.Archive, name string, asked []string) (*Kernel, error) {
+	packages, err := a.Resolve(ctx, []string{name})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range packages {
+		if imagePackage.MatchString(p.Name) {
+			return fromPackage(ctx, a, p, asked)
+		}
+	}
+	return nil, fmt.Errorf("cannot find a kernel in Debian package %s: neither it nor what it needs is named linux-image-VERSION", name)
+}
+
+func fromPackage(ctx context.Context, a *debian.Archive, p debian.Package, asked []string) (*Kernel, error) {
+	set := "default " + strings.Join(modules.Default, ",")
+	if asked != nil {
+		set = "asked " + strings.Join(asked, ",")
+	}
+	store := cache.Store{Dir: filepath.Join(a.CacheDir, "kernels")}
+	key := cache.Key(debian.Version, a.Arch, p.Name, p.Version, p.SHA256, set) + ".tar"
+	root := tree.New()
+	if data, ok := store.Get(key); ok && root.ReadTar(bytes.NewReader(data)) == nil {
+		return split(root)
+	}
+	deb, err := a.Fetch(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	task := a.Progress.Start("unpacking " + p.Name)
+	root, err = unpack(ctx, deb, asked)
+	task.Done(err)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use Debian package %s: %w", p.Name, err)
+	}
+	var buf bytes.Buffer
+	if err := root.WriteTar(&buf, time.Unix(0, 0)); err != nil {
+		return nil, err
+	}
+	if err := store.Put(key, buf.Bytes()); err != nil {
+		return nil, err
+	}
+	return split(root)
+}
+
+func split(root *tree.Tree) (*Kernel, error) {
+	e, ok := root.Get(vmlinuz)
+	if !ok {
+		return nil, fmt.Errorf("cannot find %s in the cache's kernel", vmlinuz)
+	}
+	root.Remove(vmlinuz)
+	return &Kernel{Image: e.Data, Root: root}, nil
+}
+
+// unpack makes a tree of the kernel, the modules asked for with all they need,
+// and depmod's tables of just these.
+func unpack(ctx context.Context, deb string, asked []string) (*tree.Tree, error) {
+	tmp, err := os.MkdirTemp("", "keelson-kernel-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	if err := run(ctx, "dpkg-deb", "--extract", deb, tmp); err != nil {
+		return nil, err
+	}
+	images, _ := filepath.Glob(filepath.Join(tmp, "boot/vmlinu[xz]-*")) // the pattern is right
+	dirs, _ := filepath.Glob(filepath.Join(tmp, "lib/modules/*"))
+	if len(dirs) == 0 { // since /usr is merged in the packages too
+		dirs, _ = filepath.Glob(filepath.Join(tmp, "usr/lib/modules/*"))
+	}
+	if len(images) != 1 || len(dirs) != 1 {
+		return nil, fmt.Errorf("it holds %d kernels and %d sets of modules", len(images), len(dirs))
+	}
+	data, err := os.ReadFile(images[0])
+	if err != nil {
+		return nil, err
+	}
+	root, err := reduce(ctx, dirs[0], asked)
+	if err != nil {
+		return nil, err
+	}
+	return root, root.Put(tree.Entry{Path: vmlinuz, Type: tree.File, Mode: 0o644, Data: data})
+}
+
+// reduce keeps of the modules in dir, named for their version, what is needed.
+func reduce(ctx context.Context, dir string, asked []string) (*tree.Tree, error) {
+	version := filepath.Base(dir)
+	if err := depmod(ctx, dir, version); err != nil {
+		return nil, err
+	}
+	tables := modules.Tables{}
+	for name, into := range map[string]*string{
+		"dep": &tables.Dep, "softdep": &tables.Softdep, "alias": &tables.Alias, "builtin": &tables.Builtin,
+	} {
+		b, err := os.ReadFile(filepath.Join(dir, "modules."+name))
+		if err != nil {
+			return nil, err
+		}
+		*into = string(b)
+	}
+	want := asked
+	if want == nil {
+		want = modules.Default
+	}
+	files, err := modules.Closure(tables, want, asked != nil)
+	if err != nil {
+		return nil, err
+	}
+	small := filepath.Join(filepath.Dir(filepath.Dir(filepath.Dir(dir))), "small")
+	out := filepath.Join(small, "lib/modules", version)
+	for _, f := range append(files, "modules.order", "modules.builtin", "modules.builtin.modinfo") {
+		if err := move(filepath.Join(dir, f), filepath.Join(out, f)); err != nil {
+			return nil, err
+		}
+	}
+	if err := depmod(ctx, out, version); err != nil {
+		return nil, err
+	}
+	return tree.FromDir(small)
+}
+
+func move(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
+}
+
+// depmod writes the tables of the modules in dir, which is BASE/…/VERSION.
+func depmod(ctx context.Context, dir, version string) error {
+	base, err := os.MkdirTemp("", "keelson-depmod-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(base)
+	// depmod knows lib/modules only, below the base it is given.
+	if err := os.MkdirAll(filepath.Join(base, "lib"), 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(filepath.Dir(dir), filepath.Join(base, "lib/modules")); err != nil {
+		return err
+	}
+	return run(ctx, "depmod", "-b", base, version)
+}
+
+func run(ctx context.Context, program string, args ...string) error {
+	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(out))
+	}
+	return nil
+}
