@@ -1,0 +1,83 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// waitForSocket returns when something listens on the unix socket at path. It
+// sleeps on inotify(7): a socket that is bound shows as IN_CREATE, and
+// containerd changes its mode once it listens (IN_ATTRIB).
+func waitForSocket(ctx context.Context, path string) error {
+	for {
+		if listening(ctx, path) {
+			return nil
+		}
+		if err := waitForChange(ctx, path); err != nil {
+			return err
+		}
+	}
+}
+
+func listening(ctx context.Context, path string) bool {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// waitForChange waits for something to happen in the socket's folder, or in
+// the nearest one above that exists. It asks again after setting the watch, so
+// that nothing is missed in between.
+func waitForChange(ctx context.Context, path string) error {
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("cannot watch for its socket: %w", err)
+	}
+	events := os.NewFile(uintptr(fd), "inotify")
+	defer events.Close()
+	dir, err := watchNearest(fd, filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	if listening(ctx, path) || dir != filepath.Dir(path) && exists(filepath.Dir(path)) {
+		return nil
+	}
+	stop := context.AfterFunc(ctx, func() { events.Close() })
+	defer stop()
+	if _, err := events.Read(make([]byte, 4096)); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("cannot watch %s: %w", dir, err)
+	}
+	return nil
+}
+
+func watchNearest(fd int, dir string) (string, error) {
+	for {
+		_, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_ATTRIB|unix.IN_MOVED_TO)
+		if err == nil {
+			return dir, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) || dir == "/" || dir == "." {
+			return "", fmt.Errorf("cannot watch %s: %w", dir, err)
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
