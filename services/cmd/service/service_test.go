@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"keelson/services/control"
+)
+
+func TestParse(t *testing.T) {
+	for _, c := range []struct {
+		args  string
+		names string
+		ok    bool
+	}{
+		{"list", "", true},
+		{"list --json", "", true},
+		{"status redis --json", "redis", true},
+		{"restart a b", "a b", true},
+		{"logs -f -n 3 redis", "redis", true},
+		{"logs", "", false},
+		{"logs a b", "", false},
+		{"poweroff now", "", false},
+		{"start", "", false},
+		{"list --bogus", "", false},
+		{"bogus", "", false},
+	} {
+		inv, _, err := parse(strings.Fields(c.args))
+		if (err == nil) != c.ok || c.ok && strings.Join(inv.names, " ") != c.names {
+			t.Errorf("%s: %+v, %v", c.args, inv, err)
+		}
+	}
+}
+
+func TestUsageErrorsHaveTheirStatus(t *testing.T) {
+	code, err := run(t.Context(), []string{"bogus"}, &bytes.Buffer{})
+	if code != control.CodeUsage || err == nil {
+		t.Fatalf("%d, %v", code, err)
+	}
+}
+
+func TestShowLastLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	if err := os.WriteFile(path, []byte("one\ntwo\nthree\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]string{0: "one\ntwo\nthree\n", 1: "three\n", 2: "two\nthree\n", 9: "one\ntwo\nthree\n"} {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := show(&out, f, n); err != nil || out.String() != want {
+			t.Errorf("%d: %q, %v", n, out.String(), err)
+		}
+		f.Close()
+	}
+}
+
+func TestSince(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	for want, ago := range map[string]time.Duration{"0.5s": 500 * time.Millisecond, "1m5s": 65 * time.Second, "3d": 75 * time.Hour, "0.0s": -time.Hour} {
+		if got := since(now.Add(-ago), now); got != want {
+			t.Errorf("%v: %s", ago, got)
+		}
+	}
+}

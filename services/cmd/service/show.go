@@ -1,0 +1,92 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"keelson/runtime/timeline"
+	"keelson/services/control"
+)
+
+// list shows the services, all or those named.
+func list(ctx context.Context, inv invocation) (int, error) {
+	r, err := control.Call(ctx, control.SocketPath, control.Request{Verb: control.List, Names: inv.names})
+	if err != nil {
+		return control.CodeFailed, explain(err)
+	}
+	if r.Error != "" {
+		err = errors.New(r.Error)
+	}
+	if inv.json {
+		return r.Code, errors.Join(err, printJSON(inv, r.Services))
+	}
+	if len(r.Services) > 0 {
+		err = errors.Join(err, table(inv, r.Services, time.Now()))
+	}
+	if len(r.Services) == 0 && err == nil {
+		fmt.Fprintln(inv.out, "this image has no services")
+	}
+	return r.Code, err
+}
+
+func printJSON(inv invocation, v any) error {
+	e := json.NewEncoder(inv.out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+func table(inv invocation, services []control.Service, now time.Time) error {
+	w := tabwriter.NewWriter(inv.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tSTATE\tPID\tSINCE\tRESTARTS\tLAST EXIT")
+	for _, s := range services {
+		pid, last := "-", cmp.Or(s.Error, s.LastExit, "-")
+		if s.PID > 0 {
+			pid = fmt.Sprint(s.PID)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", s.Name, s.State, pid, since(s.Since, now), s.Restarts, last)
+	}
+	return w.Flush()
+}
+
+// since is how long ago t was, in words short enough for a column.
+func since(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	switch d := max(now.Sub(t), 0); {
+	case d < time.Minute:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Hour:
+		return d.Round(time.Second).String()
+	case d < 48*time.Hour:
+		return d.Round(time.Minute).String()
+	default:
+		return fmt.Sprintf("%dd", int(d.Hours()/24))
+	}
+}
+
+// boot shows the timeline that PID 1, the boot role and the supervisor keep.
+func boot(_ context.Context, inv invocation) (int, error) {
+	events, err := timeline.Read(timeline.Path)
+	if err != nil {
+		return control.CodeFailed, err
+	}
+	if inv.json {
+		return control.CodeOK, printJSON(inv, events)
+	}
+	w := tabwriter.NewWriter(inv.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "AT\tTOOK\tSTAGE\tNAME\tRESULT")
+	for _, e := range events {
+		took := "-"
+		if e.Took > 0 {
+			took = fmt.Sprintf("%.3fs", e.Took.Seconds())
+		}
+		fmt.Fprintf(w, "%.3fs\t%s\t%s\t%s\t%s\n", e.At.Seconds(), took, e.Stage, cmp.Or(e.Name, "-"), e.Result)
+	}
+	return control.CodeOK, w.Flush()
+}

@@ -1,0 +1,5 @@
+package main
+
+import "context"
+
+func supervise(context.Context, invocation) (int, error) { return 1, nil }
