@@ -1,0 +1,144 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"keelson/testvm/image/debian"
+	"keelson/testvm/image/progress"
+	"keelson/testvm/image/tree"
+)
+
+// Kinds of references. One with no prefix of these is in a registry.
+const (
+	OCI           = "oci"
+	DockerArchive = "docker-archive"
+	Dir           = "dir"
+	Deb           = "deb"
+	File          = "file"
+	Registry      = ""
+)
+
+// Image is a file system and how its program is run.
+type Image struct {
+	Files  *tree.Tree
+	Config v1.Config
+}
+
+// Fetcher gets images. It is for one goroutine.
+type Fetcher struct {
+	Arch     string // amd64 or arm64
+	Base     string // relative paths are relative to this
+	CacheDir string
+	Refresh  bool // ask registries again for what is in the cache
+	Debian   *debian.Archive
+	Progress progress.Progress
+
+	known map[string]*Image
+}
+
+// Split parts a reference into its kind and the rest.
+func Split(ref string) (kind, rest string) {
+	if kind, rest, ok := strings.Cut(ref, ":"); ok && slices.Contains([]string{OCI, DockerArchive, Dir, Deb, File}, kind) {
+		return kind, rest
+	}
+	if strings.HasPrefix(ref, "/") || strings.HasPrefix(ref, "./") || strings.HasPrefix(ref, "../") {
+		return File, ref
+	}
+	return Registry, ref
+}
+
+// Path is a path of a reference on this host.
+func (f *Fetcher) Path(name string) string {
+	if home, err := os.UserHomeDir(); err == nil && strings.HasPrefix(name, "~/") {
+		return filepath.Join(home, name[2:])
+	}
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(f.Base, name)
+}
+
+// Image gets the image ref names, once.
+func (f *Fetcher) Image(ctx context.Context, ref string) (*Image, error) {
+	if img := f.known[ref]; img != nil {
+		return img, nil
+	}
+	img, err := f.fetch(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if f.known == nil {
+		f.known = map[string]*Image{}
+	}
+	f.known[ref] = img
+	return img, nil
+}
+
+func (f *Fetcher) fetch(ctx context.Context, ref string) (*Image, error) {
+	kind, rest := Split(ref)
+	switch kind {
+	case Dir:
+		return f.dir(rest)
+	case Deb:
+		return f.deb(ctx, rest)
+	case OCI:
+		return f.layout(rest)
+	case DockerArchive:
+		return f.archive(rest)
+	case File:
+		return nil, fmt.Errorf("cannot use file %s as an image: only a kernel can be a file; an image is oci:, docker-archive:, dir:, deb: or in a registry", rest)
+	}
+	return f.registry(ctx, rest)
+}
+
+func (f *Fetcher) dir(name string) (*Image, error) {
+	dir := f.Path(name)
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("cannot find image dir:%s: there is no directory %s", name, absolute(dir))
+	case err != nil:
+		return nil, fmt.Errorf("cannot use image dir:%s: %w", name, err)
+	case !info.IsDir():
+		return nil, fmt.Errorf("cannot use image dir:%s: %s is not a directory", name, absolute(dir))
+	}
+	files, err := tree.FromDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	if files.Len() == 0 {
+		return nil, fmt.Errorf("cannot use image dir:%s: %s is empty", name, absolute(dir))
+	}
+	return &Image{Files: files}, nil
+}
+
+func (f *Fetcher) deb(ctx context.Context, list string) (*Image, error) {
+	var names []string
+	for _, n := range strings.Split(list, ",") {
+		if n = strings.TrimSpace(n); n == "" || strings.ContainsAny(n, " /=") || strings.HasPrefix(n, "-") {
+			return nil, fmt.Errorf("cannot use image deb:%s: %q is not the name of a package", list, n)
+		}
+		names = append(names, n)
+	}
+	files, _, err := f.Debian.Root(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	return &Image{Files: files}, nil
+}
+
+func absolute(name string) string {
+	if abs, err := filepath.Abs(name); err == nil {
+		return abs
+	}
+	return name
+}
