@@ -1,0 +1,131 @@
+package boot
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"keelson/init/cmdline"
+	"keelson/init/modules"
+	"keelson/init/step"
+	"keelson/mounts"
+	"keelson/netcfg"
+	"keelson/runtime/console"
+	"keelson/runtime/timeline"
+)
+
+const (
+	volumesDir = "/containers/volumes"
+	issueFile  = "/etc/issue"
+	initPath   = "/init"
+	// linkLimit is how long ip= waits for its device.
+	linkLimit = 15 * time.Second
+	// flushLimit is how long the last messages may take to get out.
+	flushLimit = 5 * time.Second
+)
+
+// Up is the boot role. It returns when everything has been tried, or early
+// when ctx ends.
+func Up(ctx context.Context) error {
+	return with(func(line cmdline.Line, c *console.Console) error {
+		return step.Run(ctx, c, c.Logger(), up(line, c))
+	})
+}
+
+// Down is the shutdown role.
+func Down(ctx context.Context) error {
+	return with(func(line cmdline.Line, c *console.Console) error {
+		return onshutdown(line, c).run(ctx)
+	})
+}
+
+// with gives f the command line and a console, and flushes that in the end.
+func with(f func(cmdline.Line, *console.Console) error) error {
+	line, err := cmdline.Read()
+	c := console.New(ConsoleOptions(line))
+	if err != nil {
+		c.Logger().Error("going on without a command line", "error", err)
+	}
+	err = f(line, c)
+	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	defer cancel()
+	_ = c.Close(ctx) // There is nowhere left to tell of it.
+	return err
+}
+
+// ConsoleOptions is where the command line wants messages.
+func ConsoleOptions(line cmdline.Line) console.Options {
+	o := console.Options{Devices: console.Consoles(line.Values("console")), Kmsg: true}
+	if name, ok := line.Last("keelson.loglevel"); ok {
+		_ = o.Level.UnmarshalText([]byte(name)) // An unknown name leaves info.
+	}
+	return o
+}
+
+// up is the boot list.
+func up(line cmdline.Line, c *console.Console) []step.Step {
+	return []step.Step{
+		{Stage: timeline.Modules, Do: func(context.Context) (string, error) { return loadModules(line) }},
+		{Stage: timeline.Clock, Do: func(context.Context) (string, error) { return setClock() }},
+		{Stage: timeline.Hostname, Do: func(context.Context) (string, error) { return setHostname() }},
+		{Stage: timeline.Network, Name: "resolv.conf", Quiet: true, Do: quietly(makeResolvConf)},
+		{Stage: timeline.Network, Do: func(ctx context.Context) (string, error) { return network(ctx, line, c.Logger()) }},
+		{Stage: timeline.Volumes, Do: func(context.Context) (string, error) { return mountVolumes() }},
+		{Stage: timeline.Onboot, Name: "all", Quiet: true, Do: func(ctx context.Context) (string, error) {
+			return "", onboot(line, c).run(ctx)
+		}},
+		{Stage: "issue", Quiet: true, Do: quietly(func() error { return showIssue(c) })},
+	}
+}
+
+func quietly(f func() error) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return "", f() }
+}
+
+// loadModules also makes init the kernel's helper, for what is mounted or
+// used later on.
+func loadModules(line cmdline.Line) (string, error) {
+	names, err := modules.Boot(line)
+	if err == nil {
+		err = modules.ServeKernel(initPath)
+	}
+	return fmt.Sprintf("%d loaded", len(names)), err
+}
+
+// network brings up lo and then what ip= asks for.
+func network(ctx context.Context, line cmdline.Line, log *slog.Logger) (string, error) {
+	if err := netcfg.Loopback(); err != nil {
+		return "", err
+	}
+	done := []string{"lo"}
+	ctx, cancel := context.WithTimeout(ctx, linkLimit)
+	defer cancel()
+	for _, value := range line.Values("ip") {
+		log.Debug("applying", "ip", value)
+		if err := netcfg.ApplyIP(ctx, value); err != nil {
+			return "", err
+		}
+		done = append(done, "ip="+value)
+	}
+	return strings.Join(done, " "), nil
+}
+
+func mountVolumes() (string, error) {
+	names, err := mounts.Volumes(volumesDir)
+	return fmt.Sprintf("%d mounted", len(names)), err
+}
+
+func showIssue(c *console.Console) error {
+	text, err := os.ReadFile(issueFile)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot show the greeting: %w", err)
+	}
+	c.Raw(text)
+	return nil
+}

@@ -1,0 +1,16 @@
+// Package boot is the two roles of init that run once and may fail without
+// harm to PID 1: bringing the machine and its onboot containers up, and
+// running the onshutdown containers on the way down.
+//
+// What it does to the system, in order: loads modules, serves the kernel's
+// wishes for more, sets the clock and the host name, makes what
+// /etc/resolv.conf leads to, brings up lo and what ip= asks for, mounts the
+// volumes, runs the containers of /containers/onboot one after the other, and
+// shows /etc/issue. Core mounts and limits are PID 1's work, services the
+// supervisor's.
+//
+// A step or container that fails costs only itself; all are told as events
+// and, for containers, as JSON in /run/keelson.
+//
+// Sources: rtc(4), clock_settime(2), sethostname(2), issue(5).
+package boot

@@ -1,0 +1,110 @@
+// Package step runs lists: what init does on the way up and on the way down
+// is a list of named steps, each with what its failure means, and one runner
+// walks it, times it and tells the timeline.
+//
+// It retries nothing and runs nothing in parallel; a step that has more to say
+// than one line has its own events.
+//
+// A step that panics has failed; one that outlives its deadline is left
+// behind and has failed (ErrLate). Durations are elapsed time.
+package step
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"keelson/runtime/timeline"
+)
+
+// Failure is what a step's failure means for its list.
+type Failure int
+
+const (
+	Continue Failure = iota // it is told, and the list goes on
+	Fatal                   // the list ends
+)
+
+// Step is one thing to do.
+type Step struct {
+	Stage string // of its event
+	Name  string // of its event; may be empty
+	Do    func(context.Context) (result string, err error)
+	On    Failure
+	// Limit is how long it may take, 0 for as long as it likes. The context
+	// ends then; a step that does not heed it is left behind.
+	Limit time.Duration
+	// Quiet steps have an event only when they fail.
+	Quiet bool
+}
+
+// ErrLate is that of a step left behind.
+var ErrLate = errors.New("not done in time")
+
+// Sink takes events.
+type Sink interface{ Event(timeline.Event) }
+
+// Run does the steps in order and returns the error of the Fatal one that
+// failed, if any.
+func Run(ctx context.Context, sink Sink, log *slog.Logger, list []Step) error {
+	for i, s := range list {
+		log.Debug("step", "n", i+1, "of", len(list), "stage", s.Stage, "name", s.Name)
+		began := timeline.Now()
+		result, err := s.do(ctx, log)
+		now := timeline.Now()
+		if err != nil {
+			result = "failed: " + err.Error()
+		}
+		if err != nil || !s.Quiet {
+			sink.Event(timeline.Event{At: now, Stage: s.Stage, Name: s.Name, Result: result, Took: now - began})
+		}
+		if err != nil && s.On == Fatal {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s Step) do(ctx context.Context, log *slog.Logger) (string, error) {
+	if s.Limit <= 0 {
+		return s.guarded(ctx, log)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Limit)
+	defer cancel()
+	type outcome struct {
+		result string
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		result, err := s.guarded(ctx, log)
+		done <- outcome{result, err}
+	}()
+	select {
+	case o := <-done:
+		return o.result, o.err
+	case <-ctx.Done():
+	}
+	// It may heed the context: give it a moment to say how far it came.
+	grace := time.NewTimer(time.Second)
+	defer grace.Stop()
+	select {
+	case o := <-done:
+		return o.result, o.err
+	case <-grace.C:
+		return "", fmt.Errorf("%w (%v)", ErrLate, s.Limit)
+	}
+}
+
+func (s Step) guarded(ctx context.Context, log *slog.Logger) (result string, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			log.Error("a step panicked", "stage", s.Stage, "name", s.Name, "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return s.Do(ctx)
+}
