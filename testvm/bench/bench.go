@@ -1,0 +1,93 @@
+package bench
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"keelson/testvm/qemu"
+	"keelson/testvm/vm"
+)
+
+// Runs is how often an image is booted, and memory what the machine has, MiB.
+const (
+	Runs   = 2
+	memory = 1024
+)
+
+// runDeadline bounds one boot in real time.
+const runDeadline = 10 * time.Minute
+
+//go:embed bench.yml
+var imageYAML string
+
+// ImageYAML is the fixed image around the guest's root tree at guestRoot.
+func ImageYAML(guestRoot string) ([]byte, error) {
+	abs, err := filepath.Abs(guestRoot)
+	if err != nil {
+		return nil, fmt.Errorf("cannot find the guest's root: %w", err)
+	}
+	return []byte(strings.ReplaceAll(imageYAML, "dir:GUEST", "dir:"+abs)), nil
+}
+
+// Options name an image to be measured.
+type Options struct {
+	Name, Kernel, Initrd, Append string
+}
+
+// Measure boots an image Runs times in virtual time.
+func Measure(ctx context.Context, o Options) (*Report, error) {
+	arch, err := qemu.DetectArch(o.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	report := &Report{Name: o.Name, Arch: arch, Runs: make([]Run, Runs)}
+	if report.Sizes, err = MeasureInitrd(o.Initrd); err != nil {
+		return nil, err
+	}
+	// Virtual time does not care who else uses the host: run side by side.
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range report.Runs {
+		g.Go(func() (err error) {
+			report.Runs[i], err = measureOnce(ctx, arch, o)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	report.summarize()
+	return report, nil
+}
+
+func measureOnce(ctx context.Context, arch string, o Options) (Run, error) {
+	ctx, cancel := context.WithTimeout(ctx, runDeadline)
+	defer cancel()
+	v, err := vm.Boot(ctx, vm.Config{Config: qemu.Config{
+		Arch: arch, Kernel: o.Kernel, Initrd: o.Initrd, Memory: memory, VirtualTime: true,
+		// The marks and the kernel's own lines must show, whatever the image says.
+		Append: vm.ConsoleArgs(o.Append, arch) + " loglevel=7",
+	}})
+	if err != nil {
+		return Run{}, err
+	}
+	defer v.Close()
+	exit, err := v.WaitExit(ctx)
+	if err != nil {
+		return Run{}, err
+	}
+	if exit != vm.PoweredDown {
+		return Run{}, &vm.Failure{What: "measure", Err: fmt.Errorf("the guest %s", exit), Console: v.Tail(vm.FailureLines)}
+	}
+	run, err := Parse(v.Console())
+	if err != nil {
+		return Run{}, errors.Join(err, &vm.Failure{What: "measure", Err: errors.New("marks are missing"), Console: v.Tail(vm.FailureLines)})
+	}
+	return run, nil
+}

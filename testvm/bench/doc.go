@@ -1,0 +1,24 @@
+// Package bench measures the boot of one fixed image: three onboot containers
+// and three services, each a busybox that leaves a mark in the kernel log.
+//
+// Time is virtual: QEMU counts one nanosecond per guest instruction on one CPU,
+// so two runs agree to 1 % on any host, however busy. It measures work, not
+// parallelism. Zero is the kernel's line "Run /init as init process".
+//
+// Any other kernel and initrd can be measured beside it if its containers
+// write the same marks to /dev/kmsg:
+//
+//	keelson-bench: onboot N          N = 1, 2, 3
+//	keelson-bench: service N         N = 1, 2, 3
+//	keelson-bench: memory KEY KIB    from /proc/meminfo, once all services are up
+//	keelson-bench: process PID RSS PSS ANON NAME    KiB, from smaps_rollup
+//	keelson-bench: power off         just before PID 1 is asked to power off
+//
+// Not for wall clock or native measurements.
+//
+// Sources: QEMU manual "TCG instruction counting"; Linux
+// Documentation/ABI/testing/dev-kmsg, proc(5), Documentation/filesystems/proc.rst
+// (smaps_rollup), Documentation/driver-api/early-userspace/buffer-format.rst.
+//
+// Times are seconds, sizes bytes.
+package bench

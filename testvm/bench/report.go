@@ -1,0 +1,127 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+)
+
+// Report is a measured image.
+type Report struct {
+	Name    string   `json:"name"`
+	Arch    string   `json:"arch"`
+	Sizes   Sizes    `json:"sizes"`
+	Runs    []Run    `json:"runs"`
+	Figures []Figure `json:"figures"`
+}
+
+// Figure is one number with how far the runs disagree about it.
+type Figure struct {
+	Name   string  `json:"name"`
+	Unit   string  `json:"unit"` // s or B
+	Value  float64 `json:"value"`
+	Spread float64 `json:"spread"` // (greatest - least) / mean
+}
+
+// quantities are what is compared between runs.
+var quantities = []struct {
+	name, unit string
+	of         func(Run) float64
+}{
+	{"kernel to /init", "s", func(r Run) float64 { return r.Kernel }},
+	{"/init to onboot 1", "s", func(r Run) float64 { return r.Onboot[0] }},
+	{"/init to onboot 2", "s", func(r Run) float64 { return r.Onboot[1] }},
+	{"/init to onboot 3", "s", func(r Run) float64 { return r.Onboot[2] }},
+	{"/init to 1st service", "s", func(r Run) float64 { return r.Services[0] }},
+	{"/init to 2nd service", "s", func(r Run) float64 { return r.Services[1] }},
+	{"/init to 3rd service", "s", func(r Run) float64 { return r.Services[2] }},
+	{"power off", "s", func(r Run) float64 { return r.PowerOff }},
+	{"memory in use", "B", func(r Run) float64 { return float64(r.Memory["MemTotal"] - r.Memory["MemFree"]) }},
+	{"anonymous memory", "B", func(r Run) float64 { return float64(r.Memory["AnonPages"]) }},
+}
+
+// summarize fills in the figures from the runs.
+func (r *Report) summarize() {
+	for _, q := range quantities {
+		var values []float64
+		sum := 0.0
+		for _, run := range r.Runs {
+			values = append(values, q.of(run))
+			sum += q.of(run)
+		}
+		f := Figure{Name: q.name, Unit: q.unit, Value: sum / float64(len(values))}
+		if f.Value != 0 {
+			f.Spread = (slices.Max(values) - slices.Min(values)) / f.Value
+		}
+		r.Figures = append(r.Figures, f)
+	}
+}
+
+// Spread is the greatest disagreement between runs about a time.
+func (r *Report) Spread() float64 {
+	worst := 0.0
+	for _, f := range r.Figures {
+		if f.Unit == "s" {
+			worst = max(worst, f.Spread)
+		}
+	}
+	return worst
+}
+
+// WriteTable prints the report for people.
+func (r *Report) WriteTable(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "%s (%s), virtual time, mean of %d runs\n", r.Name, r.Arch, len(r.Runs))
+	for _, f := range r.Figures {
+		fmt.Fprintf(t, "%s\t%s\t± %.2f %%\t\n", f.Name, quantity(f.Value, f.Unit), f.Spread*100/2)
+	}
+	for _, s := range []struct {
+		name string
+		size int64
+	}{
+		{"image packed", r.Sizes.ImagePacked}, {"image unpacked", r.Sizes.ImageUnpacked},
+		{"guest packed", r.Sizes.GuestPacked}, {"guest unpacked", r.Sizes.GuestUnpacked},
+	} {
+		fmt.Fprintf(t, "%s\t%s\t\t\n", s.name, quantity(float64(s.size), "B"))
+	}
+	_ = t.Flush()
+	r.writeProcesses(w)
+	fmt.Fprintf(w, "\nThe runs agree to %.2f %% in every time.\n", r.Spread()*100)
+}
+
+func (r *Report) writeProcesses(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\npid\tRSS\tPSS\tanonymous\tprocess\t\n")
+	for _, p := range r.Runs[0].Processes {
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t\n", p.PID, quantity(float64(p.RSS), "B"),
+			quantity(float64(p.PSS), "B"), quantity(float64(p.Anon), "B"), p.Name)
+	}
+	_ = t.Flush()
+}
+
+func quantity(v float64, unit string) string {
+	if unit == "B" {
+		return fmt.Sprintf("%.1f MB", v/1e6)
+	}
+	return fmt.Sprintf("%.3f s", v)
+}
+
+// WriteJSON writes the report to NAME.json in dir and returns the file's name.
+func (r *Report) WriteJSON(dir string) (string, error) {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return "", fmt.Errorf("cannot write the report: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("cannot write the report: %w", err)
+	}
+	path := filepath.Join(dir, r.Name+".json")
+	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
+		return "", fmt.Errorf("cannot write the report: %w", err)
+	}
+	return path, nil
+}
