@@ -1,3 +1,76 @@
 package main
 
-type buildCmd struct{}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/term"
+
+	"keelson/testvm/image"
+	"keelson/testvm/image/progress"
+)
+
+type buildCmd struct {
+	File    string `arg:"" type:"existingfile" help:"LinuxKit YAML file."`
+	Out     string `short:"o" type:"path" default:"." help:"Folder for the output."`
+	Name    string `help:"Name of the output; that of the file by default."`
+	Arch    string `enum:"amd64,arm64," default:"" help:"Architecture, amd64 or arm64; the host's by default."`
+	Guest   string `type:"path" help:"Guest tree that the reference keelson in init stands for."`
+	Cache   string `type:"path" help:"Cache folder; keelson in the user's own by default."`
+	Refresh bool   `help:"Look for newer versions of packages and images that are in the cache."`
+}
+
+// Run builds the image and names the files it wrote.
+func (c *buildCmd) Run(ctx context.Context) error {
+	source, err := os.ReadFile(c.File)
+	if err != nil {
+		return fmt.Errorf("cannot read image file: %w", err)
+	}
+	mtime, err := sourceDate(os.Getenv("SOURCE_DATE_EPOCH"))
+	if err != nil {
+		return err
+	}
+	p, done := newProgress()
+	out, err := image.Build(ctx, image.Options{
+		YAML: source, File: c.File, Name: c.Name, Arch: c.Arch, GuestRoot: c.Guest, CacheDir: c.Cache,
+		OutDir: c.Out, Refresh: c.Refresh, Progress: p, ModTime: mtime,
+	})
+	done()
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return errors.New("interrupted")
+		}
+		return err
+	}
+	for _, f := range []string{out.Kernel, out.Initrd, out.CmdlineFile} {
+		if info, err := os.Stat(f); f != "" && err == nil {
+			fmt.Printf("%10d  %s\n", info.Size(), f)
+		}
+	}
+	return nil
+}
+
+// newProgress draws on a terminal and writes lines elsewhere.
+func newProgress() (p progress.Progress, done func()) {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return progress.Lines(os.Stderr), func() {}
+	}
+	bars := progress.NewBars(os.Stderr)
+	return bars, bars.Close
+}
+
+// sourceDate reads SOURCE_DATE_EPOCH, seconds since 1970.
+func sourceDate(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("cannot use SOURCE_DATE_EPOCH %q: it is not a number of seconds", s)
+	}
+	return time.Unix(int64(n), 0), nil
+}

@@ -7,6 +7,7 @@
 package cache
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -14,6 +15,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -113,4 +116,25 @@ func Lock(file string) (unlock func(), err error) {
 		return nil, errors.Join(fmt.Errorf("cannot lock %s: %w", file, err), f.Close())
 	}
 	return func() { f.Close() }, nil
+}
+
+// Keep removes all but the n entries that were put last.
+func (s Store) Keep(n int) error {
+	sums, err := filepath.Glob(filepath.Join(s.Dir, "*.sha256"))
+	if err != nil {
+		return fmt.Errorf("cannot list cache %s: %w", s.Dir, err)
+	}
+	at := map[string]int64{}
+	for _, f := range sums {
+		if info, err := os.Stat(f); err == nil {
+			at[f] = info.ModTime().UnixNano()
+		}
+	}
+	slices.SortFunc(sums, func(a, b string) int { return cmp.Compare(at[b], at[a]) })
+	for _, f := range sums[min(n, len(sums)):] {
+		if err := errors.Join(os.Remove(f), os.Remove(strings.TrimSuffix(f, ".sha256"))); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("cannot clear cache %s: %w", s.Dir, err)
+		}
+	}
+	return nil
 }

@@ -255,3 +255,17 @@ func (a *Archive) Fetch(ctx context.Context, p Package) (string, error) {
 	}
 	return file, os.Rename(debs[0], file)
 }
+
+// Tool finds a program of the host, also where only root looks for programs.
+func Tool(program string) (string, error) {
+	path, err := exec.LookPath(program)
+	for _, dir := range []string{"/usr/sbin", "/sbin"} {
+		if err != nil {
+			path, err = exec.LookPath(filepath.Join(dir, program))
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot find program %s", program)
+	}
+	return path, nil
+}

@@ -180,3 +180,13 @@ func (t *Tree) Merge(prefix string, from *Tree) error {
 	}
 	return nil
 }
+
+// Set adds e just where it says, in place of what was there, whatever the
+// symlinks above it. Missing directories are made, 0755 and root's.
+func (t *Tree) Set(e Entry) {
+	if e.Path = Clean(e.Path); e.Path == "" {
+		return
+	}
+	t.MkdirAll(Clean(path.Dir("/"+e.Path)), 0o755, 0, 0)
+	t.entries[e.Path] = &e
+}

@@ -1,0 +1,174 @@
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"keelson/runtime/bundle"
+	"keelson/testvm/image/config"
+	"keelson/testvm/image/ocispec"
+	"keelson/testvm/image/source"
+	"keelson/testvm/image/tree"
+)
+
+// images gets images by reference.
+type images interface {
+	Image(ctx context.Context, ref string) (*source.Image, error)
+}
+
+// assembler lays out the root of an image.
+type assembler struct {
+	doc    *config.Document
+	images images
+	expand func(ref string) string // puts values in place of variables
+	path   func(name string) string
+	root   *tree.Tree
+	lower  map[string]string // where an image's files lie already, by reference
+	ids    map[string]uint32
+}
+
+// assemble makes the root but for what the kernel adds to it.
+func (a *assembler) assemble(ctx context.Context) error {
+	a.root, a.lower, a.ids = tree.New(), map[string]string{}, a.doc.Config.IDs()
+	for i, ref := range a.doc.Config.Init {
+		if err := a.put(ctx, "", fmt.Sprintf("init[%d]", i), ref, true); err != nil {
+			return err
+		}
+	}
+	for i, v := range a.doc.Config.Volumes {
+		if err := a.volume(ctx, i, v); err != nil {
+			return err
+		}
+	}
+	for _, s := range a.doc.Config.Sections() {
+		for i, img := range s.Images {
+			name := img.Name
+			if s.Name != "services" {
+				name = fmt.Sprintf("%03d-%s", i, img.Name)
+			}
+			dir := path.Join("containers", s.Name, name)
+			if err := a.container(ctx, dir, fmt.Sprintf("%s[%d]", s.Name, i), img); err != nil {
+				return err
+			}
+		}
+	}
+	return a.files()
+}
+
+// put lays an image's files below dir; field is where the file names the image.
+func (a *assembler) put(ctx context.Context, dir, field, ref string, linkResolv bool) error {
+	img, err := a.images.Image(ctx, a.expand(ref))
+	if err != nil {
+		return a.doc.ErrorAt(field, err)
+	}
+	files, err := standard(img.Files, linkResolv)
+	if err != nil {
+		return a.doc.ErrorAt(field, err)
+	}
+	a.root.MkdirAll(dir, 0o755, 0, 0)
+	if dir != "" {
+		return a.below(dir, files)
+	}
+	return a.root.Merge("", files)
+}
+
+// below puts files under dir without following their symlinks out of it.
+func (a *assembler) below(dir string, files *tree.Tree) error {
+	for _, e := range files.Entries() {
+		e.Path = path.Join(dir, e.Path)
+		a.root.Set(e)
+	}
+	return nil
+}
+
+func (a *assembler) volume(ctx context.Context, i int, v config.Volume) error {
+	dir := path.Join("containers/volumes", v.Name)
+	for _, sub := range []string{"lower", "tmp", "merged"} {
+		a.root.MkdirAll(path.Join(dir, sub), 0o755, 0, 0)
+	}
+	if v.Image == "" {
+		return nil
+	}
+	return a.put(ctx, dir+"/lower", fmt.Sprintf("volumes[%d].image", i), v.Image, true)
+}
+
+func (a *assembler) container(ctx context.Context, dir, field string, img config.Image) error {
+	got, err := a.images.Image(ctx, a.expand(img.Image))
+	if err != nil {
+		return a.doc.ErrorAt(field+".image", err)
+	}
+	c := ocispec.Container{
+		YAML: img.ImageConfig, Image: got.Config,
+		IDs: a.ids, Volumes: ocispec.Volumes(a.doc.Config.Volumes),
+	}
+	if label := got.Config.Labels[ocispec.Label]; label != "" {
+		if c.Label, err = config.ParseLabel(img.Image, label); err != nil {
+			return a.doc.ErrorAt(field+".image", err)
+		}
+	}
+	spec, err := ocispec.Spec(c)
+	if err != nil {
+		return a.fieldError(field, err)
+	}
+	if err := a.containerRoot(ctx, dir, field+".image", img.Image, spec.Root.Readonly); err != nil {
+		return err
+	}
+	runtime, err := ocispec.Runtime(c, dir, a.lower[img.Image])
+	if err != nil {
+		return a.fieldError(field, err)
+	}
+	if err := a.putJSON(path.Join(dir, bundle.ConfigFile), spec); err != nil {
+		return err
+	}
+	return a.putJSON(path.Join(dir, bundle.RuntimeFile), runtime)
+}
+
+// containerRoot makes a bundle's directories. The first bundle of an image
+// holds its files, the others use these.
+func (a *assembler) containerRoot(ctx context.Context, dir, field, ref string, readonly bool) error {
+	sub := "lower"
+	if readonly {
+		sub = "rootfs"
+	} else {
+		a.root.MkdirAll(dir+"/tmp", 0o755, 0, 0)
+	}
+	a.root.MkdirAll(dir+"/rootfs", 0o755, 0, 0)
+	if a.lower[ref] != "" {
+		return nil
+	}
+	a.lower[ref] = path.Join(dir, sub)
+	return a.put(ctx, a.lower[ref], field, ref, false)
+}
+
+// fieldError adds file and line to an error about a field of a container.
+func (a *assembler) fieldError(field string, err error) error {
+	var fe *ocispec.FieldError
+	if errors.As(err, &fe) {
+		return a.doc.ErrorAt(field+"."+fe.Field, fe.Err)
+	}
+	return a.doc.ErrorAt(field, err)
+}
+
+func (a *assembler) putJSON(name string, v any) error {
+	b, err := json.MarshalIndent(v, "", "    ")
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", name, err)
+	}
+	a.root.Set(tree.Entry{Path: name, Type: tree.File, Mode: 0o644, Data: b})
+	return nil
+}
+
+// expander puts the target's architecture in place of ${ARCH} and the guest's
+// own tree in place of the reference "keelson".
+func expander(arch, guestRoot string) func(string) string {
+	return func(ref string) string {
+		if ref == "keelson" && guestRoot != "" {
+			return "dir:" + guestRoot
+		}
+		return strings.ReplaceAll(ref, "${ARCH}", arch)
+	}
+}

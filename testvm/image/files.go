@@ -1,0 +1,109 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"keelson/testvm/image/config"
+	"keelson/testvm/image/tree"
+)
+
+// files puts the entries of the section files into the root.
+func (a *assembler) files() error {
+	for i, f := range a.doc.Config.Files {
+		field := fmt.Sprintf("files[%d]", i)
+		e, err := a.entry(f)
+		if errors.Is(err, errSkip) {
+			continue
+		}
+		if err != nil {
+			return a.doc.ErrorAt(field, err)
+		}
+		if err := a.putFile(e); err != nil {
+			return a.doc.ErrorAt(field+".path", err)
+		}
+	}
+	return nil
+}
+
+// errSkip is an optional file that is not there.
+var errSkip = errors.New("file is optional")
+
+func (a *assembler) entry(f config.File) (e tree.Entry, err error) {
+	e = tree.Entry{Path: f.CleanPath(), Type: tree.File}
+	if e.Mode, err = f.FileMode(); err != nil {
+		return e, err
+	}
+	uid, err := f.UID.Number(a.ids)
+	if err != nil {
+		return e, err
+	}
+	gid, err := f.GID.Number(a.ids)
+	if err != nil {
+		return e, err
+	}
+	e.UID, e.GID = int(uid), int(gid)
+	switch {
+	case f.Directory:
+		e.Type = tree.Dir
+	case f.Symlink != "":
+		e.Type, e.Link = tree.Symlink, f.Symlink
+	case f.Contents != nil:
+		e.Data = []byte(*f.Contents)
+	case f.Metadata == "yaml":
+		e.Data = a.doc.Source
+	case f.Metadata == "json":
+		e.Data, err = yaml.YAMLToJSON(a.doc.Source)
+	default:
+		e.Data, err = os.ReadFile(a.path(a.expand(f.Source)))
+		if err != nil && f.Optional {
+			return e, errSkip
+		}
+	}
+	return e, err
+}
+
+// putFile adds an entry and the directories above it that are missing: these
+// have the entry's owner and its mode, searchable for whom it can be used by.
+func (a *assembler) putFile(e tree.Entry) error {
+	at, err := a.root.Resolve(path.Dir("/" + e.Path))
+	if err != nil {
+		return err
+	}
+	name := path.Join(at, path.Base(e.Path))
+	if err := a.checkAbove(at); err != nil {
+		return err
+	}
+	if old, ok := a.root.Get(name); ok && old.Type == tree.Dir && e.Type != tree.Dir {
+		return fmt.Errorf("/%s is a directory", name)
+	}
+	a.root.MkdirAll(at, dirMode(e.Mode), e.UID, e.GID)
+	e.Path = name
+	return a.root.Put(e)
+}
+
+// checkAbove makes sure that no file stands where a directory is needed.
+func (a *assembler) checkAbove(dir string) error {
+	parts := strings.Split(dir, "/")
+	for i := range parts {
+		p := strings.Join(parts[:i+1], "/")
+		if e, ok := a.root.Get(p); ok && e.Type != tree.Dir {
+			return fmt.Errorf("/%s is not a directory", p)
+		}
+	}
+	return nil
+}
+
+func dirMode(mode uint32) uint32 {
+	for _, class := range []uint32{0o700, 0o070, 0o007} {
+		if mode&class != 0 {
+			mode |= class & 0o111
+		}
+	}
+	return mode & 0o777
+}

@@ -1,0 +1,29 @@
+package image
+
+import (
+	"time"
+
+	"keelson/testvm/image/progress"
+)
+
+// Options say what to build and where.
+type Options struct {
+	YAML      []byte
+	File      string // name of the YAML file, for errors and relative paths
+	Name      string // of the output; the file's own without its ending if empty
+	Arch      string // amd64 or arm64; the host's if empty
+	GuestRoot string // tree that stands for "keelson" in init; may be empty
+	CacheDir  string // the user's cache folder if empty
+	OutDir    string
+	Refresh   bool              // look for newer versions of what is in the cache
+	Progress  progress.Progress // nil for none
+	ModTime   time.Time         // of every file in the image; 1970 if zero
+}
+
+// Output is what Build has written.
+type Output struct {
+	Kernel      string // path; empty if the YAML file names no kernel
+	Initrd      string
+	CmdlineFile string
+	Cmdline     string
+}
