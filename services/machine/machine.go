@@ -58,6 +58,7 @@ type Action string
 const (
 	Check       Action = "check"        // send Go as soon as it may start
 	Launch      Action = "launch"       // prepare, create and start the container
+	Abort       Action = "abort"        // give up the launch under way
 	Signal      Action = "signal"       // send the stop signal, Timeout later
 	Kill        Action = "kill"         // send SIGKILL to all its processes
 	ArmDelay    Action = "arm-delay"    // send Delay after the back-off
@@ -82,8 +83,8 @@ var table = map[State]map[Event]Next{
 		Go:   {Starting, []Action{Launch}},
 	},
 	Starting: {
-		Stop:    {Stopping, nil}, // there may be nothing yet to signal: see Started
-		Restart: {Restarting, nil},
+		Stop:    {Stopping, []Action{Abort}}, // Started may still be on its way
+		Restart: {Restarting, []Action{Abort}},
 		Started: {Running, nil},
 		Retry:   {Backoff, []Action{ArmDelay}},
 		Done:    {Exited, []Action{Release}},

@@ -15,7 +15,7 @@ const want = `
 state      | start               | stop                 | restart              | go              | started           | retry           | done          | fail          | delay         | timeout
 stopped    | waiting check       | .                    | waiting check        | .               | .                 | .               | .             | .             | .             | .
 waiting    | .                   | stopped release      | .                    | starting launch | .                 | .               | .             | .             | .             | .
-starting   | .                   | stopping             | restarting           | .               | running           | backoff arm-delay | exited release | failed release | .          | .
+starting   | .                   | stopping abort       | restarting abort     | .               | running           | backoff arm-delay | exited release | failed release | .          | .
 running    | .                   | stopping signal      | restarting signal    | .               | .                 | backoff arm-delay | exited release | failed release | .          | .
 stopping   | restarting          | .                    | restarting           | .               | stopping signal   | stopped release | stopped release | stopped release | .         | stopping kill
 restarting | .                   | stopping             | .                    | .               | restarting signal | waiting check   | waiting check | waiting check | .             | restarting kill
