@@ -32,7 +32,7 @@ RUNC_NEEDS := $(TRIPLE)-gcc:gcc-$(subst _,-,$(TRIPLE)) pkg-config:pkg-config \
 endif
 
 IMAGE_NEEDS := mmdebstrap:mmdebstrap depmod:kmod
-TEST_NEEDS  := $(QEMU_amd64) mke2fs:e2fsprogs gcc:gcc
+TEST_NEEDS  := $(QEMU_amd64) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2
 
 .DEFAULT_GOAL := all
 .PHONY: all guest testvm run test bench lint clean help needs-run needs-test

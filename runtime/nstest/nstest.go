@@ -16,9 +16,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"keelson/mounts"
 	"keelson/testvm/tier"
@@ -45,7 +48,7 @@ func Run(t *testing.T, f func(t *testing.T)) {
 			syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWCGROUP,
 		Pdeathsig: syscall.SIGKILL,
 	}
-	out, err := cmd.CombinedOutput()
+	out, err := onOneCPU(cmd.CombinedOutput)
 	text := strings.TrimSpace(string(out))
 	switch {
 	case err != nil:
@@ -55,6 +58,30 @@ func Run(t *testing.T, f func(t *testing.T)) {
 	case testing.Verbose():
 		t.Log(text)
 	}
+}
+
+// onOneCPU ties what start starts to one processor. Newer kernels number
+// namespaces in batches per processor and refuse to bind a mount namespace
+// whose number is lower than that of the caller's, although it is younger:
+// on one processor the numbers rise.
+func onOneCPU(start func() ([]byte, error)) ([]byte, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return nil, err
+	}
+	for cpu := range len(all) * 64 {
+		if all.IsSet(cpu) {
+			one.Set(cpu)
+			break
+		}
+	}
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return nil, err
+	}
+	defer func() { _ = unix.SchedSetaffinity(0, &all) }()
+	return start()
 }
 
 func setUp(t *testing.T) {
@@ -115,9 +142,9 @@ func Runc(t *testing.T) string {
 }
 
 // Bundle writes a bundle below dir whose container is busybox running a
-// shell script. annotations go into config.json; runtime is the text of
+// shell script. annotations go into config.json; runtimeJSON is the text of
 // runtime.json, or empty for none.
-func Bundle(t *testing.T, dir, script string, annotations map[string]string, runtime string) {
+func Bundle(t *testing.T, dir, script string, annotations map[string]string, runtimeJSON string) {
 	t.Helper()
 	tier.Tool(t, "busybox", "busybox-static")
 	busybox, err := exec.LookPath("busybox")
@@ -137,8 +164,8 @@ func Bundle(t *testing.T, dir, script string, annotations map[string]string, run
 		_ = os.Symlink("busybox", filepath.Join(rootfs, "bin", applet))
 	}
 	write(t, filepath.Join(dir, "config.json"), config(t, script, annotations))
-	if runtime != "" {
-		write(t, filepath.Join(dir, "runtime.json"), []byte(runtime))
+	if runtimeJSON != "" {
+		write(t, filepath.Join(dir, "runtime.json"), []byte(runtimeJSON))
 	}
 }
 
