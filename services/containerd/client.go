@@ -2,106 +2,202 @@ package containerd
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"sync"
+	"syscall"
 	"time"
 
-	"github.com/containerd/containerd/api/services/containers/v1"
-	"github.com/containerd/containerd/api/services/tasks/v1"
+	containersapi "github.com/containerd/containerd/api/services/containers/v1"
+	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/task"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// Socket is where containerd listens.
-const Socket = "/run/containerd/containerd.sock"
-
-// Errors to match with errors.Is.
-var (
-	ErrGone     = errors.New("containerd does not answer")
-	ErrNotFound = errors.New("no such task")
+const (
+	// runtimeName is the shim's name: containerd looks for
+	// containerd-shim-runc-v2 on its PATH.
+	runtimeName = "io.containerd.runc.v2"
+	specType    = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
+	// namespaceHeader carries the namespace of a call.
+	namespaceHeader = "containerd-namespace"
 )
 
-// Client talks to one containerd.
+// Client is a connection to containerd. It reconnects by itself when the
+// daemon is started again; calls in between fail with an error for which
+// Unavailable is true.
 type Client struct {
-	socket     string
 	conn       *grpc.ClientConn
-	containers containers.ContainersClient
-	tasks      tasks.TasksClient
-	waiting    sync.Mutex // one waits for the socket, others for it
+	containers containersapi.ContainersClient
+	tasks      tasksapi.TasksClient
 }
 
-// New makes a client for the socket at path. It does not connect: see Ready.
-func New(path string) (*Client, error) {
-	dial := func(ctx context.Context, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
+// Spec is a task to be made.
+type Spec struct {
+	ID        string
+	Namespace string
+	JSON      []byte // OCI runtime spec; root.path is absolute
+	Stdout    string // absolute path of a file to append to
+	Stderr    string
+}
+
+// Task is a task that containerd knows.
+type Task struct {
+	ID       string
+	PID      int
+	Running  bool // started and not ended
+	ExitCode int
+}
+
+// Exit is how a task ended. Code is 128+N when signal N killed it.
+type Exit struct {
+	Code int
+	At   time.Time
+}
+
+// Dial waits until containerd listens on socket, then connects.
+func Dial(ctx context.Context, socket string) (*Client, error) {
+	if err := waitForSocket(ctx, socket); err != nil {
+		return nil, fmt.Errorf("cannot reach containerd at %s: %w", socket, err)
 	}
-	conn, err := grpc.NewClient("passthrough:///containerd",
+	conn, err := grpc.NewClient("unix://"+socket,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(dial),
-		grpc.WithDisableServiceConfig(),
-		grpc.WithIdleTimeout(0),
-		// Ready waits for the socket and then asks for a connection at
-		// once, so the library's own back-off hardly matters.
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{
-			BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, MaxDelay: 3 * time.Second,
-		}}),
-	)
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)))
 	if err != nil {
-		return nil, fmt.Errorf("cannot talk to containerd: %w", err)
+		return nil, fmt.Errorf("cannot reach containerd at %s: %w", socket, err)
 	}
 	return &Client{
-		socket: path, conn: conn,
-		containers: containers.NewContainersClient(conn), tasks: tasks.NewTasksClient(conn),
+		conn:       conn,
+		containers: containersapi.NewContainersClient(conn),
+		tasks:      tasksapi.NewTasksClient(conn),
 	}, nil
 }
 
-// Close gives up the connection; calls under way end with ErrGone.
+// Close ends the connection; tasks are not touched.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// Ready returns when containerd takes connections.
-func (c *Client) Ready(ctx context.Context) error {
-	c.waiting.Lock()
-	defer c.waiting.Unlock()
-	if err := waitForSocket(ctx, c.socket); err != nil {
-		return fmt.Errorf("cannot connect to containerd: %w", err)
+func in(ctx context.Context, namespace string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, namespaceHeader, namespace)
+}
+
+// Create makes container and task, and returns the process id of the
+// container's init, which waits for Start. What an earlier task of the same id
+// left behind is removed first.
+func (c *Client) Create(ctx context.Context, s Spec) (pid int, err error) {
+	if err := c.Delete(ctx, s.Namespace, s.ID); err != nil {
+		return 0, err
 	}
-	c.conn.ResetConnectBackoff()
-	c.conn.Connect()
+	ctx = in(ctx, s.Namespace)
+	_, err = c.containers.Create(ctx, &containersapi.CreateContainerRequest{
+		Container: &containersapi.Container{
+			ID:      s.ID,
+			Runtime: &containersapi.Container_Runtime{Name: runtimeName},
+			Spec:    &anypb.Any{TypeUrl: specType, Value: s.JSON},
+		},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("cannot create container %s: %w", s.ID, err)
+	}
+	created, err := c.tasks.Create(ctx, &tasksapi.CreateTaskRequest{
+		ContainerID: s.ID,
+		Stdout:      "file://" + s.Stdout,
+		Stderr:      "file://" + s.Stderr,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("cannot create task %s: %s", s.ID, reason(err))
+	}
+	return int(created.GetPid()), nil
+}
+
+// Start lets a created task run.
+func (c *Client) Start(ctx context.Context, namespace, id string) error {
+	if _, err := c.tasks.Start(in(ctx, namespace), &tasksapi.StartRequest{ContainerID: id}); err != nil {
+		return fmt.Errorf("cannot start task %s: %s", id, reason(err))
+	}
 	return nil
 }
 
-// in puts a call into a namespace of containerd.
-func in(ctx context.Context, namespace string) context.Context {
-	return metadata.AppendToOutgoingContext(ctx, "containerd-namespace", namespace)
+// Wait returns when the task has ended.
+func (c *Client) Wait(ctx context.Context, namespace, id string) (Exit, error) {
+	r, err := c.tasks.Wait(in(ctx, namespace), &tasksapi.WaitRequest{ContainerID: id})
+	if err != nil {
+		return Exit{}, fmt.Errorf("cannot wait for task %s: %w", id, err)
+	}
+	return Exit{Code: int(r.GetExitStatus()), At: r.GetExitedAt().AsTime()}, nil
 }
 
-// explain makes an error of a call one that callers can match.
-func explain(doing, id string, err error) error {
-	if err == nil {
-		return nil
+// Kill sends sig to the task's init, or with all to every process of its
+// cgroup. A task that is gone is no error.
+func (c *Client) Kill(ctx context.Context, namespace, id string, sig syscall.Signal, all bool) error {
+	_, err := c.tasks.Kill(in(ctx, namespace), &tasksapi.KillRequest{ContainerID: id, Signal: uint32(sig), All: all})
+	if err != nil && !gone(err) {
+		return fmt.Errorf("cannot send %v to task %s: %w", sig, id, err)
 	}
-	s, _ := status.FromError(err)
-	switch s.Code() {
-	case codes.Unavailable:
-		return fmt.Errorf("cannot %s %s: %w: %s", doing, id, ErrGone, s.Message())
-	case codes.NotFound:
-		return fmt.Errorf("cannot %s %s: %w: %s", doing, id, ErrNotFound, s.Message())
-	case codes.Unknown, codes.OK:
-		return fmt.Errorf("cannot %s %s: %s", doing, id, s.Message())
-	}
-	return fmt.Errorf("cannot %s %s: %w", doing, id, err)
+	return nil
 }
 
-func ignoreNotFound(err error) error {
-	if errors.Is(err, ErrNotFound) {
+// Delete removes task and container. A running task is killed first; one that
+// is gone is no error.
+func (c *Client) Delete(ctx context.Context, namespace, id string) error {
+	ctx = in(ctx, namespace)
+	if err := c.deleteTask(ctx, id); err != nil {
+		return err
+	}
+	_, err := c.containers.Delete(ctx, &containersapi.DeleteContainerRequest{ID: id})
+	if err != nil && !gone(err) {
+		return fmt.Errorf("cannot delete container %s: %w", id, err)
+	}
+	return nil
+}
+
+func (c *Client) deleteTask(ctx context.Context, id string) error {
+	_, err := c.tasks.Delete(ctx, &tasksapi.DeleteTaskRequest{ContainerID: id})
+	if err == nil || gone(err) {
 		return nil
 	}
-	return err
+	if status.Code(err) == codes.FailedPrecondition { // Still running.
+		if _, err := c.tasks.Kill(ctx, &tasksapi.KillRequest{ContainerID: id, Signal: uint32(syscall.SIGKILL), All: true}); err != nil && !gone(err) {
+			return fmt.Errorf("cannot kill task %s: %w", id, err)
+		}
+		if _, err := c.tasks.Wait(ctx, &tasksapi.WaitRequest{ContainerID: id}); err != nil && !gone(err) {
+			return fmt.Errorf("cannot wait for task %s: %w", id, err)
+		}
+		if _, err = c.tasks.Delete(ctx, &tasksapi.DeleteTaskRequest{ContainerID: id}); err == nil || gone(err) {
+			return nil
+		}
+	}
+	return fmt.Errorf("cannot delete task %s: %w", id, err)
+}
+
+// List returns the tasks of a namespace.
+func (c *Client) List(ctx context.Context, namespace string) ([]Task, error) {
+	r, err := c.tasks.List(in(ctx, namespace), &tasksapi.ListTasksRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list tasks: %w", err)
+	}
+	var tasks []Task
+	for _, t := range r.GetTasks() {
+		tasks = append(tasks, Task{
+			ID: t.GetID(), PID: int(t.GetPid()), ExitCode: int(t.GetExitStatus()),
+			Running: t.GetStatus() == task.Status_RUNNING || t.GetStatus() == task.Status_PAUSED,
+		})
+	}
+	return tasks, nil
+}
+
+// Unavailable tells whether err means that containerd could not be asked, as
+// against an answer of containerd's.
+func Unavailable(err error) bool { return status.Code(err) == codes.Unavailable }
+
+func gone(err error) bool { return status.Code(err) == codes.NotFound }
+
+// reason is what the other side said, without gRPC's wrapping.
+func reason(err error) string {
+	if s, ok := status.FromError(err); ok {
+		return s.Message()
+	}
+	return err.Error()
 }
