@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"keelson/testvm/agent"
+	"keelson/testvm/qemu"
 	"keelson/testvm/vm"
 	"keelson/testvm/vm/vmtest"
 )
@@ -164,5 +165,17 @@ func TestFailures(t *testing.T) {
 				t.Errorf("last lines lack %q: %v", c.output, err)
 			}
 		})
+	}
+}
+
+// The same on the other architecture: console, agent, power button.
+func TestReadyGuestARM64(t *testing.T) {
+	v := vmtest.Boot(t, vmtest.TinyOn(t, qemu.ARM64, "ready"))
+	v.Stage("ready", "degraded")
+	if out := v.Output("/init", "print", "out"); out != "out\n" {
+		t.Errorf("printed %q", out)
+	}
+	if err := v.PowerOff(vmtest.Context(t)); err != nil {
+		t.Fatal(err)
 	}
 }

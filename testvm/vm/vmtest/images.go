@@ -1,0 +1,126 @@
+package vmtest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+
+	"keelson/testvm/image"
+	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
+	"keelson/testvm/vm"
+)
+
+// folder holds what the tests of one package build, from Main's start to its end.
+var folder string
+
+// Main runs a package's tests. Call it from TestMain when Image, Program or
+// Tiny are used.
+func Main(m *testing.M) int {
+	var err error
+	if folder, err = os.MkdirTemp("", "keelson-vmtest-"); err != nil {
+		fmt.Fprintln(os.Stderr, "cannot make a folder for images:", err)
+		return 1
+	}
+	defer os.RemoveAll(folder)
+	return m.Run()
+}
+
+// Folder makes a folder that lives as long as the package's tests.
+func Folder(t testing.TB, name string) string {
+	t.Helper()
+	if folder == "" {
+		t.Fatal("the package's TestMain does not call vmtest.Main")
+	}
+	dir := filepath.Join(folder, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Repository is the folder of go.mod.
+func Repository(t testing.TB) string {
+	t.Helper()
+	_, file, _, ok := runtime.Caller(0)
+	if !ok || !filepath.IsAbs(file) {
+		t.Fatal("cannot find the repository: built with -trimpath")
+	}
+	return filepath.Join(filepath.Dir(file), "../../..")
+}
+
+// Program builds a static program of this repository for a guest.
+func Program(t testing.TB, arch, pkg, output string) {
+	t.Helper()
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", output, pkg)
+	cmd.Dir = Repository(t)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("cannot build %s: %v\n%s", pkg, err, out)
+	}
+}
+
+// Image builds an image from a LinuxKit YAML.
+func Image(t testing.TB, name, arch, yaml string) image.Output {
+	t.Helper()
+	out, err := image.Build(Context(t), image.Options{
+		YAML: []byte(yaml), File: filepath.Join(folder, name+".yml"), Name: name, Arch: arch,
+		OutDir: Folder(t, name),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// KernelOf is the kernel the tests boot. Debian's cloud kernel for arm64 has
+// no driver for the power button of QEMU's virt machine; the generic one has.
+func KernelOf(arch string) string {
+	if arch == qemu.ARM64 {
+		return "deb:linux-image-arm64"
+	}
+	return "deb:linux-image-cloud-amd64"
+}
+
+const tinyYAML = `
+kernel:
+  image: %s
+  modules: [virtio_pci, virtio_console, evdev%s]
+  cmdline: "console=%s panic=0"
+init: ["dir:%s"]
+`
+
+// Tiny is a machine whose only process is testapp, told what to play by do
+// (testvm/testapp). It has no containers and boots in two seconds.
+func Tiny(t testing.TB, do string) vm.Config {
+	t.Helper()
+	return TinyOn(t, qemu.AMD64, do)
+}
+
+var (
+	tinyLock   sync.Mutex
+	tinyImages = map[string]image.Output{}
+)
+
+// TinyOn is Tiny for any architecture.
+func TinyOn(t testing.TB, arch, do string) vm.Config {
+	t.Helper()
+	tier.VM(t)
+	tinyLock.Lock()
+	defer tinyLock.Unlock()
+	out, ok := tinyImages[arch]
+	if !ok {
+		root := Folder(t, "tiny-root-"+arch)
+		Program(t, arch, "./testvm/testapp", filepath.Join(root, "init"))
+		Program(t, arch, "./testvm/agent/cmd/agent", filepath.Join(root, "usr/bin/agent"))
+		buttons := map[string]string{qemu.AMD64: ", button", qemu.ARM64: ", gpio_keys"}[arch]
+		out = Image(t, "tiny-"+arch, arch, fmt.Sprintf(tinyYAML, KernelOf(arch), buttons, qemu.ConsoleDevice(arch), root))
+		tinyImages[arch] = out
+	}
+	return vm.Config{Config: qemu.Config{Arch: arch, Kernel: out.Kernel, Initrd: out.Initrd,
+		Memory: 256, CPUs: 1, Append: out.Cmdline + " testapp.do=" + do}}
+}
