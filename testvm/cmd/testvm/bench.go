@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"keelson/testvm/bench"
+	"keelson/testvm/image"
+	"keelson/testvm/qemu"
 )
 
 type benchCmd struct {
@@ -45,6 +48,17 @@ func (c *benchCmd) Run(ctx context.Context) error {
 }
 
 // build assembles the fixed image.
-func (c *benchCmd) build(context.Context) (bench.Options, error) {
-	return bench.Options{}, errors.New("cannot build the fixed image yet: give --kernel and --initrd")
+func (c *benchCmd) build(ctx context.Context) (bench.Options, error) {
+	if _, err := os.Stat(filepath.Join(c.Root, "init")); err != nil {
+		return bench.Options{}, fmt.Errorf("cannot find the guest: %w (make builds it)", err)
+	}
+	yaml, err := bench.ImageYAML(c.Root)
+	if err != nil {
+		return bench.Options{}, err
+	}
+	p, done := newProgress()
+	out, err := image.Build(ctx, image.Options{YAML: yaml, File: "bench.yml", Name: c.Name,
+		Arch: qemu.AMD64, OutDir: c.Output, Progress: p})
+	done()
+	return bench.Options{Name: c.Name, Kernel: out.Kernel, Initrd: out.Initrd, Append: out.Cmdline}, err
 }
