@@ -140,9 +140,14 @@ func (b *builder) kernel(ctx context.Context) (*kernel.Kernel, error) {
 	return k, nil
 }
 
-// zstdLevel was chosen by measuring the example: best takes five times as long
-// as better and saves 3 %.
-const zstdLevel = zstd.SpeedBetterCompression
+// Level and window of the compression were chosen by measuring the example, a
+// root of 66 MB: 24.2 MB in 0.9 s; the best level makes 22.0 MB of it in 5.4 s,
+// a window of 32 MB gains nothing at this level. The kernel needs memory of the
+// window's size while it unpacks.
+const (
+	zstdLevel  = zstd.SpeedBetterCompression
+	zstdWindow = 16 << 20
+)
 
 // initrdsKept is how many packed roots stay in the cache.
 const initrdsKept = 8
@@ -154,7 +159,7 @@ func (b *builder) initrd(root *tree.Tree) ([]byte, error) {
 		return nil, err
 	}
 	store := cache.Store{Dir: filepath.Join(b.CacheDir, "initrds")}
-	key := cache.Key(zstdLevel.String(), fmt.Sprintf("%x", sha256.Sum256(buf.Bytes())))
+	key := cache.Key(zstdLevel.String(), fmt.Sprint(zstdWindow), fmt.Sprintf("%x", sha256.Sum256(buf.Bytes())))
 	if data, ok := store.Get(key); ok {
 		return data, nil
 	}
@@ -189,7 +194,8 @@ func inContainer(e tree.Entry) bool { return strings.HasPrefix(e.Path, "containe
 
 func compress(data []byte) ([]byte, error) {
 	// One goroutine, so that the result depends on the data alone.
-	w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstdLevel), zstd.WithEncoderConcurrency(1))
+	w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstdLevel),
+		zstd.WithWindowSize(zstdWindow), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package ocispec
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"math"
@@ -24,8 +25,10 @@ func allCapabilities() (out []string) {
 
 func (c *Container) capabilities() (*specs.LinuxCapabilities, error) {
 	y, l := &c.YAML, &c.Label
-	caps := list(y.Capabilities, union(l.Capabilities, y.CapabilitiesAdd))
-	effective, err := expand("capabilities", caps)
+	effective, err := expand("capabilities", list(y.Capabilities, union(l.Capabilities, y.CapabilitiesAdd)))
+	if err != nil && y.Capabilities == nil {
+		return nil, &FieldError{"capabilities.add", errors.Unwrap(err)}
+	}
 	if err != nil {
 		return nil, err
 	}
