@@ -19,12 +19,18 @@ func Missing(table []Item, mounted []*mountinfo.Info) []Item {
 	}
 	var missing []Item
 	for _, item := range table {
-		if m, ok := item.Thing.(FS); ok && top[m.Target] == m.Type {
+		if m, ok := item.Thing.(FS); ok && m.sameAs(top[m.Target]) {
 			continue
 		}
 		missing = append(missing, item)
 	}
 	return missing
+}
+
+// sameAs tells whether fstype does for m. Outer systems, containers among
+// them, give a tmpfs with a few nodes for /dev.
+func (m FS) sameAs(fstype string) bool {
+	return fstype == m.Type || m.Type == "devtmpfs" && fstype == "tmpfs"
 }
 
 // Apply makes every item of table that is missing. It goes on after an error

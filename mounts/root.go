@@ -36,6 +36,15 @@ func LeaveInitramfs() (left bool, err error) {
 	return true, enter(dir)
 }
 
+// OnInitramfs tells whether the root is the kernel's own, without a parent.
+func OnInitramfs() (bool, error) {
+	infos, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		return false, fmt.Errorf("cannot read what the root is: %w", err)
+	}
+	return rootless(infos), nil
+}
+
 // rootless tells whether the root mount is its own parent.
 func rootless(infos []*mountinfo.Info) bool {
 	for _, m := range infos {

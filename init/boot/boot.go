@@ -85,13 +85,8 @@ func quietly(f func() error) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return "", f() }
 }
 
-// loadModules also makes init the kernel's helper, for what is mounted or
-// used later on.
 func loadModules(line cmdline.Line) (string, error) {
-	names, err := modules.Boot(line)
-	if err == nil {
-		err = modules.ServeKernel(initPath)
-	}
+	names, err := modules.Boot(line, initPath)
 	return fmt.Sprintf("%d loaded", len(names)), err
 }
 

@@ -14,10 +14,14 @@ import (
 
 const rtcDevice = "/dev/rtc0"
 
+// unset is when the clock cannot have been set: a kernel that knows nothing
+// starts in 1970.
+var unset = time.Date(2020, time.January, 1, 0, 0, 0, 0, time.UTC)
+
 // setClock sets the system clock from the hardware clock, which keeps UTC,
-// unless the kernel has done so.
+// unless the kernel, or who started it, has done so.
 func setClock() (string, error) {
-	if kernelSetClock("/sys/class/rtc") {
+	if kernelSetClock("/sys/class/rtc") || time.Now().After(unset) {
 		return "set by the kernel", nil
 	}
 	f, err := os.Open(rtcDevice)

@@ -32,9 +32,10 @@ func System(line cmdline.Line) (*DB, error) {
 	return db, nil
 }
 
-// Boot loads what the machine and the system need and returns the names. A
+// Boot loads what the machine and the system need, makes self the kernel's
+// helper for what it wants later, and returns the names of those loaded. A
 // system without modules is fine.
-func Boot(line cmdline.Line) ([]string, error) {
+func Boot(line cmdline.Line, self string) ([]string, error) {
 	db, err := System(line)
 	if errors.Is(err, ErrNone) {
 		return nil, nil
@@ -47,7 +48,7 @@ func Boot(line cmdline.Line) ([]string, error) {
 	for _, name := range always {
 		errs = append(errs, l.Load(name))
 	}
-	errs = append(errs, l.Coldplug(func() ([]string, error) { return Modaliases("/sys") }))
+	errs = append(errs, l.Coldplug(func() ([]string, error) { return Modaliases("/sys") }), serveKernel(self))
 	return l.Loaded, errors.Join(errs...)
 }
 
@@ -56,10 +57,10 @@ const (
 	helperDefault = "/sbin/modprobe"
 )
 
-// ServeKernel makes self the program the kernel runs when it wants a module
+// serveKernel makes self the program the kernel runs when it wants a module
 // (a file system being mounted, an address family being used), unless the
 // image has a modprobe of its own.
-func ServeKernel(self string) error {
+func serveKernel(self string) error {
 	if _, err := os.Stat(helperDefault); err == nil {
 		return nil
 	}

@@ -1,0 +1,128 @@
+package pid1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/init/reaper"
+)
+
+const (
+	initPath       = "/init"
+	containerdPath = "/usr/bin/containerd"
+	supervisorPath = "/usr/bin/service"
+	containerdLog  = "/var/log/containerd.log"
+	stateDir       = "/run/keelson"
+)
+
+// environment is what every child gets.
+var environment = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "TMPDIR=/tmp"}
+
+// spawn starts a program with its messages going to out, and nothing to read.
+func (p *pid1) spawn(out *os.File, args ...string) (*reaper.Child, error) {
+	defer out.Close()
+	null, err := os.Open("/dev/null")
+	if err != nil {
+		return nil, fmt.Errorf("cannot start %s: %w", args[0], err)
+	}
+	defer null.Close()
+	return p.reaper.Start(reaper.Command{
+		Path: args[0], Args: args, Env: environment, Files: []*os.File{null, out, out},
+		// A session of its own: no terminal, and a group that can be signalled.
+		Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+}
+
+// consoleFile is for what a child says besides its messages, such as the trace
+// of a panic. Without a console it is /dev/null.
+func consoleFile() (*os.File, error) {
+	// Opening a serial line may wait for its carrier unless told not to.
+	fd, err := unix.Open("/dev/console", unix.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.OpenFile("/dev/null", os.O_WRONLY, 0)
+	}
+	if err := unix.SetNonblock(fd, false); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), "/dev/console"), nil
+}
+
+// runRole runs a role of init to its end. When ctx ends the role is told to
+// end, and killed when it does not within grace.
+func (p *pid1) runRole(ctx context.Context, role string, grace time.Duration) (string, error) {
+	out, err := consoleFile()
+	if err != nil {
+		return "", fmt.Errorf("cannot start %s: %w", role, err)
+	}
+	child, err := p.spawn(out, initPath, role)
+	if err != nil {
+		return "", err
+	}
+	if _, err := child.Wait(ctx); err != nil {
+		p.endGroup(child, grace)
+		return "", fmt.Errorf("%s was ended: %w", role, err)
+	}
+	if status := child.Status(); !status.Success() {
+		return "", fmt.Errorf("%s %s", role, status)
+	}
+	return "done", nil
+}
+
+// endGroup ends a child and what it left in its process group.
+func (p *pid1) endGroup(child *reaper.Child, grace time.Duration) {
+	if err := child.Signal(unix.SIGTERM); err != nil {
+		p.log.Error("a role was not told to end", "error", err)
+	}
+	if !within(child.Done(), grace) {
+		_ = unix.Kill(-child.Pid, unix.SIGKILL) // Not yet collected, so the group is its own.
+		within(child.Done(), killGrace)
+	}
+}
+
+func (p *pid1) startContainerd() (process, error) {
+	out, err := os.OpenFile(containerdLog, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		if out, err = consoleFile(); err != nil {
+			return nil, err
+		}
+	}
+	return started(p.spawn(out, containerdPath))
+}
+
+func (p *pid1) startSupervisor() (process, error) {
+	out, err := consoleFile()
+	if err != nil {
+		return nil, err
+	}
+	return started(p.spawn(out, supervisorPath, "supervise"))
+}
+
+// started keeps a nil child from becoming a process that is not nil.
+func started(child *reaper.Child, err error) (process, error) {
+	if err != nil {
+		return nil, err
+	}
+	return child, nil
+}
+
+// places are the folders containerd keeps its data in, told apart by file
+// system and inode: an onboot container may mount a disk over one.
+type places [2]struct{ dev, ino uint64 }
+
+func containerdPlaces() places {
+	var found places
+	for i, dir := range []string{"/var/lib/containerd", "/run/containerd"} {
+		var st unix.Stat_t
+		// Made here so that it has an identity before containerd starts.
+		if err := os.MkdirAll(dir, 0o711); err == nil && unix.Stat(dir, &st) == nil {
+			found[i].dev, found[i].ino = uint64(st.Dev), st.Ino
+		}
+	}
+	return found
+}

@@ -1,0 +1,18 @@
+// Package pid1 is the first process. It mounts what must be there, leaves the
+// initramfs, starts containerd and the boot role, keeps containerd and the
+// supervisor alive, collects orphans, takes signals, and shuts down.
+//
+// It reads nothing from containers and speaks to nobody: whatever may fail on
+// foreign input runs in a child. It must not end and must not panic, since
+// either is a kernel panic; so nothing here exits, no write to a console
+// waits, and every goroutine recovers.
+//
+// On the way up and down it walks lists (see lists.go). Both are told on the
+// timeline. Signals: SIGUSR1 halts, SIGUSR2 powers off, SIGTERM and SIGINT
+// (ctrl-alt-del) reboot; others are ignored.
+//
+// Sources: init(8) of busybox for the signals; reboot(2), kill(2), signal(7),
+// setrlimit(2); the kernel's Documentation/ABI/testing/dev-kmsg,
+// admin-guide/sysctl/kernel.rst (panic) and init/initramfs.c for what it says
+// when unpacking fails.
+package pid1

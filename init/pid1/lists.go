@@ -1,0 +1,188 @@
+package pid1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/init/cmdline"
+	"keelson/init/step"
+	"keelson/mounts"
+	"keelson/runtime/bundle"
+	"keelson/runtime/timeline"
+)
+
+const (
+	roleGrace       = 10 * time.Second // for a role told to end, before SIGKILL
+	onshutdownLimit = 60 * time.Second
+	containerdGrace = 2 * time.Second
+	termGrace       = 3 * time.Second
+	flushLimit      = 2 * time.Second
+	unmountLimit    = 30 * time.Second
+	syncLimit       = 30 * time.Second
+	stopDefault     = 20 * time.Second
+	stopMax         = 10 * time.Minute
+)
+
+// earlyList is done before there is a console. Who cannot do the Fatal ones
+// cannot run a single program.
+func earlyList() []step.Step {
+	const stage = timeline.Mounts
+	return []step.Step{
+		{Stage: stage, Name: "essential", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
+			return "", mounts.Apply(mounts.Essential())
+		}},
+		{Stage: stage, Name: "root", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
+			return "", checkRoot()
+		}},
+		{Stage: stage, Name: "initramfs", Quiet: true, On: step.Fatal, Do: leaveInitramfs},
+		{Stage: stage, Do: mountCore},
+	}
+}
+
+func legacyCgroups() bool {
+	line, err := cmdline.Read()
+	value, given := line.Last("linuxkit.unified_cgroup_hierarchy")
+	return err == nil && given && value == "0"
+}
+
+// upList brings the system up; each step's failure leaves a system that can
+// still be looked at and shut down.
+func (p *pid1) upList() []step.Step {
+	var before places
+	return []step.Step{
+		{Stage: "limits", Quiet: true, Do: func(context.Context) (string, error) { return "", raiseLimits() }},
+		{Stage: "ctrl-alt-del", Quiet: true, Do: func(context.Context) (string, error) { return "", catchCtrlAltDel() }},
+		{Stage: timeline.Containerd, Name: "start", Quiet: true, Do: func(context.Context) (string, error) {
+			before = containerdPlaces()
+			return "", p.keepContainerd()
+		}},
+		{Stage: "boot", Do: func(ctx context.Context) (string, error) { return p.runRole(ctx, "boot", roleGrace) }},
+		{Stage: timeline.Containerd, Name: "restart", Quiet: true, Do: func(ctx context.Context) (string, error) {
+			return "", p.moveContainerd(ctx, before)
+		}},
+		{Stage: timeline.Degraded, Quiet: true, Do: func(ctx context.Context) (string, error) { return "", p.keepSupervisor(ctx) }},
+	}
+}
+
+// catchCtrlAltDel turns the keys into SIGINT for us instead of a reset.
+func catchCtrlAltDel() error {
+	err := unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF)
+	if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: in a PID namespace.
+		return fmt.Errorf("cannot catch ctrl-alt-del: %w", err)
+	}
+	return nil
+}
+
+// keepContainerd starts containerd where there are services for it.
+func (p *pid1) keepContainerd() error {
+	names, err := bundle.List(bundle.ServicesDir)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	if _, err := os.Stat(containerdPath); err != nil {
+		return fmt.Errorf("cannot run services: %w", err)
+	}
+	p.containerd = keep("containerd", p.log, p.startContainerd)
+	return nil
+}
+
+// moveContainerd starts containerd again when its folders have become others.
+func (p *pid1) moveContainerd(ctx context.Context, before places) error {
+	if p.containerd == nil || ctx.Err() != nil || containerdPlaces() == before {
+		return nil
+	}
+	p.log.Info("containerd moves to the disk mounted on its folder")
+	p.containerd.Stop(unix.SIGTERM, containerdGrace)
+	p.containerd = keep("containerd", p.log, p.startContainerd)
+	return nil
+}
+
+// keepSupervisor starts the supervisor unless the system goes down already.
+func (p *pid1) keepSupervisor(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	if _, err := os.Stat(supervisorPath); err != nil {
+		return fmt.Errorf("cannot supervise services: %w", err)
+	}
+	p.supervisor = keep("supervisor", p.log, p.startSupervisor)
+	return nil
+}
+
+// downList is the way down. Nothing on it can keep the machine up: what does
+// not end in time is left behind.
+func (p *pid1) downList() []step.Step {
+	const stage = timeline.Shutdown
+	deadline := stopDeadline(stateDir + "/stop-deadline")
+	return []step.Step{
+		{Stage: stage, Name: "onshutdown", Quiet: true, Limit: onshutdownLimit + 2*killGrace, Do: p.onshutdown},
+		{Stage: stage, Name: "services", Limit: deadline + 2*killGrace, Do: func(context.Context) (string, error) {
+			return p.supervisor.Stop(unix.SIGTERM, deadline), nil
+		}},
+		{Stage: stage, Name: "containerd", Limit: containerdGrace + 2*killGrace, Do: func(context.Context) (string, error) {
+			return p.containerd.Stop(unix.SIGTERM, containerdGrace), nil
+		}},
+		{Stage: stage, Name: "processes", Limit: termGrace + 2*killGrace, Do: p.killAll},
+		{Stage: stage, Name: "mounts", Limit: unmountLimit, Do: func(context.Context) (string, error) {
+			return "unmounted", errors.Join(mounts.SwapOff(), mounts.UnmountAll())
+		}},
+		{Stage: stage, Name: "sync", Quiet: true, Limit: syncLimit, Do: func(context.Context) (string, error) {
+			unix.Sync()
+			return "", nil
+		}},
+	}
+}
+
+// onshutdown runs the containers meant for the way down, if there are any.
+func (p *pid1) onshutdown(ctx context.Context) (string, error) {
+	names, err := bundle.List(bundle.OnshutdownDir)
+	if err != nil || len(names) == 0 {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, onshutdownLimit)
+	defer cancel()
+	return p.runRole(ctx, "shutdown", killGrace)
+}
+
+// killAll ends every process but this one.
+func (p *pid1) killAll(ctx context.Context) (string, error) {
+	if os.Getpid() != 1 {
+		return "", errors.New("not the first process: it would end everybody else's")
+	}
+	for _, try := range []struct {
+		signal unix.Signal
+		grace  time.Duration
+		word   string
+	}{{unix.SIGTERM, termGrace, "ended"}, {unix.SIGKILL, killGrace, "killed"}} {
+		// ESRCH: there is nobody. Stopped processes take SIGTERM once continued.
+		_ = unix.Kill(-1, try.signal)
+		_ = unix.Kill(-1, unix.SIGCONT)
+		limit, cancel := context.WithTimeout(ctx, try.grace)
+		err := p.reaper.WaitAlone(limit)
+		cancel()
+		if err == nil {
+			return try.word, nil
+		}
+	}
+	return "", errors.New("some do not end")
+}
+
+// stopDeadline is how long the supervisor says it may need.
+func stopDeadline(path string) time.Duration {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return stopDefault
+	}
+	d, parseErr := time.ParseDuration(strings.TrimSpace(string(text)))
+	if err != nil || parseErr != nil || d <= 0 {
+		return stopDefault
+	}
+	return min(d, stopMax)
+}

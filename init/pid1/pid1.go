@@ -1,0 +1,153 @@
+package pid1
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/init/boot"
+	"keelson/init/cmdline"
+	"keelson/init/reaper"
+	"keelson/init/step"
+	"keelson/runtime/console"
+	"keelson/runtime/timeline"
+)
+
+// pid1 is the first process's state, owned by the goroutine of Main; keepers,
+// the reaper and the signal watch have goroutines of their own.
+type pid1 struct {
+	line    cmdline.Line
+	console *console.Console
+	log     *slog.Logger
+	reaper  *reaper.Reaper
+	signals *signals
+
+	containerd *keeper // nil when there is nothing to keep
+	supervisor *keeper
+}
+
+// Main is the first process. It does not return.
+func Main() {
+	p := &pid1{signals: listen()}
+	early := &buffer{}
+	early.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Kernel})
+	err := step.Run(context.Background(), early, slog.New(slog.DiscardHandler), earlyList())
+	p.attach(early)
+	p.guard("signals", func() { p.signals.watch(func(s string) { p.log.Warn(s) }) })
+	p.guard("reaper", func() { p.reaper.Run(context.Background()) })
+	var next action
+	if err != nil {
+		next = p.fatal(err)
+	} else {
+		next = p.live()
+	}
+	p.down(next)
+	select {} // reboot(2) has failed. There is nothing to go back to.
+}
+
+// attach opens the consoles, which need /dev, and tells what happened before.
+func (p *pid1) attach(early *buffer) {
+	line, err := cmdline.Read()
+	p.line = line
+	p.console = console.New(boot.ConsoleOptions(line))
+	p.log = p.console.Logger()
+	p.reaper = reaper.New(p.log)
+	if mkErr := os.MkdirAll(stateDir, 0o755); mkErr != nil {
+		p.log.Error("no folder for the state", "error", mkErr)
+	}
+	for _, e := range early.events {
+		p.console.Event(e)
+	}
+	if err != nil {
+		p.log.Error("going on without a command line", "error", err)
+	}
+}
+
+// live brings the system up and waits for the signal that ends it.
+func (p *pid1) live() action {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	p.guard("cancel", func() {
+		<-p.signals.asked
+		cancel()
+	})
+	_ = step.Run(ctx, p.console, p.log, p.upList()) // None of them is Fatal.
+	<-ctx.Done()
+	return p.signals.action
+}
+
+// fatal says that the system cannot boot and does what the kernel would in a
+// panic: reboot at once, after a while, or stay for people to read.
+func (p *pid1) fatal(err error) action {
+	p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Fatal, Result: err.Error()})
+	seconds := panicSetting()
+	switch {
+	case seconds < 0:
+		return reboot
+	case seconds == 0:
+		p.log.Error("stopped: waiting to be halted, powered off or rebooted")
+		<-p.signals.asked
+		return p.signals.action
+	}
+	p.log.Error("rebooting", "in", time.Duration(seconds)*time.Second)
+	wait := time.NewTimer(time.Duration(seconds) * time.Second)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return reboot
+	case <-p.signals.asked:
+		return p.signals.action
+	}
+}
+
+// down shuts down. When reboot(2) fails it returns.
+func (p *pid1) down(a action) {
+	p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Shutdown, Result: a.name})
+	_ = step.Run(context.Background(), p.console, p.log, p.downList()) // None of them is Fatal.
+	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	_ = p.console.Close(ctx) // A stuck console must not keep the machine up.
+	cancel()
+	err := unix.Reboot(a.command)
+	// What is left is the kernel's log.
+	_ = os.WriteFile("/dev/kmsg", fmt.Appendf(nil, "<26>keelson: cannot %s: %v\n", a.name, err), 0)
+}
+
+// guard runs f in a goroutine that cannot take the system down.
+func (p *pid1) guard(name string, f func()) {
+	go func() {
+		defer p.recovered(name)
+		f()
+	}()
+}
+
+func (p *pid1) recovered(name string) {
+	if r := recover(); r != nil {
+		p.log.Error("PID 1 panicked and goes on", "in", name, "panic", r, "stack", string(debug.Stack()))
+	}
+}
+
+// buffer keeps events until there is a place for them.
+type buffer struct{ events []timeline.Event }
+
+func (b *buffer) Event(e timeline.Event) { b.events = append(b.events, e) }
+
+// raiseLimits are LinuxKit's; every process inherits them. It has to be
+// package syscall's Setrlimit: that makes the runtime forget the limit it
+// found at its start, which it would give to children otherwise.
+func raiseLimits() error {
+	files := syscall.Rlimit{Cur: 1 << 20, Max: 1 << 20}
+	if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return fmt.Errorf("cannot raise the limit of open files: %w", err)
+	}
+	infinity := uint64(unix.RLIM_INFINITY)
+	if err := syscall.Setrlimit(unix.RLIMIT_NPROC, &syscall.Rlimit{Cur: infinity, Max: infinity}); err != nil {
+		return fmt.Errorf("cannot raise the limit of processes: %w", err)
+	}
+	return nil
+}
