@@ -1,0 +1,188 @@
+package tests
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/agent"
+	"keelson/testvm/qemu"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/vmtest"
+)
+
+// standard has onboot containers that succeed and fail, a data disk, and
+// services to talk to and to stop.
+const standard = `
+onboot:
+  - name: first
+    image: dir:PAYLOAD
+    command: ["/testapp", "print", "first out", "first err"]
+    readonly: true
+  - name: second
+    image: dir:PAYLOAD
+    command: ["/testapp", "exit", "3"]
+    readonly: true
+  - name: third
+    image: dir:PAYLOAD
+    command: ["/testapp", "crash"]
+    readonly: true
+  - name: data
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-c", "mkdir -p /var/lib/data && mount -t ext4 /dev/vda /var/lib/data"]
+    readonly: true
+    capabilities: [CAP_SYS_ADMIN, CAP_DAC_OVERRIDE]
+    binds: ["/dev:/dev", "/var/lib:/var/lib:rshared,rbind"]
+services:
+  AGENT
+  - name: redis
+    image: deb:redis-server
+    command: ["/usr/bin/redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""]
+    net: host
+    readonly: true
+    tmpfs: ["/tmp"]
+  - name: trap
+    image: dir:PAYLOAD
+    command: ["/testapp", "trap", "trapped"]
+    readonly: true
+    binds: ["/dev/kmsg:/dev/kmsg"]
+  - name: web
+    image: dir:PAYLOAD
+    command: ["/testapp", "serve", ":8080", "hello"]
+    readonly: true
+`
+
+// One boot, looked at from many sides, then powered off.
+func TestSystem(t *testing.T) {
+	c := machine(build(t, "standard", standard))
+	disk := filepath.Join(t.TempDir(), "data.img")
+	makeExt4(t, disk, "64M")
+	c.Disks = []qemu.Disk{{Path: disk}}
+	c.Publish = []qemu.Forward{{Guest: 6379}}
+	v := vmtest.Boot(t, c)
+	v.Stage(timeline.Ready)
+	t.Run("onboot", func(t *testing.T) { checkOnboot(t, v) })
+	t.Run("redis", func(t *testing.T) { checkRedis(t, v) })
+	t.Run("processes", func(t *testing.T) { checkProcesses(t, v) })
+	t.Run("root", func(t *testing.T) { checkRoot(t, v) })
+	t.Run("cli", func(t *testing.T) {
+		if out := v.Output("/usr/bin/service", "list"); !strings.Contains(out, "redis") {
+			t.Errorf("service list prints %q", out)
+		}
+	})
+	if err := v.WriteFile(vmtest.Context(t), "/var/lib/data/kept", []byte("kept\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	v.SignalInit(sigUSR2)
+	v.Exit(vm.PoweredDown)
+	if !strings.Contains(v.Console(), "keelson-test: trapped") {
+		t.Error("a service got no SIGTERM, or was not given the time to heed it")
+	}
+	checkClean(t, disk)
+}
+
+// Onboot containers ran in order, each to its end, and their ends are known.
+func checkOnboot(t *testing.T, v *vmtest.VM) {
+	want := []struct{ name, result string }{
+		{"000-first", "exited 0"}, {"001-second", "exited 3"}, {"002-third", "killed by SIGKILL"}, {"003-data", "exited 0"},
+	}
+	var got []timeline.Event
+	for _, e := range v.Timeline() {
+		if e.Stage == timeline.Onboot {
+			got = append(got, e)
+		}
+	}
+	if len(got) != len(want) {
+		t.Fatalf("onboot events: %v", got)
+	}
+	for i, w := range want {
+		if got[i].Name != w.name || got[i].Result != w.result || got[i].Took == 0 {
+			t.Errorf("event %d is %v, want %v", i, got[i], w)
+		}
+	}
+	var result struct{ ExitCode int }
+	if err := json.Unmarshal([]byte(v.File("/run/keelson/onboot/001-second.json")), &result); err != nil || result.ExitCode != 3 {
+		t.Errorf("result of 001-second: %+v, %v", result, err)
+	}
+	if out := v.File("/var/log/onboot/onboot.000-first.out.log"); out != "first out\n" {
+		t.Errorf("log of stdout: %q", out)
+	}
+	if out := v.File("/var/log/onboot/onboot.000-first.log"); out != "first err\n" {
+		t.Errorf("log of stderr: %q", out)
+	}
+	if !strings.Contains(v.Console(), "first out") {
+		t.Error("the console does not show what an onboot container printed")
+	}
+}
+
+func checkRedis(t *testing.T, v *vmtest.VM) {
+	ctx := vmtest.Context(t)
+	r := redis.NewClient(&redis.Options{Addr: v.Addr(6379), MaxRetries: 20, DisableIdentity: true})
+	defer r.Close()
+	if pong, err := r.Ping(ctx).Result(); err != nil || pong != "PONG" {
+		t.Fatalf("PING: %q, %v", pong, err)
+	}
+	if err := r.Set(ctx, "keel", "son", 0).Err(); err != nil {
+		t.Error(err)
+	}
+	if got, err := r.Get(ctx, "keel").Result(); err != nil || got != "son" {
+		t.Errorf("GET: %q, %v", got, err)
+	}
+}
+
+// PID 1, containerd, the supervisor and each service are processes of their
+// own; the boot role has ended; nobody is a zombie.
+func checkProcesses(t *testing.T, v *vmtest.VM) {
+	list := processes(t, v)
+	count := func(what string, is func(agent.Process) bool, want int) {
+		n := 0
+		for _, p := range list {
+			if is(p) {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d × %s, want %d: %+v", n, what, want, list)
+		}
+	}
+	command := func(words ...string) func(agent.Process) bool {
+		return func(p agent.Process) bool {
+			return len(p.Args) >= len(words) && filepath.Base(p.Args[0]) == words[0] &&
+				strings.HasPrefix(strings.Join(p.Args[1:], " "), strings.Join(words[1:], " "))
+		}
+	}
+	count("PID 1", func(p agent.Process) bool { return p.PID == 1 && command("init")(p) }, 1)
+	count("boot role", command("init", "boot"), 0)
+	count("containerd of PID 1", func(p agent.Process) bool { return p.PPID == 1 && command("containerd")(p) }, 1)
+	count("supervisor of PID 1", func(p agent.Process) bool { return p.PPID == 1 && command("service", "supervise")(p) }, 1)
+	count("shim of PID 1", func(p agent.Process) bool { return p.PPID == 1 && command("containerd-shim-runc-v2")(p) }, 4)
+	count("zombie", isZombie, 0)
+}
+
+func isZombie(p agent.Process) bool { return p.State == "Z" }
+
+func processes(t *testing.T, v *vmtest.VM) []agent.Process {
+	t.Helper()
+	list, err := v.Client().Processes(vmtest.Context(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// The root is read-only, and the contract's places are there.
+func checkRoot(t *testing.T, v *vmtest.VM) {
+	ctx := vmtest.Context(t)
+	if err := v.WriteFile(ctx, "/written", nil, 0o644); err == nil {
+		t.Error("/ can be written")
+	}
+	for _, dir := range []string{"/run", "/tmp", "/var/lib", "/dev/shm"} {
+		if err := v.WriteFile(ctx, dir+"/written", nil, 0o644); err != nil {
+			t.Errorf("%s cannot be written: %v", dir, err)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"keelson/testvm/image"
+	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/vmtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(vmtest.Main(m)) }
+
+// network is the kernel's own syntax for a static address in QEMU's user network.
+const network = "ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none:10.0.2.3"
+
+// agentService is the way into the guest.
+const agentService = `
+  - name: agent
+    image: dir:PAYLOAD
+    command: ["/agent"]
+    net: host
+    pid: host
+    readonly: true
+    capabilities: [all]
+    binds: ["/dev:/dev"]
+`
+
+var (
+	buildLock sync.Mutex
+	built     = map[string]image.Output{}
+)
+
+// guestRoot is the tree that make has built.
+func guestRoot(t testing.TB) string {
+	t.Helper()
+	root := filepath.Join(vmtest.Repository(t), "build/amd64/root")
+	for _, file := range []string{"init", "usr/bin/service", "usr/bin/containerd", "usr/bin/containerd-shim-runc-v2", "usr/bin/runc"} {
+		if _, err := os.Stat(filepath.Join(root, file)); err != nil {
+			tier.Skip(t, "VM tier: the guest is not built (make): %v", err)
+		}
+	}
+	return root
+}
+
+// payload is a root filesystem that holds the agent and testapp.
+func payload(t testing.TB) string {
+	t.Helper()
+	dir := vmtest.Folder(t, "payload")
+	if _, err := os.Stat(filepath.Join(dir, "testapp")); err != nil {
+		vmtest.Program(t, qemu.AMD64, "./testvm/agent/cmd/agent", filepath.Join(dir, "agent"))
+		vmtest.Program(t, qemu.AMD64, "./testvm/testapp", filepath.Join(dir, "testapp"))
+	}
+	return dir
+}
+
+// build makes an image of the given sections once. In them PAYLOAD is a root
+// filesystem with /agent and /testapp; an agent service is added by the word
+// AGENT in the services.
+func build(t testing.TB, name, sections string, overlays ...string) image.Output {
+	t.Helper()
+	tier.VM(t)
+	buildLock.Lock()
+	defer buildLock.Unlock()
+	if out, ok := built[name]; ok {
+		return out
+	}
+	inits := []string{fmt.Sprintf("%q", "dir:"+guestRoot(t))}
+	for _, o := range overlays {
+		inits = append(inits, fmt.Sprintf("%q", "dir:"+o))
+	}
+	yaml := fmt.Sprintf("kernel:\n  image: %s\n  cmdline: \"console=ttyS0 %s\"\ninit: [%s]\n%s",
+		vmtest.KernelOf(qemu.AMD64), network, strings.Join(inits, ", "), sections)
+	yaml = strings.ReplaceAll(yaml, "AGENT", strings.TrimSpace(agentService))
+	yaml = strings.ReplaceAll(yaml, "PAYLOAD", payload(t))
+	built[name] = vmtest.Image(t, name, qemu.AMD64, yaml)
+	return built[name]
+}
+
+// machine boots out with 1 GiB.
+func machine(out image.Output) vm.Config {
+	return vm.Config{Config: qemu.Config{Arch: qemu.AMD64, Kernel: out.Kernel, Initrd: out.Initrd,
+		Append: out.Cmdline, Memory: 1024}}
+}
+
+// plain is an image with nothing but the agent.
+func plain(t testing.TB) vm.Config {
+	t.Helper()
+	return machine(build(t, "plain", "services:\n  AGENT\n"))
+}

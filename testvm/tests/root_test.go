@@ -1,0 +1,203 @@
+package tests
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"keelson/testvm/bench"
+	"keelson/testvm/image"
+	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/vmtest"
+)
+
+const ballastSize = 60 << 20
+
+// ballast is the plain image plus 60 MB that cannot be compressed.
+func ballast(t *testing.T) image.Output {
+	t.Helper()
+	tier.VM(t)
+	dir := vmtest.Folder(t, "ballast-root")
+	file := filepath.Join(dir, "ballast")
+	if _, err := os.Stat(file); err != nil {
+		data := make([]byte, ballastSize)
+		_, _ = rand.Read(data)
+		if err := os.WriteFile(file, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return build(t, "ballast", "services:\n  AGENT\n", dir)
+}
+
+// On every kind of initramfs runc can pivot and the root is in memory once.
+func TestInitramfs(t *testing.T) {
+	for _, fstype := range []string{"ramfs", "tmpfs"} {
+		t.Run(fstype, func(t *testing.T) {
+			out := ballast(t)
+			sizes, err := bench.MeasureInitrd(out.Initrd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := machine(out)
+			c.Append += " rootfstype=" + fstype
+			v := vmtest.Boot(t, c)
+			v.Stage("ready") // the agent runs: runc has pivoted
+			used := memoryInUse(t, v.File("/proc/meminfo"))
+			// What a kernel of this kind and the daemons need by themselves.
+			const base = 110 << 20
+			if limit := sizes.ImageUnpacked*3/2 + base; used > limit {
+				t.Errorf("%d MB in use, more than %d: the root of %d MB is in memory more than once",
+					used>>20, limit>>20, sizes.ImageUnpacked>>20)
+			}
+			v.SignalInit(sigUSR2)
+			v.Exit(vm.PoweredDown)
+		})
+	}
+}
+
+var meminfoLine = regexp.MustCompile(`(?m)^(MemTotal|MemFree): +(\d+) kB$`)
+
+func memoryInUse(t *testing.T, meminfo string) int64 {
+	t.Helper()
+	found := map[string]int64{}
+	for _, m := range meminfoLine.FindAllStringSubmatch(meminfo, -1) {
+		n, err := strconv.ParseInt(m[2], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[m[1]] = n << 10
+	}
+	if found["MemTotal"] == 0 || found["MemFree"] == 0 {
+		t.Fatalf("meminfo: %q", meminfo)
+	}
+	return found["MemTotal"] - found["MemFree"]
+}
+
+// The kernel only logs that the initramfs did not fit, and goes on; /init says
+// what to do about it and does not.
+func TestTooLittleMemory(t *testing.T) {
+	c := machine(ballast(t))
+	c.Memory = 192
+	v := vmtest.Boot(t, c)
+	e := v.Stage("fatal", "ready", "degraded")
+	if e.Stage != "fatal" || !strings.Contains(e.Result, "memory") {
+		t.Errorf("got %v", e)
+	}
+}
+
+// The same tree boots from a disk.
+func TestDiskRoot(t *testing.T) {
+	tier.VM(t)
+	tier.Root(t) // owners and device nodes of the tree
+	out := build(t, "plain", "services:\n  AGENT\n")
+	tree := t.TempDir()
+	unpack(t, out.Initrd, tree)
+	disk := filepath.Join(t.TempDir(), "root.img")
+	makeExt4(t, disk, "256M", "-d", tree)
+	c := machine(out)
+	c.Initrd = ""
+	c.Append += " root=/dev/nvme0n1 rootfstype=ext4 ro init=/init"
+	c.Disks = []qemu.Disk{{Path: disk, Bus: "nvme"}}
+	v := vmtest.Boot(t, c)
+	v.Stage("ready")
+	if mounts := v.File("/proc/1/mountinfo"); !strings.Contains(mounts, " - ext4 ") {
+		t.Errorf("the root is not ext4:\n%s", mounts)
+	}
+	v.SignalInit(sigUSR2)
+	v.Exit(vm.PoweredDown)
+	head := tool(t, "dumpe2fs", "-h", disk)
+	if strings.Contains(head, "needs_recovery") {
+		t.Error("the root was not left clean")
+	}
+}
+
+// A broken bundle costs only itself.
+func TestBrokenBundles(t *testing.T) {
+	const broken = `
+onboot:
+  - name: good
+    image: dir:PAYLOAD
+    command: ["/testapp", "exit", "0"]
+    readonly: true
+services:
+  AGENT
+  - name: badruntime
+    image: dir:PAYLOAD
+    command: ["/testapp", "sleep"]
+    readonly: true
+  - name: noprogram
+    image: dir:PAYLOAD
+    command: ["/no/such/program"]
+    readonly: true
+`
+	dir := vmtest.Folder(t, "broken-root")
+	write := func(path, text string) {
+		path = filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("containers/onboot/000-badjson/config.json", "{")
+	write("containers/services/badjson/config.json", `{"ociVersion": 1}`)
+	write("containers/services/noconfig/rootfs/file", "")
+	yaml := broken + "files:\n  - path: containers/services/badruntime/runtime.json\n    contents: '{\"mounts\": 3}'\n"
+	v := vmtest.Boot(t, machine(build(t, "broken", yaml, dir)))
+	e := v.Stage("degraded", "ready")
+	if e.Stage != "degraded" {
+		t.Errorf("got %v", e)
+	}
+	for _, name := range []string{"badjson", "noconfig", "badruntime", "noprogram"} {
+		if !strings.Contains(e.Result, name) {
+			t.Errorf("%s is not named: %v", name, e)
+		}
+	}
+	results := map[string]string{}
+	for _, e := range v.Timeline() {
+		if e.Stage == "onboot" || e.Stage == "service" {
+			results[e.Name] = e.Result
+		}
+	}
+	if results["000-good"] != "exited 0" || results["agent"] != "running" || !strings.HasPrefix(results["000-badjson"], "failed") {
+		t.Errorf("results: %v", results)
+	}
+	v.SignalInit(sigUSR2)
+	v.Exit(vm.PoweredDown)
+}
+
+// PID 1 reaps whatever is left to it.
+func TestOrphans(t *testing.T) {
+	tier.VM(t)
+	root, dir := guestRoot(t), vmtest.Folder(t, "orphans-root")
+	bin := filepath.Join(dir, "usr/bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	real, err := os.ReadFile(filepath.Join(root, "usr/bin/containerd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(bin, "containerd-real"), real, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	vmtest.Program(t, qemu.AMD64, "./testvm/testapp", filepath.Join(bin, "containerd"))
+	v := vmtest.Boot(t, machine(build(t, "orphans", "services:\n  AGENT\n", dir)))
+	v.Line(fmt.Sprintf("keelson-test: orphans %d", 10000))
+	v.Stage("ready")
+	for _, p := range processes(t, v) {
+		if isZombie(p) {
+			t.Errorf("a zombie is left: %+v", p)
+		}
+	}
+	v.SignalInit(sigUSR2)
+	v.Exit(vm.PoweredDown)
+}
