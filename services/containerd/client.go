@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"os"
 	"syscall"
 	"time"
 
@@ -40,8 +41,9 @@ type Spec struct {
 	ID        string
 	Namespace string
 	JSON      []byte // OCI runtime spec; root.path is absolute
-	Stdout    string // absolute path of a file to append to
+	Stdout    string // absolute path of a file to append to, made when missing
 	Stderr    string
+	Terminal  bool // as process.terminal of JSON
 }
 
 // Task is a task that containerd knows.
@@ -90,6 +92,11 @@ func (c *Client) Create(ctx context.Context, s Spec) (pid int, err error) {
 	if err := c.Delete(ctx, s.Namespace, s.ID); err != nil {
 		return 0, err
 	}
+	for _, path := range []string{s.Stdout, s.Stderr} {
+		if err := touch(path); err != nil {
+			return 0, fmt.Errorf("cannot make log of %s: %w", s.ID, err)
+		}
+	}
 	ctx = in(ctx, s.Namespace)
 	_, err = c.containers.Create(ctx, &containersapi.CreateContainerRequest{
 		Container: &containersapi.Container{
@@ -103,13 +110,24 @@ func (c *Client) Create(ctx context.Context, s Spec) (pid int, err error) {
 	}
 	created, err := c.tasks.Create(ctx, &tasksapi.CreateTaskRequest{
 		ContainerID: s.ID,
-		Stdout:      "file://" + s.Stdout,
-		Stderr:      "file://" + s.Stderr,
+		Stdout:      s.Stdout,
+		Stderr:      s.Stderr,
+		Terminal:    s.Terminal,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("cannot create task %s: %s", s.ID, reason(err))
 	}
 	return int(created.GetPid()), nil
+}
+
+// touch makes a log file. The shim opens a plain path without O_CREAT; a
+// file:// URI it would make itself, but then puts both streams into one file.
+func touch(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // Start lets a created task run.
@@ -189,8 +207,12 @@ func (c *Client) List(ctx context.Context, namespace string) ([]Task, error) {
 }
 
 // Unavailable tells whether err means that containerd could not be asked, as
-// against an answer of containerd's.
-func Unavailable(err error) bool { return status.Code(err) == codes.Unavailable }
+// against an answer of containerd's. Canceled is how calls under way end when
+// another caller closes the connection.
+func Unavailable(err error) bool {
+	code := status.Code(err)
+	return code == codes.Unavailable || code == codes.Canceled
+}
 
 func gone(err error) bool { return status.Code(err) == codes.NotFound }
 

@@ -1,0 +1,45 @@
+package supervisor
+
+import (
+	"fmt"
+	"strings"
+
+	"keelson/runtime/timeline"
+)
+
+// announce says once that all services run, or that all have left their
+// first start and some failed.
+func (s *Supervisor) announce() {
+	if s.stopping || !s.connected && len(s.services) > 0 {
+		return
+	}
+	var running int
+	var failed []string
+	for _, name := range s.names() {
+		switch s.services[name].first {
+		case pending:
+			return
+		case up:
+			running++
+		case down:
+			failed = append(failed, name)
+		}
+	}
+	switch {
+	case s.announced.ready:
+	case len(failed) == 0:
+		s.announced.ready = true
+		s.say(timeline.Ready, fmt.Sprintf("%d services running", running))
+	case !s.announced.degraded:
+		s.announced.degraded = true
+		s.say(timeline.Degraded, fmt.Sprintf("%d of %d services running; failed: %s",
+			running, len(s.services), strings.Join(failed, ", ")))
+	}
+}
+
+func (s *Supervisor) say(stage, result string) {
+	s.options.Events(timeline.Event{At: s.options.Now(), Stage: stage, Result: result})
+	if err := writeFile(announcedFile(s.options.StateDir, stage), nil); err != nil {
+		s.options.Logger.Error("state is not kept", "error", err)
+	}
+}

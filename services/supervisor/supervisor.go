@@ -1,0 +1,277 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"keelson/runtime/bundle"
+	"keelson/runtime/timeline"
+	"keelson/services/containerd"
+	"keelson/services/machine"
+)
+
+// Tasks is what the supervisor needs of containerd.
+type Tasks interface {
+	Create(ctx context.Context, s containerd.Spec) (pid int, err error)
+	Start(ctx context.Context, namespace, id string) error
+	Wait(ctx context.Context, namespace, id string) (containerd.Exit, error)
+	Kill(ctx context.Context, namespace, id string, signal syscall.Signal, all bool) error
+	Delete(ctx context.Context, namespace, id string) error
+	List(ctx context.Context, namespace string) ([]containerd.Task, error)
+	Close() error
+}
+
+// Options of a supervisor; what is left empty has the default named.
+type Options struct {
+	Dir      string // bundles: /containers/services
+	Socket   string // containerd's: /run/containerd/containerd.sock
+	StateDir string // /run/keelson
+	LogDir   string // /var/log
+
+	Events func(timeline.Event)                 // takes what people are to see
+	Logger *slog.Logger                         // takes the rest
+	Power  func(syscall.Signal) error           // signals PID 1
+	Dial   func(context.Context) (Tasks, error) // connects to containerd
+	Now    func() time.Duration                 // boot-time clock
+	Random func() float64                       // 0 to 1, for jitter
+}
+
+func (o Options) withDefaults() Options {
+	o.Dir = cmp.Or(o.Dir, bundle.ServicesDir)
+	o.Socket = cmp.Or(o.Socket, "/run/containerd/containerd.sock")
+	o.StateDir = cmp.Or(o.StateDir, "/run/keelson")
+	o.LogDir = cmp.Or(o.LogDir, "/var/log")
+	if o.Events == nil {
+		o.Events = func(timeline.Event) {}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Power == nil {
+		o.Power = func(s syscall.Signal) error { return syscall.Kill(1, s) }
+	}
+	if o.Dial == nil {
+		o.Dial = func(ctx context.Context) (Tasks, error) { return containerd.Dial(ctx, o.Socket) }
+	}
+	if o.Now == nil {
+		o.Now = timeline.Now
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
+	return o
+}
+
+// Supervisor owns the services. Make one with New.
+type Supervisor struct {
+	options Options
+	link    *link
+	inbox   chan func()   // run by Serve's goroutine
+	ended   chan struct{} // closed when Serve has returned
+
+	// The rest belongs to Serve's goroutine.
+	services  map[string]*service
+	ctx       context.Context // of what Serve starts; ends with it
+	work      sync.WaitGroup
+	connected bool
+	stopping  bool
+	waiters   []*waiter
+	announced announced
+}
+
+// New makes a supervisor that does nothing yet.
+func New(options Options) *Supervisor {
+	options = options.withDefaults()
+	return &Supervisor{
+		options: options, link: &link{dial: options.Dial, turn: make(chan struct{}, 1)},
+		inbox: make(chan func()), ended: make(chan struct{}), services: map[string]*service{},
+	}
+}
+
+// stopMargin is added to the longest stop timeout for PID 1's deadline.
+const stopMargin = 5 * time.Second
+
+// Serve runs the services until ctx ends; then it stops them and returns.
+func (s *Supervisor) Serve(ctx context.Context) error {
+	defer close(s.ended)
+	defer s.work.Wait()
+	defer s.link.close()
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	s.ctx = own
+	if err := s.load(); err != nil {
+		return err
+	}
+	s.announced = readAnnounced(s.options.StateDir)
+	s.writeStopDeadline()
+	s.work.Go(s.connect)
+	s.announce()
+	stop := ctx.Done()
+	for !s.stopping || !s.allSettled() {
+		select {
+		case f := <-s.inbox:
+			f()
+		case <-stop:
+			stop = nil
+			s.stopAll()
+		}
+	}
+	return nil
+}
+
+// post hands f to Serve's goroutine; false when that has ended.
+func (s *Supervisor) post(f func()) bool {
+	select {
+	case s.inbox <- f:
+		return true
+	case <-s.ended:
+		return false
+	}
+}
+
+// send posts from a goroutine of the supervisor's own, which Serve waits for.
+func (s *Supervisor) send(f func()) {
+	select {
+	case s.inbox <- f:
+	case <-s.ctx.Done():
+	}
+}
+
+// load makes a service of every bundle.
+func (s *Supervisor) load() error {
+	if err := os.MkdirAll(filepath.Join(s.options.StateDir, "state"), 0o755); err != nil {
+		return fmt.Errorf("cannot make state directory: %w", err)
+	}
+	names, err := bundle.List(s.options.Dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		s.add(name)
+	}
+	return nil
+}
+
+func (s *Supervisor) add(name string) *service {
+	svc := &service{name: name, dir: filepath.Join(s.options.Dir, name), state: machine.Stopped, since: time.Now()}
+	// A bad bundle is reported when its start fails.
+	if b, err := bundle.Load(svc.dir); err == nil {
+		svc.bundle = b
+		for _, warning := range b.Warnings {
+			s.options.Logger.Warn("setting not understood", "service", name, "error", warning)
+		}
+	}
+	s.services[name] = svc
+	return svc
+}
+
+// names are the services' names, sorted.
+func (s *Supervisor) names() []string { return slices.Sorted(maps.Keys(s.services)) }
+
+// connect waits for containerd and takes over what it runs already.
+func (s *Supervisor) connect() {
+	begin := s.options.Now()
+	var found map[string]containerd.Task
+	for {
+		tasks, err := s.link.get(s.ctx)
+		if err == nil {
+			if found, err = s.findTasks(tasks); err == nil {
+				break
+			}
+			s.link.lost(tasks)
+		}
+		if s.ctx.Err() != nil {
+			return
+		}
+		s.options.Logger.Error("containerd is not usable", "error", err)
+		if !pause(s.ctx, time.Second) { // it listens and fails: nothing tells when that ends
+			return
+		}
+	}
+	now := s.options.Now()
+	s.send(func() {
+		s.connected = true
+		s.options.Events(timeline.Event{At: now, Stage: timeline.Containerd, Result: "answers", Took: now - begin})
+		s.takeOver(found)
+	})
+}
+
+// findTasks lists the tasks of our services, by service.
+func (s *Supervisor) findTasks(tasks Tasks) (map[string]containerd.Task, error) {
+	namespaces, err := s.namespaces()
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]containerd.Task{}
+	for namespace, names := range namespaces {
+		ctx, cancel := context.WithTimeout(s.ctx, callTime)
+		list, err := tasks.List(ctx, namespace)
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		for _, task := range list {
+			if slices.Contains(names, task.ID) {
+				found[task.ID] = task
+			}
+		}
+	}
+	return found, nil
+}
+
+// namespaces gives the services' names by containerd's namespace.
+func (s *Supervisor) namespaces() (map[string][]string, error) {
+	answer := make(chan map[string][]string, 1)
+	s.send(func() {
+		all := map[string][]string{}
+		for _, svc := range s.services {
+			namespace := svc.namespace()
+			all[namespace] = append(all[namespace], svc.name)
+		}
+		answer <- all
+	})
+	select {
+	case all := <-answer:
+		return all, nil
+	case <-s.ctx.Done():
+		return nil, s.ctx.Err()
+	}
+}
+
+// stopAll is the way down: nothing starts any more.
+func (s *Supervisor) stopAll() {
+	s.stopping = true
+	for _, name := range s.names() {
+		s.apply(s.services[name], machine.Stop)
+	}
+}
+
+func (s *Supervisor) allSettled() bool {
+	for _, svc := range s.services {
+		if !svc.state.Settled() {
+			return false
+		}
+	}
+	return true
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
