@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func TestStoreChecksWhatItGives(t *testing.T) {
@@ -26,7 +27,28 @@ func TestStoreChecksWhatItGives(t *testing.T) {
 }
 
 func TestKeyTellsPartsApart(t *testing.T) {
-	if Key("ab", "c") == Key("a", "bc") || Key("a") != Key("a") {
-		t.Error("keys do not depend on the parts alone")
+	if Key("ab", "c") == Key("a", "bc") {
+		t.Error("parts run into one another")
+	}
+}
+
+func TestKeepRemovesTheOldest(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	for i, name := range []string{"a", "b", "c"} {
+		if err := s.Put(name, []byte(name)); err != nil {
+			t.Fatal(err)
+		}
+		at := time.Unix(int64(i), 0)
+		if err := os.Chtimes(filepath.Join(s.Dir, name+".sha256"), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Keep(2); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"a": false, "b": true, "c": true} {
+		if _, ok := s.Get(name); ok != want {
+			t.Errorf("%s: there %v, want %v", name, ok, want)
+		}
 	}
 }
