@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,54 +16,50 @@ import (
 )
 
 // flushLimit is how long the last messages may take to get out.
-const flushLimit = time.Second
+const flushLimit = 2 * time.Second
 
-// supervise runs the services until SIGTERM, then stops them.
+// supervise is the supervisor's process: it ends when SIGTERM has stopped all
+// services. Until then it answers on the control socket and heeds the power
+// button; neither is worth ending for.
 func supervise(ctx context.Context, _ invocation) (int, error) {
-	c := console.New(console.Options{Devices: console.Consoles(consoles()), Kmsg: true})
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
-		defer cancel()
-		_ = c.Close(ctx) // There is nowhere left to tell of it.
-	}()
-	if err := os.MkdirAll(filepath.Dir(control.SocketPath), 0o755); err != nil {
-		return control.CodeFailed, err
-	}
-	s := supervisor.New(supervisor.Options{Events: c.Event, Logger: c.Logger()})
-	// What people ask with is there until the last service has stopped.
-	asking, stopAsking := context.WithCancel(context.WithoutCancel(ctx))
+	c := console.New(console.Options{Devices: consoles(), Kmsg: true})
+	log := c.Logger()
+	s := supervisor.New(supervisor.Options{Events: c.Event, Logger: log})
+	side, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var helpers sync.WaitGroup
 	helpers.Go(func() {
-		if err := control.Serve(asking, control.SocketPath, s); err != nil {
-			c.Logger().Error("the command service cannot reach the supervisor", "error", err)
+		if err := control.Serve(side, control.SocketPath, s); err != nil {
+			log.Error("the service command does not work", "error", err)
 		}
 	})
 	helpers.Go(func() {
-		pressed := func() { _ = syscall.Kill(1, syscall.SIGUSR2) }
-		if err := powerbutton.Watch(asking, "/dev/input", pressed); err != nil {
-			c.Logger().Warn("the power button is not heard", "error", err)
+		press := func() {
+			log.Info("power button pressed")
+			if err := syscall.Kill(1, syscall.SIGUSR2); err != nil {
+				log.Error("cannot ask PID 1 to power off", "error", err)
+			}
+		}
+		if err := powerbutton.Watch(side, "/dev/input", press); err != nil {
+			log.Error("the power button does not work", "error", err)
 		}
 	})
 	err := s.Serve(ctx)
-	stopAsking()
+	cancel()
 	helpers.Wait()
+	flush, done := context.WithTimeout(context.Background(), flushLimit)
+	defer done()
+	err = errors.Join(err, c.Close(flush))
 	if err != nil {
-		return control.CodeFailed, errors.Join(errors.New("cannot supervise"), err)
+		return control.CodeFailed, err
 	}
 	return control.CodeOK, nil
 }
 
-// consoles are the values of console= on the kernel's command line.
+// consoles are the devices behind the kernel's active consoles.
 func consoles() []string {
-	line, err := os.ReadFile("/proc/cmdline")
+	active, err := os.ReadFile("/sys/class/tty/console/active")
 	if err != nil {
-		return nil
+		return console.Consoles(nil)
 	}
-	var values []string
-	for word := range strings.FieldsSeq(string(line)) {
-		if value, ok := strings.CutPrefix(word, "console="); ok {
-			values = append(values, value)
-		}
-	}
-	return values
+	return console.Consoles(strings.Fields(string(active)))
 }
