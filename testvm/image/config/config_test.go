@@ -49,6 +49,26 @@ func TestEmptyListIsNotAbsent(t *testing.T) {
 	}
 }
 
+func TestResources(t *testing.T) {
+	for _, key := range []string{"blockIO", "blockio"} {
+		src := "services:\n  - name: a\n    image: x\n    resources:\n      cpu: {shares: 2, cpus: 0-1}\n      devices: [{allow: true, type: c, major: 1}]\n" +
+			"      memory: {limit: 1, disableOOMKiller: true}\n      hugepageLimits: [{pageSize: 2MB, limit: 3}]\n" +
+			"      " + key + ": {weight: 10, throttleReadBpsDevice: [{major: 8, minor: 1, rate: 5}]}\n"
+		d, err := Parse("a.yml", []byte(src))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := d.Config.Services[0].Resources.OCI()
+		if *r.CPU.Shares != 2 || r.CPU.Cpus != "0-1" || !*r.Memory.DisableOOMKiller || r.HugepageLimits[0].Limit != 3 || *r.Devices[0].Major != 1 {
+			t.Errorf("got %+v", r)
+		}
+		dev := r.BlockIO.ThrottleReadBpsDevice[0]
+		if *r.BlockIO.Weight != 10 || dev.Rate != 5 || dev.Major != 8 || dev.Minor != 1 {
+			t.Errorf("got %+v", r.BlockIO)
+		}
+	}
+}
+
 func TestErrorsNameFileLineAndField(t *testing.T) {
 	tests := []struct {
 		name, yaml string
@@ -60,6 +80,9 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 		{"unknown field below", "onboot:\n  - name: a\n    image: x\n    runtime:\n      bindNS:\n        network: /x\n", 6, "onboot[0].runtime.bindNS.network"},
 		{"unknown field of a mount", "onboot:\n  - name: a\n    image: x\n    mounts:\n      - dest: /x\n", 5, "onboot[0].mounts[0].dest"},
 		{"wrong type", "services:\n  - name: a\n    image: x\n    readonly: 12\n", 4, "services[0].readonly"},
+		{"unknown limit", "services:\n  - name: a\n    image: x\n    resources:\n      cpu:\n        share: 1\n", 6, "services[0].resources.cpu.share"},
+		{"limit of wrong type", "services:\n  - name: a\n    image: x\n    resources:\n      pids:\n        limit: many\n", 6, "services[0].resources.pids.limit"},
+		{"limits of wrong type", "services:\n  - name: a\n    image: x\n    resources: 7\n", 4, "services[0].resources"},
 		{"bad uid", "services:\n  - name: a\n    image: x\n    uid: [1]\n", 4, "services[0].uid"},
 		{"key twice", "kernel:\n  image: x\n  image: y\n", 3, "kernel.image"},
 		{"no name", "services:\n  - image: x\n", 2, "services[0]"},

@@ -96,7 +96,7 @@ type ImageConfig struct {
 	OOMScoreAdj       *int                   `yaml:"oomScoreAdj"`
 	RootfsPropagation *string                `yaml:"rootfsPropagation"`
 	CgroupsPath       *string                `yaml:"cgroupsPath"`
-	Resources         *specs.LinuxResources  `yaml:"resources"`
+	Resources         *Resources             `yaml:"resources"`
 	Sysctl            map[string]string      `yaml:"sysctl"`
 	Rlimits           []string               `yaml:"rlimits"`
 	UIDMappings       []specs.LinuxIDMapping `yaml:"uidMappings"`

@@ -117,10 +117,7 @@ func (c *Container) user() (u specs.User, err error) {
 
 func (c *Container) linux() (*specs.Linux, error) {
 	y, l := &c.YAML, &c.Label
-	resources := specs.LinuxResources{}
-	if r := first(y.Resources, l.Resources); r != nil {
-		resources = *r
-	}
+	resources := first(y.Resources, l.Resources).OCI()
 	devices, allowed, err := devices(list(y.Devices, l.Devices))
 	if err != nil {
 		return nil, err
