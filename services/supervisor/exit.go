@@ -7,12 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // exit is how a container ended. code is 128+N after signal N.
 type exit struct {
+	at      time.Duration // boot-time clock
 	code    int
 	oom     bool // the kernel killed something in it for want of memory
 	unknown bool // it is gone, nobody saw how

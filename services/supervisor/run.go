@@ -153,7 +153,7 @@ func (r *run) follow() {
 			}
 			continue
 		}
-		x := exit{code: ended.Code, oom: r.oom.grown(), unknown: err != nil}
+		x := exit{at: s.options.Now(), code: ended.Code, oom: r.oom.grown(), unknown: err != nil}
 		r.remove(tasks)
 		s.send(func() { s.hasEnded(r, x) })
 		return

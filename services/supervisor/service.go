@@ -26,6 +26,7 @@ type service struct {
 	pid      int           // its first process, once that runs
 	launched time.Duration // when its start, or its stop, began
 	started  time.Duration // when it ran
+	ended    time.Duration // when it, or its start, came to an end
 	release  func() error  // takes down its mounts
 	timer    *time.Timer   // to Delay or to Timeout
 }
@@ -101,7 +102,8 @@ func (s *Supervisor) do(svc *service, a machine.Action) {
 		s.kill(svc)
 	case machine.ArmDelay:
 		d := machine.BackoffDelay(svc.settings(), svc.history.Failures, s.options.Random())
-		s.arm(svc, d, machine.Delay)
+		// Cleaning up after the last one counts as waiting.
+		s.arm(svc, max(0, d-(s.options.Now()-svc.ended)), machine.Delay)
 	case machine.CancelDelay:
 		svc.cancelTimer()
 	case machine.Release:
@@ -186,7 +188,7 @@ func (s *Supervisor) notStarted(r *run, err error, fatal bool) {
 	if svc.run != r {
 		return
 	}
-	svc.run, svc.pid = nil, 0
+	svc.run, svc.pid, svc.ended = nil, 0, s.options.Now()
 	e := machine.Fail
 	if !fatal && svc.state == machine.Starting {
 		e = machine.AfterStartError(svc.settings(), &svc.history, s.options.Now())
@@ -208,11 +210,10 @@ func (s *Supervisor) hasEnded(r *run, x exit) {
 		return
 	}
 	r.cancel()
-	now := s.options.Now()
-	svc.run, svc.pid, svc.lastExit = nil, 0, x.String()
+	svc.run, svc.pid, svc.lastExit, svc.ended = nil, 0, x.String(), x.at
 	e := machine.Done
 	if svc.state == machine.Running {
-		e = machine.AfterExit(svc.settings(), &svc.history, x.success(), now-svc.started, now)
+		e = machine.AfterExit(svc.settings(), &svc.history, x.success(), x.at-svc.started, x.at)
 		result := svc.lastExit
 		switch e {
 		case machine.Fail:

@@ -52,7 +52,7 @@ func (s *Supervisor) deliverStraight(r *run, pid int, signal syscall.Signal) {
 	}
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil { // it is gone
-		s.send(func() { s.hasEnded(r, exit{unknown: true}) })
+		s.send(func() { s.hasEnded(r, exit{at: s.options.Now(), unknown: true}) })
 		return
 	}
 	process := os.NewFile(uintptr(fd), "pidfd")
@@ -63,7 +63,7 @@ func (s *Supervisor) deliverStraight(r *run, pid int, signal syscall.Signal) {
 	}
 	defer context.AfterFunc(r.ctx, func() { _ = process.Close() })()
 	if waitReadable(process) == nil && r.ctx.Err() == nil {
-		s.send(func() { s.hasEnded(r, exit{unknown: true}) })
+		s.send(func() { s.hasEnded(r, exit{at: s.options.Now(), unknown: true}) })
 	}
 }
 
