@@ -1,0 +1,350 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"keelson/runtime/timeline"
+	"keelson/services/containerd"
+	"keelson/services/control"
+)
+
+// fake is a containerd without containers. Each task ends when its test
+// says so, or by a signal it heeds.
+type fake struct {
+	mu      sync.Mutex
+	running map[string]chan int // takes the exit code
+	created int
+	refuse  error // of Create
+	heed    map[syscall.Signal]bool
+}
+
+func newFake() *fake {
+	return &fake{running: map[string]chan int{}, heed: map[syscall.Signal]bool{syscall.SIGTERM: true, syscall.SIGKILL: true}}
+}
+
+func (f *fake) Create(_ context.Context, s containerd.Spec) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refuse != nil {
+		return 0, f.refuse
+	}
+	f.created++
+	f.running[s.ID] = make(chan int, 1)
+	return 1 << 30, nil // a pid nobody has
+}
+
+func (f *fake) task(id string) chan int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.running[id]
+}
+
+func (f *fake) Start(context.Context, string, string) error { return nil }
+
+func (f *fake) Wait(ctx context.Context, _, id string) (containerd.Exit, error) {
+	select {
+	case code := <-f.task(id):
+		return containerd.Exit{Code: code}, nil
+	case <-ctx.Done():
+		return containerd.Exit{}, ctx.Err()
+	}
+}
+
+func (f *fake) Kill(_ context.Context, _, id string, signal syscall.Signal, _ bool) error {
+	if f.heed[signal] {
+		f.task(id) <- 128 + int(signal)
+	}
+	return nil
+}
+
+func (f *fake) Delete(_ context.Context, _, id string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.running, id)
+	return nil
+}
+
+func (f *fake) List(context.Context, string) ([]containerd.Task, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []containerd.Task
+	for id := range f.running {
+		all = append(all, containerd.Task{ID: id, PID: 1 << 30, Running: true})
+	}
+	return all, nil
+}
+
+func (f *fake) Close() error { return nil }
+
+// rig is a supervisor in a bubble of fake time.
+type rig struct {
+	*Supervisor
+	*fake
+	events []timeline.Event
+	stop   func()
+}
+
+// newRig makes bundles with the annotations given, as JSON, and supervises.
+func newRig(t *testing.T, f *fake, annotations map[string]string) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range annotations {
+		config := `{"process":{"args":["x"]},"root":{"path":"rootfs"},"annotations":{` + text + `}}`
+		if text == brokenBundle {
+			config = "{"
+		}
+		if err := os.MkdirAll(filepath.Join(dir, "services", name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "services", name, "config.json"), []byte(config), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := &rig{fake: f}
+	begin := time.Now()
+	r.Supervisor = New(Options{
+		Dir: filepath.Join(dir, "services"), StateDir: filepath.Join(dir, "state"), LogDir: dir,
+		Events: func(e timeline.Event) { r.events = append(r.events, e) },
+		Dial:   func(context.Context) (Tasks, error) { return f, nil },
+		Now:    func() time.Duration { return time.Since(begin) },
+		Random: func() float64 { return 0 },
+		Power:  func(s syscall.Signal) error { return errors.New(s.String()) },
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Serve(ctx) }()
+	r.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	synctest.Wait()
+	return r
+}
+
+func (r *rig) is(t *testing.T, name, state string, restarts int) control.Service {
+	t.Helper()
+	synctest.Wait()
+	v := r.Control(t.Context(), control.Request{Verb: control.List, Names: []string{name}})
+	if len(v.Services) != 1 || v.Services[0].State != state || v.Services[0].Restarts != restarts {
+		t.Errorf("%s: %+v, want %s with %d restarts", name, v, state, restarts)
+		return control.Service{}
+	}
+	return v.Services[0]
+}
+
+func (r *rig) results(stage string) []string {
+	var all []string
+	for _, e := range r.events {
+		if e.Stage == stage {
+			all = append(all, e.Result)
+		}
+	}
+	return all
+}
+
+func TestBackoffDoublesAndResets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFake(), map[string]string{"a": ""})
+		defer r.stop()
+		restarts := 0
+		for _, delay := range []time.Duration{100, 200, 400} {
+			r.is(t, "a", "running", restarts)
+			r.task("a") <- 1
+			restarts++
+			r.is(t, "a", "backoff", restarts)
+			time.Sleep(delay*time.Millisecond - time.Millisecond)
+			r.is(t, "a", "backoff", restarts)
+			time.Sleep(time.Millisecond)
+		}
+		r.is(t, "a", "running", restarts)
+		time.Sleep(10 * time.Second) // long enough to count as up
+		r.task("a") <- 1
+		r.is(t, "a", "backoff", restarts+1)
+		time.Sleep(100 * time.Millisecond)
+		r.is(t, "a", "running", restarts+1)
+	})
+}
+
+func TestRestartPolicies(t *testing.T) {
+	for _, tt := range []struct {
+		policy string
+		code   int
+		state  string
+	}{
+		{"on-failure", 0, "exited"}, {"on-failure", 3, "backoff"}, {"always", 0, "backoff"},
+		{"always", 3, "backoff"}, {"never", 0, "exited"}, {"never", 139, "failed"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, newFake(), map[string]string{"a": `"keelson.restart":"` + tt.policy + `"`})
+			defer r.stop()
+			r.task("a") <- tt.code
+			synctest.Wait()
+			v := r.Control(t.Context(), control.Request{Verb: control.List}).Services[0]
+			if v.State != tt.state {
+				t.Errorf("%s after code %d: %+v, want %s", tt.policy, tt.code, v, tt.state)
+			}
+		})
+	}
+}
+
+func TestRestartLimitEndsInFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFake(), map[string]string{"a": `"keelson.restart.limit":"2/1m"`})
+		defer r.stop()
+		for range 2 {
+			r.task("a") <- 1
+			time.Sleep(time.Second)
+		}
+		r.task("a") <- 1
+		if v := r.is(t, "a", "failed", 2); v.Error == "" {
+			t.Error("no reason is given")
+		}
+	})
+}
+
+func TestStopTimesOutIntoKill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		delete(f.heed, syscall.SIGTERM)
+		r := newRig(t, f, map[string]string{"a": `"keelson.stop.timeout":"3s"`})
+		begin := time.Now()
+		r.stop()
+		if took := time.Since(begin); took != 3*time.Second {
+			t.Errorf("the stop took %v", took)
+		}
+	})
+}
+
+func TestAnnouncements(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFake(), map[string]string{"a": "", "b": brokenBundle})
+		if got := r.results(timeline.Degraded); !reflect.DeepEqual(got, []string{"1 of 2 services running; failed: b"}) {
+			t.Errorf("degraded %q", got)
+		}
+		r.is(t, "b", "failed", 0)
+		// Once it is mended, everything runs: that is said too.
+		path := filepath.Join(r.options.Dir, "b", "config.json")
+		if err := os.WriteFile(path, []byte(`{"process":{"args":["x"]},"root":{"path":"rootfs"}}`), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if answer := r.Control(t.Context(), control.Request{Verb: control.Start, Names: []string{"b"}}); answer.Code != 0 {
+			t.Errorf("start: %+v", answer)
+		}
+		r.stop()
+		if got := r.results(timeline.Ready); !reflect.DeepEqual(got, []string{"2 services running"}) {
+			t.Errorf("ready %q", got)
+		}
+	})
+}
+
+func TestNoServicesAreReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFake(), nil)
+		r.stop()
+		if got := r.results(timeline.Ready); !reflect.DeepEqual(got, []string{"0 services running"}) {
+			t.Errorf("ready %q", got)
+		}
+	})
+}
+
+func TestStartThatFailsIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.refuse = errors.New("no such file")
+		r := newRig(t, f, map[string]string{"a": ""})
+		defer r.stop()
+		if v := r.is(t, "a", "backoff", 0); v.Error != "failed: no such file" {
+			t.Errorf("status %+v", v)
+		}
+		if got := r.results(timeline.Degraded); len(got) != 1 {
+			t.Errorf("degraded %q", got)
+		}
+		f.mu.Lock()
+		f.refuse = nil
+		f.mu.Unlock()
+		time.Sleep(100 * time.Millisecond)
+		if v := r.is(t, "a", "running", 0); v.Error != "" {
+			t.Errorf("status %+v", v)
+		}
+	})
+}
+
+func TestOrders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFake(), map[string]string{"a": "", "b": ""})
+		defer r.stop()
+		for _, tt := range []struct {
+			verb, name, state string
+			code, created     int
+		}{
+			{control.Start, "a", "running", 0, 2}, // runs already
+			{control.Restart, "a", "running", 0, 3},
+			{control.Stop, "a", "stopped", 0, 3},
+			{control.Stop, "a", "stopped", 0, 3},
+			{control.Restart, "a", "running", 0, 4},
+			{control.Start, "none", "", control.CodeNotFound, 4},
+			{control.Start, "../services/a", "", control.CodeNotFound, 4},
+			{"dance", "a", "running", control.CodeUsage, 4},
+			{control.PowerOff, "", "", control.CodeFailed, 4}, // the rig refuses
+		} {
+			answer := r.Control(t.Context(), control.Request{Verb: tt.verb, Names: []string{tt.name}})
+			if answer.Code != tt.code || r.created != tt.created {
+				t.Errorf("%s %s: %+v, %d created; want %+v", tt.verb, tt.name, answer, r.created, tt)
+			}
+			if tt.state != "" {
+				r.is(t, tt.name, tt.state, 0)
+			}
+		}
+	})
+}
+
+func TestNextSupervisorTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.running["a"] = make(chan int, 1)
+		r := newRig(t, f, map[string]string{"a": "", "b": ""})
+		defer r.stop()
+		r.is(t, "a", "running", 0)
+		if f.created != 1 {
+			t.Errorf("%d tasks created, want only b's", f.created)
+		}
+	})
+}
+
+func TestExitInWords(t *testing.T) {
+	for _, tt := range []struct {
+		exit exit
+		want string
+		ok   bool
+	}{
+		{exit{}, "exited 0", true}, {exit{code: 128}, "exited 128", false}, {exit{code: 139}, "killed by SIGSEGV", false},
+		{exit{code: 137, oom: true}, "killed by SIGKILL (out of memory)", false}, {exit{code: 165}, "killed by signal 37", false},
+		{exit{code: 255}, "exited 255", false}, {exit{unknown: true}, "exited, status unknown", false},
+	} {
+		if tt.exit.String() != tt.want || tt.exit.success() != tt.ok {
+			t.Errorf("%+v: %q, %v", tt.exit, tt.exit, tt.exit.success())
+		}
+	}
+}
+
+func TestStopDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFake(), map[string]string{"a": `"keelson.stop.timeout":"90s"`, "b": ""})
+		r.stop()
+		text, err := os.ReadFile(filepath.Join(r.options.StateDir, "stop-deadline"))
+		if d, perr := time.ParseDuration(string(text[:max(0, len(text)-1)])); err != nil || perr != nil || d != 95*time.Second {
+			t.Errorf("stop-deadline holds %q, %v", text, err)
+		}
+	})
+}
