@@ -31,7 +31,7 @@ RUNC_NEEDS := $(TRIPLE)-gcc:gcc-$(subst _,-,$(TRIPLE)) pkg-config:pkg-config \
 	/usr/$(TRIPLE)/lib/libc.a:libc6-dev-$(ARCH)-cross
 endif
 
-IMAGE_NEEDS := mmdebstrap:mmdebstrap depmod:kmod
+IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 TEST_NEEDS  := $(QEMU_amd64) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2
 
 .DEFAULT_GOAL := all

@@ -82,10 +82,11 @@ func (l *Loader) Coldplug(modaliases func() ([]string, error)) error {
 }
 
 // Modaliases lists the modalias of every device below sys, which is /sys.
-// Every device that has one is on a bus; DMI's is in a class.
+// Devices that have one are on a bus or, as input devices and DMI are, in a
+// class.
 func Modaliases(sys string) ([]string, error) {
 	var all []string
-	for _, pattern := range []string{"bus/*/devices/*/modalias", "class/dmi/id/modalias"} {
+	for _, pattern := range []string{"bus/*/devices/*/modalias", "class/*/*/modalias"} {
 		files, err := filepath.Glob(filepath.Join(sys, pattern))
 		if err != nil {
 			return nil, fmt.Errorf("cannot list devices: %w", err)
