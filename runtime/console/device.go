@@ -24,11 +24,14 @@ type device struct {
 func newDevice(path string) *device { return &device{path: path, fd: -1} }
 
 // write puts text out, as much as the device takes. What a stalled or
-// missing device does not take is lost: nobody is there to read it.
+// missing device does not take is lost: nobody is there to read it. A terminal
+// is hung up for everybody when the session that owns it ends, such as that of
+// a shell on the console: opened anew it works.
 func (d *device) write(text string) {
 	if !d.open() {
 		return
 	}
+	fresh := false
 	for rest := []byte(text); len(rest) > 0; {
 		n, err := unix.Write(d.fd, rest)
 		switch {
@@ -40,9 +43,12 @@ func (d *device) write(text string) {
 				d.stalled = true
 				return
 			}
-		default: // hung up, or gone: try a fresh one next time
+		default: // hung up, or gone
 			d.close()
-			return
+			if fresh || !d.open() {
+				return
+			}
+			fresh = true
 		}
 	}
 }
