@@ -195,7 +195,11 @@ func TestUnmountAll(t *testing.T) {
 	hold, err := os.Open("/busy")
 	must(t, err)
 	defer hold.Close()
-	if err := UnmountAll(); err == nil || !strings.Contains(err.Error(), "/busy") || strings.Contains(err.Error(), "deep") {
+	if err := UnmountAll(false); err == nil || !strings.Contains(err.Error(), "/busy") {
+		t.Errorf("UnmountAll without freezing: %v", err)
+	}
+	must(t, os.WriteFile("/busy/y", nil, 0o600))
+	if err := UnmountAll(true); err == nil || !strings.Contains(err.Error(), "/busy") || strings.Contains(err.Error(), "deep") {
 		t.Errorf("UnmountAll: %v", err)
 	}
 	if left := len(at(t, "/o/m m")) + len(at(t, "/o/m m/deep")); left != 0 {

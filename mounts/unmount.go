@@ -73,9 +73,10 @@ func UnmountPlan(infos []*mountinfo.Info) []Step {
 
 // UnmountAll unmounts all that UnmountPlan names, never lazily. As one mount
 // may hold another (a loop device, an overlay), it tries again those that were
-// busy as long as others go. What stays busy is made read-only, as is the
-// root, and reported.
-func UnmountAll() error {
+// busy as long as others go. What stays busy is reported and, when freezing is
+// asked for, made read-only, as is the root. Freezing is about file systems,
+// not mounts: inside another system it would hit that one's.
+func UnmountAll(freezing bool) error {
 	infos, err := mountinfo.GetMounts(nil)
 	if err != nil {
 		return fmt.Errorf("cannot list what to unmount: %w", err)
@@ -84,6 +85,9 @@ func UnmountAll() error {
 	for {
 		busy := unmountEach(rest)
 		if len(busy) == 0 || len(busy) == len(rest) {
+			if !freezing {
+				return leftover(busy)
+			}
 			return errors.Join(freeze(busy), freezeRoot(infos))
 		}
 		rest = busy
@@ -97,6 +101,14 @@ func unmountEach(steps []Step) (busy []Step) {
 		}
 	}
 	return busy
+}
+
+func leftover(busy []Step) error {
+	var errs []error
+	for _, s := range busy {
+		errs = append(errs, fmt.Errorf("%s (%s) is busy: left mounted", s.Target, s.FSType))
+	}
+	return errors.Join(errs...)
 }
 
 func freeze(busy []Step) error {

@@ -121,7 +121,7 @@ func waitLink(ctx context.Context, name string) (netlink.Link, error) {
 			if name == "" {
 				name = "other than lo"
 			}
-			return nil, fmt.Errorf("link %s: %w", name, errors.Join(ErrNoLink, ctx.Err()))
+			return nil, fmt.Errorf("link %s: %w (%w)", name, ErrNoLink, ctx.Err())
 		}
 	}
 }

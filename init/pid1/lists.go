@@ -131,7 +131,7 @@ func (p *pid1) downList() []step.Step {
 		}},
 		{Stage: stage, Name: "processes", Limit: termGrace + 2*killGrace, Do: p.killAll},
 		{Stage: stage, Name: "mounts", Limit: unmountLimit, Do: func(context.Context) (string, error) {
-			return "unmounted", errors.Join(mounts.SwapOff(), mounts.UnmountAll())
+			return "unmounted", unmount()
 		}},
 		{Stage: stage, Name: "sync", Quiet: true, Limit: syncLimit, Do: func(context.Context) (string, error) {
 			unix.Sync()
@@ -172,6 +172,24 @@ func (p *pid1) killAll(ctx context.Context) (string, error) {
 		}
 	}
 	return "", errors.New("some do not end")
+}
+
+// unmount lets go of all disks. In a PID namespace swap and file systems are
+// also somebody else's, and only mounts are taken down.
+func unmount() error {
+	if !ownsKernel() {
+		return mounts.UnmountAll(false)
+	}
+	return errors.Join(mounts.SwapOff(), mounts.UnmountAll(true))
+}
+
+// ownsKernel tells whether this is the first process of the machine, and not
+// of a PID namespace.
+func ownsKernel() bool {
+	const initialPIDNamespace = 0xEFFFFFFC // PROC_PID_INIT_INO
+	var st unix.Stat_t
+	err := unix.Stat("/proc/self/ns/pid", &st)
+	return err == nil && st.Ino == initialPIDNamespace
 }
 
 // stopDeadline is how long the supervisor says it may need.

@@ -2,6 +2,7 @@ package pid1
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"keelson/init/cmdline"
 	"keelson/init/reaper"
 	"keelson/init/step"
+	"keelson/mounts"
 	"keelson/runtime/console"
 	"keelson/runtime/timeline"
 )
@@ -38,6 +40,9 @@ func Main() {
 	early := &buffer{}
 	early.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Kernel})
 	err := step.Run(context.Background(), early, slog.New(slog.DiscardHandler), earlyList())
+	if err != nil {
+		_ = mounts.Apply(mounts.Core()) // A place for the record of the failure; more than that is not hoped for.
+	}
 	p.attach(early)
 	p.guard("signals", func() { p.signals.watch(func(s string) { p.log.Warn(s) }) })
 	p.guard("reaper", func() { p.reaper.Run(context.Background()) })
@@ -141,13 +146,14 @@ func (b *buffer) Event(e timeline.Event) { b.events = append(b.events, e) }
 // package syscall's Setrlimit: that makes the runtime forget the limit it
 // found at its start, which it would give to children otherwise.
 func raiseLimits() error {
-	files := syscall.Rlimit{Cur: 1 << 20, Max: 1 << 20}
-	if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		return fmt.Errorf("cannot raise the limit of open files: %w", err)
-	}
+	const files = 1 << 20
 	infinity := uint64(unix.RLIM_INFINITY)
-	if err := syscall.Setrlimit(unix.RLIMIT_NPROC, &syscall.Rlimit{Cur: infinity, Max: infinity}); err != nil {
-		return fmt.Errorf("cannot raise the limit of processes: %w", err)
+	err := errors.Join(
+		syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: files, Max: files}),
+		syscall.Setrlimit(unix.RLIMIT_NPROC, &syscall.Rlimit{Cur: infinity, Max: infinity}),
+	)
+	if err != nil {
+		return fmt.Errorf("cannot raise limits of files and processes: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,219 @@
+package pid1
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/init/reaper"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// fake is a process that ends when it gets the signal it heeds.
+type fake struct {
+	done  chan struct{}
+	heeds syscall.Signal
+	got   []syscall.Signal
+}
+
+func (f *fake) Done() <-chan struct{} { return f.done }
+func (f *fake) Status() reaper.Status { return reaper.Status{} }
+func (f *fake) Signal(s syscall.Signal) error {
+	f.got = append(f.got, s)
+	if s == f.heeds {
+		close(f.done)
+	}
+	return nil
+}
+
+func TestBackoff(t *testing.T) {
+	var b backoff
+	var got []time.Duration
+	for _, up := range []time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 0, time.Minute, time.Second} {
+		got = append(got, b.next(up))
+	}
+	const ms = time.Millisecond
+	want := []time.Duration{100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 6400 * ms, 10000 * ms, 10000 * ms, 100 * ms, 200 * ms}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("pauses %v, want %v", got, want)
+	}
+}
+
+func TestKeeperStartsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var starts []time.Duration
+		last := &fake{done: make(chan struct{}), heeds: syscall.SIGTERM}
+		k := keep("x", quiet, func() (process, error) {
+			starts = append(starts, time.Since(began))
+			switch len(starts) {
+			case 1:
+				return nil, errors.New("no such file")
+			case 2:
+				dead := &fake{done: make(chan struct{})}
+				close(dead.done)
+				return dead, nil
+			}
+			return last, nil
+		})
+		time.Sleep(time.Second)
+		if how := k.Stop(syscall.SIGTERM, time.Second); how != "exited 0" {
+			t.Errorf("it %s", how)
+		}
+		const ms = time.Millisecond
+		if want := []time.Duration{0, 100 * ms, 300 * ms}; !reflect.DeepEqual(starts, want) {
+			t.Errorf("started at %v, want %v", starts, want)
+		}
+		if k.Stop(syscall.SIGTERM, time.Second) != "exited 0" {
+			t.Error("a second Stop does not return the same")
+		}
+	})
+}
+
+func TestKeeperStops(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		heeds syscall.Signal
+		how   string
+		got   []syscall.Signal
+		took  time.Duration
+	}{
+		{"heeds SIGTERM", syscall.SIGTERM, "exited 0", []syscall.Signal{syscall.SIGTERM}, 0},
+		{"needs SIGKILL", syscall.SIGKILL, "exited 0", []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}, 5 * time.Second},
+		{"hangs in the kernel", syscall.SIGSTOP, "does not end", []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}, 5*time.Second + killGrace},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &fake{done: make(chan struct{}), heeds: tc.heeds}
+			k := keep("x", quiet, func() (process, error) { return p, nil })
+			began := time.Now()
+			if how := k.Stop(syscall.SIGTERM, 5*time.Second); how != tc.how || !reflect.DeepEqual(p.got, tc.got) {
+				t.Errorf("%s: %s after %v", tc.name, how, p.got)
+			}
+			if took := time.Since(began); took != tc.took {
+				t.Errorf("%s: took %v", tc.name, took)
+			}
+		})
+	}
+}
+
+func TestKeeperStopsWhilePausing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := keep("x", quiet, func() (process, error) { return nil, errors.New("never") })
+		synctest.Wait()
+		began := time.Now()
+		if how := k.Stop(syscall.SIGTERM, time.Minute); how != "did not run" || time.Since(began) != 0 {
+			t.Errorf("it %s after %v", how, time.Since(began))
+		}
+	})
+	var none *keeper
+	if none.Stop(syscall.SIGTERM, time.Minute) != "did not run" {
+		t.Error("nothing kept cannot be stopped")
+	}
+}
+
+func TestKeeperOutlivesAPanic(t *testing.T) {
+	k := keep("x", quiet, func() (process, error) { panic("oh") })
+	<-k.ended
+	if how := k.Stop(syscall.SIGTERM, time.Minute); how != "was given up" {
+		t.Errorf("it %s", how)
+	}
+}
+
+func TestSignals(t *testing.T) {
+	s := &signals{incoming: make(chan os.Signal, 8), asked: make(chan struct{})}
+	said := make(chan string, 8)
+	s.incoming <- unix.SIGHUP
+	s.incoming <- unix.SIGUSR2
+	s.incoming <- unix.SIGINT
+	go s.watch(func(m string) { said <- m })
+	<-s.asked
+	if s.action != powerOff {
+		t.Errorf("action %v", s.action)
+	}
+	if m := <-said; !strings.Contains(m, "reboot") || !strings.Contains(m, "power off") {
+		t.Errorf("said %q", m)
+	}
+	want := map[os.Signal]action{unix.SIGUSR1: halt, unix.SIGUSR2: powerOff, unix.SIGTERM: reboot, unix.SIGINT: reboot}
+	if !reflect.DeepEqual(actions, want) {
+		t.Errorf("signals mean %v", actions)
+	}
+}
+
+func TestFailedUnpacking(t *testing.T) {
+	for record, want := range map[string]string{
+		"0,123,456,-;Initramfs unpacking failed: write error\n SUBSYSTEM=x\n":           "Initramfs unpacking failed: write error",
+		"6,1,2,-;rootfs image is not initramfs (no cpio magic); looks like an initrd\n": "rootfs image is not initramfs (no cpio magic); looks like an initrd",
+		"30,1,2,-;somebody says Initramfs unpacking failed\n":                           "",
+		"6,1,2,-;Run /init as init process\n":                                           "",
+		"":                                                                              "", ";": "", "x;Initramfs unpacking failed": "",
+	} {
+		if got, ok := failedUnpacking(record); got != want || ok != (want != "") {
+			t.Errorf("%q: %q, %v", record, got, ok)
+		}
+	}
+}
+
+func FuzzFailedUnpacking(f *testing.F) {
+	f.Add("0,123,456,-;Initramfs unpacking failed: write error\n")
+	f.Fuzz(func(t *testing.T, record string) {
+		if text, ok := failedUnpacking(record); ok && !strings.Contains(record, text) {
+			t.Fatalf("%q gives %q", record, text)
+		}
+	})
+}
+
+func TestComplaintInAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kmsg")
+	if err := os.WriteFile(path, []byte("0,1,2,-;Initramfs unpacking failed: write error\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := complaint(path); err != nil || got != "Initramfs unpacking failed: write error" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := complaint(path + ".none"); err == nil {
+		t.Error("no word of a kernel log that is missing")
+	}
+}
+
+func TestMemTotal(t *testing.T) {
+	for text, want := range map[string]string{
+		"MemTotal:         223744 kB\nMemFree: 1 kB\n": "218 MB", "": "an unknown amount", "MemTotal:": "an unknown amount", "MemTotal: x kB": "an unknown amount",
+	} {
+		if got := memTotal(text); got != want {
+			t.Errorf("%q: %s", text, got)
+		}
+	}
+}
+
+func TestStopDeadline(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "stop-deadline")
+	if got := stopDeadline(path); got != stopDefault {
+		t.Errorf("no file: %v", got)
+	}
+	for text, want := range map[string]time.Duration{"35s\n": 35 * time.Second, "3h": stopMax, "-1s": stopDefault, "soon": stopDefault, "": stopDefault} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := stopDeadline(path); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestKillAllIsForTheFirstProcessOnly(t *testing.T) {
+	p := &pid1{reaper: reaper.New(quiet)}
+	if _, err := p.killAll(context.Background()); err == nil {
+		t.Fatal("it went ahead")
+	}
+}
