@@ -31,11 +31,14 @@ onboot:
     image: dir:PAYLOAD
     command: ["/testapp", "crash"]
     readonly: true
+    # The first process of a PID namespace cannot kill itself.
+    pid: host
   - name: data
     image: deb:busybox-static
     command: ["/bin/busybox", "sh", "-c", "mkdir -p /var/lib/data && mount -t ext4 /dev/vda /var/lib/data"]
-    readonly: true
     capabilities: [CAP_SYS_ADMIN, CAP_DAC_OVERRIDE]
+    devices: [{path: all, type: b}]
+    rootfsPropagation: shared
     binds: ["/dev:/dev", "/var/lib:/var/lib:rshared,rbind"]
 services:
   AGENT
@@ -49,6 +52,7 @@ services:
     image: dir:PAYLOAD
     command: ["/testapp", "trap", "trapped"]
     readonly: true
+    devices: [{path: all, type: c}]
     binds: ["/dev/kmsg:/dev/kmsg"]
   - name: web
     image: dir:PAYLOAD

@@ -29,6 +29,7 @@ const agentService = `
     pid: host
     readonly: true
     capabilities: [all]
+    devices: [{path: all, type: c}]
     binds: ["/dev:/dev"]
 `
 
@@ -37,10 +38,13 @@ var (
 	built     = map[string]image.Output{}
 )
 
-// guestRoot is the tree that make has built.
+// guestRoot is the tree that make has built, or the one KEELSON_GUEST_ROOT names.
 func guestRoot(t testing.TB) string {
 	t.Helper()
-	root := filepath.Join(vmtest.Repository(t), "build/amd64/root")
+	root := os.Getenv("KEELSON_GUEST_ROOT")
+	if root == "" {
+		root = filepath.Join(vmtest.Repository(t), "build/amd64/root")
+	}
 	for _, file := range []string{"init", "usr/bin/service", "usr/bin/containerd", "usr/bin/containerd-shim-runc-v2", "usr/bin/runc"} {
 		if _, err := os.Stat(filepath.Join(root, file)); err != nil {
 			tier.Skip(t, "VM tier: the guest is not built (make): %v", err)
