@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -78,7 +79,7 @@ func measureOnce(ctx context.Context, arch string, o Options) (Run, error) {
 		return Run{}, err
 	}
 	defer v.Close()
-	exit, err := v.WaitExit(ctx)
+	exit, err := awaitEnd(ctx, v)
 	if err != nil {
 		return Run{}, err
 	}
@@ -90,4 +91,20 @@ func measureOnce(ctx context.Context, arch string, o Options) (Run, error) {
 		return Run{}, errors.Join(err, &vm.Failure{What: "measure", Err: errors.New("marks are missing"), Console: v.Tail(vm.FailureLines)})
 	}
 	return run, nil
+}
+
+// lastWords are the lines after which no mark comes any more: the end, or what
+// keelson says when a container fails.
+var lastWords = regexp.MustCompile(`reboot: |keelson: \[ *[0-9.]+\] (degraded|fatal)`)
+
+// awaitEnd waits for a guest to end, unless it failed and never will.
+func awaitEnd(ctx context.Context, v *vm.VM) (vm.Exit, error) {
+	line, err := v.WaitConsole(ctx, lastWords)
+	if err != nil {
+		return vm.Hung, err
+	}
+	if !strings.Contains(line, "reboot: ") {
+		return vm.Hung, &vm.Failure{What: "measure", Err: errors.New("a container failed"), Console: v.Tail(vm.FailureLines)}
+	}
+	return v.WaitExit(ctx)
 }
