@@ -40,13 +40,22 @@ func Args(c Config) []string {
 	}
 	args = append(args, "-append", c.Append,
 		"-chardev", socket("console", consoleFD), "-serial", "chardev:console",
-		"-chardev", socket("qmp", qmpFD), "-mon", "chardev=qmp,mode=control",
-		"-chardev", socket("agent", agentFD), "-device", "virtio-serial-pci",
-		"-device", "virtserialport,chardev=agent,name="+AgentPort,
-		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
-	)
-	args = append(args, netArgs(c.Publish)...)
+		"-chardev", socket("qmp", qmpFD), "-mon", "chardev=qmp,mode=control")
+	if !c.VirtualTime {
+		// These answer in the host's time, which virtual time must not depend on.
+		args = append(args, guestChannels()...)
+		args = append(args, netArgs(c.Publish)...)
+	}
 	return append(args, diskArgs(c.Disks)...)
+}
+
+// guestChannels are the agent's port and a source of random numbers.
+func guestChannels() []string {
+	return []string{
+		"-chardev", socket("agent", agentFD), "-device", "virtio-serial-pci",
+		"-device", "virtserialport,chardev=agent,name=" + AgentPort,
+		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
+	}
 }
 
 func socket(id string, fd int) string {
@@ -68,7 +77,8 @@ func machineArgs(c Config) []string {
 	}
 	args := []string{"-M", machine, "-accel", c.Accel, "-cpu", cpu}
 	if c.VirtualTime {
-		args = append(args, "-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm")
+		// The seed fixes what the guest takes for random numbers.
+		args = append(args, "-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2026-01-01T00:00:00,clock=vm")
 	}
 	return args
 }

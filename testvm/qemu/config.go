@@ -33,7 +33,8 @@ type Config struct {
 	Disks   []Disk
 	Publish []Forward
 	// VirtualTime runs one nanosecond per guest instruction on one CPU under
-	// TCG, so that a measurement does not depend on the host.
+	// TCG, so that a measurement does not depend on the host. Such a machine
+	// has no network and no agent.
 	VirtualTime bool
 }
 

@@ -28,7 +28,7 @@ func TestArgs(t *testing.T) {
 		{"kvm", func(c *Config) { c.Accel = KVM }, []string{"-accel kvm -cpu host"}, "max"},
 		{"arm64", func(c *Config) { c.Arch = ARM64 }, []string{"-M virt,gic-version=3 -accel tcg -cpu cortex-a72"}, "q35"},
 		{"arm64 kvm", func(c *Config) { c.Arch, c.Accel = ARM64, KVM }, []string{"-M virt,gic-version=host -accel kvm -cpu host"}, "cortex"},
-		{"virtual time", func(c *Config) { c.VirtualTime = true }, []string{"-icount shift=0,sleep=off"}, "kvm"},
+		{"virtual time", func(c *Config) { c.VirtualTime = true }, []string{"-icount shift=0,sleep=off"}, "virtio"},
 		{"no initrd", func(c *Config) { c.Initrd = "" }, []string{"-kernel k -append"}, "-initrd"},
 		{"ports", func(c *Config) { c.Publish = []Forward{{"tcp", 80, 8080}, {"udp", 53, 53}} },
 			[]string{"-netdev user,id=net0,hostfwd=tcp:127.0.0.1:80-:8080,hostfwd=udp:127.0.0.1:53-:53"}, "0.0.0.0"},

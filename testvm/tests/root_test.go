@@ -84,7 +84,7 @@ func memoryInUse(t *testing.T, meminfo string) int64 {
 // what to do about it and does not.
 func TestTooLittleMemory(t *testing.T) {
 	c := machine(ballast(t))
-	c.Memory = 192
+	c.Memory = 288
 	v := vmtest.Boot(t, c)
 	e := v.Stage("fatal", "ready", "degraded")
 	if e.Stage != "fatal" || !strings.Contains(e.Result, "memory") {
