@@ -43,6 +43,9 @@ func earlyList() []step.Step {
 		}},
 		{Stage: stage, Name: "initramfs", Quiet: true, On: step.Fatal, Do: leaveInitramfs},
 		{Stage: stage, Do: mountCore},
+		{Stage: stage, Name: "writable", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
+			return "", checkWritable("/run", "/var")
+		}},
 	}
 }
 

@@ -3,6 +3,7 @@ package pid1
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -215,5 +216,16 @@ func TestKillAllIsForTheFirstProcessOnly(t *testing.T) {
 	p := &pid1{reaper: reaper.New(quiet)}
 	if _, err := p.killAll(context.Background()); err == nil {
 		t.Fatal("it went ahead")
+	}
+}
+
+func TestCheckWritable(t *testing.T) {
+	dir := t.TempDir()
+	if err := checkWritable(dir); err != nil {
+		t.Error(err)
+	}
+	missing := filepath.Join(dir, "run")
+	if err := checkWritable(dir, missing); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), missing) {
+		t.Errorf("error %v", err)
 	}
 }

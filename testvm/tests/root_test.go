@@ -94,17 +94,9 @@ func TestTooLittleMemory(t *testing.T) {
 
 // The same tree boots from a disk.
 func TestDiskRoot(t *testing.T) {
-	tier.VM(t)
-	tier.Root(t) // owners and device nodes of the tree
-	out := build(t, "plain", "services:\n  AGENT\n")
-	tree := t.TempDir()
-	unpack(t, out.Initrd, tree)
-	disk := filepath.Join(t.TempDir(), "root.img")
+	c, tree := diskRoot(t)
+	disk := c.Disks[0].Path
 	makeExt4(t, disk, "256M", "-d", tree)
-	c := machine(out)
-	c.Initrd = ""
-	c.Append += " root=/dev/nvme0n1 rootfstype=ext4 ro init=/init"
-	c.Disks = []qemu.Disk{{Path: disk, Bus: "nvme"}}
 	v := vmtest.Boot(t, c)
 	v.Stage("ready")
 	if mounts := v.File("/proc/1/mountinfo"); !strings.Contains(mounts, " - ext4 ") {
@@ -116,6 +108,35 @@ func TestDiskRoot(t *testing.T) {
 	if strings.Contains(head, "needs_recovery") {
 		t.Error("the root was not left clean")
 	}
+}
+
+// A read-only root must bring the folders to mount on.
+func TestDiskRootWithoutMountPoints(t *testing.T) {
+	c, tree := diskRoot(t)
+	if err := os.Remove(filepath.Join(tree, "run")); err != nil {
+		t.Fatal(err)
+	}
+	makeExt4(t, c.Disks[0].Path, "256M", "-d", tree)
+	v := vmtest.Boot(t, c)
+	e := v.Stage("fatal", "ready", "degraded")
+	if e.Stage != "fatal" || !strings.Contains(e.Result, "/run") {
+		t.Errorf("got %v", e)
+	}
+}
+
+// diskRoot boots from an ext4 yet to be made of the tree it returns.
+func diskRoot(t *testing.T) (vm.Config, string) {
+	t.Helper()
+	tier.VM(t)
+	tier.Root(t) // owners and device nodes of the tree
+	out := build(t, "plain", "services:\n  AGENT\n")
+	tree := t.TempDir()
+	unpack(t, out.Initrd, tree)
+	c := machine(out)
+	c.Initrd = ""
+	c.Append += " root=/dev/nvme0n1 rootfstype=ext4 ro init=/init"
+	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "root.img"), Bus: "nvme"}}
+	return c, tree
 }
 
 // A broken bundle costs only itself.
