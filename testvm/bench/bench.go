@@ -1,12 +1,14 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"time"
 
@@ -16,11 +18,11 @@ import (
 	"keelson/testvm/vm"
 )
 
-// Runs is how often an image is booted, and memory what the machine has, MiB.
-const (
-	Runs   = 2
-	memory = 1024
-)
+// Seeds is how many boots are averaged: each takes its random numbers, and so
+// the order of what runs side by side, from another seed.
+const Seeds = 4
+
+const memory = 1024 // of the machine, MiB
 
 // runDeadline bounds one boot in real time.
 const runDeadline = 10 * time.Minute
@@ -40,23 +42,25 @@ func ImageYAML(guestRoot string) ([]byte, error) {
 // Options name an image to be measured.
 type Options struct {
 	Name, Kernel, Initrd, Append string
+	Seeds                        int // Seeds when zero
 }
 
-// Measure boots an image Runs times in virtual time.
+// Measure boots an image in virtual time, once with each seed.
 func Measure(ctx context.Context, o Options) (*Report, error) {
 	arch, err := qemu.DetectArch(o.Kernel)
 	if err != nil {
 		return nil, err
 	}
-	report := &Report{Name: o.Name, Arch: arch, Runs: make([]Run, Runs)}
+	report := &Report{Name: o.Name, Arch: arch, Runs: make([]Run, cmp.Or(o.Seeds, Seeds))}
 	if report.Sizes, err = MeasureInitrd(o.Initrd); err != nil {
 		return nil, err
 	}
 	// Virtual time does not care who else uses the host: run side by side.
 	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, runtime.NumCPU()))
 	for i := range report.Runs {
 		g.Go(func() (err error) {
-			report.Runs[i], err = measureOnce(ctx, arch, o)
+			report.Runs[i], err = measureOnce(ctx, arch, o, uint32(i+1))
 			return err
 		})
 	}
@@ -67,11 +71,11 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 	return report, nil
 }
 
-func measureOnce(ctx context.Context, arch string, o Options) (Run, error) {
+func measureOnce(ctx context.Context, arch string, o Options, seed uint32) (Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, runDeadline)
 	defer cancel()
 	v, err := vm.Boot(ctx, vm.Config{Config: qemu.Config{
-		Arch: arch, Kernel: o.Kernel, Initrd: o.Initrd, Memory: memory, VirtualTime: true,
+		Arch: arch, Kernel: o.Kernel, Initrd: o.Initrd, Memory: memory, VirtualTime: true, Seed: seed,
 		// The marks and the kernel's own lines must show, whatever the image says.
 		Append: vm.ConsoleArgs(o.Append, arch) + " loglevel=7",
 	}})

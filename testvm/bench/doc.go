@@ -2,8 +2,11 @@
 // and three services, each a busybox that leaves a mark in the kernel log.
 //
 // Time is virtual: QEMU counts one nanosecond per guest instruction on one CPU,
-// so two runs agree to 1 % on any host, however busy. It measures work, not
-// parallelism. Zero is the kernel's line "Run /init as init process".
+// and the guest's random numbers come from a seed, so a measurement gives the
+// same figures again on any host, however busy. Several seeds are averaged:
+// which of the things that run side by side comes first depends on chance, and
+// on every change of the code as well. It measures work, not parallelism. Zero
+// is the kernel's line "Run /init as init process".
 //
 // Any other kernel and initrd can be measured beside it if its containers
 // write the same marks to /dev/kmsg:

@@ -19,7 +19,7 @@ type Report struct {
 	Figures []Figure `json:"figures"`
 }
 
-// Figure is one number with how far the runs disagree about it.
+// Figure is one number with how far the seeds disagree about it.
 type Figure struct {
 	Name   string  `json:"name"`
 	Unit   string  `json:"unit"` // s or B
@@ -61,7 +61,7 @@ func (r *Report) summarize() {
 	}
 }
 
-// Spread is the greatest disagreement between runs about a time.
+// Spread is the greatest disagreement between seeds about a time.
 func (r *Report) Spread() float64 {
 	worst := 0.0
 	for _, f := range r.Figures {
@@ -75,7 +75,7 @@ func (r *Report) Spread() float64 {
 // WriteTable prints the report for people.
 func (r *Report) WriteTable(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "%s (%s), virtual time, mean of %d runs\n", r.Name, r.Arch, len(r.Runs))
+	fmt.Fprintf(w, "%s (%s), virtual time, mean of %d seeds\n", r.Name, r.Arch, len(r.Runs))
 	for _, f := range r.Figures {
 		fmt.Fprintf(t, "%s\t%s\t± %.2f %%\t\n", f.Name, quantity(f.Value, f.Unit), f.Spread*100/2)
 	}
@@ -90,7 +90,7 @@ func (r *Report) WriteTable(w io.Writer) {
 	}
 	_ = t.Flush()
 	r.writeProcesses(w)
-	fmt.Fprintf(w, "\nThe runs agree to %.2f %% in every time.\n", r.Spread()*100)
+	fmt.Fprintf(w, "\nNo time differs by more than %.2f %% between seeds.\n", r.Spread()*100)
 }
 
 func (r *Report) writeProcesses(w io.Writer) {

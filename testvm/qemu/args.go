@@ -39,7 +39,7 @@ func Args(c Config) []string {
 		args = append(args, "-initrd", c.Initrd)
 	}
 	args = append(args, "-append", c.Append,
-		"-chardev", socket("console", consoleFD), "-serial", "chardev:console",
+		"-chardev", consoleArg(c), "-serial", "chardev:console",
 		"-chardev", socket("qmp", qmpFD), "-mon", "chardev=qmp,mode=control")
 	if !c.VirtualTime {
 		// These answer in the host's time, which virtual time must not depend on.
@@ -56,6 +56,13 @@ func guestChannels() []string {
 		"-device", "virtserialport,chardev=agent,name=" + AgentPort,
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
 	}
+}
+
+func consoleArg(c Config) string {
+	if c.VirtualTime {
+		return fmt.Sprintf("file,id=console,path=/dev/fd/%d", consoleFD)
+	}
+	return socket("console", consoleFD)
 }
 
 func socket(id string, fd int) string {
@@ -78,7 +85,7 @@ func machineArgs(c Config) []string {
 	args := []string{"-M", machine, "-accel", c.Accel, "-cpu", cpu}
 	if c.VirtualTime {
 		// The seed fixes what the guest takes for random numbers.
-		args = append(args, "-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2026-01-01T00:00:00,clock=vm")
+		args = append(args, "-icount", "shift=0,sleep=off", "-seed", strconv.FormatUint(uint64(c.Seed), 10), "-rtc", "base=2026-01-01T00:00:00,clock=vm")
 	}
 	return args
 }

@@ -34,8 +34,11 @@ type Config struct {
 	Publish []Forward
 	// VirtualTime runs one nanosecond per guest instruction on one CPU under
 	// TCG, so that a measurement does not depend on the host. Such a machine
-	// has no network and no agent.
+	// has no network and no agent, and its console takes no input: two runs of
+	// one Seed, from which all random numbers come, are the same to the
+	// instruction.
 	VirtualTime bool
+	Seed        uint32
 }
 
 // Disk is a block device backed by a file.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -18,9 +19,9 @@ const startDeadline = 30 * time.Second
 
 // Machine is a running QEMU.
 type Machine struct {
-	Config  Config   // as completed
-	Console net.Conn // the guest's serial console
-	Agent   net.Conn // the guest's virtio-serial port AgentPort
+	Config  Config             // as completed
+	Console io.ReadWriteCloser // the guest's serial console; in virtual time it takes no input
+	Agent   net.Conn           // the guest's virtio-serial port AgentPort
 	QMP     *QMP
 
 	proc *os.Process
@@ -67,12 +68,12 @@ func launch(ctx context.Context, c Config) (*Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start a machine: %s is missing (Debian package %s)", program, pkg)
 	}
-	s, err := newSockets()
+	s, err := newSockets(c.VirtualTime)
 	if err != nil {
 		return nil, err
 	}
 	defer s.closeRemote()
-	m := &Machine{Config: c, Console: s.local[0], Agent: s.local[2], done: make(chan struct{})}
+	m := &Machine{Config: c, Console: s.console, Agent: s.agent, done: make(chan struct{})}
 	stderr := &tail{limit: 8 << 10}
 	cmd := exec.Command(path, Args(c)...)
 	cmd.ExtraFiles = s.remote
@@ -84,7 +85,7 @@ func launch(ctx context.Context, c Config) (*Machine, error) {
 		return nil, err
 	}
 	s.closeRemote()
-	return m, m.connect(ctx, s.local[1])
+	return m, m.connect(ctx, s.qmp)
 }
 
 // run starts QEMU from a thread that lives as long as QEMU does: the parent

@@ -3,6 +3,7 @@ package qemu
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -10,43 +11,59 @@ import (
 	"syscall"
 )
 
-// sockets are the pairs between this process and QEMU, in the order of the
-// file descriptors named in args.go.
+// sockets are what connects this process with QEMU; remote ones are in the
+// order of the file descriptors named in args.go.
 type sockets struct {
-	local  []net.Conn
-	remote []*os.File
+	console    io.ReadWriteCloser
+	qmp, agent net.Conn
+	remote     []*os.File
 }
 
-func newSockets() (*sockets, error) {
+// newSockets makes the console one that can only be read when oneWay: QEMU
+// polls a socket for input, and the host's time enters by that.
+func newSockets(oneWay bool) (*sockets, error) {
 	s := &sockets{}
-	for _, name := range []string{"console", "qmp", "agent"} {
-		if err := s.add(name); err != nil {
-			s.closeLocal()
-			s.closeRemote()
-			return nil, fmt.Errorf("cannot make the %s socket: %w", name, err)
-		}
+	var errs [3]error
+	if oneWay {
+		s.console, errs[0] = s.pipe("console")
+	} else {
+		s.console, errs[0] = s.pair("console")
+	}
+	s.qmp, errs[1] = s.pair("qmp")
+	s.agent, errs[2] = s.pair("agent")
+	if err := errors.Join(errs[:]...); err != nil {
+		s.closeLocal()
+		s.closeRemote()
+		return nil, fmt.Errorf("cannot make the sockets of a machine: %w", err)
 	}
 	return s, nil
 }
 
-func (s *sockets) add(name string) error {
+func (s *sockets) pair(name string) (net.Conn, error) {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.remote = append(s.remote, os.NewFile(uintptr(fds[1]), name))
 	local := os.NewFile(uintptr(fds[0]), name)
 	conn, err := net.FileConn(local)
-	if err := errors.Join(err, local.Close()); err != nil {
-		return err
+	return conn, errors.Join(err, local.Close())
+}
+
+func (s *sockets) pipe(string) (io.ReadWriteCloser, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
 	}
-	s.local = append(s.local, conn)
-	return nil
+	s.remote = append(s.remote, w)
+	return r, nil
 }
 
 func (s *sockets) closeLocal() {
-	for _, c := range s.local {
-		_ = c.Close()
+	for _, c := range []io.Closer{s.console, s.qmp, s.agent} {
+		if c != nil {
+			_ = c.Close()
+		}
 	}
 }
 

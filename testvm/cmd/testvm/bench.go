@@ -33,7 +33,7 @@ func (c *benchCmd) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	fmt.Fprintf(os.Stderr, "testvm: booting %s %d times in virtual time\n", o.Name, bench.Runs)
+	fmt.Fprintf(os.Stderr, "testvm: booting %s %d times in virtual time\n", o.Name, bench.Seeds)
 	report, err := bench.Measure(ctx, o)
 	if err != nil {
 		return err
