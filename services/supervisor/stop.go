@@ -15,8 +15,27 @@ import (
 // signal asks the container to stop, and has it killed when it does not.
 func (s *Supervisor) signal(svc *service) {
 	settings := svc.settings()
-	s.deliver(svc, settings.StopSignal, false)
+	if deafTo("/proc", svc.pid, settings.StopSignal) {
+		s.signalDeaf(svc, settings.StopSignal)
+	} else {
+		s.deliver(svc, settings.StopSignal, false)
+	}
 	s.arm(svc, settings.StopTimeout, machine.Timeout)
+}
+
+// signalDeaf stops a container whose first process would never get the signal.
+// Its children do, and when they are gone it may end too, as a script does.
+// One without children ends as the signal ends any other process.
+func (s *Supervisor) signalDeaf(svc *service, signal syscall.Signal) {
+	children := descendants("/proc", svc.pid)
+	for _, pid := range children {
+		_ = unix.Kill(pid, signal) // It may have ended.
+	}
+	if len(children) == 0 {
+		s.options.Logger.Info("service does not catch its stop signal and is killed",
+			"service", svc.name, "pid", svc.pid, "signal", unix.SignalName(signal))
+		s.deliver(svc, syscall.SIGKILL, true)
+	}
 }
 
 func (s *Supervisor) kill(svc *service) {
