@@ -61,6 +61,7 @@ func (p *pid1) upList() []step.Step {
 	var before places
 	return []step.Step{
 		{Stage: "limits", Quiet: true, Do: func(context.Context) (string, error) { return "", raiseLimits() }},
+		{Stage: "kmsg", Quiet: true, Do: func(context.Context) (string, error) { return "", openKernelLog() }},
 		{Stage: "ctrl-alt-del", Quiet: true, Do: func(context.Context) (string, error) { return "", catchCtrlAltDel() }},
 		{Stage: timeline.Containerd, Name: "start", Quiet: true, Do: func(context.Context) (string, error) {
 			before = containerdPlaces()
@@ -72,6 +73,18 @@ func (p *pid1) upList() []step.Step {
 		}},
 		{Stage: timeline.Degraded, Quiet: true, Do: func(ctx context.Context) (string, error) { return "", p.keepSupervisor(ctx) }},
 	}
+}
+
+// openKernelLog lifts the limit of ten lines in five seconds for each writer
+// (admin-guide/sysctl/kernel.rst, printk_devkmsg), which would tear holes into
+// the account of a boot. What printk.devkmsg= says on the command line stays:
+// the kernel then refuses to change it (EINVAL).
+func openKernelLog() error {
+	err := os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("on\n"), 0)
+	if err == nil || errors.Is(err, unix.EINVAL) || !ownsKernel() {
+		return nil
+	}
+	return fmt.Errorf("cannot lift the limit of /dev/kmsg: %w", err)
 }
 
 // catchCtrlAltDel turns the keys into SIGINT for us instead of a reset.

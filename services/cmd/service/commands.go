@@ -18,7 +18,7 @@ const usage = `usage: service [COMMAND]
   start|stop|restart NAME…  and wait until done
   logs [-f] [-n LINES] NAME what a service wrote, stderr and stdout
   boot [--json]             what the boot was spent on
-  poweroff|reboot|halt      the machine
+  poweroff|reboot|halt [-f] the machine; with -f at once, stopping nothing
   supervise                 be the supervisor (started by /init)
 `
 
@@ -28,6 +28,7 @@ type invocation struct {
 	names  []string
 	json   bool
 	follow bool
+	force  bool
 	lines  int
 	out    io.Writer
 }
@@ -46,9 +47,9 @@ func init() {
 		control.Start:    {act, 1, -1},
 		control.Stop:     {act, 1, -1},
 		control.Restart:  {act, 1, -1},
-		control.PowerOff: {act, 0, 0},
-		control.Reboot:   {act, 0, 0},
-		control.Halt:     {act, 0, 0},
+		control.PowerOff: {power, 0, 0},
+		control.Reboot:   {power, 0, 0},
+		control.Halt:     {power, 0, 0},
 		"logs":           {logs, 1, 1},
 		"boot":           {boot, 0, 0},
 		"supervise":      {supervise, 0, 0},
@@ -81,7 +82,11 @@ func parse(args []string) (invocation, command, error) {
 	flags := flag.NewFlagSet(inv.verb, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.BoolVar(&inv.json, "json", false, "")
-	flags.BoolVar(&inv.follow, "f", false, "")
+	if _, down := ways[inv.verb]; down {
+		flags.BoolVar(&inv.force, "f", false, "")
+	} else {
+		flags.BoolVar(&inv.follow, "f", false, "")
+	}
 	flags.IntVar(&inv.lines, "n", 0, "")
 	for rest := args[1:]; len(rest) > 0; { // Flags may follow names.
 		if err := flags.Parse(rest); err != nil {

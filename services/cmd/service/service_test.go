@@ -25,6 +25,7 @@ func TestParse(t *testing.T) {
 		{"logs", "", false},
 		{"logs a b", "", false},
 		{"poweroff now", "", false},
+		{"reboot -f", "", true},
 		{"start", "", false},
 		{"list --bogus", "", false},
 		{"bogus", "", false},
@@ -67,5 +68,21 @@ func TestSince(t *testing.T) {
 		if got := since(now.Add(-ago), now); got != want {
 			t.Errorf("%v: %s", ago, got)
 		}
+	}
+}
+
+func TestIsInit(t *testing.T) {
+	dir := t.TempDir()
+	for target, want := range map[string]bool{"/init": true, "/usr/bin/init": false, "/init.sh": false} {
+		link := filepath.Join(dir, strings.ReplaceAll(target, "/", "-"))
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+		if got := isInit(link); got != want {
+			t.Errorf("%s: %v", target, got)
+		}
+	}
+	if isInit(filepath.Join(dir, "none")) {
+		t.Error("nothing is taken for PID 1")
 	}
 }

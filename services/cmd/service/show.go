@@ -42,7 +42,7 @@ func printJSON(inv invocation, v any) error {
 
 func table(inv invocation, services []control.Service, now time.Time) error {
 	w := tabwriter.NewWriter(inv.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tSTATE\tPID\tSINCE\tRESTARTS\tLAST EXIT")
+	fmt.Fprintln(w, "NAME\tSTATE\tPID\tFOR\tRESTARTS\tLAST EXIT")
 	for _, s := range services {
 		pid, last := "-", cmp.Or(s.Error, s.LastExit, "-")
 		if s.PID > 0 {
