@@ -35,7 +35,7 @@ endif
 MOUNT_POINTS := dev proc run sys tmp var
 
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
-TEST_NEEDS  := $(QEMU_amd64) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2
+TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2
 
 .DEFAULT_GOAL := all
 .PHONY: all guest testvm run test bench lint clean help needs-run needs-test
@@ -70,7 +70,8 @@ run: needs-run guest testvm ## Boot examples/demo.yml in QEMU; on a terminal you
 needs-test:
 	@$(NEED) $(IMAGE_NEEDS) $(TEST_NEEDS)
 
-test: needs-test guest testvm lint ## Run all tests: plain, root and VM tier
+test: needs-test testvm lint ## Run all tests: plain, root and VM tier
+	@for arch in amd64 arm64; do $(MAKE) --no-print-directory ARCH=$$arch guest || exit 1; done
 	go test -race -short ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
 	go test -timeout 60m ./testvm/...
 

@@ -44,6 +44,7 @@ func Args(c Config) []string {
 	if !c.VirtualTime {
 		// These answer in the host's time, which virtual time must not depend on.
 		args = append(args, guestChannels()...)
+		args = append(args, powerButton(c.Arch)...)
 		args = append(args, netArgs(c.Publish)...)
 	}
 	return append(args, diskArgs(c.Disks)...)
@@ -63,6 +64,16 @@ func consoleArg(c Config) string {
 		return fmt.Sprintf("file,id=console,path=/dev/fd/%d", consoleFD)
 	}
 	return socket("console", consoleFD)
+}
+
+// powerButton is a keyboard with a power key, where the machine's own button is
+// of no use: that of "virt" is on a GPIO line, for which kernels made for
+// clouds have no driver.
+func powerButton(arch string) []string {
+	if arch == ARM64 {
+		return []string{"-device", "virtio-keyboard-pci"}
+	}
+	return nil
 }
 
 func socket(id string, fd int) string {

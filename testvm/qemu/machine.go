@@ -160,6 +160,10 @@ func (m *Machine) Err() error {
 
 // Powerdown presses the power button.
 func (m *Machine) Powerdown(ctx context.Context) error {
+	if m.Config.Arch == ARM64 {
+		key := map[string]any{"type": "qcode", "data": "power"}
+		return m.QMP.Execute(ctx, "send-key", map[string]any{"keys": []any{key}}, nil)
+	}
 	return m.QMP.Execute(ctx, "system_powerdown", nil, nil)
 }
 

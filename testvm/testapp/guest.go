@@ -62,7 +62,7 @@ func act(do string) error {
 
 // ready brings up a guest with an agent that heeds its power button.
 func ready(do string) error {
-	for _, m := range []string{"virtio_pci", "virtio_mmio", "virtio_console", "button", "evdev", "gpio_keys", "gpio_pl061"} {
+	for _, m := range []string{"virtio_pci", "virtio_mmio", "virtio_console", "button", "evdev", "virtio_input"} {
 		if err := modprobe(m); err != nil {
 			fmt.Println("testapp:", err)
 		}

@@ -2,15 +2,19 @@ package tests
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"keelson/runtime/timeline"
 	"keelson/testvm/agent"
+	"keelson/testvm/image"
 	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
 	"keelson/testvm/vm"
 	"keelson/testvm/vm/vmtest"
 )
@@ -87,6 +91,7 @@ func TestSystem(t *testing.T) {
 		t.Error("a service got no SIGTERM, or was not given the time to heed it")
 	}
 	checkClean(t, disk)
+	checkKept(t, disk)
 }
 
 // Onboot containers ran in order, each to its end, and their ends are known.
@@ -125,7 +130,7 @@ func checkOnboot(t *testing.T, v *vmtest.VM) {
 
 func checkRedis(t *testing.T, v *vmtest.VM) {
 	ctx := vmtest.Context(t)
-	r := redis.NewClient(&redis.Options{Addr: v.Addr(6379), MaxRetries: 20, DisableIdentity: true})
+	r := redis.NewClient(&redis.Options{Addr: v.Addr(6379), MaxRetries: 200, MaxRetryBackoff: 50 * time.Millisecond, DisableIdentity: true})
 	defer r.Close()
 	if pong, err := r.Ping(ctx).Result(); err != nil || pong != "PONG" {
 		t.Fatalf("PING: %q, %v", pong, err)
@@ -189,4 +194,30 @@ func checkRoot(t *testing.T, v *vmtest.VM) {
 			t.Errorf("%s cannot be written: %v", dir, err)
 		}
 	}
+}
+
+// The example of make run, on the other architecture: all services come up,
+// and the power button takes them down.
+func TestDemoOnARM64(t *testing.T) {
+	tier.VM(t)
+	guestRootOf(t, qemu.ARM64)
+	file := filepath.Join(vmtest.Repository(t), "examples/demo.yml")
+	yaml, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := image.Build(vmtest.Context(t), image.Options{YAML: yaml, File: file, Name: "demo", Arch: qemu.ARM64, OutDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := machine(out)
+	c.Arch, c.Publish = qemu.ARM64, []qemu.Forward{{Guest: 6379}}
+	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "data.img"), Size: 64 << 20}}
+	v := vmtest.Boot(t, c)
+	v.Stage(timeline.Ready)
+	checkRedis(t, v)
+	if err := v.PowerOff(vmtest.Context(t)); err != nil {
+		t.Fatal(err)
+	}
+	checkClean(t, c.Disks[0].Path)
 }

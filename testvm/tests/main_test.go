@@ -38,13 +38,15 @@ var (
 	built     = map[string]image.Output{}
 )
 
-// guestRoot is the tree that make has built, or the one KEELSON_GUEST_ROOT names.
+// guestRoot is the tree that make has built.
 func guestRoot(t testing.TB) string {
 	t.Helper()
-	root := os.Getenv("KEELSON_GUEST_ROOT")
-	if root == "" {
-		root = filepath.Join(vmtest.Repository(t), "build/amd64/root")
-	}
+	return guestRootOf(t, qemu.AMD64)
+}
+
+func guestRootOf(t testing.TB, arch string) string {
+	t.Helper()
+	root := filepath.Join(vmtest.Repository(t), "build", arch, "root")
 	for _, file := range []string{"init", "usr/bin/service", "usr/bin/containerd", "usr/bin/containerd-shim-runc-v2", "usr/bin/runc"} {
 		if _, err := os.Stat(filepath.Join(root, file)); err != nil {
 			tier.Skip(t, "VM tier: the guest is not built (make): %v", err)

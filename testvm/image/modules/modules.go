@@ -22,7 +22,7 @@ var Default = []string{
 	"nvme", "ahci", "sd_mod", "sr_mod", "loop",
 	"overlay", "squashfs", "erofs", "ext4", "isofs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1",
 	"veth", "bridge", "dummy", "wireguard", "af_packet", "8021q",
-	"button", "evdev", "gpio_keys", "gpio_pl061",
+	"button", "evdev", "gpio_keys", "gpio_pl061", "virtio_input",
 	"rtc_cmos", "rtc_efi", "rtc_pl031",
 }
 

@@ -77,14 +77,8 @@ func Image(t testing.TB, name, arch, yaml string) image.Output {
 	return out
 }
 
-// KernelOf is the kernel the tests boot. Debian's cloud kernel for arm64 has
-// no driver for the power button of QEMU's virt machine; the generic one has.
-func KernelOf(arch string) string {
-	if arch == qemu.ARM64 {
-		return "deb:linux-image-arm64"
-	}
-	return "deb:linux-image-cloud-amd64"
-}
+// KernelOf is the kernel the tests boot.
+func KernelOf(arch string) string { return "deb:linux-image-cloud-" + arch }
 
 const tinyYAML = `
 kernel:
@@ -117,7 +111,7 @@ func TinyOn(t testing.TB, arch, do string) vm.Config {
 		root := Folder(t, "tiny-root-"+arch)
 		Program(t, arch, "./testvm/testapp", filepath.Join(root, "init"))
 		Program(t, arch, "./testvm/agent/cmd/agent", filepath.Join(root, "usr/bin/agent"))
-		buttons := map[string]string{qemu.AMD64: ", button", qemu.ARM64: ", gpio_keys"}[arch]
+		buttons := map[string]string{qemu.AMD64: ", button", qemu.ARM64: ", virtio_input"}[arch]
 		out = Image(t, "tiny-"+arch, arch, fmt.Sprintf(tinyYAML, KernelOf(arch), buttons, qemu.ConsoleDevice(arch), root))
 		tinyImages[arch] = out
 	}
