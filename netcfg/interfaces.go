@@ -15,7 +15,7 @@ import (
 type Interface struct {
 	Name         string // the link's name in the container
 	Add          string // type of link to create; empty: move an existing one
-	Peer         string // with Add "veth": name of the end that stays outside
+	Peer         string // of a veth, which an empty Add then means: name of the end that stays outside
 	CreateInRoot bool   // create outside, then move in
 }
 
@@ -37,6 +37,9 @@ func Interfaces(pid int, list []Interface) error {
 	}
 	defer inside.Close()
 	for _, i := range list {
+		if i.Peer != "" && i.Add == "" {
+			i.Add = "veth"
+		}
 		if err := i.check(); err != nil {
 			return err
 		}

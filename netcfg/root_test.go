@@ -153,16 +153,19 @@ func TestInterfaces(t *testing.T) {
 		{Name: "d0", Add: "bridge"},
 		{Name: "d1", Add: "veth", CreateInRoot: true},
 		{Name: "v0", Add: "veth", Peer: "out0"},
+		{Name: "v1", Peer: "out1"},
 	}))
-	if _, err := linkByName("out0"); err != nil {
-		t.Errorf("peer is not outside: %v", err)
+	for _, peer := range []string{"out0", "out1"} {
+		if _, err := linkByName(peer); err != nil {
+			t.Errorf("peer is not outside: %v", err)
+		}
 	}
 	ns, err := netns.GetFromPid(other.Process.Pid)
 	must(t, err)
 	defer ns.Close()
 	inside, err := netlink.NewHandleAt(ns)
 	must(t, err)
-	for _, name := range []string{"eth7", "d0", "d1", "v0"} {
+	for _, name := range []string{"eth7", "d0", "d1", "v0", "v1"} {
 		if _, err := inside.LinkByName(name); err != nil {
 			t.Errorf("%s is not inside: %v", name, err)
 		}
@@ -170,7 +173,7 @@ func TestInterfaces(t *testing.T) {
 			t.Errorf("%s is outside as well (%v)", name, err)
 		}
 	}
-	for _, bad := range []Interface{{}, {Name: "none9"}, {Name: "a", Peer: "b"}, {Name: "a", CreateInRoot: true},
+	for _, bad := range []Interface{{}, {Name: "none9"}, {Name: "a", Add: "bridge", Peer: "b"}, {Name: "a", CreateInRoot: true},
 		{Name: "a", Add: "nosuchtype"}, {Name: "d0", Add: "bridge"}} {
 		if err := Interfaces(other.Process.Pid, []Interface{bad}); err == nil {
 			t.Errorf("%+v was taken", bad)

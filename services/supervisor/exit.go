@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -41,7 +42,7 @@ func (x exit) String() string {
 }
 
 // oomCounter reads how often the kernel killed for want of memory in a
-// process's cgroup (version 2 only).
+// process's cgroup.
 type oomCounter struct {
 	file   string // empty: cannot be told
 	before int
@@ -52,19 +53,34 @@ func newOOMCounter(pid int) oomCounter {
 	if err != nil {
 		return oomCounter{}
 	}
-	for line := range strings.Lines(string(text)) {
-		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::/"); ok && path != "" {
-			c := oomCounter{file: filepath.Join("/sys/fs/cgroup", filepath.Join("/", path), "memory.events")}
-			c.before = oomKills(c.file)
-			return c
+	c := oomCounter{file: oomFile(string(text))}
+	c.before = oomKills(c.file)
+	return c
+}
+
+// oomFile finds the file with a cgroup's count in a /proc/PID/cgroup of lines
+// "0::/path" (version 2) or "4:memory:/path" (version 1, cgroups(7)); empty for
+// the root cgroup, which has no limit.
+func oomFile(cgroups string) string {
+	for line := range strings.Lines(cgroups) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) != 3 || filepath.Join("/", f[2]) == "/" {
+			continue
+		}
+		path := filepath.Join("/", f[2])
+		switch {
+		case slices.Contains(strings.Split(f[1], ","), "memory"):
+			return filepath.Join("/sys/fs/cgroup/memory", path, "memory.oom_control")
+		case f[0] == "0" && f[1] == "":
+			return filepath.Join("/sys/fs/cgroup", path, "memory.events")
 		}
 	}
-	return oomCounter{}
+	return ""
 }
 
 func (c oomCounter) grown() bool { return c.file != "" && oomKills(c.file) > c.before }
 
-// oomKills reads the line "oom_kill N" of a memory.events file.
+// oomKills reads the line "oom_kill N" that both versions' files have.
 func oomKills(path string) int {
 	text, err := os.ReadFile(path)
 	if err != nil {

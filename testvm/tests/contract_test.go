@@ -1,0 +1,247 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/image"
+	"keelson/testvm/tier"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/vmtest"
+)
+
+// contract uses what LinuxKit's YAML has for containers: volumes, namespaces
+// prepared by one container for another, limits, cgroups made beforehand.
+const contract = `
+volumes:
+  - name: shared
+  - name: seeded
+    image: dir:SEED
+    readonly: true
+  - name: seededrw
+    image: dir:SEED
+onboot:
+  - name: netns
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "ip link set lo up; ip addr add 10.77.0.2/24 dev inner; ip link set inner up; ip link show wg0; ip link show bridge0"]
+    net: new
+    capabilities: [CAP_NET_ADMIN]
+    runtime:
+      interfaces:
+        - {name: inner, add: veth, peer: outer}
+        - {name: wg0, add: wireguard, createInRoot: true}
+        - {name: bridge0, add: bridge}
+      bindNS:
+        net: /run/netns/inner
+  - name: writer
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "echo onboot >/shared/from-onboot; cat /seeded/seed; echo more >>/seededrw/seed; ! touch /seeded/x"]
+    capabilities: [CAP_DAC_OVERRIDE]
+    binds: ["shared:/shared", "seeded:/seeded:ro", "seededrw:/seededrw"]
+  - name: mounts
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "touch /given/file; mount | grep ' /given '; test -d /var/lib/made; test -d /relative/made; echo x >/over/upper-file; test -e /over/seed"]
+    net: host
+    capabilities: [CAP_DAC_OVERRIDE]
+    binds: ["/var/lib/made:/var/lib/made"]
+    runtime:
+      mkdir: [/var/lib/made, relative/made]
+      mounts:
+        - {type: tmpfs, source: tmpfs, destination: given, options: [size=1m]}
+        - {type: tmpfs, source: tmpfs, destination: /var/lib/overlay}
+        - {type: overlay, source: overlay, destination: over, options: ["lowerdir=/containers/volumes/seeded/lower,upperdir=/var/lib/overlay/a/upper,workdir=/var/lib/overlay/a/work"]}
+services:
+  AGENT
+  - name: inside
+    image: dir:PAYLOAD
+    command: ["/testapp", "serve", "10.77.0.2:8080", "hello from inside"]
+    net: /run/netns/inner
+    readonly: true
+  - name: reader
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-c", "cat /shared/from-onboot /seeded/seed /seededrw/seed; echo service >/shared/from-service; exec sleep 100000"]
+    capabilities: [CAP_DAC_OVERRIDE]
+    binds: ["shared:/shared", "seeded:/seeded:ro", "seededrw:/seededrw"]
+  - name: everyns
+    image: dir:PAYLOAD
+    command: ["/testapp", "sleep"]
+    readonly: true
+    net: new
+    ipc: new
+    uts: new
+    runtime:
+      bindNS: {cgroup: /run/ns/cgroup, ipc: /run/ns/ipc, mnt: /run/ns/mnt, net: /run/ns/net, pid: /run/ns/pid, user: /run/ns/user, uts: /run/ns/uts}
+  - name: hog
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-c", "echo eating; exec tail /dev/zero"]
+    resources: {memory: {limit: 16777216}}
+    annotations: {keelson.restart: never}
+  - name: forks
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-c", "sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do sleep 100000 & done'; exec sleep 100000"]
+    resources: {pids: {limit: 5}}
+    annotations: {keelson.restart: never}
+  - name: weighed
+    image: dir:PAYLOAD
+    command: ["/testapp", "sleep"]
+    readonly: true
+    cgroupsPath: /eve/services/weighed
+    resources: {cpu: {shares: 512}}
+    runtime:
+      cgroups: [/eve, /eve/services]
+`
+
+// toolbox is a root overlay with a busybox for the tests' own use.
+func toolbox(t *testing.T) string {
+	t.Helper()
+	tier.Tool(t, "busybox", "busybox-static")
+	dir := vmtest.Folder(t, "toolbox-root")
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "usr/bin/busybox"), busybox, 0o755)
+	return dir
+}
+
+func put(t *testing.T, path string, data []byte, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func contractImage(t *testing.T) image.Output {
+	t.Helper()
+	tier.VM(t)
+	seed := vmtest.Folder(t, "seed")
+	put(t, filepath.Join(seed, "seed"), []byte("seed\n"), 0o644)
+	return build(t, "contract", strings.ReplaceAll(contract, "SEED", seed), toolbox(t))
+}
+
+// What LinuxKit's YAML and runtime.json promise, on both kinds of cgroups.
+func TestContract(t *testing.T) {
+	for _, c := range []struct{ name, append string }{{"v2", ""}, {"v1", " linuxkit.unified_cgroup_hierarchy=0"}} {
+		t.Run("cgroup "+c.name, func(t *testing.T) {
+			config := machine(contractImage(t))
+			config.Append += c.append
+			v := vmtest.Boot(t, config)
+			v.Stage(timeline.Ready)
+			t.Run("onboot", func(t *testing.T) { checkAllExited(t, v) })
+			t.Run("prepared network namespace", func(t *testing.T) { checkPreparedNetwork(t, v) })
+			t.Run("volumes", func(t *testing.T) { checkVolumes(t, v) })
+			t.Run("bindNS", func(t *testing.T) { checkBoundNamespaces(t, v) })
+			t.Run("mounts", func(t *testing.T) { checkMounts(t, v, c.name) })
+			t.Run("limits", func(t *testing.T) { checkLimits(t, v, c.name) })
+			t.Run("rootfs is unmounted", func(t *testing.T) { checkReleased(t, v) })
+			v.SignalInit(sigUSR2)
+			v.Exit(vm.PoweredDown)
+		})
+	}
+}
+
+func checkAllExited(t *testing.T, v *vmtest.VM) {
+	n := 0
+	for _, e := range v.Timeline() {
+		if e.Stage == timeline.Onboot {
+			n++
+			if e.Result != "exited 0" {
+				t.Errorf("%v", e)
+			}
+		}
+	}
+	if n != 3 {
+		t.Errorf("%d onboot containers", n)
+	}
+}
+
+func checkPreparedNetwork(t *testing.T, v *vmtest.VM) {
+	v.Output("/usr/bin/busybox", "ip", "addr", "add", "10.77.0.1/24", "dev", "outer")
+	v.Output("/usr/bin/busybox", "ip", "link", "set", "outer", "up")
+	out := v.Output("/usr/bin/busybox", "nc", "-w", "10", "10.77.0.2", "8080")
+	if out != "hello from inside\n" {
+		t.Errorf("the service in the namespace says %q", out)
+	}
+	if links := v.Output("/usr/bin/busybox", "ip", "link"); strings.Contains(links, "wg0") || strings.Contains(links, "bridge0") {
+		t.Errorf("links of the container are outside:\n%s", links)
+	}
+}
+
+func checkVolumes(t *testing.T, v *vmtest.VM) {
+	v.Output("/usr/bin/busybox", "sh", "-c", "until [ -s /containers/volumes/shared/merged/from-service ]; do busybox usleep 10000; done")
+	if out := v.File("/var/log/reader.out.log"); out != "onboot\nseed\nseed\nmore\n" {
+		t.Errorf("the service sees %q", out)
+	}
+	if err := v.File("/var/log/reader.log"); err != "" {
+		t.Errorf("the service complains: %s", err)
+	}
+}
+
+func checkBoundNamespaces(t *testing.T, v *vmtest.VM) {
+	pid := mainPID(t, v, "everyns")
+	for _, ns := range []string{"cgroup", "ipc", "mnt", "net", "pid", "user", "uts"} {
+		want := v.Output("/usr/bin/busybox", "stat", "-Lc", "%i", fmt.Sprintf("/proc/%d/ns/%s", pid, ns))
+		if got := v.Output("/usr/bin/busybox", "stat", "-Lc", "%i", "/run/ns/"+ns); got != want {
+			t.Errorf("/run/ns/%s is namespace %s, want %s", ns, got, want)
+		}
+	}
+}
+
+var pidOf = regexp.MustCompile(`"pid": (\d+)`)
+
+func mainPID(t *testing.T, v *vmtest.VM, service string) int {
+	t.Helper()
+	out := v.Output("/usr/bin/service", "status", "--json", service)
+	m := pidOf.FindStringSubmatch(out)
+	if m == nil {
+		t.Fatalf("%s has no process: %s", service, out)
+	}
+	pid, err := strconv.Atoi(m[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+// limitFiles are where each hierarchy keeps limits, and what they must hold.
+// runc makes a weight of 59 of 512 shares, half the default of each.
+var limitFiles = map[string]map[string]string{
+	"v2": {"/sys/fs/cgroup/eve/services/weighed/cpu.weight": "59\n", "/sys/fs/cgroup/%s/pids.max": "5\n"},
+	"v1": {"/sys/fs/cgroup/cpu/eve/services/weighed/cpu.shares": "512\n", "/sys/fs/cgroup/pids/%s/pids.max": "5\n"},
+}
+
+func checkLimits(t *testing.T, v *vmtest.VM, version string) {
+	v.Output("/usr/bin/busybox", "sh", "-c", "until service status hog | grep -q failed; do busybox usleep 50000; done")
+	if out := v.Output("/usr/bin/service", "list"); !strings.Contains(out, "killed by SIGKILL (out of memory)") {
+		t.Errorf("the hog was not stopped for its memory:\n%s", out)
+	}
+	v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q fork /var/log/forks.log; do busybox usleep 10000; done")
+	forks := mainPID(t, v, "forks")
+	cgroup := strings.TrimSpace(v.Output("/usr/bin/busybox", "sh", "-c", fmt.Sprintf(`grep -E "^0::|:pids:" /proc/%d/cgroup | head -n 1 | cut -d: -f3`, forks)))
+	for path, want := range limitFiles[version] {
+		if strings.Contains(path, "%s") {
+			path = fmt.Sprintf(path, cgroup)
+		}
+		if got := v.File(path); got != want {
+			t.Errorf("%s holds %q, want %q", path, got, want)
+		}
+	}
+}
+
+// After a one-shot container has ended its root filesystem is unmounted.
+func checkReleased(t *testing.T, v *vmtest.VM) {
+	for line := range strings.Lines(v.File("/proc/1/mountinfo")) {
+		if strings.Contains(line, " /containers/onboot/") {
+			t.Errorf("still mounted: %s", line)
+		}
+	}
+}
