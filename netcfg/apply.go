@@ -103,16 +103,12 @@ func waitLink(ctx context.Context, name string) (netlink.Link, error) {
 	if err := netlink.LinkSubscribeWithOptions(updates, done, opts); err != nil {
 		return nil, fmt.Errorf("cannot watch links: %w", err)
 	}
-	defer func() {
-		close(done)
-		for range updates { // Ends when the subscription does.
-		}
-	}()
+	defer unsubscribe(updates, done)
 	for {
 		select {
 		case u, ok := <-updates:
 			if !ok {
-				return nil, errors.New("cannot watch links: the kernel's answers ended")
+				return nil, errAnswersEnded
 			}
 			if u.Header.Type == unix.RTM_NEWLINK && wanted(u.Link, name) {
 				return u.Link, nil
@@ -123,6 +119,15 @@ func waitLink(ctx context.Context, name string) (netlink.Link, error) {
 			}
 			return nil, fmt.Errorf("link %s: %w (%w)", name, ErrNoLink, ctx.Err())
 		}
+	}
+}
+
+var errAnswersEnded = errors.New("cannot watch links: the kernel's answers ended")
+
+// unsubscribe ends a subscription and what it still has to say.
+func unsubscribe(updates <-chan netlink.LinkUpdate, done chan<- struct{}) {
+	close(done)
+	for range updates { // Ends when the subscription does.
 	}
 }
 

@@ -1,6 +1,7 @@
 package netcfg
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -21,8 +22,10 @@ type Interface struct {
 
 // Interfaces gives the network namespace of process pid the links listed, in
 // order. It stops at the first that fails; links already moved or made go
-// back or away with the namespace.
-func Interfaces(pid int, list []Interface) error {
+// back or away with the namespace. The kernel takes its time to do that after
+// the namespace's last process has ended: until ctx ends a link that is not
+// back yet is waited for, and so is the end of one whose name is needed.
+func Interfaces(ctx context.Context, pid int, list []Interface) error {
 	if len(list) == 0 {
 		return nil
 	}
@@ -43,7 +46,7 @@ func Interfaces(pid int, list []Interface) error {
 		if err := i.check(); err != nil {
 			return err
 		}
-		if err := i.give(ns, inside); err != nil {
+		if err := i.give(ctx, ns, inside); err != nil {
 			return fmt.Errorf("cannot give interface %s to process %d: %w", i.Name, pid, err)
 		}
 	}
@@ -62,18 +65,19 @@ func (i Interface) check() error {
 	return nil
 }
 
-func (i Interface) give(ns netns.NsHandle, inside *netlink.Handle) error {
+func (i Interface) give(ctx context.Context, ns netns.NsHandle, inside *netlink.Handle) error {
 	switch {
 	case i.Add == "":
-		return i.move(ns)
-	case i.CreateInRoot:
-		if err := netlink.LinkAdd(i.link(nil)); err != nil {
-			return fmt.Errorf("cannot create %s: %w", i.Add, err)
+		link, err := waitLink(ctx, i.Name)
+		if err != nil {
+			return err
 		}
-		return i.move(ns)
+		return netlink.LinkSetNsFd(link, int(ns))
+	case i.CreateInRoot:
+		return i.createAndMove(ctx, ns)
 	case i.Peer != "":
 		// Asked for from outside, the kernel leaves the peer outside.
-		if err := netlink.LinkAdd(i.link(netlink.NsFd(ns))); err != nil {
+		if err := addLink(ctx, i.link(netlink.NsFd(ns)), i.Peer); err != nil {
 			return fmt.Errorf("cannot create veth with peer %s: %w", i.Peer, err)
 		}
 		return nil
@@ -84,12 +88,61 @@ func (i Interface) give(ns netns.NsHandle, inside *netlink.Handle) error {
 	return nil
 }
 
-func (i Interface) move(ns netns.NsHandle) error {
-	link, err := linkByName(i.Name)
-	if err != nil {
+func (i Interface) createAndMove(ctx context.Context, ns netns.NsHandle) error {
+	link := i.link(nil)
+	if err := addLink(ctx, link, i.Name, i.Peer); err != nil {
+		return fmt.Errorf("cannot create %s: %w", i.Add, err)
+	}
+	if err := netlink.LinkSetNsFd(link, int(ns)); err != nil {
+		return errors.Join(fmt.Errorf("cannot move it: %w", err), netlink.LinkDel(link))
+	}
+	return nil
+}
+
+// addLink adds link. While one of the names it takes outside is in use it
+// waits for that one's end.
+func addLink(ctx context.Context, link netlink.Link, outside ...string) error {
+	err := netlink.LinkAdd(link)
+	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
-	return netlink.LinkSetNsFd(link, int(ns))
+	if waited := waitGone(ctx, outside); waited != nil {
+		return errors.Join(err, waited)
+	}
+	return netlink.LinkAdd(link)
+}
+
+// waitGone returns when no link has one of names.
+func waitGone(ctx context.Context, names []string) error {
+	updates := make(chan netlink.LinkUpdate, 16)
+	done := make(chan struct{})
+	if err := netlink.LinkSubscribe(updates, done); err != nil {
+		return fmt.Errorf("cannot watch links: %w", err)
+	}
+	defer unsubscribe(updates, done)
+	for anyLink(names) {
+		select {
+		case _, ok := <-updates:
+			if !ok {
+				return errAnswersEnded
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("still there: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+func anyLink(names []string) bool {
+	for _, name := range names {
+		if name == "" {
+			continue
+		}
+		if _, err := linkByName(name); !errors.Is(err, ErrNoLink) {
+			return true
+		}
+	}
+	return false
 }
 
 func (i Interface) link(ns any) netlink.Link {

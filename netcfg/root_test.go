@@ -148,7 +148,7 @@ func TestInterfaces(t *testing.T) {
 		_ = other.Wait()
 	}()
 	add(t, "eth7")
-	must(t, Interfaces(other.Process.Pid, []Interface{
+	must(t, Interfaces(t.Context(), other.Process.Pid, []Interface{
 		{Name: "eth7"},
 		{Name: "d0", Add: "bridge"},
 		{Name: "d1", Add: "veth", CreateInRoot: true},
@@ -173,10 +173,31 @@ func TestInterfaces(t *testing.T) {
 			t.Errorf("%s is outside as well (%v)", name, err)
 		}
 	}
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
 	for _, bad := range []Interface{{}, {Name: "none9"}, {Name: "a", Add: "bridge", Peer: "b"}, {Name: "a", CreateInRoot: true},
 		{Name: "a", Add: "nosuchtype"}, {Name: "d0", Add: "bridge"}} {
-		if err := Interfaces(other.Process.Pid, []Interface{bad}); err == nil {
+		if err := Interfaces(short, other.Process.Pid, []Interface{bad}); err == nil {
 			t.Errorf("%+v was taken", bad)
 		}
+	}
+}
+
+// A container that is started again gets its links, though the kernel takes
+// back those of its last run only after a while.
+func TestInterfacesComeBack(t *testing.T) {
+	if !inOwnNet(t) {
+		return
+	}
+	for range 5 {
+		other := exec.Command("sleep", "60")
+		other.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+		must(t, other.Start())
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		err := Interfaces(ctx, other.Process.Pid, []Interface{{Name: "v0", Peer: "out0"}, {Name: "w0", Add: "veth", Peer: "x0", CreateInRoot: true}})
+		cancel()
+		_ = other.Process.Kill()
+		_ = other.Wait()
+		must(t, err)
 	}
 }

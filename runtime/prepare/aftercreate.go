@@ -1,15 +1,21 @@
 package prepare
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"keelson/mounts"
 	"keelson/netcfg"
 	"keelson/runtime/bundle"
 )
+
+// linkTime bounds the wait for links that an earlier run of a container has
+// not given back yet.
+const linkTime = 5 * time.Second
 
 // NeededAfterCreate tells whether AfterCreate has anything to do.
 func NeededAfterCreate(b *bundle.Bundle) bool {
@@ -23,7 +29,9 @@ func AfterCreate(b *bundle.Bundle, pid int) error {
 	for _, i := range b.Runtime.Interfaces {
 		links = append(links, netcfg.Interface{Name: i.Name, Add: i.Add, Peer: i.Peer, CreateInRoot: i.CreateInRoot})
 	}
-	if err := netcfg.Interfaces(pid, links); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), linkTime)
+	defer cancel()
+	if err := netcfg.Interfaces(ctx, pid, links); err != nil {
 		return fmt.Errorf("cannot prepare %s: %w", b.Name, err)
 	}
 	for _, ns := range b.Runtime.BindNS.Paths() {
