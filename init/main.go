@@ -1,5 +1,5 @@
 // Command init is the first process of a keelson system, the roles it starts
-// itself in (boot, shutdown), and the kernel's helper for loading modules.
+// itself in (boot, late, shutdown), and the kernel's helper for loading modules.
 package main
 
 import (
@@ -23,9 +23,9 @@ func main() {
 	if alias, ok := modules.Wish(os.Args); ok {
 		os.Exit(exit(modules.Fulfil(alias)))
 	}
-	roles := map[string]func(context.Context) error{"boot": boot.Up, "shutdown": boot.Down}
+	roles := map[string]func(context.Context) error{"boot": boot.Up, "late": boot.Late, "shutdown": boot.Down}
 	if len(os.Args) != 2 || roles[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: init boot|shutdown (as the first process: no arguments)")
+		fmt.Fprintln(os.Stderr, "usage: init boot|late|shutdown (as the first process: no arguments)")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

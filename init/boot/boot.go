@@ -10,6 +10,7 @@ import (
 
 	"keelson/init/cmdline"
 	"keelson/init/modules"
+	"keelson/init/scripts"
 	"keelson/init/step"
 	"keelson/mounts"
 	"keelson/netcfg"
@@ -27,29 +28,48 @@ const (
 	flushLimit = 5 * time.Second
 )
 
+// world is what a role works with.
+type world struct {
+	line    cmdline.Line
+	console *console.Console
+	log     *slog.Logger
+}
+
 // Up is the boot role. It returns when everything has been tried, or early
 // when ctx ends.
 func Up(ctx context.Context) error {
-	return with(func(line cmdline.Line, c *console.Console) error {
-		return step.Run(ctx, c, c.Logger(), up(line, c))
+	return with(func(w world) error {
+		items, err := upScripts()
+		if err != nil {
+			w.log.Error("going on without scripts", "error", err)
+		}
+		return step.Run(ctx, w.console, w.log, up(w, items))
 	})
 }
 
 // Down is the shutdown role.
 func Down(ctx context.Context) error {
-	return with(func(line cmdline.Line, c *console.Console) error {
-		return onshutdown(line, c).run(ctx)
+	return with(func(w world) error {
+		items, err := plan(scripts.ShutdownDir, scripts.Onshutdown)
+		if err != nil {
+			w.log.Error("going on without scripts", "error", err)
+		}
+		return step.Run(ctx, w.console, w.log, among(scripts.ShutdownDir, items, map[string][]step.Step{
+			scripts.Onshutdown: {{Stage: timeline.Shutdown, Name: "all", Quiet: true, Do: func(ctx context.Context) (string, error) {
+				return "", onshutdown(w.line, w.console).run(ctx)
+			}}},
+		}, w.log))
 	})
 }
 
 // with gives f the command line and a console, and flushes that in the end.
-func with(f func(cmdline.Line, *console.Console) error) error {
+func with(f func(world) error) error {
 	line, err := cmdline.Read()
 	c := console.New(ConsoleOptions(line))
 	if err != nil {
 		c.Logger().Error("going on without a command line", "error", err)
 	}
-	err = f(line, c)
+	err = f(world{line: line, console: c, log: c.Logger()})
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
 	_ = c.Close(ctx) // There is nowhere left to tell of it.
@@ -65,20 +85,28 @@ func ConsoleOptions(line cmdline.Line) console.Options {
 	return o
 }
 
-// up is the boot list.
-func up(line cmdline.Line, c *console.Console) []step.Step {
-	return []step.Step{
-		{Stage: timeline.Modules, Do: func(context.Context) (string, error) { return loadModules(line) }},
+// up is the boot list, up to the services.
+func up(w world, items []scripts.Item) []step.Step {
+	machine := []step.Step{
+		{Stage: timeline.Modules, Do: func(context.Context) (string, error) { return loadModules(w.line) }},
 		{Stage: timeline.Clock, Do: func(context.Context) (string, error) { return setClock() }},
 		{Stage: timeline.Hostname, Do: func(context.Context) (string, error) { return setHostname() }},
 		{Stage: timeline.Network, Name: "resolv.conf", Quiet: true, Do: quietly(makeResolvConf)},
-		{Stage: timeline.Network, Do: func(ctx context.Context) (string, error) { return network(ctx, line, c.Logger()) }},
-		{Stage: timeline.Volumes, Do: func(context.Context) (string, error) { return mountVolumes() }},
-		{Stage: timeline.Onboot, Name: "all", Quiet: true, Do: func(ctx context.Context) (string, error) {
-			return "", onboot(line, c).run(ctx)
-		}},
-		{Stage: "issue", Quiet: true, Do: quietly(func() error { return showIssue(c) })},
+		{Stage: timeline.Network, Do: func(ctx context.Context) (string, error) { return network(ctx, w.line, w.log) }},
 	}
+	for i, item := range items {
+		if item.Name > scripts.Containerd {
+			items = items[:i] // Those are for Late.
+			break
+		}
+	}
+	return append(machine, among(scripts.InitDir, items, map[string][]step.Step{
+		scripts.Volumes: {{Stage: timeline.Volumes, Do: func(context.Context) (string, error) { return mountVolumes() }}},
+		scripts.Onboot: {{Stage: timeline.Onboot, Name: "all", Quiet: true, Do: func(ctx context.Context) (string, error) {
+			return "", onboot(w.line, w.console).run(ctx)
+		}}},
+		scripts.Containerd: {{Stage: "issue", Quiet: true, Do: quietly(func() error { return showIssue(w.console) })}},
+	}, w.log)...)
 }
 
 func quietly(f func() error) func(context.Context) (string, error) {

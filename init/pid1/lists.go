@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/init/boot"
 	"keelson/init/cmdline"
 	"keelson/init/step"
 	"keelson/mounts"
@@ -72,6 +73,7 @@ func (p *pid1) upList() []step.Step {
 			return "", p.moveContainerd(ctx, before)
 		}},
 		{Stage: timeline.Degraded, Quiet: true, Do: func(ctx context.Context) (string, error) { return "", p.keepSupervisor(ctx) }},
+		{Stage: "late", Quiet: true, Do: p.late},
 	}
 }
 
@@ -132,6 +134,14 @@ func (p *pid1) keepSupervisor(ctx context.Context) error {
 	return nil
 }
 
+// late runs the scripts that come after the services, if there are any.
+func (p *pid1) late(ctx context.Context) (string, error) {
+	if ctx.Err() != nil || !boot.HasLate() {
+		return "", nil
+	}
+	return p.runRole(ctx, "late", roleGrace)
+}
+
 // downList is the way down. Nothing on it can keep the machine up: what does
 // not end in time is left behind.
 func (p *pid1) downList() []step.Step {
@@ -156,10 +166,11 @@ func (p *pid1) downList() []step.Step {
 	}
 }
 
-// onshutdown runs the containers meant for the way down, if there are any.
+// onshutdown runs the containers and scripts meant for the way down, if there
+// are any.
 func (p *pid1) onshutdown(ctx context.Context) (string, error) {
 	names, err := bundle.List(bundle.OnshutdownDir)
-	if err != nil || len(names) == 0 {
+	if len(names) == 0 && !boot.HasShutdownScripts() {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, onshutdownLimit)

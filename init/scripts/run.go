@@ -1,0 +1,96 @@
+package scripts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// patience is how long a script may take before it is told of.
+	patience = 60 * time.Second
+	// stopGrace is how long a script may take to end when told to.
+	stopGrace = time.Second
+)
+
+// ErrInterrupted is that of a script that was told to end.
+var ErrInterrupted = errors.New("told to end")
+
+// Run runs the program at path to its end and says how that was: "exited 0",
+// "killed by SIGSEGV". It has the caller's environment and output, and nothing
+// to read; its own processes may outlive it. slow is called, once, when it
+// takes long. When ctx ends, it and what it started in the foreground are
+// ended.
+func Run(ctx context.Context, path string, slow func(time.Duration)) (string, error) {
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("not run: %w", context.Cause(ctx))
+	}
+	cmd := exec.Command(path)
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr // Files, so nobody waits for who else holds them.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return "", explain(path, err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // The state tells.
+		close(ended)
+	}()
+	long := time.AfterFunc(patience, func() { slow(patience) })
+	defer long.Stop()
+	select {
+	case <-ended:
+		return status(cmd.ProcessState), nil
+	case <-ctx.Done():
+	}
+	end(cmd.Process.Pid, ended)
+	return "", ErrInterrupted
+}
+
+// end ends a process group.
+func end(group int, ended <-chan struct{}) {
+	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
+		_ = unix.Kill(-group, signal) // It may have ended: all the better.
+		timer := time.NewTimer(stopGrace)
+		select {
+		case <-ended:
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// explain says what a missing file means when the script is there.
+func explain(path string, err error) error {
+	_, missing := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && missing == nil:
+		return fmt.Errorf("cannot start it: its interpreter is not in the image: %w", err)
+	case errors.Is(err, unix.ENOEXEC):
+		return fmt.Errorf("cannot start it: neither a program nor a script that begins with #!: %w", err)
+	}
+	return fmt.Errorf("cannot start it: %w", err)
+}
+
+func status(s *os.ProcessState) string {
+	ws, ok := s.Sys().(syscall.WaitStatus)
+	switch {
+	case !ok:
+		return s.String()
+	case ws.Signaled():
+		if name := unix.SignalName(ws.Signal()); name != "" {
+			return "killed by " + name
+		}
+		return fmt.Sprintf("killed by signal %d", int(ws.Signal()))
+	}
+	return fmt.Sprintf("exited %d", ws.ExitStatus())
+}
