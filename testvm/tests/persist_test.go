@@ -1,0 +1,64 @@
+package tests
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/qemu"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/vmtest"
+)
+
+// persistent mounts a disk over /var while containerd runs already.
+const persistent = `
+onboot:
+  - name: first
+    image: dir:PAYLOAD
+    command: ["/testapp", "print", "first out", "first err"]
+    readonly: true
+  - name: var
+    image: deb:e2fsprogs,busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "/sbin/tune2fs -l /dev/vda >/dev/null 2>&1 || /sbin/mke2fs -q -t ext4 /dev/vda; mount -t ext4 /dev/vda /outer/var; mkdir -p /outer/var/log /outer/var/lib"]
+    capabilities: [CAP_SYS_ADMIN, CAP_DAC_OVERRIDE]
+    devices: [{path: all, type: b}]
+    rootfsPropagation: shared
+    binds: ["/dev:/dev", "/:/outer:rshared,rbind"]
+services:
+  AGENT
+  - name: talks
+    image: dir:PAYLOAD
+    command: ["/testapp", "print", "service out", "service err"]
+    readonly: true
+    annotations: {keelson.restart: never}
+`
+
+// A disk mounted over /var by an onboot container holds logs and containerd's
+// data; what the last boot left there does not disturb the next.
+func TestVarOnADisk(t *testing.T) {
+	c := machine(build(t, "persistent", persistent))
+	disk := filepath.Join(t.TempDir(), "var.img")
+	c.Disks = []qemu.Disk{{Path: disk, Size: 64 << 20}}
+	for boot := 1; boot <= 2; boot++ {
+		v := vmtest.Boot(t, c)
+		v.Stage(timeline.Ready)
+		v.Line("service talks: exited 0")
+		if mounts := v.File("/proc/1/mounts"); !strings.Contains(mounts, "/dev/vda /var ext4") {
+			t.Fatalf("the disk is not on /var:\n%s", mounts)
+		}
+		want := strings.Repeat("service out\n", boot)
+		if out := v.File("/var/log/talks.out.log"); out != want {
+			t.Errorf("boot %d: log of the service %q, want %q", boot, out, want)
+		}
+		if out := v.File("/var/log/onboot/onboot.000-first.out.log"); out != "first out\n" {
+			t.Errorf("boot %d: log of onboot %q", boot, out)
+		}
+		if db := v.File("/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"); !strings.Contains(db, "talks") {
+			t.Error("containerd's data are not on the disk")
+		}
+		v.SignalInit(sigUSR2)
+		v.Exit(vm.PoweredDown)
+	}
+	checkClean(t, disk)
+}
