@@ -18,7 +18,9 @@ const (
 	containerdPath = "/usr/bin/containerd"
 	supervisorPath = "/usr/bin/service"
 	containerdLog  = "/var/log/containerd.log"
-	stateDir       = "/run/keelson"
+	// containerdSettings is read by the supervisor's program, not by PID 1.
+	containerdSettings = "/etc/containerd/runtime-config.toml"
+	stateDir           = "/run/keelson"
 )
 
 // environment is what every child gets.
@@ -86,6 +88,9 @@ func (p *pid1) endGroup(child *reaper.Child, grace time.Duration) {
 }
 
 func (p *pid1) startContainerd() (process, error) {
+	if _, err := os.Stat(containerdSettings); err == nil {
+		return p.startContainerdWithSettings()
+	}
 	out, err := os.OpenFile(containerdLog, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		if out, err = consoleFile(); err != nil {
@@ -93,6 +98,16 @@ func (p *pid1) startContainerd() (process, error) {
 		}
 	}
 	return started(p.spawn(out, containerdPath))
+}
+
+// startContainerdWithSettings starts what reads them and then becomes
+// containerd.
+func (p *pid1) startContainerdWithSettings() (process, error) {
+	out, err := consoleFile()
+	if err != nil {
+		return nil, err
+	}
+	return started(p.spawn(out, supervisorPath, "containerd"))
 }
 
 func (p *pid1) startSupervisor() (process, error) {

@@ -53,6 +53,7 @@ func init() {
 		"logs":           {logs, 1, 1},
 		"boot":           {boot, 0, 0},
 		"supervise":      {supervise, 0, 0},
+		"containerd":     {startContainerd, 0, 0},
 	}
 }
 

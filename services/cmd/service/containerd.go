@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/pelletier/go-toml/v2"
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/console"
+	"keelson/services/control"
+)
+
+const (
+	containerdConfig  = "/etc/containerd/runtime-config.toml"
+	containerdProgram = "/usr/bin/containerd"
+	containerdLog     = "/var/log/containerd.log"
+	// configLimit bounds the file; a real one has three lines.
+	configLimit = 1 << 20
+)
+
+// containerdSettings are what LinuxKit's runtime-config.toml may say.
+type containerdSettings struct {
+	options        []string
+	stdout, stderr string // a path, "stdout", "stderr", or "" for the log
+}
+
+// startContainerd becomes containerd, as runtime-config.toml wants it. PID 1
+// starts it in containerd's place when there is such a file, so as not to read
+// it. What cannot be used in it is reported and left out.
+func startContainerd(_ context.Context, _ invocation) (int, error) {
+	settings, err := readContainerdSettings(containerdConfig)
+	err = errors.Join(err, settings.redirect(containerdLog))
+	if err != nil {
+		complain(err)
+	}
+	args := append([]string{containerdProgram}, settings.options...)
+	return control.CodeFailed, fmt.Errorf("cannot start %s: %w", containerdProgram, syscall.Exec(containerdProgram, args, os.Environ()))
+}
+
+// complain shows errors on the consoles.
+func complain(err error) {
+	c := console.New(console.Options{Devices: consoles(), Kmsg: true})
+	c.Logger().Error("containerd starts without some of its settings", "error", err)
+	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	defer cancel()
+	_ = c.Close(ctx) // There is nowhere left to tell of it.
+}
+
+func readContainerdSettings(path string) (containerdSettings, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return containerdSettings{}, nil
+	}
+	if err != nil {
+		return containerdSettings{}, fmt.Errorf("cannot read settings: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, configLimit))
+	if err != nil {
+		return containerdSettings{}, fmt.Errorf("cannot read settings: %w", err)
+	}
+	settings, err := parseContainerdSettings(text)
+	if err != nil {
+		return settings, fmt.Errorf("%s: %w", path, err)
+	}
+	return settings, nil
+}
+
+// parseContainerdSettings takes what can be used; the error tells of the rest.
+func parseContainerdSettings(text []byte) (s containerdSettings, err error) {
+	var found map[string]any
+	if err := decode(text, &found); err != nil {
+		return s, err
+	}
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		value, ok := found[key].(string)
+		switch {
+		case key != "cliopts" && key != "stdout" && key != "stderr":
+			errs = append(errs, fmt.Errorf("%q is not a setting: cliopts, stdout, stderr are", key))
+		case !ok:
+			errs = append(errs, fmt.Errorf("%s: %v is not a string", key, found[key]))
+		case key == "cliopts":
+			s.options = strings.Fields(value)
+		case value != "stdout" && value != "stderr" && !strings.HasPrefix(value, "/"):
+			errs = append(errs, fmt.Errorf("%s: %q is neither a path nor stdout nor stderr", key, value))
+		case key == "stdout":
+			s.stdout = value
+		default:
+			s.stderr = value
+		}
+	}
+	return s, errors.Join(errs...)
+}
+
+// decode reads TOML, with the line in its errors.
+func decode(text []byte, into *map[string]any) (err error) {
+	defer func() {
+		if r := recover(); r != nil { // containerd is worth more than the parser
+			err = fmt.Errorf("cannot be read as TOML: %v", r)
+		}
+	}()
+	err = toml.Unmarshal(text, into)
+	if where, ok := errors.AsType[*toml.DecodeError](err); ok {
+		line, column := where.Position()
+		return fmt.Errorf("line %d, column %d, key %q: %w", line, column, strings.Join(where.Key(), "."), err)
+	}
+	return err
+}
+
+// redirect makes this process's output containerd's. What it was until now is
+// what "stdout" and "stderr" mean.
+func (s containerdSettings) redirect(log string) error {
+	out, outErr := openOutput(s.stdout, log)
+	diag, diagErr := openOutput(s.stderr, log)
+	return errors.Join(outErr, diagErr, unix.Dup3(out, 1, 0), unix.Dup3(diag, 2, 0))
+}
+
+// openOutput gives a file descriptor other than 1 and 2 that execve closes.
+// What cannot be opened becomes the log, without which it is what it was.
+func openOutput(name, log string) (int, error) {
+	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_NOCTTY | unix.O_CLOEXEC
+	switch name {
+	case "stdout":
+		return unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
+	case "stderr":
+		return unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
+	case "":
+		name = log
+	}
+	fd, err := unix.Open(name, flags, 0o644)
+	if err == nil {
+		return fd, nil
+	}
+	err = fmt.Errorf("cannot write containerd's output: %w", &fs.PathError{Op: "open", Path: name, Err: err})
+	if name != log {
+		fd, logErr := openOutput("", log)
+		return fd, errors.Join(err, logErr)
+	}
+	fd, dupErr := openOutput("stderr", log)
+	return fd, errors.Join(err, dupErr)
+}
