@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -87,6 +88,16 @@ services:
     command: ["/bin/busybox", "sh", "-c", "sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do sleep 100000 & done'; exec sleep 100000"]
     resources: {pids: {limit: 5}}
     annotations: {keelson.restart: never}
+  - name: mapped
+    image: dir:PAYLOAD
+    command: ["/testapp", "sleep"]
+    readonly: true
+    userns: new
+    net: new
+    ipc: new
+    uts: new
+    uidMappings: [{containerID: 0, hostID: 100000, size: 65536}]
+    gidMappings: [{containerID: 0, hostID: 100000, size: 65536}]
   - name: weighed
     image: dir:PAYLOAD
     command: ["/testapp", "sleep"]
@@ -140,6 +151,12 @@ func TestContract(t *testing.T) {
 			t.Run("prepared network namespace", func(t *testing.T) { checkPreparedNetwork(t, v) })
 			t.Run("volumes", func(t *testing.T) { checkVolumes(t, v) })
 			t.Run("bindNS", func(t *testing.T) { checkBoundNamespaces(t, v) })
+			t.Run("user namespace", func(t *testing.T) {
+				uids := v.File(fmt.Sprintf("/proc/%d/uid_map", mainPID(t, v, "mapped")))
+				if got := strings.Fields(uids); !slices.Equal(got, []string{"0", "100000", "65536"}) {
+					t.Errorf("the container's users are %q", uids)
+				}
+			})
 			t.Run("mounts", func(t *testing.T) { checkMounts(t, v, c.name) })
 			t.Run("limits", func(t *testing.T) { checkLimits(t, v, c.name) })
 			t.Run("rootfs is unmounted", func(t *testing.T) { checkReleased(t, v) })
