@@ -35,10 +35,14 @@ endif
 MOUNT_POINTS := dev proc run sys tmp var
 
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
-TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2
+TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2 \
+	mksquashfs:squashfs-tools mkfs.erofs:erofs-utils xorriso:xorriso
+
+# Full reference of the image for LinuxKit's init section.
+INIT_IMAGE = example.org/keelson/init:$(shell git describe --tags --always --dirty)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest testvm run test bench lint clean help needs-run needs-test
+.PHONY: all guest guests testvm init-image run test bench lint clean help needs-run needs-test
 
 all: guest testvm ## Build the guest binaries and the host tool testvm
 
@@ -56,6 +60,14 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 		-o $(ROOT)/usr/bin/runc github.com/opencontainers/runc
 	@for name in poweroff reboot halt; do ln -sf ../usr/bin/service $(ROOT)/sbin/$$name; done
 
+guests:
+	@for arch in amd64 arm64; do $(MAKE) --no-print-directory ARCH=$$arch guest || exit 1; done
+
+init-image: testvm guests ## Pack both guests as the image for LinuxKit's init section: build/init-image.tar
+	@chmod -R u=rwX,go=rX build/amd64/root build/arm64/root
+	$(TESTVM) init-image -o build/init-image.tar --name $(INIT_IMAGE) \
+		amd64=build/amd64/root arm64=build/arm64/root
+
 testvm: ## Build testvm, which builds, boots and measures images
 	go build -trimpath -o $(TESTVM) ./testvm/cmd/testvm
 
@@ -70,8 +82,7 @@ run: needs-run guest testvm ## Boot examples/demo.yml in QEMU; on a terminal you
 needs-test:
 	@$(NEED) $(IMAGE_NEEDS) $(TEST_NEEDS)
 
-test: needs-test testvm lint ## Run all tests: plain, root and VM tier
-	@for arch in amd64 arm64; do $(MAKE) --no-print-directory ARCH=$$arch guest || exit 1; done
+test: needs-test testvm lint guests ## Run all tests: plain, root and VM tier
 	go test -race -short ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
 	go test -timeout 60m ./testvm/...
 
@@ -90,4 +101,4 @@ clean: ## Remove everything built
 	rm -rf build
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

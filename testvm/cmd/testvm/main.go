@@ -12,9 +12,10 @@ import (
 )
 
 type cli struct {
-	Build buildCmd `cmd:"" help:"Assemble an image from a LinuxKit YAML file."`
-	Run   runCmd   `cmd:"" help:"Boot an image in QEMU."`
-	Bench benchCmd `cmd:"" help:"Measure the boot of an image in virtual time."`
+	Build     buildCmd     `cmd:"" help:"Assemble an image from a LinuxKit YAML file."`
+	Run       runCmd       `cmd:"" help:"Boot an image in QEMU."`
+	Bench     benchCmd     `cmd:"" help:"Measure the boot of an image in virtual time."`
+	InitImage initImageCmd `cmd:"" help:"Pack guest trees as the image for the init section of LinuxKit."`
 }
 
 func main() {

@@ -27,8 +27,17 @@ const refAnnotation = "org.opencontainers.image.ref.name"
 
 func (f *Fetcher) platform() v1.Platform { return v1.Platform{OS: "linux", Architecture: f.Arch} }
 
-// cutTag parts PATH:TAG.
-func cutTag(s string) (path, tag string) {
+// cutTag parts PATH:TAG. The tag may be a full reference, with slashes and
+// colons of its own, so it begins after the first path that is a layout.
+func (f *Fetcher) cutTag(s string) (path, tag string) {
+	for i, c := range s {
+		if c != ':' {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(f.Path(s[:i]), "index.json")); err == nil {
+			return s[:i], s[i+1:]
+		}
+	}
 	if i := strings.LastIndex(s, ":"); i > strings.LastIndex(s, "/") {
 		return s[:i], s[i+1:]
 	}
@@ -37,7 +46,7 @@ func cutTag(s string) (path, tag string) {
 
 // layout reads oci:PATH or oci:PATH:TAG.
 func (f *Fetcher) layout(rest string) (*Image, error) {
-	path, tag := cutTag(rest)
+	path, tag := f.cutTag(rest)
 	dir := f.Path(path)
 	if _, err := os.Stat(filepath.Join(dir, "index.json")); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cannot find image oci:%s: there is no OCI layout (file %s)", rest, absolute(filepath.Join(dir, "index.json")))

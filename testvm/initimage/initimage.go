@@ -1,0 +1,134 @@
+package initimage
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"keelson/testvm/image/tree"
+)
+
+// Annotations by which LinuxKit knows the image in its cache.
+const (
+	nameAnnotation = "io.containerd.image.name"
+	refAnnotation  = "org.opencontainers.image.ref.name"
+)
+
+// Options say what the image is made of.
+type Options struct {
+	Name  string            // full reference: registry, repository and tag
+	Trees map[string]string // folder of the root by architecture
+}
+
+// epoch is the time of everything in the image.
+var epoch = time.Unix(0, 0).UTC()
+
+// Write writes the layout as a tar archive.
+func Write(w io.Writer, o Options) error {
+	tag, err := parseName(o.Name)
+	if err != nil {
+		return err
+	}
+	index, err := makeIndex(tag, o.Trees)
+	if err != nil {
+		return err
+	}
+	if err := writeLayout(w, index, o.Name); err != nil {
+		return fmt.Errorf("cannot write init image %s: %w", o.Name, err)
+	}
+	return nil
+}
+
+// parseName wants the form that LinuxKit looks up: a name without registry or
+// tag would be completed there, and not be found.
+func parseName(s string) (name.Tag, error) {
+	tag, err := name.NewTag(s, name.StrictValidation)
+	if err != nil {
+		return tag, fmt.Errorf("cannot name the init image %q: want REGISTRY/REPOSITORY:TAG: %w", s, err)
+	}
+	return tag, nil
+}
+
+// makeIndex holds an image for every tree, in the order of architectures.
+func makeIndex(tag name.Tag, trees map[string]string) (v1.ImageIndex, error) {
+	if len(trees) == 0 {
+		return nil, fmt.Errorf("cannot make init image %s: no tree given", tag)
+	}
+	archs := make([]string, 0, len(trees))
+	for arch := range trees {
+		archs = append(archs, arch)
+	}
+	slices.Sort(archs)
+	var index v1.ImageIndex = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, arch := range archs {
+		img, err := makeImage(tag, arch, trees[arch])
+		if err != nil {
+			return nil, fmt.Errorf("cannot make init image of %s for %s: %w", trees[arch], arch, err)
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{
+			Platform: &v1.Platform{OS: "linux", Architecture: arch},
+		}})
+	}
+	return index, nil
+}
+
+func makeImage(tag name.Tag, arch, dir string) (v1.Image, error) {
+	if arch != "amd64" && arch != "arm64" {
+		return nil, fmt.Errorf("architecture %q is neither amd64 nor arm64", arch)
+	}
+	layer, err := makeLayer(dir)
+	if err != nil {
+		return nil, err
+	}
+	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	img, err = mutate.Append(img, mutate.Addendum{Layer: layer, MediaType: types.OCILayer,
+		History: v1.History{Created: v1.Time{Time: epoch}, CreatedBy: "testvm init-image"}})
+	if err != nil {
+		return nil, err
+	}
+	old, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	c := old.DeepCopy()
+	c.OS, c.Architecture, c.Created = "linux", arch, v1.Time{Time: epoch}
+	c.Config.WorkingDir = "/"
+	c.Config.Labels = map[string]string{
+		"org.opencontainers.image.title":   "keelson",
+		"org.opencontainers.image.version": tag.TagStr(),
+	}
+	return mutate.ConfigFile(img, c)
+}
+
+// makeLayer packs a tree as it is, but owned by root.
+func makeLayer(dir string) (v1.Layer, error) {
+	files, err := tree.FromDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	if e, ok := files.Get("init"); !ok || e.Type != tree.File || e.Mode&0o111 == 0 {
+		return nil, fmt.Errorf("there is no program init in it")
+	}
+	for _, e := range files.Entries() {
+		if strings.HasPrefix(e.Path[strings.LastIndex(e.Path, "/")+1:], ".wh.") {
+			return nil, fmt.Errorf("file %s has a name that removes files in images", e.Path)
+		}
+	}
+	var buf bytes.Buffer
+	if err := files.WriteTar(&buf, epoch); err != nil {
+		return nil, err
+	}
+	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(buf.Bytes())), nil
+	}, tarball.WithMediaType(types.OCILayer))
+}
