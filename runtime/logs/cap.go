@@ -1,0 +1,108 @@
+package logs
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Cap keeps a file that another process appends to (O_APPEND) within limit,
+// until ctx ends: when it is half as large, it is copied to PATH.1 and made
+// empty. What is appended between the two is lost.
+func Cap(ctx context.Context, path string, limit int64) error {
+	for {
+		err := capWatched(ctx, path, limit/2)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("cannot bound %s: %w", path, err)
+		}
+	}
+}
+
+// capWatched returns when path has become another file.
+func capWatched(ctx context.Context, path string, limit int64) error {
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	events := os.NewFile(uintptr(fd), "inotify")
+	defer events.Close()
+	defer context.AfterFunc(ctx, func() { _ = events.Close() })()
+	// The folder tells when it comes, or comes anew.
+	if _, err := unix.InotifyAddWatch(fd, filepath.Dir(path), unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR); err != nil {
+		return err
+	}
+	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_MODIFY); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	buffer := make([]byte, 4096)
+	for {
+		if err := shorten(path, limit); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		n, err := events.Read(buffer)
+		if err != nil {
+			return err
+		}
+		if created(buffer[:n], filepath.Base(path)) {
+			return nil
+		}
+	}
+}
+
+// created looks for a name among inotify events: struct inotify_event is
+// wd, mask, cookie and len of four bytes each, then len bytes of a name padded
+// with zeros (inotify(7)).
+func created(events []byte, name string) bool {
+	const head = unix.SizeofInotifyEvent
+	for len(events) >= head {
+		length := int(binary.NativeEndian.Uint32(events[12:]))
+		if length > len(events)-head {
+			return false
+		}
+		if string(bytes.TrimRight(events[head:head+length], "\x00")) == name {
+			return true
+		}
+		events = events[head+length:]
+	}
+	return false
+}
+
+// shorten empties the file at path when it is larger than limit; its last
+// bytes go to the old file.
+func shorten(path string, limit int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() <= limit {
+		return err
+	}
+	old, err := os.Create(Old(path))
+	if err != nil {
+		return err
+	}
+	_, copied := io.Copy(old, io.NewSectionReader(f, max(0, info.Size()-limit), 2*limit))
+	// Even when there is no room for a copy.
+	return errors.Join(f.Truncate(0), old.Close(), ignoreFull(copied))
+}
+
+// ignoreFull: it is the truncation that counts.
+func ignoreFull(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return nil
+	}
+	return err
+}

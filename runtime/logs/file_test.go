@@ -1,0 +1,65 @@
+package logs
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestCut(t *testing.T) {
+	line := strings.Repeat("x", 9) + "\n"
+	for _, tt := range []struct {
+		name    string
+		waiting string
+		size    int64
+		n       int
+		rotate  bool
+	}{
+		{"room enough", line, 50, 10, false},
+		{"nothing", "", 90, 0, false},
+		{"to the soft limit", line + line, 68, 20, false},
+		{"end of line in the slack", line + line, 80, 20, true},
+		{"part of the lines", line + line + line, 80, 20, true},
+		{"no end of line yet", "xxxxx", 90, 5, false},
+		{"does not fit, begins a file", strings.Repeat("x", 20), 90, 0, true},
+		{"longer than a file", strings.Repeat("x", 150), 20, 80, true},
+		{"file is too long already", line, 500, 0, true},
+	} {
+		if n, rotate := cut([]byte(tt.waiting), tt.size, 100); n != tt.n || rotate != tt.rotate {
+			t.Errorf("%s: %d, %v", tt.name, n, rotate)
+		}
+	}
+}
+
+// Every step moves on, and no file passes its limit.
+func FuzzCut(f *testing.F) {
+	f.Add([]byte("a\nb\n"), uint16(90), uint16(100))
+	f.Fuzz(func(t *testing.T, waiting []byte, size, limit uint16) {
+		limit = max(limit, 16)
+		n, rotate := cut(waiting, int64(size), int64(limit))
+		if n < 0 || n > len(waiting) || n > 0 && int64(size)+int64(n) > int64(limit) {
+			t.Errorf("%d of %d bytes into %d of %d", n, len(waiting), size, limit)
+		}
+		if len(waiting) > 0 && n == 0 && !(rotate && size > 0) {
+			t.Errorf("%d bytes stay for ever", len(waiting))
+		}
+		if rotate && n > 0 && waiting[n-1] != '\n' && bytes.IndexByte(waiting[:n], '\n') >= 0 {
+			t.Error("a line is torn where there was an end of one")
+		}
+	})
+}
+
+func TestShare(t *testing.T) {
+	for _, tt := range []struct {
+		total   uint64
+		streams int
+		want    int64
+	}{{0, 0, MinLimit}, {1 << 40, 10, MaxLimit}, {100 << 20, 10, 1 << 20}, {1 << 20, 200, MinLimit}} {
+		if got := share(tt.total, tt.streams); got != tt.want {
+			t.Errorf("%d for %d: %d", tt.total, tt.streams, got)
+		}
+	}
+	if got := Share("/does/not/exist", 1); got != MinLimit {
+		t.Errorf("got %d", got)
+	}
+}

@@ -1,0 +1,120 @@
+package logs
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/nstest"
+)
+
+// A full or read-only file system holds up nobody, and what was lost is told
+// when there is room again.
+func TestFullFileSystem(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		const dir, path, filler = "/run/small", "/run/small/x.log", "/run/small/filler"
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
+			t.Fatal(err)
+		}
+		var said bytes.Buffer
+		s, w := streamed(t, Options{Path: path, Limit: 1 << 20, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		write := func(text string) {
+			t.Helper()
+			if _, err := io.WriteString(w, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		settle := func(good func(string) bool) {
+			t.Helper()
+			for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+				text, _ := os.ReadFile(path)
+				if good(string(text)) {
+					return
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("log holds %d bytes: %.100q", len(text), text)
+				}
+			}
+		}
+		write("first\n")
+		settle(func(text string) bool { return text == "first\n" })
+		// Somebody else fills it.
+		_ = os.WriteFile(filler, make([]byte, 1<<20), 0o600)
+		for range 200 {
+			write(strings.Repeat("flood\n", 5000)) // does not block
+		}
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+		write("again\n")
+		settle(func(text string) bool {
+			return strings.Contains(text, "bytes of output are missing here: no space left on device\n") && strings.HasSuffix(text, "again\n")
+		})
+		if n := strings.Count(said.String(), "\n"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, said.String())
+		}
+		w.Close()
+		s.Finish(10 * time.Second)
+
+		// And read-only.
+		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_BIND, ""); err != nil {
+			t.Fatal(err)
+		}
+		before := read(t, path)
+		s, w = streamed(t, Options{Path: path, Limit: 1 << 20})
+		write(strings.Repeat("lost\n", 50000))
+		w.Close()
+		s.Finish(10 * time.Second)
+		if read(t, path) != before {
+			t.Error("a read-only file was written")
+		}
+	})
+}
+
+// What a tenth of a small file system holds cannot be passed by many streams
+// that flood together.
+func TestFloodsShareAFileSystem(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		const dir, streams = "/run/small", 5
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+			t.Fatal(err)
+		}
+		limit := Share(dir, streams)
+		done := make(chan bool)
+		for i := range streams {
+			s, w := streamed(t, Options{Path: fmt.Sprintf("%s/%d.log", dir, i), Limit: limit})
+			go func() {
+				for range 1000 {
+					fmt.Fprint(w, strings.Repeat("flood\n", 500))
+				}
+				w.Close()
+				s.Finish(10 * time.Second)
+				done <- true
+			}()
+		}
+		for range streams {
+			<-done
+		}
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != nil {
+			t.Fatal(err)
+		}
+		used := (st.Blocks - st.Bfree) * uint64(st.Bsize)
+		if most := uint64(8<<20)/10 + streams*4*4096; used > most || used < uint64(limit) {
+			t.Errorf("%d bytes used, %d at most", used, most)
+		}
+	})
+}

@@ -1,0 +1,254 @@
+package logs
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const copyEnv = "KEELSON_TEST_COPY" // FIFO:LOG
+
+// TestMain lets the test binary be a copier that can be killed.
+func TestMain(m *testing.M) {
+	if what := os.Getenv(copyEnv); what != "" {
+		fifo, log, _ := strings.Cut(what, ":")
+		f, err := OpenFIFO(fifo)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		var c Copier
+		c.Copy(f, Options{Path: log, Limit: 1 << 30})
+		fmt.Println("copying")
+		time.Sleep(time.Minute)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// streamed is a FIFO copied to a log, and its write end.
+func streamed(t testing.TB, o Options) (*Stream, *os.File) {
+	t.Helper()
+	fifo := filepath.Join(t.TempDir(), "logs", "fifo")
+	if err := MakeFIFO(fifo); err != nil {
+		t.Fatal(err)
+	}
+	f, err := OpenFIFO(fifo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c Copier
+	t.Cleanup(c.Close)
+	return c.Copy(f, o), w
+}
+
+func read(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestWhatIsWrittenLastIsThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "made", "x.log")
+	for i := range 3 { // each goes on where the one before ended
+		var mirror bytes.Buffer
+		o := Options{Path: path, Limit: 1 << 20}
+		if i == 2 {
+			o.Mirror = func(b []byte) { mirror.Write(b) }
+		}
+		s, w := streamed(t, o)
+		fmt.Fprint(w, strings.Repeat("line\n", 100), "last")
+		w.Close()
+		begin := time.Now()
+		s.Finish(10 * time.Second)
+		if took := time.Since(begin); took > 2*time.Second {
+			t.Errorf("finishing took %v", took)
+		}
+		want := strings.Repeat("line\n", 100) + "last"
+		if got := read(t, path); got != strings.Repeat(want, i+1) {
+			t.Fatalf("%d: %d bytes", i, len(got))
+		}
+		if i == 2 && mirror.String() != want {
+			t.Errorf("mirror got %q", mirror.String())
+		}
+	}
+}
+
+func TestFinishDoesNotWaitForEver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	s, w := streamed(t, Options{Path: path})
+	defer w.Close()
+	fmt.Fprint(w, "held open")
+	s.Finish(50 * time.Millisecond)
+	if got := read(t, path); got != "held open" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestPipeEndsWithItsWriters(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "x.log")
+	var c Copier
+	s := c.Copy(r, Options{Path: path})
+	fmt.Fprint(w, "by pipe")
+	w.Close()
+	s.Finish(10 * time.Second)
+	if got := read(t, path); got != "by pipe" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Whatever is written, file and old file hold the last of it, whole lines and
+// within the limit.
+func TestFloodIsBounded(t *testing.T) {
+	const limit, lines = 128 << 10, 60000
+	for _, mirrored := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "x.log")
+		o := Options{Path: path, Limit: limit}
+		if mirrored {
+			o.Mirror = func([]byte) {}
+		}
+		s, w := streamed(t, o)
+		for i := 0; i < lines; i += 100 {
+			var b strings.Builder
+			for j := range 100 {
+				fmt.Fprintf(&b, "%d%s\n", i+j, strings.Repeat("x", j))
+			}
+			if _, err := io.WriteString(w, b.String()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Close()
+		s.Finish(10 * time.Second)
+		old, new := read(t, Old(path)), read(t, path)
+		if len(old) > limit/2 || len(new) > limit/2 || len(old) < limit/4 {
+			t.Errorf("%d and %d bytes with a limit of %d", len(old), len(new), limit)
+		}
+		if !strings.HasSuffix(old, "\n") {
+			t.Error("the old file ends within a line")
+		}
+		all := strings.Split(strings.TrimSuffix(old+new, "\n"), "\n")
+		for k, line := range all {
+			n := lines - len(all) + k
+			if want := fmt.Sprintf("%d%s", n, strings.Repeat("x", n%100)); line != want {
+				t.Fatalf("line %q where %q was due", line, want)
+			}
+		}
+	}
+}
+
+func TestLineWithoutEndIsBoundedToo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	s, w := streamed(t, Options{Path: path, Limit: MinLimit})
+	if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	s.Finish(10 * time.Second)
+	for _, p := range []string{path, Old(path)} {
+		if n := len(read(t, p)); n > MinLimit/2 {
+			t.Errorf("%s has %d bytes", p, n)
+		}
+	}
+}
+
+// The one who copies is killed again and again while somebody writes: no byte
+// is lost or doubled.
+func TestKilledCopier(t *testing.T) {
+	dir := t.TempDir()
+	fifo, log := filepath.Join(dir, "fifo"), filepath.Join(dir, "x.log")
+	if err := MakeFIFO(fifo); err != nil {
+		t.Fatal(err)
+	}
+	held, err := OpenFIFO(fifo) // as the shim holds both ends
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	stop, written := make(chan struct{}), make(chan int)
+	go func() {
+		w, _ := os.OpenFile(fifo, os.O_WRONLY, 0)
+		defer w.Close()
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				written <- i
+				return
+			default:
+				fmt.Fprintf(w, "%d\n", i)
+			}
+		}
+	}()
+	for i := range 20 {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), copyEnv+"="+fifo+":"+log)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(i) * time.Millisecond)
+		_ = cmd.Process.Signal(syscall.SIGKILL)
+		_ = cmd.Wait()
+	}
+	r, err := OpenFIFO(fifo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c Copier
+	s := c.Copy(r, Options{Path: log, Limit: 1 << 30})
+	close(stop)
+	n := <-written
+	held.Close()
+	s.Finish(10 * time.Second)
+	i := 0
+	for line := range strings.Lines(read(t, log)) {
+		if line != fmt.Sprintf("%d\n", i) {
+			t.Fatalf("line %q where %d was due", line, i)
+		}
+		i++
+	}
+	if i != n || n < 1000 {
+		t.Errorf("%d lines of %d", i, n)
+	}
+}
+
+// BenchmarkCopy is the way of a chunk of lines from a FIFO to its file.
+func BenchmarkCopy(b *testing.B) {
+	for _, limit := range []int64{MinLimit, 8 << 20} {
+		b.Run(fmt.Sprintf("limit=%dK", limit>>10), func(b *testing.B) {
+			s, w := streamed(b, Options{Path: filepath.Join(b.TempDir(), "x.log"), Limit: limit})
+			lines := []byte(strings.Repeat("a line of a log, as long as most of them are\n", 90))
+			b.SetBytes(int64(len(lines)))
+			for b.Loop() {
+				if _, err := w.Write(lines); err != nil {
+					b.Fatal(err)
+				}
+			}
+			w.Close()
+			s.Finish(10 * time.Second)
+		})
+	}
+}
