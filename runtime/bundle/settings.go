@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/docker/go-units"
 )
 
 // SettingsPrefix marks the annotations that are keelson's own.
@@ -49,6 +51,8 @@ type Settings struct {
 	Retries   int           // one-shot
 
 	Swap string // restart or health-gated
+
+	LogSize int64 // bytes, for each of stdout and stderr; 0: by the size of the disk
 }
 
 // Limit allows N restarts within Per.
@@ -122,9 +126,10 @@ var setters = map[string]func(*Settings, string) string{
 	"on-failure": func(s *Settings, v string) string {
 		return oneOf(&s.OnFailure, v, "continue", "rescue", "reboot", "poweroff", "halt")
 	},
-	"timeout": func(s *Settings, v string) string { return duration(&s.Timeout, v) },
-	"retries": func(s *Settings, v string) string { return count(&s.Retries, v) },
-	"swap":    func(s *Settings, v string) string { return oneOf(&s.Swap, v, "restart", "health-gated") },
+	"timeout":  func(s *Settings, v string) string { return duration(&s.Timeout, v) },
+	"retries":  func(s *Settings, v string) string { return count(&s.Retries, v) },
+	"swap":     func(s *Settings, v string) string { return oneOf(&s.Swap, v, "restart", "health-gated") },
+	"log.size": func(s *Settings, v string) string { return size(&s.LogSize, v) },
 }
 
 func oneOf(to *string, value string, allowed ...string) string {
@@ -163,6 +168,21 @@ func limit(to *Limit, value string) string {
 		return "want NUMBER/DURATION such as 5/1m"
 	}
 	*to = l
+	return ""
+}
+
+// Limits of a log: less is of no use, more is a slip of the pen.
+const (
+	smallestLog = 64 << 10
+	largestLog  = 1 << 40
+)
+
+func size(to *int64, value string) string {
+	n, err := units.RAMInBytes(value)
+	if err != nil || n < smallestLog || n > largestLog {
+		return "want a size such as 256KiB or 1MiB, from 64KiB to 1TiB"
+	}
+	*to = n
 	return ""
 }
 

@@ -16,6 +16,7 @@ func TestParseSettings(t *testing.T) {
 		"keelson.health": "exec:/bin/check -q", "keelson.health.interval": "5s", "keelson.health.timeout": "1s",
 		"keelson.health.retries": "2", "keelson.stop.signal": "INT", "keelson.stop.timeout": "0s",
 		"keelson.on-failure": "reboot", "keelson.timeout": "30s", "keelson.retries": "4", "keelson.swap": "health-gated",
+		"keelson.log.size": "1.5MiB",
 	})
 	want := Settings{
 		Restart: RestartAlways, Delay: time.Second, MaxDelay: time.Minute, Limit: Limit{5, 2 * time.Minute},
@@ -23,6 +24,7 @@ func TestParseSettings(t *testing.T) {
 		Ready: Probe{"http", "80/health"}, ReadyTimeout: 3 * time.Second,
 		Health: Probe{"exec", "/bin/check -q"}, HealthInterval: 5 * time.Second, HealthTimeout: time.Second, HealthRetries: 2,
 		StopSignal: syscall.SIGINT, OnFailure: "reboot", Timeout: 30 * time.Second, Retries: 4, Swap: "health-gated",
+		LogSize: 3 << 19,
 	}
 	if len(errs) != 0 || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, errs, want)
@@ -41,6 +43,7 @@ func TestBadSettingsLeaveDefaults(t *testing.T) {
 		"keelson.stop.timeout":   {"ten"},
 		"keelson.on-failure":     {"panic"},
 		"keelson.swap":           {"hot"},
+		"keelson.log.size":       {"", "0", "-1MiB", "63KiB", "2TiB", "1e30", "NaN", "much", "1 m i b"},
 		"keelson.restrat":        {"always"},
 	} {
 		for _, value := range values {
@@ -80,7 +83,7 @@ func FuzzParseSettings(f *testing.F) {
 	f.Add("keelson.ready", "http:80/x")
 	f.Fuzz(func(t *testing.T, key, value string) {
 		s, _ := ParseSettings(map[string]string{key: value})
-		if s.StopSignal <= 0 || s.Delay < 0 || s.MaxDelay < 0 || s.StopTimeout < 0 {
+		if s.StopSignal <= 0 || s.Delay < 0 || s.MaxDelay < 0 || s.StopTimeout < 0 || s.LogSize < 0 {
 			t.Errorf("%q=%q gives %+v", key, value, s)
 		}
 	})
