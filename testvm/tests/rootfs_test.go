@@ -1,0 +1,159 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/image"
+	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/vmtest"
+)
+
+// onRoot writes to a container's root, which is an overlay over the root.
+const onRoot = `
+onboot:
+  - name: writable
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "echo written >/file; grep -q written /file"]
+services:
+  AGENT
+`
+
+// rootKind is a filesystem that the root lies on, made of a tree by Debian's tool.
+type rootKind struct {
+	fstype, module string // module is empty if the kernel has it built in
+	program, pkg   string
+	args           []string // IMAGE and TREE stand for the files
+}
+
+var rootKinds = []rootKind{
+	{"squashfs", "squashfs", "mksquashfs", "squashfs-tools", []string{"TREE", "IMAGE", "-noappend", "-quiet", "-comp", "lz4"}},
+	{"erofs", "erofs", "mkfs.erofs", "erofs-utils", []string{"--quiet", "-zlz4", "IMAGE", "TREE"}},
+	{"iso9660", "isofs", "xorriso", "xorriso", []string{"-as", "mkisofs", "-quiet", "-R", "-o", "IMAGE", "TREE"}},
+	{"ext4", "", "mke2fs", "e2fsprogs", []string{"-q", "-t", "ext4", "-d", "TREE", "IMAGE", "300M"}},
+}
+
+// The same tree boots from every kind of filesystem that LinuxKit puts it on.
+func TestReadOnlyRoots(t *testing.T) {
+	tier.VM(t)
+	tier.Root(t) // owners of the tree
+	out := build(t, "on-root", onRoot)
+	tree := t.TempDir()
+	unpack(t, out.Initrd, tree)
+	for _, k := range rootKinds {
+		t.Run(k.fstype, func(t *testing.T) {
+			c := machine(out)
+			c.Disks = []qemu.Disk{{Path: k.make(t, tree), Bus: "nvme", ReadOnly: true}}
+			c.Initrd = stage(t, "stage", unmounted).Initrd
+			c.Append += " stage.module=" + k.module + " stage.fstype=" + k.fstype
+			v := vmtest.Boot(t, c)
+			v.Stage(timeline.Ready)
+			checkRootOn(t, v, k.fstype)
+			v.SignalInit(sigUSR2)
+			v.Exit(vm.PoweredDown)
+		})
+	}
+}
+
+// An initramfs such as Debian's hands over the root with /dev, /proc, /sys and
+// /run mounted. That is no reason to take the machine for a container.
+func TestRootFromInitramfs(t *testing.T) {
+	tier.VM(t)
+	tier.Root(t)
+	out := build(t, "on-root", onRoot)
+	tree := t.TempDir()
+	unpack(t, out.Initrd, tree)
+	c := machine(out)
+	c.Disks = []qemu.Disk{{Path: rootKinds[0].make(t, tree), Bus: "nvme", ReadOnly: true}}
+	c.Initrd = stage(t, "stage-moving", moved).Initrd
+	c.Append += " stage.module=squashfs stage.fstype=squashfs"
+	v := vmtest.Boot(t, c)
+	v.Stage(timeline.Ready)
+	checkRootOn(t, v, "squashfs")
+	v.SignalInit(sigUSR2)
+	v.Exit(vm.PoweredDown)
+}
+
+// make makes the disk.
+func (k rootKind) make(t *testing.T, tree string) string {
+	t.Helper()
+	tier.Tool(t, k.program, k.pkg)
+	disk := filepath.Join(t.TempDir(), "root.img")
+	var args []string
+	for _, a := range k.args {
+		args = append(args, strings.NewReplacer("TREE", tree, "IMAGE", disk).Replace(a))
+	}
+	tool(t, k.program, args...)
+	return disk
+}
+
+// checkRootOn wants everything to work on a read-only root of this kind.
+func checkRootOn(t *testing.T, v *vmtest.VM, fstype string) {
+	t.Helper()
+	mounts := v.File("/proc/1/mountinfo")
+	root := regexp.MustCompile(`(?m)^\d+ \d+ \S+ / / (\S+) .*- (\S+) `).FindStringSubmatch(mounts)
+	if root == nil || root[2] != fstype || !strings.HasPrefix(root[1], "ro,") {
+		t.Errorf("the root is %q, want a read-only %s:\n%s", root, fstype, mounts)
+	}
+	for _, e := range v.Timeline() {
+		if e.Stage == timeline.Onboot && e.Result != "exited 0" {
+			t.Errorf("a container cannot write over this root: %v", e)
+		}
+	}
+	checkRoot(t, v)
+}
+
+// What an initramfs does with the filesystems it mounted for itself.
+const (
+	unmounted = "umount /proc /dev"
+	moved     = "mount -t sysfs sys /sys; mount -t tmpfs run /run; for d in dev proc sys run; do mount -o move /$d /sysroot/$d; done"
+)
+
+// stageInit mounts the root as an initramfs of a distribution does. The kernel
+// of the tests has these filesystems as modules, so it cannot itself.
+const stageInit = `#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t devtmpfs dev /dev
+mount -t proc proc /proc
+for word in $(cat /proc/cmdline); do
+	case $word in
+	stage.module=?*) modprobe ${word#*=} ;;
+	stage.fstype=*) fstype=${word#*=} ;;
+	esac
+done
+until [ -b /dev/nvme0n1 ]; do sleep 0.1; done
+mount -t $fstype -o ro /dev/nvme0n1 /sysroot
+%s
+exec switch_root /sysroot /init
+`
+
+// stage is an initramfs that leads to a root on the first NVMe disk.
+func stage(t *testing.T, name, leave string) image.Output {
+	t.Helper()
+	buildLock.Lock()
+	defer buildLock.Unlock()
+	if out, ok := built[name]; ok {
+		return out
+	}
+	dir := vmtest.Folder(t, name+"-root")
+	for _, d := range []string{"dev", "proc", "sys", "run", "sysroot", "bin"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "init"), fmt.Appendf(nil, stageInit, leave), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	built[name] = vmtest.Image(t, name, qemu.AMD64, fmt.Sprintf(
+		"kernel: {image: %q, modules: [squashfs, erofs, isofs]}\ninit: [\"deb:busybox-static\", %q]\n",
+		vmtest.KernelOf(qemu.AMD64), "dir:"+dir))
+	return built[name]
+}
