@@ -3,7 +3,6 @@ package containerd
 import (
 	"context"
 	"fmt"
-	"os"
 	"syscall"
 	"time"
 
@@ -41,7 +40,7 @@ type Spec struct {
 	ID        string
 	Namespace string
 	JSON      []byte // OCI runtime spec; root.path is absolute
-	Stdout    string // absolute path of a file to append to, made when missing
+	Stdout    string // absolute path of a FIFO or a file that exists; empty: nowhere
 	Stderr    string
 	Terminal  bool // as process.terminal of JSON
 }
@@ -92,11 +91,6 @@ func (c *Client) Create(ctx context.Context, s Spec) (pid int, err error) {
 	if err := c.Delete(ctx, s.Namespace, s.ID); err != nil {
 		return 0, err
 	}
-	for _, path := range []string{s.Stdout, s.Stderr} {
-		if err := touch(path); err != nil {
-			return 0, fmt.Errorf("cannot make log of %s: %w", s.ID, err)
-		}
-	}
 	ctx = in(ctx, s.Namespace)
 	_, err = c.containers.Create(ctx, &containersapi.CreateContainerRequest{
 		Container: &containersapi.Container{
@@ -118,16 +112,6 @@ func (c *Client) Create(ctx context.Context, s Spec) (pid int, err error) {
 		return 0, fmt.Errorf("cannot create task %s: %s", s.ID, reason(err))
 	}
 	return int(created.GetPid()), nil
-}
-
-// touch makes a log file. The shim opens a plain path without O_CREAT; a
-// file:// URI it would make itself, but then puts both streams into one file.
-func touch(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }
 
 // Start lets a created task run.

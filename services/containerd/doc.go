@@ -6,6 +6,6 @@
 // without containerd's client package, which would add a third to the
 // supervisor's size. It keeps no state: who calls it decides what shall run.
 //
-// Output goes to files, which the shim appends to by itself ("file" scheme of
-// containerd's stdio URIs), so that it outlives containerd and supervisor.
+// Output goes to FIFOs, whose both ends the shim opens: it needs neither
+// containerd nor supervisor to be there.
 package containerd

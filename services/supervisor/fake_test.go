@@ -85,6 +85,14 @@ func (f *fake) List(context.Context, string) ([]containerd.Task, error) {
 
 func (f *fake) Close() error { return nil }
 
+// noOutput waits for no pipe, which time in a bubble would not pass.
+type noOutput struct{}
+
+func (noOutput) Stdout() string          { return "" }
+func (noOutput) Stderr() string          { return "" }
+func (noOutput) Created(context.Context) {}
+func (noOutput) Close()                  {}
+
 // rig is a supervisor in a bubble of fake time.
 type rig struct {
 	*Supervisor
@@ -118,6 +126,7 @@ func newRig(t *testing.T, f *fake, annotations map[string]string) *rig {
 		Now:    func() time.Duration { return time.Since(begin) },
 		Random: func() float64 { return 0 },
 		Power:  func(s syscall.Signal) error { return errors.New(s.String()) },
+		Output: func(OutputOf) Output { return noOutput{} },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

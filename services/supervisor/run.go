@@ -21,14 +21,32 @@ const (
 // run is one life of a service's container. Its goroutine reads these fields
 // and never those of the service, which it only hands back.
 type run struct {
-	supervisor     *Supervisor
-	service        *service
-	ctx            context.Context
-	cancel         context.CancelFunc
-	name, dir      string
-	bundle         *bundle.Bundle
-	stdout, stderr string
-	oom            oomCounter
+	supervisor *Supervisor
+	service    *service
+	ctx        context.Context
+	cancel     context.CancelFunc
+	name, dir  string
+	bundle     *bundle.Bundle
+	streams    int // of all services together
+	output     Output
+	oom        oomCounter
+}
+
+// openOutput readies the places for what the container prints, or has printed.
+func (r *run) openOutput(adopted bool) {
+	r.output = r.supervisor.options.Output(OutputOf{
+		Service: r.name, Settings: r.bundle.Settings, Adopted: adopted, Streams: r.streams, Terminal: r.terminal(),
+	})
+}
+
+func (r *run) terminal() bool { return r.bundle.Spec.Process != nil && r.bundle.Spec.Process.Terminal }
+
+// closeOutput must come before the end is told: who hears of it may look into
+// the log.
+func (r *run) closeOutput() {
+	if r.output != nil {
+		r.output.Close()
+	}
 }
 
 // launch makes the container, starts it and follows it to its end.
@@ -38,6 +56,7 @@ func (r *run) launch() {
 	pid, fatal, err := r.start(ctx)
 	cancel()
 	if err != nil {
+		r.closeOutput()
 		s.send(func() { s.notStarted(r, err, fatal) })
 		return
 	}
@@ -64,7 +83,9 @@ func (r *run) start(ctx context.Context) (pid int, fatal bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
+	r.openOutput(false)
 	if pid, err = r.create(ctx, tasks); err == nil {
+		r.output.Created(ctx)
 		r.oom = newOOMCounter(pid)
 		if err = prepare.AfterCreate(r.bundle, pid); err == nil {
 			err = tasks.Start(ctx, r.bundle.Namespace(), r.name)
@@ -91,8 +112,8 @@ func (r *run) create(ctx context.Context, tasks Tasks) (int, error) {
 		return 0, fmt.Errorf("cannot encode %s: %w", filepath.Join(r.dir, bundle.ConfigFile), err)
 	}
 	return tasks.Create(ctx, containerd.Spec{
-		ID: r.name, Namespace: r.bundle.Namespace(), JSON: text, Stdout: r.stdout, Stderr: r.stderr,
-		Terminal: spec.Process != nil && spec.Process.Terminal,
+		ID: r.name, Namespace: r.bundle.Namespace(), JSON: text,
+		Stdout: r.output.Stdout(), Stderr: r.output.Stderr(), Terminal: r.terminal(),
 	})
 }
 
@@ -122,9 +143,16 @@ func (r *run) runs(tasks Tasks) bool {
 	return false
 }
 
+// adopt follows a container that an earlier supervisor has started.
+func (r *run) adopt() {
+	r.openOutput(true)
+	r.follow()
+}
+
 // follow waits for the end of the container, for as long as that takes and
 // however often containerd goes away meanwhile.
 func (r *run) follow() {
+	defer r.closeOutput()
 	s := r.supervisor
 	for {
 		tasks, err := s.link.get(r.ctx)
@@ -155,6 +183,7 @@ func (r *run) follow() {
 		}
 		x := exit{at: s.options.Now(), code: ended.Code, oom: r.oom.grown(), unknown: err != nil}
 		r.remove(tasks)
+		r.closeOutput()
 		s.send(func() { s.hasEnded(r, x) })
 		return
 	}

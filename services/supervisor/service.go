@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"keelson/runtime/bundle"
@@ -161,9 +160,7 @@ func (s *Supervisor) begin(svc *service) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	svc.run = &run{
 		supervisor: s, service: svc, ctx: ctx, cancel: cancel,
-		name: svc.name, dir: svc.dir, bundle: svc.bundle,
-		stdout: fmt.Sprintf("%s/%s.out.log", s.options.LogDir, svc.name),
-		stderr: fmt.Sprintf("%s/%s.log", s.options.LogDir, svc.name),
+		name: svc.name, dir: svc.dir, bundle: svc.bundle, streams: 2 * len(s.services),
 	}
 }
 

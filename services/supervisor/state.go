@@ -108,7 +108,7 @@ func (s *Supervisor) adopt(svc *service, old saved, task containerd.Task) {
 	svc.release = release
 	s.begin(svc)
 	svc.run.oom = newOOMCounter(task.PID)
-	s.work.Go(svc.run.follow)
+	s.work.Go(svc.run.adopt)
 	s.save(svc)
 	s.options.Logger.Info("service is taken over", "service", svc.name, "pid", task.PID)
 	if old.State == machine.Stopping || s.stopping {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/logs"
 	"keelson/runtime/timeline"
 	"keelson/services/containerd"
 	"keelson/services/machine"
@@ -44,6 +45,7 @@ type Options struct {
 	Dial   func(context.Context) (Tasks, error) // connects to containerd
 	Now    func() time.Duration                 // boot-time clock
 	Random func() float64                       // 0 to 1, for jitter
+	Output func(OutputOf) Output                // takes what containers print
 }
 
 func (o Options) withDefaults() Options {
@@ -68,6 +70,11 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Random == nil {
 		o.Random = rand.Float64
+	}
+	if o.Output == nil {
+		o.Output = (&outputs{
+			fifos: filepath.Join(o.StateDir, "logs"), logs: o.LogDir, socket: logs.ExternalSocket, logger: o.Logger,
+		}).open
 	}
 	return o
 }

@@ -1,0 +1,188 @@
+package supervisor
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/bundle"
+	"keelson/runtime/logs"
+)
+
+// Times of a container's output.
+const (
+	// drainTime is how long the shim may take, after the container's end, to
+	// pass on what is left. It is done long before that.
+	drainTime = time.Second
+	// openTime is how long the shim may take to open what it was told to.
+	openTime = 5 * time.Second
+)
+
+// Output takes what one run of a container prints.
+type Output interface {
+	Stdout() string              // FIFO; empty: nowhere
+	Stderr() string              // likewise
+	Created(ctx context.Context) // the container is made, and not started
+	Close()                      // it is gone; now all it printed is in its log
+}
+
+// OutputOf says whose output it is.
+type OutputOf struct {
+	Service  string
+	Settings bundle.Settings
+	Terminal bool // there is no stderr
+	Adopted  bool // the container runs already
+	Streams  int  // that all services have together
+}
+
+// outputs makes the real ones.
+type outputs struct {
+	fifos, logs string // folders
+	socket      string // of a logging daemon
+	logger      *slog.Logger
+	copier      logs.Copier
+	locks       sync.Map // service's name to *sync.Mutex: one writer per log
+}
+
+// output is that of a run. Both arrays hold stderr, then stdout.
+type output struct {
+	*outputs
+	of      OutputOf
+	fifo    [2]string
+	stream  [2]*logs.Stream
+	handing bool // to a daemon, once the container is made
+	unlock  sync.Once
+	lock    *sync.Mutex
+}
+
+// suffixes of a service's logs, and of its streams at a logging daemon.
+var (
+	logSuffix    = [2]string{".log", ".out.log"}
+	streamSuffix = [2]string{"", ".out"}
+)
+
+func (o *outputs) open(of OutputOf) Output {
+	lock, _ := o.locks.LoadOrStore(of.Service, &sync.Mutex{})
+	out := &output{outputs: o, of: of, handing: !of.Adopted && logs.External(o.socket), lock: lock.(*sync.Mutex)}
+	out.lock.Lock() // The run before may still be finishing.
+	for i := range out.fifo {
+		if i == 0 && of.Terminal {
+			continue
+		}
+		path := out.path(i)
+		if of.Adopted {
+			if _, err := os.Lstat(path); err != nil {
+				continue // It was handed over.
+			}
+		}
+		if out.handing {
+			path += ".handed"
+		}
+		if err := logs.MakeFIFO(path); err != nil {
+			o.logger.Error("service runs without a log", "service", of.Service, "error", err)
+			continue
+		}
+		out.fifo[i] = path
+		if !out.handing {
+			out.copy(i)
+		}
+	}
+	return out
+}
+
+func (out *output) path(i int) string {
+	return filepath.Join(out.fifos, out.of.Service+logSuffix[i])
+}
+
+// copy has a stream's log written.
+func (out *output) copy(i int) {
+	f, err := logs.OpenFIFO(out.fifo[i])
+	if err != nil {
+		out.logger.Error("service runs without a log", "service", out.of.Service, "error", err)
+		out.fifo[i] = ""
+		return
+	}
+	limit := out.of.Settings.LogSize
+	if limit == 0 {
+		limit = logs.Share(out.logs, out.of.Streams)
+	}
+	out.stream[i] = out.copier.Copy(f, logs.Options{
+		Path: filepath.Join(out.logs, out.of.Service+logSuffix[i]), Limit: limit, Logger: out.logger,
+	})
+}
+
+func (out *output) Stdout() string { return out.fifo[1] }
+
+func (out *output) Stderr() string { return out.fifo[0] }
+
+func (out *output) Created(ctx context.Context) {
+	if !out.handing {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	for i, path := range out.fifo {
+		if path == "" {
+			continue
+		}
+		if err := out.handOver(ctx, i); err != nil {
+			out.logger.Error("logging daemon gets no log, a file does", "service", out.of.Service, "error", err)
+			out.keep(i)
+		}
+	}
+}
+
+// handOver gives the daemon the read end of a stream. From then on that, and
+// the shim's write end, are all there is of it.
+func (out *output) handOver(ctx context.Context, i int) error {
+	fd, err := logs.OpenReadEnd(ctx, out.fifo[i])
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := logs.HandOver(out.socket, out.of.Service+streamSuffix[i], fd); err != nil {
+		return err
+	}
+	_ = os.Remove(out.fifo[i]) // Its ends are known.
+	return nil
+}
+
+// keep makes a FIFO meant for a daemon one of ours. The shim has it open and
+// does not mind its new name.
+func (out *output) keep(i int) {
+	if err := os.Rename(out.fifo[i], out.path(i)); err != nil {
+		out.logger.Error("service runs without a log", "service", out.of.Service, "error", err)
+		return
+	}
+	out.fifo[i] = out.path(i)
+	out.copy(i)
+}
+
+func (out *output) Close() {
+	out.unlock.Do(func() {
+		out.finish()
+		out.lock.Unlock()
+	})
+}
+
+func (out *output) finish() {
+	var finished sync.WaitGroup
+	for _, s := range out.stream {
+		if s != nil {
+			finished.Go(func() { s.Finish(drainTime) })
+		}
+	}
+	finished.Wait()
+	if out.handing {
+		for i, path := range out.fifo {
+			if path != "" && path != out.path(i) {
+				_ = os.Remove(path) // Handed over, or never opened.
+			}
+		}
+	}
+}
