@@ -42,7 +42,8 @@ func ImageYAML(guestRoot string) ([]byte, error) {
 // Options name an image to be measured.
 type Options struct {
 	Name, Kernel, Initrd, Append string
-	Seeds                        int // Seeds when zero
+	Seeds                        int    // Seeds when zero
+	Root                         string // the guest's tree, for the sizes of its programs; may be empty
 }
 
 // Measure boots an image in virtual time, once with each seed.
@@ -53,6 +54,9 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 	}
 	report := &Report{Name: o.Name, Arch: arch, Runs: make([]Run, cmp.Or(o.Seeds, Seeds))}
 	if report.Sizes, err = MeasureInitrd(o.Initrd); err != nil {
+		return nil, err
+	}
+	if report.Binaries, err = o.binaries(); err != nil {
 		return nil, err
 	}
 	// Virtual time does not care who else uses the host: run side by side.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -149,5 +150,33 @@ func TestMeasureInitrd(t *testing.T) {
 	}
 	if _, err := MeasureInitrd("/no/such"); err == nil {
 		t.Error("a missing initrd is measured")
+	}
+}
+
+func TestMeasureBinaries(t *testing.T) {
+	root := t.TempDir()
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, data := range map[string][]byte{"usr/bin/go-program": self, "init": []byte("#!/bin/sh\n")} {
+		path = filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := MeasureBinaries(root)
+	if err != nil || len(all) != 2 || all[0].Path != "/init" || all[0].Packages != nil || all[1].Size != int64(len(self)) {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	own := slices.IndexFunc(all[1].Packages, func(p Package) bool { return p.Name == "keelson/testvm/bench" })
+	if own < 0 || all[1].Packages[own].Code < 1000 {
+		t.Errorf("packages: %+v", all[1].Packages)
+	}
+	if _, err := MeasureBinaries(filepath.Join(root, "none")); err == nil {
+		t.Error("a missing tree is measured")
 	}
 }

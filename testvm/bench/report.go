@@ -12,11 +12,12 @@ import (
 
 // Report is a measured image.
 type Report struct {
-	Name    string   `json:"name"`
-	Arch    string   `json:"arch"`
-	Sizes   Sizes    `json:"sizes"`
-	Runs    []Run    `json:"runs"`
-	Figures []Figure `json:"figures"`
+	Name     string   `json:"name"`
+	Arch     string   `json:"arch"`
+	Sizes    Sizes    `json:"sizes"`
+	Runs     []Run    `json:"runs"`
+	Figures  []Figure `json:"figures"`
+	Binaries []Binary `json:"binaries,omitempty"`
 }
 
 // Figure is one number with how far the seeds disagree about it.
@@ -90,6 +91,7 @@ func (r *Report) WriteTable(w io.Writer) {
 	}
 	_ = t.Flush()
 	r.writeProcesses(w)
+	r.writeBinaries(w)
 	fmt.Fprintf(w, "\nNo time differs by more than %.2f %% between seeds.\n", r.Spread()*100)
 }
 

@@ -60,5 +60,5 @@ func (c *benchCmd) build(ctx context.Context) (bench.Options, error) {
 	out, err := image.Build(ctx, image.Options{YAML: yaml, File: "bench.yml", Name: c.Name,
 		Arch: qemu.AMD64, OutDir: c.Output, Progress: p})
 	done()
-	return bench.Options{Name: c.Name, Kernel: out.Kernel, Initrd: out.Initrd, Append: out.Cmdline}, err
+	return bench.Options{Name: c.Name, Kernel: out.Kernel, Initrd: out.Initrd, Append: out.Cmdline, Root: c.Root}, err
 }
