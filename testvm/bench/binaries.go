@@ -64,7 +64,7 @@ var errNotGo = errors.New("not a Go program")
 func packages(path string) ([]Package, error) {
 	f, err := elf.Open(path)
 	if err != nil {
-		if _, bad := errors.AsType[*elf.FormatError](err); bad {
+		if _, bad := errors.AsType[*elf.FormatError](err); bad || errors.Is(err, io.EOF) {
 			return nil, errNotGo
 		}
 		return nil, err
