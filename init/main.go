@@ -18,14 +18,20 @@ func main() {
 	// What the kernel does not know on its command line it hands to its first
 	// process as arguments: they choose no role there.
 	if os.Getpid() == 1 {
-		pid1.Main()
+		os.Exit(pid1.Main())
 	}
 	if alias, ok := modules.Wish(os.Args); ok {
 		os.Exit(exit(modules.Fulfil(alias)))
 	}
+	// So it is inside of another system, in userspace mode.
+	if len(os.Args) == 1 && pid1.Inside() || len(os.Args) == 2 && os.Args[1] == "userspace" {
+		os.Exit(pid1.Main())
+	}
 	roles := map[string]func(context.Context) error{"boot": boot.Up, "late": boot.Late, "shutdown": boot.Down}
 	if len(os.Args) != 2 || roles[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: init boot|late|shutdown (as the first process: no arguments)")
+		fmt.Fprintln(os.Stderr, "usage: init (as the first process of a machine or a container)\n"+
+			"       init userspace (as the first process of a system inside of this one, whose mounts and root it shares)\n"+
+			"       init boot|late|shutdown (started by init)")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

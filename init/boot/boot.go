@@ -16,6 +16,7 @@ import (
 	"keelson/netcfg"
 	"keelson/runtime/console"
 	"keelson/runtime/timeline"
+	"keelson/runtime/userspace"
 )
 
 const (
@@ -79,6 +80,9 @@ func with(f func(world) error) error {
 // ConsoleOptions is where the command line wants messages.
 func ConsoleOptions(line cmdline.Line) console.Options {
 	o := console.Options{Devices: console.Consoles(line.Values("console")), Kmsg: true}
+	if userspace.Inside() {
+		o.Devices, o.Kmsg = []string{console.Stdout}, false
+	}
 	if name, ok := line.Last("keelson.loglevel"); ok {
 		_ = o.Level.UnmarshalText([]byte(name)) // An unknown name leaves info.
 	}
@@ -87,26 +91,38 @@ func ConsoleOptions(line cmdline.Line) console.Options {
 
 // up is the boot list, up to the services.
 func up(w world, items []scripts.Item) []step.Step {
-	machine := []step.Step{
-		{Stage: timeline.Modules, Do: func(context.Context) (string, error) { return loadModules(w.line) }},
-		{Stage: timeline.Clock, Do: func(context.Context) (string, error) { return setClock() }},
-		{Stage: timeline.Hostname, Do: func(context.Context) (string, error) { return setHostname() }},
-		{Stage: timeline.Network, Name: "resolv.conf", Quiet: true, Do: quietly(makeResolvConf)},
-		{Stage: timeline.Network, Do: func(ctx context.Context) (string, error) { return network(ctx, w.line, w.log) }},
-	}
+	list := own(w)
 	for i, item := range items {
 		if item.Name > scripts.Containerd {
 			items = items[:i] // Those are for Late.
 			break
 		}
 	}
-	return append(machine, among(scripts.InitDir, items, map[string][]step.Step{
+	return append(list, among(scripts.InitDir, items, map[string][]step.Step{
 		scripts.Volumes: {{Stage: timeline.Volumes, Do: func(context.Context) (string, error) { return mountVolumes() }}},
 		scripts.Onboot: {{Stage: timeline.Onboot, Name: "all", Quiet: true, Do: func(ctx context.Context) (string, error) {
 			return "", onboot(w.line, w.console).run(ctx)
 		}}},
 		scripts.Containerd: {{Stage: "issue", Quiet: true, Do: quietly(func() error { return showIssue(w.console) })}},
 	}, w.log)...)
+}
+
+// own are the steps about what may be an outer system's.
+func own(w world) []step.Step {
+	var list []step.Step
+	if !userspace.Inside() {
+		list = append(list,
+			step.Step{Stage: timeline.Modules, Do: func(context.Context) (string, error) { return loadModules(w.line) }},
+			step.Step{Stage: timeline.Clock, Do: func(context.Context) (string, error) { return setClock() }})
+	}
+	if userspace.Owns(userspace.UTS) {
+		list = append(list, step.Step{Stage: timeline.Hostname, Do: func(context.Context) (string, error) { return setHostname() }})
+	}
+	list = append(list, step.Step{Stage: timeline.Network, Name: "resolv.conf", Quiet: true, Do: quietly(makeResolvConf)})
+	if userspace.Owns(userspace.Network) {
+		list = append(list, step.Step{Stage: timeline.Network, Do: func(ctx context.Context) (string, error) { return network(ctx, w.line, w.log) }})
+	}
+	return list
 }
 
 func quietly(f func() error) func(context.Context) (string, error) {

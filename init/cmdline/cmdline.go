@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"keelson/runtime/userspace"
 )
 
 // Path is where the kernel shows its command line.
@@ -19,8 +21,15 @@ type Param struct {
 // Line is a parsed command line.
 type Line []Param
 
+// Variable is the environment variable that takes the command line's place in
+// userspace mode, where the kernel's is meant for others.
+const Variable = "KEELSON_CMDLINE"
+
 // Read parses the running kernel's command line.
 func Read() (Line, error) {
+	if userspace.Inside() {
+		return Parse(os.Getenv(Variable)), nil
+	}
 	text, err := os.ReadFile(Path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the kernel command line: %w", err)

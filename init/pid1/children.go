@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"keelson/init/reaper"
+	"keelson/runtime/userspace"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 	stateDir           = "/run/keelson"
 )
 
-// environment is what every child gets.
+// environment is what every child gets, besides what environ adds.
 var environment = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "TMPDIR=/tmp"}
 
 // spawn starts a program with its messages going to out, and nothing to read.
@@ -35,15 +37,23 @@ func (p *pid1) spawn(out *os.File, args ...string) (*reaper.Child, error) {
 	}
 	defer null.Close()
 	return p.reaper.Start(reaper.Command{
-		Path: args[0], Args: args, Env: environment, Files: []*os.File{null, out, out},
+		Path: args[0], Args: args, Env: environ(), Files: []*os.File{null, out, out},
 		// A session of its own: no terminal, and a group that can be signalled.
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 }
 
 // consoleFile is for what a child says besides its messages, such as the trace
-// of a panic. Without a console it is /dev/null.
+// of a panic. Without a console it is /dev/null; inside of another system it is
+// what we were given.
 func consoleFile() (*os.File, error) {
+	if userspace.Inside() {
+		fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			return os.OpenFile("/dev/null", os.O_WRONLY, 0)
+		}
+		return os.NewFile(uintptr(fd), "stdout"), nil
+	}
 	// Opening a serial line may wait for its carrier unless told not to.
 	fd, err := unix.Open("/dev/console", unix.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -87,27 +97,69 @@ func (p *pid1) endGroup(child *reaper.Child, grace time.Duration) {
 	}
 }
 
+// startContainerd starts it. Where an image has settings for it, something else
+// reads them and then becomes containerd.
 func (p *pid1) startContainerd() (process, error) {
-	if _, err := os.Stat(containerdSettings); err == nil {
-		return p.startContainerdWithSettings()
-	}
 	out, err := os.OpenFile(containerdLog, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		if out, err = consoleFile(); err != nil {
 			return nil, err
 		}
 	}
-	return started(p.spawn(out, containerdPath))
+	d := &daemon{log: containerdLog}
+	if info, err := out.Stat(); err == nil {
+		d.from = info.Size()
+	}
+	if _, err := os.Stat(containerdSettings); err != nil {
+		d.Child, err = p.spawn(out, containerdPath)
+		return d.started(err)
+	}
+	if err := out.Close(); err != nil {
+		return nil, err
+	}
+	if out, err = consoleFile(); err != nil {
+		return nil, err
+	}
+	d.Child, err = p.spawn(out, supervisorPath, "containerd")
+	return d.started(err)
 }
 
-// startContainerdWithSettings starts what reads them and then becomes
-// containerd.
-func (p *pid1) startContainerdWithSettings() (process, error) {
-	out, err := consoleFile()
+// daemon is a child that writes to a log of its own.
+type daemon struct {
+	*reaper.Child
+	log  string
+	from int64 // where the log ended before
+}
+
+// started keeps a child that is none from becoming a process that is not nil.
+func (d *daemon) started(err error) (process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return started(p.spawn(out, supervisorPath, "containerd"))
+	return d, nil
+}
+
+// wordsLimit is how much of a log's end is looked at.
+const wordsLimit = 1000
+
+// lastWords is the last line it wrote, or nothing.
+func (d *daemon) lastWords() string {
+	fd, err := unix.Open(d.log, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Size <= d.from {
+		return ""
+	}
+	text := make([]byte, wordsLimit)
+	n, err := unix.Pread(fd, text, max(st.Size-wordsLimit, d.from))
+	if err != nil || n <= 0 {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(text[:n])), "\n")
+	return ": " + lines[len(lines)-1]
 }
 
 func (p *pid1) startSupervisor() (process, error) {

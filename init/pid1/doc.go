@@ -8,10 +8,12 @@
 // waits, and every goroutine recovers.
 //
 // On the way up and down it walks lists (see lists.go). Both are told on the
-// timeline. Signals: SIGUSR1 halts, SIGUSR2 powers off, SIGTERM and SIGINT
+// timeline. Inside of another system (place.go, userspace.go) it leaves alone
+// what is that one's, and exits instead of rebooting. Signals: SIGUSR1 halts, SIGUSR2 powers off, SIGTERM and SIGINT
 // (ctrl-alt-del) reboot; others are ignored.
 //
-// Sources: init(8) of busybox for the signals; reboot(2), kill(2), signal(7),
+// Sources: namespaces(7), prctl(2) (PR_SET_CHILD_SUBREAPER),
+// proc_pid_stat(5); init(8) of busybox for the signals; reboot(2), kill(2), signal(7),
 // setrlimit(2); the kernel's Documentation/ABI/testing/dev-kmsg,
 // admin-guide/sysctl/kernel.rst (panic) and init/initramfs.c for what it says
 // when unpacking fails.

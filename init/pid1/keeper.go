@@ -17,6 +17,9 @@ type process interface {
 	Status() reaper.Status
 }
 
+// talker is a process whose log may tell why it ended.
+type talker interface{ lastWords() string }
+
 // keeper keeps one program running until told to stop it. Its goroutine owns
 // the process.
 type keeper struct {
@@ -76,6 +79,9 @@ func (k *keeper) run() {
 				return
 			}
 			why = p.Status().String()
+			if t, ok := p.(talker); ok {
+				why += t.lastWords()
+			}
 		}
 		up := time.Since(began)
 		delay := pause.next(up)

@@ -24,6 +24,7 @@ const (
 	onshutdownLimit = 60 * time.Second
 	containerdGrace = 2 * time.Second
 	termGrace       = 3 * time.Second
+	killRound       = 500 * time.Millisecond
 	flushLimit      = 2 * time.Second
 	unmountLimit    = 30 * time.Second
 	syncLimit       = 30 * time.Second
@@ -60,10 +61,15 @@ func legacyCgroups() bool {
 // still be looked at and shut down.
 func (p *pid1) upList() []step.Step {
 	var before places
-	return []step.Step{
+	var kernel []step.Step
+	if p.place.machine {
+		kernel = []step.Step{
+			{Stage: "kmsg", Quiet: true, Do: func(context.Context) (string, error) { return "", openKernelLog() }},
+			{Stage: "ctrl-alt-del", Quiet: true, Do: func(context.Context) (string, error) { return "", catchCtrlAltDel() }},
+		}
+	}
+	return append(kernel, []step.Step{
 		{Stage: "limits", Quiet: true, Do: func(context.Context) (string, error) { return "", raiseLimits() }},
-		{Stage: "kmsg", Quiet: true, Do: func(context.Context) (string, error) { return "", openKernelLog() }},
-		{Stage: "ctrl-alt-del", Quiet: true, Do: func(context.Context) (string, error) { return "", catchCtrlAltDel() }},
 		{Stage: timeline.Containerd, Name: "start", Quiet: true, Do: func(context.Context) (string, error) {
 			before = containerdPlaces()
 			return "", p.keepContainerd()
@@ -74,7 +80,7 @@ func (p *pid1) upList() []step.Step {
 		}},
 		{Stage: timeline.Degraded, Quiet: true, Do: func(ctx context.Context) (string, error) { return "", p.keepSupervisor(ctx) }},
 		{Stage: "late", Quiet: true, Do: p.late},
-	}
+	}...)
 }
 
 // openKernelLog lifts the limit of ten lines in five seconds for each writer
@@ -83,7 +89,7 @@ func (p *pid1) upList() []step.Step {
 // the kernel then refuses to change it (EINVAL).
 func openKernelLog() error {
 	err := os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("on\n"), 0)
-	if err == nil || errors.Is(err, unix.EINVAL) || !ownsKernel() {
+	if err == nil || errors.Is(err, unix.EINVAL) {
 		return nil
 	}
 	return fmt.Errorf("cannot lift the limit of /dev/kmsg: %w", err)
@@ -92,7 +98,7 @@ func openKernelLog() error {
 // catchCtrlAltDel turns the keys into SIGINT for us instead of a reset.
 func catchCtrlAltDel() error {
 	err := unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF)
-	if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: in a PID namespace.
+	if err != nil {
 		return fmt.Errorf("cannot catch ctrl-alt-del: %w", err)
 	}
 	return nil
@@ -139,7 +145,11 @@ func (p *pid1) late(ctx context.Context) (string, error) {
 	if ctx.Err() != nil || !boot.HasLate() {
 		return "", nil
 	}
-	return p.runRole(ctx, "late", roleGrace)
+	result, err := p.runRole(ctx, "late", roleGrace)
+	if ctx.Err() != nil { // It was ended on the way down, and its script tells.
+		return "", nil
+	}
+	return result, err
 }
 
 // downList is the way down. Nothing on it can keep the machine up: what does
@@ -157,10 +167,12 @@ func (p *pid1) downList() []step.Step {
 		}},
 		{Stage: stage, Name: "processes", Limit: termGrace + 2*killGrace, Do: p.killAll},
 		{Stage: stage, Name: "mounts", Limit: unmountLimit, Do: func(context.Context) (string, error) {
-			return "unmounted", unmount()
+			return "unmounted", p.unmount()
 		}},
 		{Stage: stage, Name: "sync", Quiet: true, Limit: syncLimit, Do: func(context.Context) (string, error) {
-			unix.Sync()
+			if p.place.machine {
+				unix.Sync()
+			}
 			return "", nil
 		}},
 	}
@@ -178,21 +190,16 @@ func (p *pid1) onshutdown(ctx context.Context) (string, error) {
 	return p.runRole(ctx, "shutdown", killGrace)
 }
 
-// killAll ends every process but this one.
+// killAll ends every process but this one and, inside of another system, those
+// of the others.
 func (p *pid1) killAll(ctx context.Context) (string, error) {
-	if os.Getpid() != 1 {
-		return "", errors.New("not the first process: it would end everybody else's")
-	}
 	for _, try := range []struct {
 		signal unix.Signal
 		grace  time.Duration
 		word   string
 	}{{unix.SIGTERM, termGrace, "ended"}, {unix.SIGKILL, killGrace, "killed"}} {
-		// ESRCH: there is nobody. Stopped processes take SIGTERM once continued.
-		_ = unix.Kill(-1, try.signal)
-		_ = unix.Kill(-1, unix.SIGCONT)
 		limit, cancel := context.WithTimeout(ctx, try.grace)
-		err := p.reaper.WaitAlone(limit)
+		err := p.signalUntilAlone(limit, try.signal)
 		cancel()
 		if err == nil {
 			return try.word, nil
@@ -201,22 +208,36 @@ func (p *pid1) killAll(ctx context.Context) (string, error) {
 	return "", errors.New("some do not end")
 }
 
-// unmount lets go of all disks. In a PID namespace swap and file systems are
-// also somebody else's, and only mounts are taken down.
-func unmount() error {
-	if !ownsKernel() {
-		return mounts.UnmountAll(false)
+func (p *pid1) signalUntilAlone(ctx context.Context, signal unix.Signal) error {
+	if p.place.first {
+		// ESRCH: there is nobody. Stopped processes take SIGTERM once continued.
+		_ = unix.Kill(-1, signal)
+		_ = unix.Kill(-1, unix.SIGCONT)
+		return p.reaper.WaitAlone(ctx)
 	}
-	return errors.Join(mounts.SwapOff(), mounts.UnmountAll(true))
+	// Who is signalled may have started others before it ended.
+	for ctx.Err() == nil {
+		err := errors.Join(signalBelow(signal), signalBelow(unix.SIGCONT))
+		if err != nil {
+			return err
+		}
+		round, cancel := context.WithTimeout(ctx, killRound)
+		err = p.reaper.WaitAlone(round)
+		cancel()
+		if err == nil {
+			return nil
+		}
+	}
+	return ctx.Err()
 }
 
-// ownsKernel tells whether this is the first process of the machine, and not
-// of a PID namespace.
-func ownsKernel() bool {
-	const initialPIDNamespace = 0xEFFFFFFC // PROC_PID_INIT_INO
-	var st unix.Stat_t
-	err := unix.Stat("/proc/self/ns/pid", &st)
-	return err == nil && st.Ino == initialPIDNamespace
+// unmount lets go of all disks, and inside of another system of what was
+// mounted here.
+func (p *pid1) unmount() error {
+	if !p.place.machine {
+		return unmountOwn(p.place.before)
+	}
+	return errors.Join(mounts.SwapOff(), mounts.UnmountAll(true))
 }
 
 // stopDeadline is how long the supervisor says it may need.

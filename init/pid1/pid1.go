@@ -19,6 +19,7 @@ import (
 	"keelson/mounts"
 	"keelson/runtime/console"
 	"keelson/runtime/timeline"
+	"keelson/runtime/userspace"
 )
 
 // pid1 is the first process's state, owned by the goroutine of Main; keepers,
@@ -29,18 +30,29 @@ type pid1 struct {
 	log     *slog.Logger
 	reaper  *reaper.Reaper
 	signals *signals
+	place   place
 
 	containerd *keeper // nil when there is nothing to keep
 	supervisor *keeper
 }
 
-// Main is the first process. It does not return.
-func Main() {
+// Main is the first process. On a machine it does not return; inside of another
+// system it returns the exit code.
+func Main() int {
 	p := &pid1{signals: listen()}
 	early := &buffer{}
 	early.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Kernel})
-	err := step.Run(context.Background(), early, slog.New(slog.DiscardHandler), earlyList())
-	if err != nil {
+	var err error
+	p.place, err = look()
+	p.place.announce()
+	list := earlyList()
+	if !p.place.machine {
+		list = p.userspaceList()
+	}
+	if err == nil || p.place.machine { // There the list says what is wrong with /proc.
+		err = step.Run(context.Background(), early, slog.New(slog.DiscardHandler), list)
+	}
+	if err != nil && p.place.machine {
 		_ = mounts.Apply(mounts.Core()) // A place for the record of the failure; more than that is not hoped for.
 	}
 	p.attach(early)
@@ -53,7 +65,15 @@ func Main() {
 		next = p.live()
 	}
 	p.down(next)
-	select {} // reboot(2) has failed. There is nothing to go back to.
+	switch {
+	case p.place.machine:
+		select {} // reboot(2) has failed. There is nothing to go back to.
+	case err != nil:
+		return codeFatal
+	case next == reboot:
+		return codeReboot
+	}
+	return codeDone
 }
 
 // attach opens the consoles, which need /dev, and tells what happened before.
@@ -91,6 +111,9 @@ func (p *pid1) live() action {
 // panic: reboot at once, after a while, or stay for people to read.
 func (p *pid1) fatal(err error) action {
 	p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Fatal, Result: err.Error()})
+	if !p.place.machine {
+		return halt
+	}
 	seconds := panicSetting()
 	switch {
 	case seconds < 0:
@@ -111,13 +134,17 @@ func (p *pid1) fatal(err error) action {
 	}
 }
 
-// down shuts down. When reboot(2) fails it returns.
+// down shuts down. Inside of another system, or when reboot(2) fails, it
+// returns.
 func (p *pid1) down(a action) {
 	p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Shutdown, Result: a.name})
 	_ = step.Run(context.Background(), p.console, p.log, p.downList()) // None of them is Fatal.
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	_ = p.console.Close(ctx) // A stuck console must not keep the machine up.
 	cancel()
+	if !p.place.machine {
+		return
+	}
 	err := unix.Reboot(a.command)
 	// What is left is the kernel's log.
 	_ = os.WriteFile("/dev/kmsg", fmt.Appendf(nil, "<26>keelson: cannot %s: %v\n", a.name, err), 0)
@@ -152,7 +179,7 @@ func raiseLimits() error {
 		syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: files, Max: files}),
 		syscall.Setrlimit(unix.RLIMIT_NPROC, &syscall.Rlimit{Cur: infinity, Max: infinity}),
 	)
-	if err != nil {
+	if err != nil && !(userspace.Inside() && errors.Is(err, unix.EPERM)) {
 		return fmt.Errorf("cannot raise limits of files and processes: %w", err)
 	}
 	return nil

@@ -1,7 +1,6 @@
 package pid1
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -212,13 +211,6 @@ func TestStopDeadline(t *testing.T) {
 	}
 }
 
-func TestKillAllIsForTheFirstProcessOnly(t *testing.T) {
-	p := &pid1{reaper: reaper.New(quiet)}
-	if _, err := p.killAll(context.Background()); err == nil {
-		t.Fatal("it went ahead")
-	}
-}
-
 func TestCheckWritable(t *testing.T) {
 	dir := t.TempDir()
 	if err := checkWritable(dir); err != nil {
@@ -227,5 +219,23 @@ func TestCheckWritable(t *testing.T) {
 	missing := filepath.Join(dir, "run")
 	if err := checkWritable(dir, missing); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), missing) {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestLastWords(t *testing.T) {
+	d := &daemon{log: filepath.Join(t.TempDir(), "log")}
+	if got := d.lastWords(); got != "" {
+		t.Errorf("no log: %q", got)
+	}
+	text := strings.Repeat("x", 3*wordsLimit) + "\nwhy not\n"
+	if err := os.WriteFile(d.log, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.lastWords(); got != ": why not" {
+		t.Errorf("%q", got)
+	}
+	d.from = int64(len(text))
+	if got := d.lastWords(); got != "" {
+		t.Errorf("of an earlier run: %q", got)
 	}
 }

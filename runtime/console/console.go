@@ -2,7 +2,9 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"sync"
@@ -12,6 +14,10 @@ import (
 
 // prefix names the program in every line.
 const prefix = "keelson: "
+
+// Stdout as a device is this process's standard output, for where the
+// consoles are somebody else's.
+const Stdout = "/proc/self/fd/1"
 
 // queueLimit bounds the bytes waiting to be written.
 const queueLimit = 1 << 20
@@ -97,7 +103,8 @@ func (c *Console) Logger() *slog.Logger {
 // Event shows e and appends it to the timeline.
 func (c *Console) Event(e timeline.Event) {
 	c.put(message{text: prefix + e.String() + "\n"})
-	if err := timeline.Append(c.options.Timeline, e); err != nil {
+	err := timeline.Append(c.options.Timeline, e)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // Its folder comes early and may go late.
 		c.Logger().Error("timeline has a gap", "error", err)
 	}
 }

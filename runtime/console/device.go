@@ -74,8 +74,11 @@ func (d *device) open() bool {
 	if d.fd >= 0 {
 		return true
 	}
-	flags := unix.O_WRONLY | unix.O_NOCTTY | unix.O_NONBLOCK | unix.O_CLOEXEC
+	flags := unix.O_WRONLY | unix.O_APPEND | unix.O_NOCTTY | unix.O_NONBLOCK | unix.O_CLOEXEC
 	fd, err := unix.Open(d.path, flags, 0)
+	if err != nil && d.path == Stdout { // A socket cannot be opened. Writing to it may wait.
+		fd, err = unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
+	}
 	if err != nil {
 		return false
 	}

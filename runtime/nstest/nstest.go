@@ -7,6 +7,8 @@
 // empty /run, /var/log and /var/lib/containerd. When it ends, the kernel ends
 // everything it started.
 //
+// Boot runs a whole system in namespaces, /init first.
+//
 // Sources: namespaces(7), pid_namespaces(7), cgroups(7).
 package nstest
 

@@ -8,10 +8,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/containerd/containerd/v2/cmd/containerd/command"
+	"github.com/pelletier/go-toml/v2"
 
 	// The options type of the runc runtime, so that containerd can decode
 	// what the supervisor sends it.
@@ -46,6 +48,9 @@ import (
 
 func main() {
 	if err := command.App().Run(context.Background(), os.Args); err != nil {
+		if _, ok := errors.AsType[*toml.DecodeError](err); ok { // It does not say of what file.
+			err = fmt.Errorf("cannot read its configuration (/etc/containerd/config.toml unless --config names another): %w", err)
+		}
 		fmt.Fprintln(os.Stderr, "containerd:", err)
 		os.Exit(1)
 	}

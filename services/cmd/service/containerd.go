@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/console"
+	"keelson/runtime/userspace"
 	"keelson/services/control"
 )
 
@@ -38,9 +39,12 @@ type containerdSettings struct {
 // it. What cannot be used in it is reported and left out.
 func startContainerd(_ context.Context, _ invocation) (int, error) {
 	settings, err := readContainerdSettings(containerdConfig)
-	err = errors.Join(err, settings.redirect(containerdLog))
-	if err != nil {
+	out, diag, outErr := settings.outputs(containerdLog)
+	if err = errors.Join(err, outErr); err != nil {
 		complain(err)
+	}
+	if err := errors.Join(unix.Dup3(out, 1, 0), unix.Dup3(diag, 2, 0)); err != nil {
+		return control.CodeFailed, fmt.Errorf("cannot redirect containerd's output: %w", err)
 	}
 	args := append([]string{containerdProgram}, settings.options...)
 	return control.CodeFailed, fmt.Errorf("cannot start %s: %w", containerdProgram, syscall.Exec(containerdProgram, args, os.Environ()))
@@ -48,7 +52,7 @@ func startContainerd(_ context.Context, _ invocation) (int, error) {
 
 // complain shows errors on the consoles.
 func complain(err error) {
-	c := console.New(console.Options{Devices: consoles(), Kmsg: true})
+	c := console.New(console.Options{Devices: consoles(), Kmsg: !userspace.Inside()})
 	c.Logger().Error("containerd starts without some of its settings", "error", err)
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
@@ -117,12 +121,12 @@ func decode(text []byte, into *map[string]any) (err error) {
 	return err
 }
 
-// redirect makes this process's output containerd's. What it was until now is
-// what "stdout" and "stderr" mean.
-func (s containerdSettings) redirect(log string) error {
+// outputs opens what is to be containerd's output. What this process has is what
+// "stdout" and "stderr" mean.
+func (s containerdSettings) outputs(log string) (out, diag int, err error) {
 	out, outErr := openOutput(s.stdout, log)
 	diag, diagErr := openOutput(s.stderr, log)
-	return errors.Join(outErr, diagErr, unix.Dup3(out, 1, 0), unix.Dup3(diag, 2, 0))
+	return out, diag, errors.Join(outErr, diagErr)
 }
 
 // openOutput gives a file descriptor other than 1 and 2 that execve closes.

@@ -81,17 +81,21 @@ func redirectIn(dir string) {
 	if err != nil {
 		os.Exit(1)
 	}
+	redirect := func(s containerdSettings) error {
+		out, diag, err := s.outputs(log)
+		_, _ = unix.Dup3(out, 1, 0), unix.Dup3(diag, 2, 0)
+		return err
+	}
 	say := func(s string) { fmt.Fprintln(os.Stdout, s, "out"); fmt.Fprintln(os.Stderr, s, "diag") }
-	if (containerdSettings{}).redirect(log) != nil {
+	if redirect(containerdSettings{}) != nil {
 		os.Exit(2)
 	}
 	say("first")
-	s := containerdSettings{stdout: filepath.Join(dir, "second"), stderr: filepath.Join(dir, "no/such/folder")}
-	if s.redirect(log) == nil {
+	if redirect(containerdSettings{stdout: filepath.Join(dir, "second"), stderr: filepath.Join(dir, "no/such/folder")}) == nil {
 		os.Exit(3) // It must tell of the folder.
 	}
 	say("second")
-	if unix.Dup3(first, 1, 0) != nil || (containerdSettings{stdout: "/dev/null", stderr: "stdout"}).redirect(log) != nil {
+	if unix.Dup3(first, 1, 0) != nil || redirect(containerdSettings{stdout: "/dev/null", stderr: "stdout"}) != nil {
 		os.Exit(4)
 	}
 	say("third")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"keelson/runtime/console"
+	"keelson/runtime/userspace"
 	"keelson/services/control"
 	"keelson/services/powerbutton"
 	"keelson/services/supervisor"
@@ -22,9 +23,10 @@ const flushLimit = 2 * time.Second
 // services. Until then it answers on the control socket and heeds the power
 // button; neither is worth ending for.
 func supervise(ctx context.Context, _ invocation) (int, error) {
-	c := console.New(console.Options{Devices: consoles(), Kmsg: true})
+	c := console.New(console.Options{Devices: consoles(), Kmsg: !userspace.Inside()})
 	log := c.Logger()
-	s := supervisor.New(supervisor.Options{Events: c.Event, Logger: log})
+	power := func(s syscall.Signal) error { return syscall.Kill(initProcess(), s) }
+	s := supervisor.New(supervisor.Options{Events: c.Event, Logger: log, Power: power})
 	side, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var helpers sync.WaitGroup
 	helpers.Go(func() {
@@ -35,9 +37,12 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 	helpers.Go(func() {
 		press := func() {
 			log.Info("power button pressed")
-			if err := syscall.Kill(1, syscall.SIGUSR2); err != nil {
+			if err := power(syscall.SIGUSR2); err != nil {
 				log.Error("cannot ask PID 1 to power off", "error", err)
 			}
+		}
+		if userspace.Inside() { // The button is the outer system's.
+			return
 		}
 		if err := powerbutton.Watch(side, "/dev/input", press); err != nil {
 			log.Error("the power button does not work", "error", err)
@@ -55,8 +60,20 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 	return control.CodeOK, nil
 }
 
+// initProcess is /init: the first process but in userspace mode, where that
+// may be the outer system's.
+func initProcess() int {
+	if userspace.Inside() {
+		return os.Getppid()
+	}
+	return 1
+}
+
 // consoles are the devices behind the kernel's active consoles.
 func consoles() []string {
+	if userspace.Inside() {
+		return []string{console.Stdout}
+	}
 	active, err := os.ReadFile("/sys/class/tty/console/active")
 	if err != nil {
 		return console.Consoles(nil)

@@ -1,0 +1,158 @@
+package pid1
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/nstest"
+)
+
+// goal is what a whole boot on the host's kernel may take.
+const goal = time.Second
+
+// A whole boot, the guest's own programs and containers, inside of another
+// system; as the first process of a PID namespace.
+func TestWholeBoot(t *testing.T) {
+	dir := system(t, map[string]string{"etc/hostname": "box\n"})
+	container(t, dir, "/containers/onboot/000-one", "echo one")
+	container(t, dir, "/containers/services/web", "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done")
+	s := nstest.Boot(t, dir, nstest.Options{CmdLine: "keelson.loglevel=debug"})
+	ready := s.Stage(timelineReady...)
+	if took := ready.At - s.Stage("kernel").At; took > goal {
+		t.Errorf("ready after %v", took)
+	}
+	if !strings.Contains(s.Output("/usr/bin/service", "list"), "web") || strings.Contains(s.Console(), "] modules") {
+		t.Error("it is not as it should be")
+	}
+	if s.File("/proc/sys/kernel/hostname") == "" {
+		t.Error("no host name")
+	}
+	s.Signal(unix.SIGTERM)
+	if code := s.Wait(); code != codeReboot {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+var timelineReady = []string{"ready", "degraded"}
+
+// The same where /init is not the first process: it adopts what loses its
+// parent, and at the end nothing runs and the rest of the system is untouched.
+func TestNotFirst(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		dir := system(t, map[string]string{"etc/init.d/001-orphan": shell + "sh -c 'sleep 1000 & echo $! >/run/orphan' &\n"})
+		for _, applet := range []string{"sleep"} {
+			must(t, os.Symlink("sh", filepath.Join(dir, "bin", applet)))
+		}
+		container(t, dir, "/containers/onboot/000-one", "echo one")
+		container(t, dir, "/containers/services/web", "exec sleep 1000")
+		s := nstest.Boot(t, dir, nstest.Options{NotFirst: true})
+		if e := s.Stage(timelineReady...); e.Stage != "ready" {
+			t.Errorf("got %v", e)
+		}
+		orphan, err := strconv.Atoi(strings.TrimSpace(s.File("/run/orphan")))
+		must(t, err)
+		parents, err := processes()
+		must(t, err)
+		if parents[parents[orphan]] != os.Getpid() || parents[orphan] == os.Getpid() {
+			t.Errorf("orphan %d has parent %d", orphan, parents[orphan])
+		}
+		s.Output("/usr/bin/service", "poweroff")
+		if code := s.Wait(); code != codeDone {
+			t.Errorf("exit code %d", code)
+		}
+		parents, err = processes()
+		must(t, err)
+		if len(parents) != 1 {
+			t.Errorf("processes are left: %v", parents)
+		}
+	})
+}
+
+// Only a process of another root or other mounts than its parent's begins a
+// system by itself.
+func TestMistakenStart(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		null, err := os.Open(os.DevNull)
+		must(t, err)
+		p, err := os.StartProcess(nstest.Guest(t, "init"), []string{"init"}, &os.ProcAttr{Files: []*os.File{null, null, null}})
+		must(t, err)
+		state, err := p.Wait()
+		if err != nil || state.ExitCode() != 2 {
+			t.Errorf("%v, %v; want a usage error", state, err)
+		}
+	})
+}
+
+// What was mounted before stays, in whatever order the rest was mounted.
+func TestUnmountOwn(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		dir := t.TempDir()
+		mount := func(name string) {
+			must(t, os.MkdirAll(filepath.Join(dir, name), 0o755))
+			must(t, unix.Mount("tmpfs", filepath.Join(dir, name), "tmpfs", 0, ""))
+		}
+		mount("old")
+		before, err := mountinfo.GetMounts(nil)
+		must(t, err)
+		for _, name := range []string{"a", "a/b", "old/c", "a/b", "d"} {
+			mount(name)
+		}
+		must(t, unix.Mount(filepath.Join(dir, "d"), filepath.Join(dir, "a/b"), "", unix.MS_BIND, ""))
+		if err := unmountOwn(before); err != nil {
+			t.Error(err)
+		}
+		after, err := mountinfo.GetMounts(nil)
+		if err != nil || !reflect.DeepEqual(before, after) {
+			t.Errorf("mounts before %v and after %v, %v", len(before), len(after), err)
+		}
+		must(t, unix.Unmount(filepath.Join(dir, "old"), 0))
+	})
+}
+
+// containerd's two files are heeded; what is wrong in one is told.
+func TestContainerdFiles(t *testing.T) {
+	t.Run("heeded", func(t *testing.T) {
+		dir := system(t, map[string]string{
+			"etc/containerd/config.toml":         "version = 3\nroot = \"/var/lib/elsewhere\"\n",
+			"etc/containerd/runtime-config.toml": "cliopts = \"--log-level debug\"\nstderr = \"/run/told\"\n",
+		})
+		container(t, dir, "/containers/services/web", "exec sleep 1000")
+		s := nstest.Boot(t, dir, nstest.Options{})
+		s.Stage("ready")
+		if !strings.Contains(s.File("/run/told"), "level=debug") {
+			t.Error("containerd's arguments or output are not as set")
+		}
+		if _, err := os.Stat(filepath.Join(s.Root, "var/lib/elsewhere/io.containerd.metadata.v1.bolt")); err != nil {
+			t.Error(err)
+		}
+		s.Signal(syscall.SIGUSR2)
+		s.Wait()
+		s.Line("shutdown containerd: exited 0")
+	})
+	t.Run("settings of no use", func(t *testing.T) {
+		dir := system(t, map[string]string{"etc/containerd/runtime-config.toml": "cliopts = 7\n"})
+		container(t, dir, "/containers/services/web", "exec sleep 1000")
+		s := nstest.Boot(t, dir, nstest.Options{})
+		s.Line("/etc/containerd/runtime-config.toml", "cliopts", "7")
+		s.Stage("ready")
+	})
+	t.Run("broken configuration", func(t *testing.T) {
+		dir := system(t, map[string]string{"etc/containerd/config.toml": "version = 3\nroot = /no/quotes\n"})
+		container(t, dir, "/containers/services/web", "exec sleep 1000")
+		s := nstest.Boot(t, dir, nstest.Options{})
+		s.Line("containerd ended", "/etc/containerd/config.toml")
+		s.Signal(syscall.SIGUSR2)
+		if code := s.Wait(); code != codeDone {
+			t.Errorf("exit code %d", code)
+		}
+	})
+}
