@@ -18,6 +18,7 @@ import (
 // images gets images by reference.
 type images interface {
 	Image(ctx context.Context, ref string) (*source.Image, error)
+	Layout(ctx context.Context, ref string, platforms []string) (*tree.Tree, error)
 }
 
 // assembler lays out the root of an image.
@@ -93,7 +94,15 @@ func (a *assembler) volume(ctx context.Context, i int, v config.Volume) error {
 	if v.Image == "" {
 		return nil
 	}
-	return a.put(ctx, dir+"/lower", fmt.Sprintf("volumes[%d].image", i), v.Image, true)
+	field := fmt.Sprintf("volumes[%d].image", i)
+	if v.Format != config.FormatOCI {
+		return a.put(ctx, dir+"/lower", field, v.Image, true)
+	}
+	files, err := a.images.Layout(ctx, a.expand(v.Image), v.Platforms)
+	if err != nil {
+		return a.doc.ErrorAt(field, err)
+	}
+	return a.below(dir+"/lower", files)
 }
 
 func (a *assembler) container(ctx context.Context, dir, field string, img config.Image) error {

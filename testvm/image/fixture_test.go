@@ -43,6 +43,10 @@ func (g given) Image(_ context.Context, ref string) (*source.Image, error) {
 	return nil, fmt.Errorf("cannot find image %s", ref)
 }
 
+func (g given) Layout(_ context.Context, ref string, _ []string) (*tree.Tree, error) {
+	return nil, fmt.Errorf("cannot find image %s", ref)
+}
+
 func program(t *testing.T, path string, labels map[string]string) *source.Image {
 	t.Helper()
 	files := tree.New()

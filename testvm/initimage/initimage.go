@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"keelson/testvm/image/ocilayout"
 	"keelson/testvm/image/tree"
 )
 
@@ -43,10 +44,12 @@ func Write(w io.Writer, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := writeLayout(w, index, o.Name); err != nil {
-		return fmt.Errorf("cannot write init image %s: %w", o.Name, err)
+	files, err := ocilayout.FromIndex(index, map[string]string{nameAnnotation: o.Name, refAnnotation: o.Name},
+		func(v1.Descriptor) bool { return true })
+	if err != nil {
+		return fmt.Errorf("cannot make init image %s: %w", o.Name, err)
 	}
-	return nil
+	return files.WriteTar(w, epoch)
 }
 
 // parseName wants the form that LinuxKit looks up: a name without registry or

@@ -12,6 +12,12 @@ import (
 
 var volumeName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 
+// platform is OS/ARCHITECTURE[/VARIANT].
+var platform = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$`)
+
+// FormatOCI is the format of a volume that holds an image as an OCI layout.
+const FormatOCI = "oci"
+
 // containerName is what containerd takes as an id.
 var containerName = regexp.MustCompile(`^[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*$`)
 
@@ -83,10 +89,17 @@ func (d *Document) checkVolumes() error {
 			return d.Errorf(at+".name", "%q cannot be the name of a volume: small letters, digits, _ and -", v.Name)
 		case seen[v.Name]:
 			return d.Errorf(at+".name", "two volumes are named %q", v.Name)
-		case v.Format != "" && v.Format != "filesystem":
-			return d.Errorf(at+".format", "%q is not supported: only filesystem is", v.Format)
-		case len(v.Platforms) > 0:
-			return d.Errorf(at+".platforms", "is not supported: it belongs to format oci")
+		case v.Format != "" && v.Format != "filesystem" && v.Format != FormatOCI:
+			return d.Errorf(at+".format", "%q is neither filesystem nor oci", v.Format)
+		case v.Format == FormatOCI && v.Image == "":
+			return d.Errorf(at+".image", "is missing: format oci lays out an image")
+		case len(v.Platforms) > 0 && v.Format != FormatOCI:
+			return d.Errorf(at+".platforms", "belongs to format oci")
+		}
+		for n, p := range v.Platforms {
+			if !platform.MatchString(p) {
+				return d.Errorf(fmt.Sprintf("%s.platforms[%d]", at, n), "%q is not a platform such as linux/arm64", p)
+			}
 		}
 		seen[v.Name] = true
 	}

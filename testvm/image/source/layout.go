@@ -1,0 +1,223 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"keelson/testvm/image/cache"
+	"keelson/testvm/image/ocilayout"
+	"keelson/testvm/image/tree"
+)
+
+// Layout gets the image ref names as it is, not unpacked: an OCI layout whose
+// blobs are those for the platforms, the target's if none are given.
+func (f *Fetcher) Layout(ctx context.Context, ref string, platforms []string) (*tree.Tree, error) {
+	want, err := f.wanted(platforms)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use image %s: %w", ref, err)
+	}
+	switch kind, rest := Split(ref); kind {
+	case OCI:
+		return f.localLayout(rest, want)
+	case Registry:
+		return f.remoteLayout(ctx, rest, want)
+	}
+	return nil, fmt.Errorf("cannot use image %s as it is: only oci: and images of registries have a form of their own", ref)
+}
+
+// wantedPlatforms are what a descriptor has to satisfy.
+type wantedPlatforms []v1.Platform
+
+func (f *Fetcher) wanted(platforms []string) (wantedPlatforms, error) {
+	if len(platforms) == 0 {
+		return wantedPlatforms{f.platform()}, nil
+	}
+	var w wantedPlatforms
+	for _, s := range platforms {
+		p, err := v1.ParsePlatform(s)
+		if err != nil {
+			return nil, err
+		}
+		w = append(w, *p)
+	}
+	return w, nil
+}
+
+// index lays out the images for all of the platforms.
+func (w wantedPlatforms) index(index v1.ImageIndex, annotations map[string]string) (*tree.Tree, error) {
+	found := make([]bool, len(w))
+	files, err := ocilayout.FromIndex(index, annotations, func(d v1.Descriptor) (hit bool) {
+		for i, p := range w {
+			if d.Platform == nil || d.Platform.Satisfies(p) {
+				hit, found[i] = true, true
+			}
+		}
+		return hit
+	})
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.Index(found, false); i >= 0 {
+		return nil, fmt.Errorf("there is nothing for %s in it", w[i])
+	}
+	return files, nil
+}
+
+func (w wantedPlatforms) String() string {
+	var s []string
+	for _, p := range w {
+		s = append(s, p.String())
+	}
+	return strings.Join(s, ",")
+}
+
+// localLayout takes one entry of a layout, or all that have the tag.
+func (f *Fetcher) localLayout(rest string, want wantedPlatforms) (*tree.Tree, error) {
+	path, tag := f.cutTag(rest)
+	index, err := layout.ImageIndexFromPath(f.Path(path))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read image oci:%s in %s: %w", rest, absolute(f.Path(path)), err)
+	}
+	files, err := entryLayout(index, tag, want)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use image oci:%s for %s: %w", rest, want, err)
+	}
+	return files, nil
+}
+
+func entryLayout(index v1.ImageIndex, tag string, want wantedPlatforms) (*tree.Tree, error) {
+	m, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	var found []v1.Descriptor
+	var seen []string
+	for _, d := range m.Manifests {
+		seen = append(seen, describe(d))
+		if tag == "" || d.Annotations[refAnnotation] == tag || d.Digest.String() == tag {
+			found = append(found, d)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("there is nothing%s among %s", tagged(tag), strings.Join(seen, ", "))
+	case 1:
+		return descriptorLayout(index, found[0], want)
+	}
+	return joinedLayout(index, found, want)
+}
+
+func descriptorLayout(index v1.ImageIndex, d v1.Descriptor, want wantedPlatforms) (*tree.Tree, error) {
+	if d.MediaType.IsIndex() {
+		inner, err := index.ImageIndex(d.Digest)
+		if err != nil {
+			return nil, err
+		}
+		return want.index(inner, d.Annotations)
+	}
+	img, err := index.Image(d.Digest)
+	if err != nil {
+		return nil, err
+	}
+	return imageLayout(img, d.Annotations, want)
+}
+
+// joinedLayout puts images that stand side by side in a layout under one index.
+func joinedLayout(index v1.ImageIndex, found []v1.Descriptor, want wantedPlatforms) (*tree.Tree, error) {
+	var joined v1.ImageIndex = empty.Index
+	for _, d := range found {
+		if d.MediaType.IsIndex() || d.Platform == nil {
+			return nil, fmt.Errorf("there are %d entries that are not images of one platform each: name one by its tag", len(found))
+		}
+		img, err := index.Image(d.Digest)
+		if err != nil {
+			return nil, err
+		}
+		joined = mutate.AppendManifests(joined, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: d.Platform}})
+	}
+	return want.index(joined, found[0].Annotations)
+}
+
+// imageLayout is for an image that is under no index.
+func imageLayout(img v1.Image, annotations map[string]string, want wantedPlatforms) (*tree.Tree, error) {
+	c, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range want {
+		if has := c.Platform(); has != nil && has.Architecture != "" && !has.Satisfies(p) {
+			return nil, fmt.Errorf("it is for %s, not %s", has, p)
+		}
+	}
+	return ocilayout.FromImage(img, annotations)
+}
+
+// remoteLayout gets an image from a registry, or from the cache if it is there.
+func (f *Fetcher) remoteLayout(ctx context.Context, ref string, want wantedPlatforms) (*tree.Tree, error) {
+	r, err := name.ParseReference(ref)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use image %s: %w", ref, err)
+	}
+	store := cache.Store{Dir: filepath.Join(f.CacheDir, "layouts")}
+	key := cache.Key(r.Name(), want.String())
+	if !f.Refresh {
+		if files, ok := fromCache(store, key); ok {
+			return files, nil
+		}
+	}
+	task := f.Progress.Start("pulling " + r.Name() + " for " + want.String())
+	files, err := pullLayout(ctx, r, want)
+	task.Done(err)
+	if err != nil {
+		if files, ok := fromCache(store, key); ok {
+			f.Progress.Note(fmt.Sprintf("cannot refresh %s, using the cache (%v)", r.Name(), err))
+			return files, nil
+		}
+		return nil, fmt.Errorf("cannot find image %s for %s in registry %s, nor in the cache %s: %w",
+			r.Name(), want, r.Context().RegistryStr(), absolute(store.Dir), err)
+	}
+	var buf bytes.Buffer
+	if err := files.WriteTar(&buf, time.Unix(0, 0)); err != nil {
+		return nil, err
+	}
+	return files, store.Put(key, buf.Bytes())
+}
+
+func fromCache(store cache.Store, key string) (*tree.Tree, bool) {
+	data, ok := store.Get(key)
+	files := tree.New()
+	return files, ok && files.ReadTar(bytes.NewReader(data)) == nil
+}
+
+func pullLayout(ctx context.Context, r name.Reference, want wantedPlatforms) (*tree.Tree, error) {
+	d, err := remote.Get(r, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	if err != nil {
+		return nil, err
+	}
+	annotations := map[string]string{refAnnotation: r.Name()}
+	if d.MediaType.IsIndex() {
+		index, err := d.ImageIndex()
+		if err != nil {
+			return nil, err
+		}
+		return want.index(index, annotations)
+	}
+	img, err := d.Image()
+	if err != nil {
+		return nil, err
+	}
+	return imageLayout(img, annotations, want)
+}
