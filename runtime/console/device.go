@@ -14,25 +14,36 @@ const kmsgPriority = "<31>"
 // patience is how long a device may take no byte before it is passed over.
 const patience = time.Second
 
+// keptLimit bounds the bytes kept for a device that is not there yet.
+const keptLimit = 64 << 10
+
 // device is one console. Only the writer's goroutine uses it.
 type device struct {
 	path    string
 	fd      int  // -1 when not open
 	stalled bool // it took nothing for the time of patience
+
+	opened bool   // it was there once
+	kept   []byte // what was said before that
 }
 
 func newDevice(path string) *device { return &device{path: path, fd: -1} }
 
-// write puts text out, as much as the device takes. What a stalled or
-// missing device does not take is lost: nobody is there to read it. A terminal
+// write puts text out, as much as the device takes. What a stalled or gone
+// device does not take is lost: nobody is there to read it. One that has never
+// been there may come with its driver, and gets what it missed. A terminal
 // is hung up for everybody when the session that owns it ends, such as that of
 // a shell on the console: opened anew it works.
 func (d *device) write(text string) {
 	if !d.open() {
+		if !d.opened && len(d.kept)+len(text) <= keptLimit {
+			d.kept = append(d.kept, text...)
+		}
 		return
 	}
-	fresh := false
-	for rest := []byte(text); len(rest) > 0; {
+	rest := append(d.kept, text...)
+	d.opened, d.kept = true, nil
+	for fresh := false; len(rest) > 0; {
 		n, err := unix.Write(d.fd, rest)
 		switch {
 		case err == nil && n > 0:

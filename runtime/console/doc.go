@@ -5,7 +5,8 @@
 // A caller never waits. Messages go into a queue of bounded size which one
 // goroutine empties; when it is full messages are dropped, counted, and the
 // count is shown as soon as there is room. A serial line that takes nothing
-// for a second is passed over until it takes bytes again.
+// for a second is passed over until it takes bytes again. A console whose driver
+// is a module gets what was said before that was loaded, up to 64 KiB.
 //
 // It is not the log of services (containerd's shims write those) and not a
 // general logging library: levels, sinks and formats are fixed.

@@ -44,6 +44,9 @@ func Args(c Config) []string {
 	if !c.VirtualTime {
 		// These answer in the host's time, which virtual time must not depend on.
 		args = append(args, guestChannels()...)
+		if c.VirtConsole != "" {
+			args = append(args, "-chardev", "file,id=hvc,path="+strings.ReplaceAll(c.VirtConsole, ",", ",,"), "-device", "virtconsole,chardev=hvc")
+		}
 		args = append(args, powerButton(c.Arch)...)
 		args = append(args, netArgs(c.Publish)...)
 	}

@@ -38,6 +38,9 @@ type Config struct {
 	// one Seed, from which all random numbers come, are the same to the
 	// instruction.
 	VirtualTime bool
+	// VirtConsole is a file that gets what the guest prints on a second
+	// console, hvc0. Empty for none.
+	VirtConsole string
 	Seed        uint32
 }
 

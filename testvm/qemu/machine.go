@@ -161,10 +161,19 @@ func (m *Machine) Err() error {
 // Powerdown presses the power button.
 func (m *Machine) Powerdown(ctx context.Context) error {
 	if m.Config.Arch == ARM64 {
-		key := map[string]any{"type": "qcode", "data": "power"}
-		return m.QMP.Execute(ctx, "send-key", map[string]any{"keys": []any{key}}, nil)
+		return m.Press(ctx, "power")
 	}
 	return m.QMP.Execute(ctx, "system_powerdown", nil, nil)
+}
+
+// Press presses keys together on the machine's keyboard, by QMP's names such as
+// "ctrl" and "delete".
+func (m *Machine) Press(ctx context.Context, keys ...string) error {
+	var list []any
+	for _, key := range keys {
+		list = append(list, map[string]any{"type": "qcode", "data": key})
+	}
+	return m.QMP.Execute(ctx, "send-key", map[string]any{"keys": list}, nil)
 }
 
 // Kill ends the machine at once and waits for its end.

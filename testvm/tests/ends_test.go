@@ -1,28 +1,112 @@
 package tests
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
+	"keelson/runtime/timeline"
+	"keelson/testvm/tier"
 	"keelson/testvm/vm"
 	"keelson/testvm/vm/vmtest"
 )
 
-// Signals to PID 1 mean what they mean to busybox's init.
+// ends is an image with something to do on the way down.
+const ends = `
+onshutdown:
+  - name: bye
+    image: dir:PAYLOAD
+    command: ["/testapp", "mark", "onshutdown ran"]
+    readonly: true
+    devices: [{path: all, type: c}]
+    binds: ["/dev/kmsg:/dev/kmsg"]
+services:
+  AGENT
+`
+
+// overlay makes a folder of executable files, and of a busybox for scripts.
+func overlay(t *testing.T, name string, files map[string]string) string {
+	t.Helper()
+	tier.Tool(t, "busybox", "busybox-static")
+	dir := vmtest.Folder(t, name)
+	path, err := exec.LookPath("busybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{"bin/busybox": string(program)}
+	for name, text := range files {
+		all[name] = text
+	}
+	for name, text := range all {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// Signals to PID 1 mean what they mean to busybox's init, and the keys
+// ctrl-alt-delete what SIGINT does: the kernel sends it. On every way down
+// onshutdown containers run, and scripts before and after them.
 func TestSignals(t *testing.T) {
+	tier.VM(t)
+	const shell = "#!/bin/busybox sh\n"
+	dir := overlay(t, "ends-root", map[string]string{
+		"etc/init.d/007-script":     shell + "exit 3\n",
+		"etc/init.d/030-late":       shell + "exit 4\n",
+		"etc/shutdown.d/005-before": shell + "exit 5\n",
+		"etc/shutdown.d/020-after":  shell + "exit 6\n",
+	})
 	for _, c := range []struct {
 		name   string
 		signal int
 		want   vm.Exit
 	}{
 		{"SIGUSR1", sigUSR1, vm.Halted}, {"SIGUSR2", sigUSR2, vm.PoweredDown},
-		{"SIGTERM", sigTERM, vm.Rebooted}, {"SIGINT", sigINT, vm.Rebooted},
+		{"SIGTERM", sigTERM, vm.Rebooted}, {"ctrl-alt-delete", 0, vm.Rebooted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v := vmtest.Boot(t, plain(t))
+			v := vmtest.Boot(t, machine(build(t, "ends", ends, dir)))
 			v.Stage("ready")
-			v.SignalInit(c.signal)
+			v.Line("script init.d/030-late: exited 4")
+			if c.signal != 0 {
+				v.SignalInit(c.signal)
+			} else if err := v.Press(vmtest.Context(t), "ctrl", "alt", "delete"); err != nil {
+				t.Fatal(err)
+			}
 			v.Exit(c.want)
+			if !strings.Contains(v.Console(), "keelson-test: onshutdown ran") {
+				t.Error("the onshutdown container left no mark")
+			}
+			checkScripts(t, v)
 		})
+	}
+}
+
+// checkScripts wants all scripts in their places.
+func checkScripts(t *testing.T, v *vmtest.VM) {
+	t.Helper()
+	var got []string
+	for _, e := range v.Timeline() {
+		switch {
+		case e.Stage == "script", e.Stage == timeline.Volumes, e.Stage == timeline.Ready, e.Stage == timeline.Shutdown && e.Name == "000-bye":
+			got = append(got, strings.TrimSpace(e.Name+" "+e.Result))
+		}
+	}
+	want := []string{"0 mounted", "init.d/007-script exited 3", "1 services running", "init.d/030-late exited 4",
+		"shutdown.d/005-before exited 5", "000-bye exited 0", "shutdown.d/020-after exited 6"}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("events %q, want %q", got, want)
 	}
 }
 

@@ -53,6 +53,9 @@ func (v *VM) Tail(n int) []string { return v.console.tail(n) }
 // Write types on the guest's console.
 func (v *VM) Write(p []byte) (int, error) { return v.machine.Console.Write(p) }
 
+// Press presses keys together on the machine's keyboard.
+func (v *VM) Press(ctx context.Context, keys ...string) error { return v.machine.Press(ctx, keys...) }
+
 // Accel is the accelerator the machine runs under.
 func (v *VM) Accel() string { return v.machine.Config.Accel }
 

@@ -1,0 +1,49 @@
+package tests
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/tier"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/vmtest"
+)
+
+// Every console of the command line gets every message and the greeting: a
+// serial line, a virtual terminal, and one whose driver is a module and comes
+// after the first messages.
+func TestConsoles(t *testing.T) {
+	tier.VM(t)
+	dir := overlay(t, "consoles-root", map[string]string{"etc/issue": "Welcome aboard\n"})
+	c := machine(build(t, "consoles", "services:\n  AGENT\n", dir))
+	c.Append = strings.Replace(c.Append, "console=ttyS0", "quiet console=tty1 console=hvc0 console=ttyS0", 1)
+	c.VirtConsole = filepath.Join(t.TempDir(), "hvc0")
+	v := vmtest.Boot(t, c)
+	v.Stage(timeline.Ready)
+	screen := v.Output("/bin/busybox", "cat", "/dev/vcs1")
+	v.SignalInit(sigUSR2)
+	v.Exit(vm.PoweredDown)
+	hvc, err := os.ReadFile(c.VirtConsole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"ttyS0": v.Console(), "hvc0": string(hvc), "tty1": screen} {
+		if !strings.Contains(text, "Welcome aboard") {
+			t.Errorf("%s does not show /etc/issue:\n%s", name, text)
+		}
+	}
+	up := true
+	for _, e := range v.Timeline() {
+		if !strings.Contains(string(hvc), e.String()) {
+			t.Errorf("hvc0 lacks %q:\n%s", e, hvc)
+		}
+		// The screen was read when the system was up. It is 80 columns wide.
+		if text := e.String(); up && !strings.Contains(screen, text[:min(60, len(text))]) {
+			t.Errorf("tty1 lacks %q:\n%s", e, screen)
+		}
+		up = up && e.Stage != timeline.Ready
+	}
+}
