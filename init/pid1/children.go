@@ -100,7 +100,8 @@ func (p *pid1) endGroup(child *reaper.Child, grace time.Duration) {
 // startContainerd starts it. Where an image has settings for it, something else
 // reads them and then becomes containerd.
 func (p *pid1) startContainerd() (process, error) {
-	out, err := os.OpenFile(containerdLog, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	// O_NONBLOCK: a fifo in its place must not hold us up.
+	out, err := os.OpenFile(containerdLog, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o644)
 	if err != nil {
 		if out, err = consoleFile(); err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,6 +36,39 @@ type keeper struct {
 type stop struct {
 	signal syscall.Signal
 	grace  time.Duration
+}
+
+// keepers are PID 1's, by name, until it goes down: nothing is started then. Steps
+// of the way up that were left behind may still come here.
+type keepers struct {
+	mu     sync.Mutex
+	byName map[string]*keeper
+	closed bool
+}
+
+func (k *keepers) add(name string, log *slog.Logger, start func() (process, error)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return
+	}
+	if k.byName == nil {
+		k.byName = map[string]*keeper{}
+	}
+	k.byName[name] = keep(name, log, start)
+}
+
+// get is nil when there is none.
+func (k *keepers) get(name string) *keeper {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.byName[name]
+}
+
+func (k *keepers) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
 }
 
 // killGrace is how long a process may take to end after SIGKILL. One that

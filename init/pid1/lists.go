@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -113,18 +112,18 @@ func (p *pid1) keepContainerd() error {
 	if _, err := os.Stat(containerdPath); err != nil {
 		return fmt.Errorf("cannot run services: %w", err)
 	}
-	p.containerd = keep("containerd", p.log, p.startContainerd)
+	p.keepers.add("containerd", p.log, p.startContainerd)
 	return nil
 }
 
 // moveContainerd starts containerd again when its folders have become others.
 func (p *pid1) moveContainerd(ctx context.Context, before places) error {
-	if p.containerd == nil || ctx.Err() != nil || containerdPlaces() == before {
+	if p.keepers.get("containerd") == nil || ctx.Err() != nil || containerdPlaces() == before {
 		return nil
 	}
 	p.log.Info("containerd moves to the disk mounted on its folder")
-	p.containerd.Stop(unix.SIGTERM, containerdGrace)
-	p.containerd = keep("containerd", p.log, p.startContainerd)
+	p.keepers.get("containerd").Stop(unix.SIGTERM, containerdGrace)
+	p.keepers.add("containerd", p.log, p.startContainerd)
 	return nil
 }
 
@@ -136,7 +135,7 @@ func (p *pid1) keepSupervisor(ctx context.Context) error {
 	if _, err := os.Stat(supervisorPath); err != nil {
 		return fmt.Errorf("cannot supervise services: %w", err)
 	}
-	p.supervisor = keep("supervisor", p.log, p.startSupervisor)
+	p.keepers.add("supervisor", p.log, p.startSupervisor)
 	return nil
 }
 
@@ -156,14 +155,15 @@ func (p *pid1) late(ctx context.Context) (string, error) {
 // not end in time is left behind.
 func (p *pid1) downList() []step.Step {
 	const stage = timeline.Shutdown
+	p.keepers.close()
 	deadline := stopDeadline(stateDir + "/stop-deadline")
 	return []step.Step{
 		{Stage: stage, Name: "onshutdown", Quiet: true, Limit: onshutdownLimit + 2*killGrace, Do: p.onshutdown},
 		{Stage: stage, Name: "services", Limit: deadline + 2*killGrace, Do: func(context.Context) (string, error) {
-			return p.supervisor.Stop(unix.SIGTERM, deadline), nil
+			return p.keepers.get("supervisor").Stop(unix.SIGTERM, deadline), nil
 		}},
 		{Stage: stage, Name: "containerd", Limit: containerdGrace + 2*killGrace, Do: func(context.Context) (string, error) {
-			return p.containerd.Stop(unix.SIGTERM, containerdGrace), nil
+			return p.keepers.get("containerd").Stop(unix.SIGTERM, containerdGrace), nil
 		}},
 		{Stage: stage, Name: "processes", Limit: termGrace + 2*killGrace, Do: p.killAll},
 		{Stage: stage, Name: "mounts", Limit: unmountLimit, Do: func(context.Context) (string, error) {
@@ -240,13 +240,17 @@ func (p *pid1) unmount() error {
 	return errors.Join(mounts.SwapOff(), mounts.UnmountAll(true))
 }
 
-// stopDeadline is how long the supervisor says it may need.
+// stopDeadline is how long the supervisor says it may need. Whatever lies there
+// instead of its file is not waited for.
 func stopDeadline(path string) time.Duration {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return stopDefault
 	}
-	d, parseErr := time.ParseDuration(strings.TrimSpace(string(text)))
+	defer unix.Close(fd)
+	text := make([]byte, 64)
+	n, err := unix.Read(fd, text)
+	d, parseErr := time.ParseDuration(strings.TrimSpace(string(text[:max(n, 0)])))
 	if err != nil || parseErr != nil || d <= 0 {
 		return stopDefault
 	}

@@ -32,8 +32,7 @@ type pid1 struct {
 	signals *signals
 	place   place
 
-	containerd *keeper // nil when there is nothing to keep
-	supervisor *keeper
+	keepers keepers
 }
 
 // Main is the first process. On a machine it does not return; inside of another
@@ -62,7 +61,7 @@ func Main() int {
 	if err != nil {
 		next = p.fatal(err)
 	} else {
-		next = p.live()
+		next = p.live(p.upList())
 	}
 	p.down(next)
 	switch {
@@ -94,16 +93,21 @@ func (p *pid1) attach(early *buffer) {
 	}
 }
 
-// live brings the system up and waits for the signal that ends it.
-func (p *pid1) live() action {
+// live brings the system up by list and waits for the signal that ends it. What
+// hangs on the way up, even in the kernel, does not keep it from going down.
+func (p *pid1) live(list []step.Step) action {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	p.guard("cancel", func() {
-		<-p.signals.asked
-		cancel()
+	done := make(chan struct{})
+	p.guard("up", func() {
+		defer close(done)
+		_ = step.Run(ctx, p.console, p.log, list) // None of them is Fatal.
 	})
-	_ = step.Run(ctx, p.console, p.log, p.upList()) // None of them is Fatal.
-	<-ctx.Done()
+	<-p.signals.asked
+	cancel()
+	if !within(done, roleGrace+2*killGrace) {
+		p.log.Error("going down although the way up has not ended")
+	}
 	return p.signals.action
 }
 

@@ -1,6 +1,7 @@
 package pid1
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -16,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/init/reaper"
+	"keelson/init/step"
+	"keelson/runtime/console"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -197,6 +200,13 @@ func TestMemTotal(t *testing.T) {
 }
 
 func TestStopDeadline(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := stopDeadline(fifo); got != stopDefault {
+		t.Errorf("a fifo: %v", got)
+	}
 	path := filepath.Join(t.TempDir(), "stop-deadline")
 	if got := stopDeadline(path); got != stopDefault {
 		t.Errorf("no file: %v", got)
@@ -238,4 +248,34 @@ func TestLastWords(t *testing.T) {
 	if got := d.lastWords(); got != "" {
 		t.Errorf("of an earlier run: %q", got)
 	}
+}
+
+// A step that hangs in the kernel on the way up does not keep the system up,
+// and can start nothing any more.
+func TestGoesDownWhenTheWayUpHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pid1{log: quiet, console: console.New(console.Options{Devices: []string{t.TempDir() + "/none"}}),
+			signals: &signals{incoming: make(chan os.Signal, 1), asked: make(chan struct{})}}
+		defer func() { _ = p.console.Close(t.Context()) }()
+		hangs := make(chan struct{})
+		go func() {
+			p.signals.action = halt
+			close(p.signals.asked)
+		}()
+		began := time.Now()
+		got := p.live([]step.Step{{Stage: "x", Quiet: true, Do: func(context.Context) (string, error) {
+			<-hangs
+			p.keepers.add("late", quiet, func() (process, error) { panic("started") })
+			return "", nil
+		}}})
+		if took := time.Since(began); got != halt || took > time.Minute {
+			t.Errorf("%v after %v", got, took)
+		}
+		p.keepers.close()
+		close(hangs)
+		synctest.Wait()
+		if p.keepers.get("late") != nil || p.keepers.get("late").Stop(syscall.SIGTERM, time.Second) != "did not run" {
+			t.Error("something was started on the way down")
+		}
+	})
 }

@@ -131,27 +131,37 @@ func (r *Reaper) Run(ctx context.Context) {
 	}
 }
 
+// batch is how many children are collected before others get the lock.
+const batch = 256
+
 // Collect takes the status of every child that has ended.
 func (r *Reaper) Collect() {
+	for r.collectBatch() {
+	}
+}
+
+// collectBatch tells whether there may be more.
+func (r *Reaper) collectBatch() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for {
+	for range batch {
 		var status unix.WaitStatus
 		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.ECHILD):
 			r.tellAlone()
-			return
+			return false
 		case err != nil:
 			r.log.Error("cannot collect children", "error", err)
-			return
+			return false
 		case pid <= 0:
-			return
+			return false
 		default:
 			r.collected(pid, status)
 		}
 	}
+	return true
 }
 
 func (r *Reaper) collected(pid int, status unix.WaitStatus) {

@@ -147,7 +147,8 @@ func Append(path string, e Event) error {
 	if err != nil {
 		return fmt.Errorf("cannot encode event %s: %w", e.Stage, err)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	// O_NONBLOCK: PID 1 must not wait for the other end of a fifo.
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o644)
 	if err != nil {
 		return fmt.Errorf("cannot append to timeline: %w", err)
 	}
