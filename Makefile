@@ -39,7 +39,7 @@ TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) mke2fs:e2fsprogs gcc:gcc busybox:busy
 	mksquashfs:squashfs-tools mkfs.erofs:erofs-utils xorriso:xorriso
 
 # Full reference of the image for LinuxKit's init section.
-INIT_IMAGE = example.org/keelson/init:$(shell git describe --tags --always --dirty)
+INIT_IMAGE = example.org/keelson/init:$(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := all
 .PHONY: all guest guests testvm init-image run test bench lint clean help needs-run needs-test
