@@ -77,9 +77,12 @@ func inode(process, name string) (uint64, bool) {
 
 // Inside tells a process that is not the first one whether it is the first of
 // a system of its own all the same: who started it has another root or other
-// mounts. A second system on top of a running one is nothing to start by
+// mounts, or nobody has mounted /proc. A second system on top of a running one is nothing to start by
 // mistake.
 func Inside() bool {
+	if _, err := os.Stat("/proc/self"); err != nil {
+		return true
+	}
 	parent := fmt.Sprintf("/proc/%d/root", os.Getppid())
 	var own, outer unix.Stat_t
 	if err := errors.Join(unix.Stat("/", &own), unix.Stat(parent, &outer)); err != nil {
