@@ -68,8 +68,8 @@ func script(dir string, item scripts.Item, log *slog.Logger) step.Step {
 		if item.Kind == scripts.Unusable {
 			return "", errors.New("not run: not executable")
 		}
-		return scripts.Run(ctx, path, func(d time.Duration) {
-			log.Warn("a script still runs and holds up the rest", "script", path, "after", d)
+		return scripts.Run(ctx, path, scripts.Patience, func() {
+			log.Warn("a script still runs and holds up the rest", "script", path, "after", scripts.Patience)
 		})
 	}}
 }

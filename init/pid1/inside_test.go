@@ -33,11 +33,22 @@ func TestWholeBoot(t *testing.T) {
 	if !strings.Contains(s.Output("/usr/bin/service", "list"), "web") || strings.Contains(s.Console(), "] modules") {
 		t.Error("it is not as it should be")
 	}
-	if s.File("/proc/sys/kernel/hostname") == "" {
-		t.Error("no host name")
-	}
+	s.Line("hostname: box")
 	s.Signal(unix.SIGTERM)
 	if code := s.Wait(); code != codeReboot {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// Without a place to write there is no system, and a code that says so.
+func TestCannotBoot(t *testing.T) {
+	dir := system(t, nil)
+	must(t, os.Remove(filepath.Join(dir, "run")))
+	s := nstest.Boot(t, dir, nstest.Options{})
+	if e := s.Stage("fatal"); !strings.Contains(e.Result, "/run") {
+		t.Errorf("got %v", e)
+	}
+	if code := s.Wait(); code != codeFatal {
 		t.Errorf("exit code %d", code)
 	}
 }

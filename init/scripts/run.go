@@ -13,12 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// patience is how long a script may take before it is told of.
-	patience = 60 * time.Second
-	// stopGrace is how long a script may take to end when told to.
-	stopGrace = time.Second
-)
+// Patience is how long a script may take before it should be told of.
+const Patience = 60 * time.Second
+
+// stopGrace is how long a script may take to end when told to.
+const stopGrace = time.Second
 
 // ErrInterrupted is that of a script that was told to end.
 var ErrInterrupted = errors.New("told to end")
@@ -26,9 +25,9 @@ var ErrInterrupted = errors.New("told to end")
 // Run runs the program at path to its end and says how that was: "exited 0",
 // "killed by SIGSEGV". It has the caller's environment and output, and nothing
 // to read; its own processes may outlive it. slow is called, once, when it
-// takes long. When ctx ends, it and what it started in the foreground are
-// ended.
-func Run(ctx context.Context, path string, slow func(time.Duration)) (string, error) {
+// takes longer than patience. When ctx ends, it and what it started in the
+// foreground are ended.
+func Run(ctx context.Context, path string, patience time.Duration, slow func()) (string, error) {
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("not run: %w", context.Cause(ctx))
 	}
@@ -44,7 +43,7 @@ func Run(ctx context.Context, path string, slow func(time.Duration)) (string, er
 		_ = cmd.Wait() // The state tells.
 		close(ended)
 	}()
-	long := time.AfterFunc(patience, func() { slow(patience) })
+	long := time.AfterFunc(patience, slow)
 	defer long.Stop()
 	select {
 	case <-ended:

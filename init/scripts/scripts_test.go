@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -112,14 +113,14 @@ func TestRead(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	never := func(time.Duration) { t.Error("said to be slow") }
+	never := func() { t.Error("said to be slow") }
 	dir := folder(t, map[string]string{
 		"good": "#!/bin/sh\nread x && exit 9\npwd >\"$0.out\"\n", "bad": "#!/bin/sh\nexit 3\n", "killed": "#!/bin/sh\nkill -SEGV $$\n",
 		"background": "#!/bin/sh\nsleep 60 &\necho $! >\"$0.out\"\n",
 		"no-shell":   "#!/no/such/shell\n", "text": "just text\n",
 	})
 	for name, want := range map[string]string{"good": "exited 0", "bad": "exited 3", "killed": "killed by SIGSEGV", "background": "exited 0"} {
-		if got, err := Run(t.Context(), filepath.Join(dir, name), never); got != want || err != nil {
+		if got, err := Run(t.Context(), filepath.Join(dir, name), Patience, never); got != want || err != nil {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
@@ -127,7 +128,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("runs in %q", cwd)
 	}
 	for name, word := range map[string]string{"no-shell": "interpreter", "text": "#!", "missing": "no such file"} {
-		if _, err := Run(t.Context(), filepath.Join(dir, name), never); err == nil || !strings.Contains(err.Error(), word) {
+		if _, err := Run(t.Context(), filepath.Join(dir, name), Patience, never); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -136,7 +137,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("what a script leaves running was ended: %v", err)
 	}
 	if p := strings.TrimSpace(string(pid)); p != "" {
-		_, _ = Run(t.Context(), filepath.Join(folder(t, map[string]string{"k": "#!/bin/sh\nkill " + p + "\n"}), "k"), never)
+		_, _ = Run(t.Context(), filepath.Join(folder(t, map[string]string{"k": "#!/bin/sh\nkill " + p + "\n"}), "k"), Patience, never)
 	}
 }
 
@@ -146,13 +147,14 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	if _, err := Run(ctx, path, nil); !errors.Is(err, ErrInterrupted) {
-		t.Errorf("error %v", err)
+	var told atomic.Int32
+	if _, err := Run(ctx, path, 10*time.Millisecond, func() { told.Add(1) }); !errors.Is(err, ErrInterrupted) || told.Load() != 1 {
+		t.Errorf("told %d times that it is slow, error %v", told.Load(), err)
 	}
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
-	if _, err := Run(ctx, path, nil); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Run(ctx, path, Patience, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("started although the system goes down: %v", err)
 	}
 }

@@ -27,6 +27,9 @@ var ways = map[string]struct {
 func power(ctx context.Context, inv invocation) (int, error) {
 	way := ways[inv.verb]
 	if inv.force {
+		if !isInit("/proc/1/exe") { // In userspace mode it may be the outer system's machine.
+			return control.CodeFailed, fmt.Errorf("cannot %s at once: PID 1 here is not keelson's /init", inv.verb)
+		}
 		unix.Sync()
 		return control.CodeFailed, fmt.Errorf("cannot %s: %w", inv.verb, unix.Reboot(way.command))
 	}

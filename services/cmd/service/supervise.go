@@ -25,7 +25,7 @@ const flushLimit = 2 * time.Second
 func supervise(ctx context.Context, _ invocation) (int, error) {
 	c := console.New(console.Options{Devices: consoles(), Kmsg: !userspace.Inside()})
 	log := c.Logger()
-	power := func(s syscall.Signal) error { return syscall.Kill(initProcess(), s) }
+	power := powerBy(initProcess())
 	s := supervisor.New(supervisor.Options{Events: c.Event, Logger: log, Power: power})
 	side, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var helpers sync.WaitGroup
@@ -58,6 +58,17 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 		return control.CodeFailed, err
 	}
 	return control.CodeOK, nil
+}
+
+// powerBy asks /init, the process init. Where that has ended the id is nobody's,
+// or a stranger's.
+func powerBy(init int) func(syscall.Signal) error {
+	return func(s syscall.Signal) error {
+		if initProcess() != init {
+			return errors.New("/init has ended")
+		}
+		return syscall.Kill(init, s)
+	}
 }
 
 // initProcess is /init: the first process but in userspace mode, where that
