@@ -155,7 +155,6 @@ func (p *pid1) late(ctx context.Context) (string, error) {
 // not end in time is left behind.
 func (p *pid1) downList() []step.Step {
 	const stage = timeline.Shutdown
-	p.keepers.close()
 	deadline := stopDeadline(stateDir + "/stop-deadline")
 	return []step.Step{
 		{Stage: stage, Name: "onshutdown", Quiet: true, Limit: onshutdownLimit + 2*killGrace, Do: p.onshutdown},

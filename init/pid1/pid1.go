@@ -142,6 +142,7 @@ func (p *pid1) fatal(err error) action {
 // returns.
 func (p *pid1) down(a action) {
 	p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Shutdown, Result: a.name})
+	p.keepers.close()
 	_ = step.Run(context.Background(), p.console, p.log, p.downList()) // None of them is Fatal.
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	_ = p.console.Close(ctx) // A stuck console must not keep the machine up.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -31,7 +32,11 @@ func look() (place, error) {
 	p := place{first: os.Getpid() == 1}
 	_, missing := os.Stat("/proc/self")
 	if missing != nil {
-		if err := mounts.Apply(mounts.Essential()[:1]); err != nil {
+		proc := slices.DeleteFunc(mounts.Essential(), func(item mounts.Item) bool {
+			m, ok := item.Thing.(mounts.FS)
+			return !ok || m.Target != "/proc"
+		})
+		if err := mounts.Apply(proc); err != nil {
 			p.machine = p.first
 			return p, err
 		}

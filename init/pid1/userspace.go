@@ -75,7 +75,10 @@ func insideTable(table []mounts.Item, before []*mountinfo.Info) []mounts.Item {
 		m, isMount := item.Thing.(mounts.FS)
 		switch {
 		case !isMount:
-			item.Optional = true
+			if item, ok := insideThing(item); ok {
+				mine = append(mine, item)
+			}
+			continue
 		case isMounted(before, m.Target), m.Target != "/sys" && strings.HasPrefix(m.Target, "/sys/"), strings.HasPrefix(m.Target, "/proc/"):
 			continue
 		case m.Type == "devtmpfs":
@@ -85,6 +88,25 @@ func insideTable(table []mounts.Item, before []*mountinfo.Info) []mounts.Item {
 		mine = append(mine, item)
 	}
 	return mine
+}
+
+// insideThing is what a folder, link or node of the table becomes. Programs that
+// must have a console or a kernel log find one that takes everything.
+func insideThing(item mounts.Item) (mounts.Item, bool) {
+	item.Optional = true
+	switch thing := item.Thing.(type) {
+	case mounts.Node:
+		switch thing.Path {
+		case "/dev/console", "/dev/kmsg":
+			item.Thing = mounts.Link{To: "/dev/null", Path: thing.Path}
+		case "/dev/null", "/dev/tty":
+		default:
+			return item, false
+		}
+	case mounts.Link:
+		return item, thing.Path != "/dev/kcore"
+	}
+	return item, true
 }
 
 func ownDevices(dev mounts.Item) []mounts.Item {

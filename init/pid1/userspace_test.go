@@ -23,6 +23,9 @@ func TestInsideTable(t *testing.T) {
 		} else if !item.Optional {
 			t.Errorf("%s must be there", item.Thing)
 		}
+		if n, ok := item.Thing.(mounts.Node); ok && (n.Major > 5 || n.Path == "/dev/kmsg" || n.Path == "/dev/console" || n.Path == "/dev/tty1") {
+			t.Errorf("%s is the outer system's", n)
+		}
 	}
 	for target, want := range map[string]string{"/run": "tmpfs", "/tmp": "tmpfs", "/dev": "tmpfs", "/sys": "sysfs", "/dev/pts": "devpts",
 		"/proc": "", "/var": "", "/sys/kernel/debug": "", "/sys/fs/bpf": "", "/proc/sys/fs/binfmt_misc": ""} {
