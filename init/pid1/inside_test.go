@@ -98,6 +98,28 @@ func TestNotFirst(t *testing.T) {
 	})
 }
 
+// A volume that a container manager has mounted on /var is used and stays.
+func TestGivenMounts(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		dir := system(t, nil)
+		container(t, dir, "/containers/services/web", "echo told; exec sleep 1000")
+		must(t, unix.Mount("volume", filepath.Join(dir, "var"), "tmpfs", 0, ""))
+		defer func() { _ = unix.Unmount(filepath.Join(dir, "var"), 0) }()
+		s := nstest.Boot(t, dir, nstest.Options{})
+		s.Stage("ready")
+		if !strings.Contains(s.Output("/bin/sh", "-c", "while read x; do echo $x; done </proc/1/mounts"), "volume /var") {
+			t.Error("the volume is not on /var")
+		}
+		s.Signal(unix.SIGUSR2)
+		if code := s.Wait(); code != codeDone {
+			t.Errorf("exit code %d", code)
+		}
+		if log, err := os.ReadFile(filepath.Join(dir, "var/log/web.out.log")); err != nil || string(log) != "told\n" {
+			t.Errorf("the service's log on the volume: %q, %v", log, err)
+		}
+	})
+}
+
 // Only a process of another root or other mounts than its parent's begins a
 // system by itself.
 func TestMistakenStart(t *testing.T) {

@@ -78,8 +78,8 @@ type System struct {
 }
 
 // Boot starts the tree's /init on the host's kernel, in new mount, network,
-// UTS, IPC, cgroup and PID namespaces, with the tree as its read-only root. It
-// needs Main.
+// UTS, IPC, cgroup and PID namespaces, with the tree as its read-only root. What
+// is mounted below the tree is mounted there too. It needs Main.
 func Boot(t *testing.T, tree string, o Options) *System {
 	t.Helper()
 	tier.Root(t)
@@ -145,7 +145,7 @@ func becomeInit(tree string) error {
 	err = errors.Join(
 		unix.Dup3(int(null.Fd()), 0, 0),
 		mounts.Mount("", "/", "", []string{"rprivate"}),
-		mounts.Mount(tree, tree, "", []string{"bind", "ro"}),
+		mounts.Mount(tree, tree, "", []string{"rbind", "ro"}),
 	)
 	if err == nil {
 		if err = unix.Chroot(tree); err == nil {
