@@ -1,0 +1,47 @@
+package probe
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// cgroup is the place of a process in each hierarchy: its path by number and
+// controllers.
+type cgroup map[string]string
+
+func readCgroup(pid int) (cgroup, error) {
+	if pid <= 0 {
+		return nil, fmt.Errorf("cannot find cgroup of process %d", pid)
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return nil, fmt.Errorf("cannot find cgroup of process %d: %w", pid, err)
+	}
+	return parseCgroup(string(data)), nil
+}
+
+// parseCgroup reads lines of "hierarchy-ID:controller-list:cgroup-path"
+// (cgroups(7)).
+func parseCgroup(text string) cgroup {
+	c := cgroup{}
+	for line := range strings.Lines(text) {
+		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(parts) == 3 {
+			c[parts[0]+":"+parts[1]] = parts[2]
+		}
+	}
+	return c
+}
+
+// holds reports whether other is in c in every hierarchy, or below it. The
+// root of a hierarchy holds only itself: all is below it.
+func (c cgroup) holds(other cgroup) bool {
+	for hierarchy, path := range c {
+		at, known := other[hierarchy]
+		if !known || at != path && (path == "/" || !strings.HasPrefix(at, path+"/")) {
+			return false
+		}
+	}
+	return len(c) > 0
+}

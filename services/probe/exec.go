@@ -1,0 +1,66 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/kballard/go-shellquote"
+)
+
+// largestOutput is how much of what a command printed is told, in bytes.
+const largestOutput = 200
+
+// execCheck is good when the command exits with 0. Its words are split as a
+// shell does, which is not run.
+func execCheck(target string, c Container) (func(context.Context) error, error) {
+	args, err := shellquote.Split(target)
+	switch {
+	case err != nil:
+		return nil, errors.New(strings.ToLower(err.Error()))
+	case len(args) == 0 || args[0] == "":
+		return nil, errors.New("there is no command")
+	case c.Exec == nil:
+		return nil, errors.New("there is no way to run a command inside")
+	}
+	return func(ctx context.Context) error {
+		code, output, err := c.Exec(ctx, args)
+		if err == nil && code == 0 {
+			return nil
+		}
+		name := "exec " + args[0]
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("%s: %w", name, errNoAnswer)
+		case err != nil:
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return errors.New(strings.TrimSuffix(fmt.Sprintf("%s: exit code %d: %s", name, code, lastLine(output)), ": "))
+	}, nil
+}
+
+// lastLine is the last line that says something.
+func lastLine(output string) string {
+	output = strings.TrimSpace(output)
+	return printable(output[strings.LastIndexByte(output, '\n')+1:], largestOutput)
+}
+
+// printable makes foreign text fit for a console: one line of at most n
+// bytes.
+func printable(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case r == unicode.ReplacementChar || !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, s[:min(len(s), 4*n)])
+	for len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "")
+	}
+	return s
+}

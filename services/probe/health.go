@@ -1,0 +1,124 @@
+package probe
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"keelson/runtime/bundle"
+)
+
+// shortestInterval keeps a slip of the pen from taking all time there is.
+const shortestInterval = 100 * time.Millisecond
+
+// Watch returns when the container is no longer well, with the reason: after
+// retries failed attempts in a row, each interval after the one before and of
+// at most timeout. For log and notify, an attempt fails when no line matches,
+// or no WATCHDOG=1 comes, within interval. When a service sets a watchdog of
+// its own (WATCHDOG_USEC), that strikes at once, whatever the probe; and it
+// takes the place of a probe by notify.
+func (p *Prober) Watch(ctx context.Context, probe bundle.Probe, c Container, interval, timeout time.Duration, retries int) error {
+	check, err := p.prepare(probe, c)
+	if err != nil {
+		return err
+	}
+	watching, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var all sync.WaitGroup
+	if c.Notify != nil {
+		all.Go(func() { cancel(c.Notify.teller.watchdog(watching)) })
+	}
+	w := &watcher{check: check, interval: max(interval, shortestInterval), timeout: timeout, retries: max(retries, 1)}
+	if w.timeout == 0 {
+		w.timeout = attemptTime
+	}
+	if probe.Kind == "notify" {
+		w.instead = func() bool { return c.Notify.State().Watchdog > 0 }
+	}
+	if probe.Kind != "" {
+		all.Go(func() { cancel(w.watch(watching)) })
+	}
+	<-watching.Done()
+	all.Wait()
+	return context.Cause(watching)
+}
+
+// watcher counts attempts.
+type watcher struct {
+	check             check
+	interval, timeout time.Duration
+	retries           int
+	instead           func() bool // something else watches
+	failed            int         // in a row
+}
+
+func (w *watcher) watch(ctx context.Context) error {
+	if w.check.beats != nil {
+		return w.listen(ctx)
+	}
+	for pause(ctx, w.interval, nil) {
+		err := limit(ctx, w.timeout, w.check.once)
+		if ctx.Err() == nil && w.count(err) {
+			return w.verdict(err)
+		}
+	}
+	return ctx.Err()
+}
+
+// listen counts the intervals without a beat.
+func (w *watcher) listen(ctx context.Context) error {
+	beat, ended := make(chan struct{}, 1), make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		ended <- w.check.beats(ctx, func() {
+			select {
+			case beat <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	timer := time.NewTimer(w.interval)
+	defer timer.Stop()
+	for {
+		select {
+		case err := <-ended: // Always, when ctx has ended.
+			return cmp.Or(ctx.Err(), err)
+		case <-beat:
+			w.failed = 0
+		case <-timer.C:
+			if w.count(errSilent) {
+				cancel()
+				return w.verdict(<-ended)
+			}
+		}
+		timer.Reset(w.interval)
+	}
+}
+
+// errSilent stands for what the beats say when they are ended.
+var errSilent = errors.New("no sign of life")
+
+// count reports whether that was one failure too many.
+func (w *watcher) count(err error) bool {
+	if err == nil || w.instead != nil && w.instead() {
+		w.failed = 0
+		return false
+	}
+	w.failed++
+	return w.failed >= w.retries
+}
+
+func (w *watcher) verdict(err error) error {
+	return fmt.Errorf("%s failed: %w", checks(w.failed), err)
+}
+
+func checks(n int) string {
+	if n == 1 {
+		return "a health check"
+	}
+	return fmt.Sprintf("%d health checks in a row", n)
+}

@@ -1,0 +1,114 @@
+package probe
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// largestHead is how much of an answer is read, in bytes.
+const largestHead = 64 << 10
+
+// httpCheck is good when the answer's status is 2xx or 3xx.
+func httpCheck(target string, c Container) (func(context.Context) error, error) {
+	p, err := parsePage(target)
+	return func(ctx context.Context) error {
+		return each(p.addresses, func(addr netip.AddrPort) error {
+			if err := get(ctx, c.PID, addr, p.path); err != nil {
+				return fmt.Errorf("http %s%s: %w", addr, p.path, err)
+			}
+			return nil
+		})
+	}, err
+}
+
+func get(ctx context.Context, pid int, addr netip.AddrPort, path string) error {
+	conn, err := dial(ctx, pid, addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: keelson\r\nAccept: */*\r\nConnection: close\r\n\r\n", path, addr)
+	var status string
+	if err == nil {
+		status, err = readStatus(conn)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return errNoAnswer
+	case err != nil:
+		return err
+	case status[0] != '2' && status[0] != '3':
+		return errors.New("status " + status)
+	}
+	return nil
+}
+
+var errNotHTTP = errors.New("answer is not HTTP/1")
+
+// readStatus returns the status of an answer, such as "404 Not Found", once
+// all its header is there. Interim answers (1xx) are passed over.
+func readStatus(r io.Reader) (string, error) {
+	lines := bufio.NewReader(io.LimitReader(r, largestHead))
+	for {
+		line, err := lines.ReadSlice('\n')
+		if err != nil {
+			return "", tooShort(err)
+		}
+		status, ok := statusLine(strings.TrimRight(string(line), "\r\n"))
+		if !ok {
+			return "", errNotHTTP
+		}
+		if err := skipHeader(lines); err != nil {
+			return "", tooShort(err)
+		}
+		if status[0] != '1' {
+			return status, nil
+		}
+	}
+}
+
+// statusLine splits "HTTP/1.x CODE REASON"; the reason may be missing. It is
+// shown to people: only what can be printed is taken of it.
+func statusLine(line string) (status string, ok bool) {
+	version, rest, _ := strings.Cut(line, " ")
+	code, reason, _ := strings.Cut(rest, " ")
+	n, err := strconv.ParseUint(code, 10, 16)
+	if err != nil || len(code) != 3 || n < 100 || n > 599 || version != "HTTP/1.1" && version != "HTTP/1.0" {
+		return "", false
+	}
+	return strings.TrimSpace(code + " " + printable(reason, 60)), true
+}
+
+// skipHeader reads to the empty line. Long lines are no fault.
+func skipHeader(lines *bufio.Reader) error {
+	for start := true; ; {
+		line, err := lines.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			start = false
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if start && strings.TrimRight(string(line), "\r\n") == "" {
+			return nil
+		}
+		start = true
+	}
+}
+
+func tooShort(err error) error {
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return errNotHTTP
+	}
+	if errors.Is(err, io.EOF) {
+		return errors.New("answer ends too early")
+	}
+	return err
+}

@@ -1,0 +1,229 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/bundle"
+	"keelson/runtime/nstest"
+)
+
+const soon = 10 * time.Second
+
+// later makes the container do something while the test waits.
+func later(f func()) (wait func()) {
+	done := make(chan struct{})
+	time.AfterFunc(50*time.Millisecond, func() { defer close(done); f() })
+	return func() { <-done }
+}
+
+func TestNetwork(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		b := newBox(t, "it")
+		p, c := new(Prober), Container{PID: b.pid}
+		must(t, loopbackUp())
+		l, err := net.Listen("tcp", "127.0.0.1:80") // of the host
+		must(t, err)
+		defer l.Close()
+		before := namespaces(t)
+
+		err = p.Wait(t.Context(), bundle.Probe{Kind: "tcp", Target: "80"}, c, 100*time.Millisecond)
+		if want := "tcp 127.0.0.1:80: connection refused"; !errors.Is(err, unix.ECONNREFUSED) || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("nobody listens inside: %v", err)
+		}
+		late := later(func() { b.do("listen tcp 127.0.0.1:80") })
+		must(t, p.Wait(t.Context(), bundle.Probe{Kind: "tcp", Target: "80"}, c, soon))
+		late()
+		b.do("listen tcp [::1]:81")
+		must(t, p.Once(t.Context(), bundle.Probe{Kind: "tcp", Target: "81"}, c))
+		must(t, p.Once(t.Context(), bundle.Probe{Kind: "tcp", Target: "80"}, Container{PID: os.Getpid()}))
+
+		late = later(func() { b.do("serve 204 127.0.0.1:82") })
+		must(t, p.Wait(t.Context(), bundle.Probe{Kind: "http", Target: "82/health?x=y"}, c, soon))
+		late()
+		b.do("serve 503 [::1]:83")
+		err = p.Once(t.Context(), bundle.Probe{Kind: "http", Target: "[::1]:83/"}, c)
+		if err == nil || !strings.Contains(err.Error(), "503") {
+			t.Errorf("status 503: %v", err)
+		}
+		for _, silent := range []string{"82/slow", "80/"} {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			if err := p.Once(ctx, bundle.Probe{Kind: "http", Target: silent}, c); !errors.Is(err, errNoAnswer) {
+				t.Errorf("%s: %v", silent, err)
+			}
+			cancel()
+		}
+		// A thread that is thrown away takes a moment to end.
+		for deadline := time.Now().Add(soon); namespaces(t) != before; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("threads are in network namespaces %s, were in %s", namespaces(t), before)
+			}
+		}
+		if err := p.Once(t.Context(), bundle.Probe{Kind: "tcp", Target: "80"}, Container{PID: 1 << 22}); err == nil {
+			t.Error("probed a process that is not there")
+		}
+	})
+}
+
+// namespaces are the network namespaces that threads of this process are in.
+func namespaces(t *testing.T) string {
+	t.Helper()
+	threads, err := filepath.Glob("/proc/self/task/*/ns/net")
+	must(t, err)
+	seen, all := map[string]bool{}, ""
+	for _, thread := range threads {
+		if ns, err := os.Readlink(thread); err == nil && !seen[ns] {
+			seen[ns] = true
+			all += ns
+		}
+	}
+	return all
+}
+
+func TestUnixSocket(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		b := newBox(t, "it")
+		p, c := new(Prober), Container{PID: b.pid}
+		defer p.Close()
+		b.do("chroot %s", b.root)
+		outside, err := net.Listen("unix", "/run/outside.sock")
+		must(t, err)
+		defer outside.Close()
+		up := strings.Repeat("../", 40)
+		for name, target := range map[string]string{"absolute": "/run/outside.sock", "relative": up + "run/outside.sock",
+			"magic": "/proc/self/root/run/outside.sock", "folder": up + "run"} {
+			must(t, os.Symlink(target, filepath.Join(b.root, name)))
+		}
+		probe := func(path string) bundle.Probe { return bundle.Probe{Kind: "unix", Target: path} }
+		for _, path := range []string{"/absolute", "/relative", "/magic", "/folder/outside.sock", "/" + up + "run/outside.sock"} {
+			if err := p.Once(t.Context(), probe(path), c); !errors.Is(err, unix.ENOENT) {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+		// The same link, when its target is inside; the folder comes late too.
+		late := later(func() { b.do("mkdir /run"); b.do("listen unix /run/outside.sock") })
+		must(t, p.Wait(t.Context(), probe("/absolute"), c, soon))
+		late()
+		late = later(func() { b.do("mkdir /a/b/c"); b.do("listen unix /a/b/c/s") })
+		must(t, p.Wait(t.Context(), probe("/a/b/c/s"), c, soon))
+		late()
+		b.do("datagrams /run/dgram")
+		must(t, p.Once(t.Context(), probe("/run/dgram"), c))
+		b.do("bind /run/deaf")
+		if err := p.Wait(t.Context(), probe("/run/deaf"), c, 30*time.Millisecond); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("bound, not listening: %v", err)
+		}
+		late = later(func() { must(t, os.Remove(b.root+"/run/deaf")); b.do("listen unix /run/deaf") })
+		must(t, p.Wait(t.Context(), probe("/run/deaf"), c, soon))
+		late()
+		if n := watched(&p.watches); n != 0 {
+			t.Errorf("%d watches are left", n)
+		}
+	})
+}
+
+func TestNotify(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		b := newBox(t, "it")
+		n, err := Listen("it", b.pid, nil)
+		must(t, err)
+		if _, err := Listen("it", b.pid, nil); err == nil {
+			t.Error("a name was given twice")
+		}
+		news, ended := make(chan State, 10), make(chan error, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { ended <- n.Serve(ctx, func(s State) { news <- s }) }()
+
+		// From the namespace, but not from the container.
+		must(t, inNetNS(b.pid, func() { must(t, notify("READY=1\nSTATUS=forged")) }))
+		b.do("notify STATUS=starting|WATCHDOG_USEC=60000000")
+		if s := <-news; s.Ready || s.Status != "starting" || s.Watchdog != time.Minute {
+			t.Errorf("%+v", s)
+		}
+		late := later(func() { b.do("notify READY=1") })
+		must(t, new(Prober).Wait(t.Context(), bundle.Probe{Kind: "notify"}, Container{PID: b.pid, Notify: n}, soon))
+		late()
+		if s := <-news; !s.Ready {
+			t.Errorf("%+v", s)
+		}
+		open := descriptors(t)
+		for range 50 {
+			b.do("notify WATCHDOG=1")
+			b.do("barrier")
+		}
+		if now := descriptors(t); now > open {
+			t.Errorf("%d descriptors are open, %d were", now, open)
+		}
+		b.do("notify %s", "STATUS="+strings.Repeat("x", largestMessage))
+		b.do("notify STOPPING=1")
+		if s := <-news; !s.Stopping || s.Status != "starting" {
+			t.Errorf("%+v", s)
+		}
+		cancel()
+		must(t, <-ended)
+		again, err := Listen("it", b.pid, nil) // as the next supervisor does
+		must(t, err)
+		must(t, again.Close())
+	})
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	return len(all)
+}
+
+// BenchmarkWaiting is the CPU time that 100 waiting services take in a second.
+func BenchmarkWaiting(b *testing.B) {
+	for _, probe := range []bundle.Probe{{Kind: "tcp", Target: "80"}, {Kind: "http", Target: "80/"},
+		{Kind: "unix", Target: "/run/nothing"}, {Kind: "log", Target: "nothing"}, {Kind: "notify"}} {
+		b.Run(probe.Kind, func(b *testing.B) { benchmarkWaiting(b, probe) })
+	}
+}
+
+func benchmarkWaiting(b *testing.B, probe bundle.Probe) {
+	if os.Getuid() != 0 {
+		b.Skip("root tier: needs root")
+	}
+	const services, settled, measured = 100, 2 * time.Second, 2 * time.Second
+	pid := sleeper(b)
+	path := filepath.Join(b.TempDir(), "log")
+	for b.Loop() {
+		var p Prober
+		ctx, cancel := context.WithCancel(b.Context())
+		ended := make(chan error)
+		for i := range services {
+			n, err := Listen(fmt.Sprint("bench", i), pid, nil)
+			must(b, err)
+			defer n.Close()
+			go func() {
+				ended <- p.Wait(ctx, probe, Container{PID: pid, Lines: p.Follow(Log{Path: path}), Notify: n}, time.Hour)
+			}()
+		}
+		time.Sleep(settled)
+		before := cpu(b)
+		time.Sleep(measured)
+		b.ReportMetric(float64((cpu(b)-before).Microseconds())/measured.Seconds(), "cpu-µs/s")
+		cancel()
+		for range services {
+			<-ended
+		}
+		p.Close()
+	}
+}
+
+func cpu(b *testing.B) time.Duration {
+	var u unix.Rusage
+	must(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
