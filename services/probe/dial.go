@@ -12,17 +12,18 @@ import (
 )
 
 // tcpCheck is good when something listens.
-func tcpCheck(target string, c Container) (func(context.Context) error, error) {
+func tcpCheck(target string, c Container) (check, error) {
 	all, err := addresses(target)
-	return func(ctx context.Context) error {
+	d := &dialer{pid: c.PID}
+	return check{close: d.close, once: func(ctx context.Context) error {
 		return each(all, func(addr netip.AddrPort) error {
-			conn, err := dial(ctx, c.PID, addr)
+			conn, err := d.dial(ctx, addr)
 			if err != nil {
 				return fmt.Errorf("tcp %s: %w", addr, err)
 			}
 			return conn.Close()
 		})
-	}, err
+	}}, err
 }
 
 // each tries one after the other; of several errors, the first is told.
@@ -40,21 +41,53 @@ func each(all []netip.AddrPort, try func(netip.AddrPort) error) error {
 	return first
 }
 
-// dial connects from the network namespace of process pid. The connection
-// ends with ctx.
-func dial(ctx context.Context, pid int, addr netip.AddrPort) (*conn, error) {
+// dialer connects from the network namespace of process pid. Not to need a
+// thread for each attempt, it keeps sockets that were refused: Linux lets
+// them try again.
+type dialer struct {
+	pid   int
+	spare map[netip.AddrPort]int
+}
+
+func (d *dialer) close() {
+	for _, fd := range d.spare {
+		_ = unix.Close(fd)
+	}
+}
+
+// dial makes a connection that ends with ctx.
+func (d *dialer) dial(ctx context.Context, addr netip.AddrPort) (*conn, error) {
 	family, to := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()})
 	if addr.Addr().Is4() {
 		family, to = unix.AF_INET, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
 	}
-	fd, err := -1, error(nil)
-	entered := inNetNS(pid, func() {
-		fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	})
-	if err := errors.Join(entered, err); err != nil {
+	fd, kept := d.spare[addr]
+	if !kept {
+		var err error
+		if fd, err = d.socket(family); err != nil {
+			return nil, err
+		}
+	}
+	err := unix.Connect(fd, to)
+	if errors.Is(err, unix.EINPROGRESS) {
+		err = unix.Connect(fd, to) // Of the same machine, the answer is there by now.
+	}
+	if errors.Is(err, unix.ECONNREFUSED) {
+		if d.spare == nil {
+			d.spare = map[netip.AddrPort]int{}
+		}
+		d.spare[addr] = fd
 		return nil, err
 	}
-	return connect(ctx, fd, to)
+	delete(d.spare, addr)
+	return connect(ctx, fd, to) // It goes on with what has begun.
+}
+
+func (d *dialer) socket(family int) (fd int, err error) {
+	entered := inNetNS(d.pid, func() {
+		fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	})
+	return fd, errors.Join(entered, err)
 }
 
 // conn is a connection that its context closes.

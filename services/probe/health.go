@@ -25,6 +25,7 @@ func (p *Prober) Watch(ctx context.Context, probe bundle.Probe, c Container, int
 	if err != nil {
 		return err
 	}
+	defer check.close()
 	watching, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var all sync.WaitGroup

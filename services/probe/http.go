@@ -15,20 +15,21 @@ import (
 const largestHead = 64 << 10
 
 // httpCheck is good when the answer's status is 2xx or 3xx.
-func httpCheck(target string, c Container) (func(context.Context) error, error) {
+func httpCheck(target string, c Container) (check, error) {
 	p, err := parsePage(target)
-	return func(ctx context.Context) error {
+	d := &dialer{pid: c.PID}
+	return check{close: d.close, once: func(ctx context.Context) error {
 		return each(p.addresses, func(addr netip.AddrPort) error {
-			if err := get(ctx, c.PID, addr, p.path); err != nil {
+			if err := d.get(ctx, addr, p.path); err != nil {
 				return fmt.Errorf("http %s%s: %w", addr, p.path, err)
 			}
 			return nil
 		})
-	}, err
+	}}, err
 }
 
-func get(ctx context.Context, pid int, addr netip.AddrPort, path string) error {
-	conn, err := dial(ctx, pid, addr)
+func (d *dialer) get(ctx context.Context, addr netip.AddrPort, path string) error {
+	conn, err := d.dial(ctx, addr)
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,7 @@ func (p *Prober) Once(ctx context.Context, probe bundle.Probe, c Container) erro
 	if err != nil {
 		return err
 	}
+	defer check.close()
 	attempt := check.once
 	if attempt == nil {
 		attempt = check.wait
@@ -63,6 +64,7 @@ func (p *Prober) Wait(ctx context.Context, probe bundle.Probe, c Container, time
 	if err != nil {
 		return err
 	}
+	defer check.close()
 	start := time.Now()
 	limited, cancel := withLimit(ctx, timeout, c.Notify)
 	defer cancel()
@@ -81,6 +83,7 @@ type check struct {
 	once  func(context.Context) error // one attempt; nil for log and notify
 	wait  func(context.Context) error // until good; when ctx ends, what was wrong
 	beats beats                       // nil for those that have once
+	close func()                      // frees what it keeps between attempts
 }
 
 // beats calls beat at each sign of life until ctx ends. Before, it returns
@@ -96,9 +99,9 @@ func (p *Prober) prepare(probe bundle.Probe, c Container) (check, error) {
 		good := func(context.Context) error { return nil }
 		ch = check{once: good, wait: good}
 	case "tcp":
-		ch.once, err = tcpCheck(probe.Target, c)
+		ch, err = tcpCheck(probe.Target, c)
 	case "http":
-		ch.once, err = httpCheck(probe.Target, c)
+		ch, err = httpCheck(probe.Target, c)
 	case "exec":
 		ch.once, err = execCheck(probe.Target, c)
 	case "unix":
@@ -113,6 +116,9 @@ func (p *Prober) prepare(probe bundle.Probe, c Container) (check, error) {
 	}
 	if err != nil {
 		return check{}, fmt.Errorf("cannot probe by %s: %w", describe(probe), err)
+	}
+	if ch.close == nil {
+		ch.close = func() {}
 	}
 	if ch.wait == nil {
 		ch.wait = func(ctx context.Context) error { return retry(ctx, ch.once) }
