@@ -31,7 +31,8 @@ type series struct {
 	state  string // folder of results
 	prefix string // of logs
 	stage  string // of events
-	debug  bool
+	debug  bool   // linuxkit.runc_debug
+	live   bool   // linuxkit.runc_console: output is shown as it comes
 	out    output
 	runOne func(context.Context, *bundle.Bundle, oneshot.Options) oneshot.Result
 }
@@ -56,6 +57,7 @@ func newSeries(line cmdline.Line, c *console.Console, dir, kind, prefix, stage s
 		dir: dir, logs: filepath.Join(runLogs, kind), link: filepath.Join(varLogs, kind), state: filepath.Join(stateDir, kind),
 		prefix: prefix, stage: stage, out: c,
 		debug: line.Enabled("linuxkit.runc_debug"),
+		live:  line.Enabled("linuxkit.runc_console"),
 		runOne: func(ctx context.Context, b *bundle.Bundle, o oneshot.Options) oneshot.Result {
 			o.Logger = logger
 			for _, w := range b.Warnings {
@@ -91,9 +93,13 @@ func (s *series) one(ctx context.Context, name string) oneshot.Result {
 	if err != nil {
 		r = oneshot.Result{Name: name, ExitCode: -1, Err: err.Error(), Started: started}
 	} else {
-		r = s.runOne(ctx, b, oneshot.Options{
+		o := oneshot.Options{
 			Runtime: runtimePath, LogDir: s.logs, LogPrefix: s.prefix, Debug: s.debug, Timeout: b.Settings.Timeout,
-		})
+		}
+		if s.live {
+			o.Mirror = s.out.Raw
+		}
+		r = s.runOne(ctx, b, o)
 	}
 	s.out.Raw(r.Output())
 	now := timeline.Now()

@@ -1,6 +1,7 @@
 package oneshot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/logs"
 	"keelson/runtime/prepare"
 )
 
@@ -21,15 +23,19 @@ type Options struct {
 	LogPrefix string        // such as "onboot."
 	Debug     bool          // log every step, run the runtime with --debug
 	Timeout   time.Duration // 0 is none
-	Logger    *slog.Logger  // for Debug; may be nil
+	Logger    *slog.Logger  // for Debug and trouble with logs; may be nil
+	Mirror    func([]byte)  // is shown the output as it comes, in whole lines; may be nil
+
+	ExternalSocket string // of a logging daemon, logs.ExternalSocket when empty
+	QuerySocket    string // likewise, logs.QuerySocket
 }
 
 // Run prepares b, runs its container to the end and releases it again. When
 // ctx ends, or the timeout, the container gets its stop signal, later SIGKILL.
 func Run(ctx context.Context, b *bundle.Bundle, options Options) Result {
-	if options.Root == "" {
-		options.Root = "/run/runc"
-	}
+	options.Root = cmp.Or(options.Root, "/run/runc")
+	options.ExternalSocket = cmp.Or(options.ExternalSocket, logs.ExternalSocket)
+	options.QuerySocket = cmp.Or(options.QuerySocket, logs.QuerySocket)
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -50,14 +56,14 @@ type run struct {
 	options    Options
 	result     Result
 	runtimeLog string
-	out, err   *os.File
+	outputs    outputs
 }
 
 func (r *run) all(ctx context.Context) (err error) {
-	if err := r.openLogs(); err != nil {
+	if err := r.outputs.open(r); err != nil {
 		return err
 	}
-	defer r.closeLogs()
+	defer func() { err = errors.Join(err, r.closeLogs()) }()
 	release, err := prepare.Prepare(r.bundle)
 	if err != nil {
 		return err
@@ -83,32 +89,21 @@ func (r *run) step(what string, args ...any) {
 	}
 }
 
-func (r *run) openLogs() (err error) {
-	if err := os.MkdirAll(r.options.LogDir, 0o755); err != nil {
-		return fmt.Errorf("cannot make log directory: %w", err)
-	}
-	if r.out, err = createLog(r.result.Stdout); err != nil {
-		return err
-	}
-	if r.err, err = createLog(r.result.Stderr); err != nil {
-		_ = r.out.Close()
-	}
-	return err
-}
-
-// createLog opens for appending: several processes of the container share
-// the file.
-func createLog(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("cannot make log: %w", err)
-	}
-	return f, nil
-}
-
-func (r *run) closeLogs() {
-	_, _ = r.out.Close(), r.err.Close()
+// closeLogs ends the logs and fetches what a logging daemon got, for people to
+// see.
+func (r *run) closeLogs() error {
+	err := r.outputs.close()
 	if !r.options.Debug {
 		_ = os.Remove(r.runtimeLog)
 	}
+	r.result.shown = r.options.Mirror != nil
+	if len(r.outputs.names) == 0 {
+		return err
+	}
+	text, fetchErr := logs.Fetch(r.options.QuerySocket, outputLimit, r.outputs.names...)
+	if fetchErr != nil {
+		r.options.Logger.Warn("output is with the logging daemon", "container", r.bundle.Name, "error", fetchErr)
+	}
+	r.result.fetched = text
+	return err
 }

@@ -17,9 +17,12 @@ type Result struct {
 	Signal   string        `json:"signal,omitempty"` // such as SIGSEGV
 	Err      string        `json:"err,omitempty"`    // it did not run, or was ended
 	Started  time.Time     `json:"started"`
-	Took     time.Duration `json:"took"` // nanoseconds
-	Stdout   string        `json:"stdout"`
+	Took     time.Duration `json:"took"`   // nanoseconds
+	Stdout   string        `json:"stdout"` // file; empty: a logging daemon has it
 	Stderr   string        `json:"stderr"`
+
+	shown   bool   // the output has been shown as it came
+	fetched []byte // what a logging daemon got of it
 }
 
 // OK tells whether the container ran and exited with status 0.
@@ -40,10 +43,13 @@ func (r Result) String() string {
 // outputLimit is what Output shows of each file.
 const outputLimit = 64 << 10
 
-// Output is what the container wrote, standard output first, the last 64 KiB
-// of each.
+// Output is what the container wrote and nobody has seen yet, standard output
+// first, the last 64 KiB of each.
 func (r Result) Output() []byte {
-	return append(tail(r.Stdout), tail(r.Stderr)...)
+	if r.shown {
+		return r.fetched
+	}
+	return append(append(tail(r.Stdout), tail(r.Stderr)...), r.fetched...)
 }
 
 // tail is the end of the file at path, from the start of a line.

@@ -37,7 +37,7 @@ func (r *run) command(ctx context.Context, args ...string) *exec.Cmd {
 // runAtOnce is one `runc run`. The runtime stays and passes signals on.
 func (r *run) runAtOnce(ctx context.Context) error {
 	cmd := r.command(context.WithoutCancel(ctx), "run", "--bundle", r.bundle.Dir, r.bundle.Name)
-	cmd.Stdout, cmd.Stderr = r.out, r.err
+	cmd.Stderr, cmd.Stdout = r.outputs.write[0], r.outputs.write[1]
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start the runtime: %w", err)
 	}
@@ -64,7 +64,7 @@ func (r *run) createAndStart(ctx context.Context) error {
 	pidFile := filepath.Join(r.options.LogDir, "."+r.bundle.Name+".pid")
 	defer os.Remove(pidFile)
 	create := r.command(ctx, "create", "--bundle", r.bundle.Dir, "--pid-file", pidFile, r.bundle.Name)
-	create.Stdout, create.Stderr = r.out, r.err
+	create.Stderr, create.Stdout = r.outputs.write[0], r.outputs.write[1]
 	if err := r.call(create); err != nil {
 		return errors.Join(err, r.delete())
 	}

@@ -13,6 +13,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // SocketPath is where the supervisor listens.
@@ -43,6 +45,7 @@ const (
 const (
 	requestLimit = 64 << 10
 	requestTime  = 5 * time.Second
+	acceptPause  = 100 * time.Millisecond // when there is no descriptor to be had
 )
 
 // Service is the state of one service.
@@ -99,10 +102,28 @@ func Serve(ctx context.Context, socket string, h Handler) error {
 			}
 			return nil
 		}
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ECONNABORTED) {
+			// It passes, and nothing tells when.
+			if !pause(ctx, acceptPause) {
+				return nil
+			}
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("cannot accept control connection: %w", err)
 		}
 		answering.Go(func() { answer(ctx, conn, h) })
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

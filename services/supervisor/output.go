@@ -55,7 +55,9 @@ type output struct {
 	of      OutputOf
 	fifo    [2]string
 	stream  [2]*logs.Stream
-	handing bool // to a daemon, once the container is made
+	handing bool               // to a daemon
+	handed  [2]chan error      // how that went
+	giveUp  context.CancelFunc // of what is not handed over yet
 	unlock  sync.Once
 	lock    *sync.Mutex
 }
@@ -70,6 +72,8 @@ func (o *outputs) open(of OutputOf) Output {
 	lock, _ := o.locks.LoadOrStore(of.Service, &sync.Mutex{})
 	out := &output{outputs: o, of: of, handing: !of.Adopted && logs.External(o.socket), lock: lock.(*sync.Mutex)}
 	out.lock.Lock() // The run before may still be finishing.
+	ctx, cancel := context.WithCancel(context.Background())
+	out.giveUp = cancel
 	for i := range out.fifo {
 		if i == 0 && of.Terminal {
 			continue
@@ -90,7 +94,12 @@ func (o *outputs) open(of OutputOf) Output {
 		out.fifo[i] = path
 		if !out.handing {
 			out.copy(i)
+			continue
 		}
+		// The shim waits for a reader as this one waits for the shim.
+		handed := make(chan error, 1)
+		out.handed[i] = handed
+		go func() { handed <- out.handOver(ctx, i) }()
 	}
 	return out
 }
@@ -121,16 +130,16 @@ func (out *output) Stdout() string { return out.fifo[1] }
 func (out *output) Stderr() string { return out.fifo[0] }
 
 func (out *output) Created(ctx context.Context) {
-	if !out.handing {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
-	for i, path := range out.fifo {
-		if path == "" {
+	defer context.AfterFunc(ctx, out.giveUp)()
+	for i, handed := range out.handed {
+		if handed == nil {
 			continue
 		}
-		if err := out.handOver(ctx, i); err != nil {
+		err := <-handed
+		out.handed[i] = nil
+		if err != nil {
 			out.logger.Error("logging daemon gets no log, a file does", "service", out.of.Service, "error", err)
 			out.keep(i)
 		}
@@ -140,7 +149,8 @@ func (out *output) Created(ctx context.Context) {
 // handOver gives the daemon the read end of a stream. From then on that, and
 // the shim's write end, are all there is of it.
 func (out *output) handOver(ctx context.Context, i int) error {
-	fd, err := logs.OpenReadEnd(ctx, out.fifo[i])
+	path := out.fifo[i]
+	fd, err := logs.OpenReadEnd(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -148,7 +158,7 @@ func (out *output) handOver(ctx context.Context, i int) error {
 	if err := logs.HandOver(out.socket, out.of.Service+streamSuffix[i], fd); err != nil {
 		return err
 	}
-	_ = os.Remove(out.fifo[i]) // Its ends are known.
+	_ = os.Remove(path) // Its ends are known.
 	return nil
 }
 
@@ -171,6 +181,12 @@ func (out *output) Close() {
 }
 
 func (out *output) finish() {
+	out.giveUp()
+	for _, handed := range out.handed {
+		if handed != nil {
+			<-handed // The container was never made.
+		}
+	}
 	var finished sync.WaitGroup
 	for _, s := range out.stream {
 		if s != nil {

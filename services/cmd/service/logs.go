@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	runtimelogs "keelson/runtime/logs"
 	"keelson/services/control"
 )
 
@@ -21,39 +22,101 @@ const logDir = "/var/log"
 // tailLimit bounds what is read from the end of a log to find its last lines.
 const tailLimit = 1 << 20
 
-// logs copies what a service wrote: stderr first, then stdout. With follow it
-// goes on with whatever comes.
+// logs copies what a service wrote: stderr first, then stdout, each with what
+// was rotated away before. With follow it goes on with whatever comes.
 func logs(ctx context.Context, inv invocation) (int, error) {
 	name := inv.names[0]
 	if strings.ContainsRune(name, filepath.Separator) {
 		return control.CodeNotFound, fmt.Errorf("no service is named %q", name)
 	}
-	var files []*os.File
+	var tails []*tail
+	found := false
 	for _, suffix := range []string{".log", ".out.log"} {
-		f, err := os.Open(filepath.Join(logDir, name+suffix))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		t := &tail{path: filepath.Join(logDir, name+suffix)}
+		defer t.close()
+		ok, err := t.show(inv.out, inv.lines)
 		if err != nil {
 			return control.CodeFailed, err
 		}
-		defer f.Close()
-		files = append(files, f)
+		found = found || ok
+		tails = append(tails, t)
 	}
-	if len(files) == 0 {
-		return control.CodeNotFound, fmt.Errorf("%s has no log in %s", name, logDir)
-	}
-	for _, f := range files {
-		if err := show(inv.out, f, inv.lines); err != nil {
-			return control.CodeFailed, err
-		}
+	if !found {
+		return control.CodeNotFound, fmt.Errorf("%s has no log in %s; a logging daemon may have it", name, logDir)
 	}
 	if inv.follow {
-		if err := follow(ctx, inv.out, files); err != nil {
+		if err := follow(ctx, inv.out, tails); err != nil {
 			return control.CodeFailed, err
 		}
 	}
 	return control.CodeOK, nil
+}
+
+// tail is a log that may be rotated while it is read.
+type tail struct {
+	path string
+	f    *os.File // nil: there is none yet
+}
+
+func (t *tail) close() {
+	if t.f != nil {
+		_ = t.f.Close()
+		t.f = nil
+	}
+}
+
+// show copies the rotated part and the log, or its last lines when lines is
+// above zero; false when there is neither.
+func (t *tail) show(out io.Writer, lines int) (bool, error) {
+	found := false
+	if lines <= 0 {
+		old := &tail{path: runtimelogs.Old(t.path)}
+		defer old.close()
+		if err := old.more(out); err != nil {
+			return false, err
+		}
+		found = old.f != nil
+	}
+	if err := t.open(); err != nil || t.f == nil {
+		return found, err
+	}
+	return true, show(out, t.f, lines)
+}
+
+func (t *tail) open() error {
+	f, err := os.Open(t.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	t.f = f
+	return err
+}
+
+// more copies what is new, also what is in a file that has come in the place
+// of the one before.
+func (t *tail) more(out io.Writer) error {
+	for {
+		if t.f == nil {
+			if err := t.open(); err != nil || t.f == nil {
+				return err
+			}
+		}
+		if _, err := io.Copy(out, t.f); err != nil {
+			return err
+		}
+		now, err := os.Stat(t.path)
+		if err != nil {
+			return nil // The next one is on its way.
+		}
+		if own, err := t.f.Stat(); err != nil || os.SameFile(own, now) {
+			return err
+		}
+		// Nobody writes to the old one any more: what it has got is all.
+		if _, err := io.Copy(out, t.f); err != nil {
+			return err
+		}
+		t.close()
+	}
 }
 
 // show copies f, or its last lines when lines is above zero.
@@ -90,24 +153,23 @@ func lastLines(b []byte, n int) int {
 	return end + 1
 }
 
-// follow copies what is appended to files until ctx ends.
-func follow(ctx context.Context, out io.Writer, files []*os.File) error {
+// follow copies what is appended to logs until ctx ends.
+func follow(ctx context.Context, out io.Writer, tails []*tail) error {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("cannot follow: %w", err)
 	}
 	events := os.NewFile(uintptr(fd), "inotify")
 	defer events.Close()
-	for _, f := range files {
-		if _, err := unix.InotifyAddWatch(fd, f.Name(), unix.IN_MODIFY); err != nil {
-			return fmt.Errorf("cannot follow %s: %w", f.Name(), err)
-		}
+	dir := filepath.Dir(tails[0].path)
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_MODIFY|unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
+		return fmt.Errorf("cannot follow logs in %s: %w", dir, err)
 	}
 	defer context.AfterFunc(ctx, func() { events.Close() })()
 	buffer := make([]byte, 4096)
 	for {
-		for _, f := range files {
-			if _, err := io.Copy(out, f); err != nil {
+		for _, t := range tails {
+			if err := t.more(out); err != nil {
 				return err
 			}
 		}

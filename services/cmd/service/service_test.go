@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,5 +88,45 @@ func TestIsInit(t *testing.T) {
 	}
 	if isInit(filepath.Join(dir, "none")) {
 		t.Error("nothing is taken for PID 1")
+	}
+}
+
+// What is rotated away meanwhile is not left out, and nothing comes twice.
+func TestFollowAcrossRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	add := func(text string) {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+		if err == nil {
+			_, err = f.WriteString(text)
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("one\n")
+	log := &tail{path: path}
+	defer log.close()
+	reader, out := io.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- follow(ctx, out, []*tail{log}) }()
+	lines := bufio.NewScanner(reader)
+	for i, text := range []string{"one", "two", "three", "four"} {
+		if i > 0 {
+			add(text + "\n")
+		}
+		if i%2 == 1 {
+			if err := os.Rename(path, path+".1"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !lines.Scan() || lines.Text() != text {
+			t.Fatalf("read %q, want %q", lines.Text(), text)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

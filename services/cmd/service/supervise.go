@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"keelson/runtime/console"
+	runtimelogs "keelson/runtime/logs"
 	"keelson/runtime/userspace"
 	"keelson/services/control"
 	"keelson/services/powerbutton"
@@ -18,6 +19,10 @@ import (
 
 // flushLimit is how long the last messages may take to get out.
 const flushLimit = 2 * time.Second
+
+// containerdLogLimit is for the log that PID 1 opens for containerd, and the
+// one before it, in bytes.
+const containerdLogLimit = 1 << 20
 
 // supervise is the supervisor's process: it ends when SIGTERM has stopped all
 // services. Until then it answers on the control socket and heeds the power
@@ -46,6 +51,11 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 		}
 		if err := powerbutton.Watch(side, "/dev/input", press); err != nil {
 			log.Error("the power button does not work", "error", err)
+		}
+	})
+	helpers.Go(func() {
+		if err := runtimelogs.Cap(side, containerdLog, containerdLogLimit); err != nil {
+			log.Error("the log of containerd may grow", "error", err)
 		}
 	})
 	err := s.Serve(ctx)
