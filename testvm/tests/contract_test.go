@@ -98,6 +98,15 @@ services:
     uts: new
     uidMappings: [{containerID: 0, hostID: 100000, size: 65536}]
     gidMappings: [{containerID: 0, hostID: 100000, size: 65536}]
+  - name: target
+    image: dir:PAYLOAD
+    command: ["/testapp", "stubborn"]
+    readonly: true
+    annotations: {keelson.stop.timeout: 100ms}
+  - name: remote
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "service stop target; ! service status target; service start target; service restart target; service logs target; echo did; exec sleep 100000"]
+    binds: ["/usr/bin/service:/usr/bin/service", "/containers:/containers", "/run:/run", "/var/log:/var/log"]
   - name: weighed
     image: dir:PAYLOAD
     command: ["/testapp", "sleep"]
@@ -151,6 +160,12 @@ func TestContract(t *testing.T) {
 			t.Run("prepared network namespace", func(t *testing.T) { checkPreparedNetwork(t, v) })
 			t.Run("volumes", func(t *testing.T) { checkVolumes(t, v) })
 			t.Run("bindNS", func(t *testing.T) { checkBoundNamespaces(t, v) })
+			t.Run("service from a container", func(t *testing.T) {
+				v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q did /var/log/remote.out.log || service status remote | grep -q exited; do busybox usleep 50000; done")
+				if text := v.File("/var/log/remote.log"); text != "" {
+					t.Errorf("it complains: %s", text)
+				}
+			})
 			t.Run("user namespace", func(t *testing.T) {
 				uids := v.File(fmt.Sprintf("/proc/%d/uid_map", mainPID(t, v, "mapped")))
 				if got := strings.Fields(uids); !slices.Equal(got, []string{"0", "100000", "65536"}) {
