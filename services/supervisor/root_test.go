@@ -8,14 +8,11 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"keelson/runtime/logs"
-	"keelson/runtime/logs/logstest"
 	"keelson/runtime/nstest"
 	"keelson/runtime/timeline"
 	"keelson/services/control"
@@ -273,40 +270,6 @@ func TestServicesLive(t *testing.T) {
 	})
 }
 
-// Who is first in a PID namespace and has no handler gets no signal: neither
-// it nor its children are waited for in vain.
-func TestStopOfTheDeaf(t *testing.T) {
-	nstest.Run(t, func(t *testing.T) {
-		s := newSystem(t, map[string]string{
-			"alone":  "exec sleep 1000",
-			"parent": "sleep 1000; echo cleaned up",
-		}, nil)
-		for _, name := range []string{"alone", "parent"} {
-			s.until(name, "running", running)
-		}
-		// The script has come to its sleep when that is what runs.
-		waitForChild(t, s.ask(control.List, "parent").Services[0].PID)
-		begin := time.Now()
-		s.ask(control.Stop, "alone", "parent")
-		if took := time.Since(begin); took > 5*time.Second {
-			t.Errorf("the stop took %v", took)
-		}
-		if v := s.ask(control.List, "parent").Services[0]; v.LastExit != "exited 0" {
-			t.Errorf("the parent: %+v", v)
-		}
-		s.untilLog("parent.out.log", "cleaned up\n")
-	})
-}
-
-func waitForChild(t *testing.T, pid int) {
-	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); len(descendants("/proc", pid)) == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the script has no child")
-		}
-	}
-}
-
 func (s *system) untilLog(name, want string) {
 	s.t.Helper()
 	deadline := time.Now().Add(5 * time.Second)
@@ -350,65 +313,6 @@ func TestKilledSupervisorTakesOver(t *testing.T) {
 		s.until("count", "restarted", func(v control.Service) bool { return running(v) && v.PID != before.PID && v.Restarts == 1 })
 		s.ask(control.Stop, "count")
 		wholeCount(t)
-	})
-}
-
-// A logging daemon gets a service's streams, sees their end, and gets those of
-// the next run; the supervisor's end changes nothing.
-func TestLoggingDaemon(t *testing.T) {
-	nstest.Run(t, func(t *testing.T) {
-		daemon := logstest.Start(t, logs.ExternalSocket, logs.QuerySocket)
-		s := newSystem(t, map[string]string{"web": wellBehaved}, nil)
-		s.until("web", "running", running)
-		if err := s.supervisor.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = s.supervisor.Wait()
-		s.supervise()
-		s.until("web", "running", running)
-		s.ask(control.Restart, "web")
-		if got := daemon.Ended(t, "web", 1); len(got) == 0 || got[0] != "bad" {
-			t.Errorf("stderr at the daemon: %q", got)
-		}
-		s.ask(control.Stop, "web")
-		// The second may have been stopped before it said so.
-		if got := slices.Compact(daemon.Ended(t, "web.out", 2)); !slices.Equal(got, []string{"up"}) {
-			t.Errorf("stdout at the daemon: %q", got)
-		}
-		if _, err := os.Stat("/var/log/web.log"); err == nil {
-			t.Error("there is a file as well")
-		}
-	})
-}
-
-// However often the supervisor is killed, and however often the log is
-// rotated meanwhile, no line is lost, torn or doubled.
-func TestLogOutlivesSupervisors(t *testing.T) {
-	nstest.Run(t, func(t *testing.T) {
-		const lines = 20000
-		s := newSystem(t, map[string]string{
-			"chatty": fmt.Sprintf("i=0; while [ $i -lt %d ]; do echo $i; i=$((i+1)); done; printf 'last words'; sleep 0.2; exit 0", lines),
-		}, map[string]string{"keelson.log.size": "1MiB"})
-		for range 5 {
-			s.until("chatty", "there", func(control.Service) bool { return true })
-			_ = s.supervisor.Process.Kill()
-			_ = s.supervisor.Wait()
-			s.supervise()
-		}
-		s.until("chatty", "exited", func(v control.Service) bool { return v.State == "exited" })
-		want := 0
-		for line := range strings.Lines(logOf(t, "chatty.out.log")) {
-			if line == "last words" {
-				break
-			}
-			if line != fmt.Sprintf("%d\n", want) {
-				t.Fatalf("line %q where %d was due", line, want)
-			}
-			want++
-		}
-		if want != lines {
-			t.Errorf("%d of %d lines, last words missing", want, lines)
-		}
 	})
 }
 

@@ -1,0 +1,43 @@
+package supervisor
+
+import (
+	"testing"
+	"time"
+
+	"keelson/runtime/nstest"
+	"keelson/services/control"
+)
+
+// Who is first in a PID namespace and has no handler gets no signal: neither
+// it nor its children are waited for in vain.
+func TestStopOfTheDeaf(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		s := newSystem(t, map[string]string{
+			"alone":  "exec sleep 1000",
+			"parent": "sleep 1000; echo cleaned up",
+		}, nil)
+		for _, name := range []string{"alone", "parent"} {
+			s.until(name, "running", running)
+		}
+		// The script has come to its sleep when that is what runs.
+		waitForChild(t, s.ask(control.List, "parent").Services[0].PID)
+		begin := time.Now()
+		s.ask(control.Stop, "alone", "parent")
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("the stop took %v", took)
+		}
+		if v := s.ask(control.List, "parent").Services[0]; v.LastExit != "exited 0" {
+			t.Errorf("the parent: %+v", v)
+		}
+		s.untilLog("parent.out.log", "cleaned up\n")
+	})
+}
+
+func waitForChild(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); len(descendants("/proc", pid)) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the script has no child")
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package supervisor
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"keelson/runtime/logs"
+	"keelson/runtime/logs/logstest"
+	"keelson/runtime/nstest"
+	"keelson/services/control"
+)
+
+// A logging daemon gets a service's streams, sees their end, and gets those of
+// the next run; the supervisor's end changes nothing.
+func TestLoggingDaemon(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		daemon := logstest.Start(t, logs.ExternalSocket, logs.QuerySocket)
+		s := newSystem(t, map[string]string{"web": wellBehaved}, nil)
+		s.until("web", "running", running)
+		if err := s.supervisor.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = s.supervisor.Wait()
+		s.supervise()
+		s.until("web", "running", running)
+		s.ask(control.Restart, "web")
+		if got := daemon.Ended(t, "web", 1); len(got) == 0 || got[0] != "bad" {
+			t.Errorf("stderr at the daemon: %q", got)
+		}
+		s.ask(control.Stop, "web")
+		// The second may have been stopped before it said so.
+		if got := slices.Compact(daemon.Ended(t, "web.out", 2)); !slices.Equal(got, []string{"up"}) {
+			t.Errorf("stdout at the daemon: %q", got)
+		}
+		if _, err := os.Stat("/var/log/web.log"); err == nil {
+			t.Error("there is a file as well")
+		}
+	})
+}
+
+// However often the supervisor is killed, and however often the log is
+// rotated meanwhile, no line is lost, torn or doubled.
+func TestLogOutlivesSupervisors(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		const lines = 20000
+		s := newSystem(t, map[string]string{
+			"chatty": fmt.Sprintf("i=0; while [ $i -lt %d ]; do echo $i; i=$((i+1)); done; printf 'last words'; sleep 0.2; exit 0", lines),
+		}, map[string]string{"keelson.log.size": "1MiB"})
+		for range 5 {
+			s.until("chatty", "there", func(control.Service) bool { return true })
+			_ = s.supervisor.Process.Kill()
+			_ = s.supervisor.Wait()
+			s.supervise()
+		}
+		s.until("chatty", "exited", func(v control.Service) bool { return v.State == "exited" })
+		want := 0
+		for line := range strings.Lines(logOf(t, "chatty.out.log")) {
+			if line == "last words" {
+				break
+			}
+			if line != fmt.Sprintf("%d\n", want) {
+				t.Fatalf("line %q where %d was due", line, want)
+			}
+			want++
+		}
+		if want != lines {
+			t.Errorf("%d of %d lines, last words missing", want, lines)
+		}
+	})
+}
