@@ -160,18 +160,27 @@ func (c *Client) deleteTask(ctx context.Context, id string) error {
 	if err == nil || gone(err) {
 		return nil
 	}
-	if status.Code(err) == codes.FailedPrecondition { // Still running.
-		if _, err := c.tasks.Kill(ctx, &tasksapi.KillRequest{ContainerID: id, Signal: uint32(syscall.SIGKILL), All: true}); err != nil && !gone(err) {
-			return fmt.Errorf("cannot kill task %s: %w", id, err)
-		}
-		if _, err := c.tasks.Wait(ctx, &tasksapi.WaitRequest{ContainerID: id}); err != nil && !gone(err) {
-			return fmt.Errorf("cannot wait for task %s: %w", id, err)
+	if !Unavailable(err) { // It runs; the code does not always say so.
+		if err := c.killTask(ctx, id); err != nil {
+			return err
 		}
 		if _, err = c.tasks.Delete(ctx, &tasksapi.DeleteTaskRequest{ContainerID: id}); err == nil || gone(err) {
 			return nil
 		}
 	}
 	return fmt.Errorf("cannot delete task %s: %w", id, err)
+}
+
+// killTask kills a task and waits for its end.
+func (c *Client) killTask(ctx context.Context, id string) error {
+	_, err := c.tasks.Kill(ctx, &tasksapi.KillRequest{ContainerID: id, Signal: uint32(syscall.SIGKILL), All: true})
+	if err != nil && !gone(err) {
+		return fmt.Errorf("cannot kill task %s: %w", id, err)
+	}
+	if _, err := c.tasks.Wait(ctx, &tasksapi.WaitRequest{ContainerID: id}); err != nil && !gone(err) {
+		return fmt.Errorf("cannot wait for task %s: %w", id, err)
+	}
+	return nil
 }
 
 // List returns the tasks of a namespace.

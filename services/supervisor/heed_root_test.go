@@ -41,3 +41,29 @@ func waitForChild(t *testing.T, pid int) {
 		}
 	}
 }
+
+// A stop at any moment of a start leaves nothing behind that the next start
+// would stumble over.
+func TestStopDuringAStart(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		s := newSystem(t, map[string]string{"web": "trap '' TERM; while :; do sleep 0.05; done"},
+			map[string]string{"keelson.stop.timeout": "20ms"})
+		s.until("web", "running", running)
+		for i := range 15 {
+			s.ask(control.Stop, "web")
+			started := make(chan struct{})
+			go func() {
+				defer close(started)
+				_, _ = control.Call(t.Context(), testSocket, control.Request{Verb: control.Start, Names: []string{"web"}})
+			}()
+			time.Sleep(time.Duration(i) * 5 * time.Millisecond)
+			if r := s.ask(control.Stop, "web"); r.Code != 0 {
+				t.Errorf("stop %d: %+v", i, r)
+			}
+			<-started
+			if r := s.ask(control.Start, "web"); r.Code != 0 {
+				t.Fatalf("start after stop %d: %+v", i, r)
+			}
+		}
+	})
+}
