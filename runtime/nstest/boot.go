@@ -124,7 +124,7 @@ func (s *System) start() error {
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		err := s.cmd.Start()
+		err := onLowestCPU(s.cmd.Start)
 		started <- err
 		if err == nil {
 			_ = s.cmd.Wait() // Its state tells.
@@ -155,6 +155,9 @@ func becomeInit(tree string) error {
 	// A container starts with /proc, which must be that of its namespaces.
 	if err == nil {
 		err = mounts.Mount("proc", "/proc", "proc", nil)
+	}
+	if err == nil {
+		err = onAllCPUs()
 	}
 	if err != nil {
 		return err

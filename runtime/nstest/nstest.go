@@ -18,12 +18,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"keelson/mounts"
 	"keelson/testvm/tier"
@@ -50,7 +47,8 @@ func Run(t *testing.T, f func(t *testing.T)) {
 			syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWCGROUP,
 		Pdeathsig: syscall.SIGKILL,
 	}
-	out, err := onOneCPU(cmd.CombinedOutput)
+	var out []byte
+	err := onLowestCPU(func() (err error) { out, err = cmd.CombinedOutput(); return err })
 	text := strings.TrimSpace(string(out))
 	switch {
 	case err != nil:
@@ -60,30 +58,6 @@ func Run(t *testing.T, f func(t *testing.T)) {
 	case testing.Verbose():
 		t.Log(text)
 	}
-}
-
-// onOneCPU ties what start starts to one processor. Newer kernels number
-// namespaces in batches per processor and refuse to bind a mount namespace
-// whose number is lower than that of the caller's, although it is younger:
-// on one processor the numbers rise.
-func onOneCPU(start func() ([]byte, error)) ([]byte, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var all, one unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &all); err != nil {
-		return nil, err
-	}
-	for cpu := range len(all) * 64 {
-		if all.IsSet(cpu) {
-			one.Set(cpu)
-			break
-		}
-	}
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
-		return nil, err
-	}
-	defer func() { _ = unix.SchedSetaffinity(0, &all) }()
-	return start()
 }
 
 func setUp(t *testing.T) {
@@ -101,6 +75,9 @@ func setUp(t *testing.T) {
 		if err := mounts.Mount(m.source, m.target, m.fstype, []string{m.options}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := onAllCPUs(); err != nil { // here, where /proc is the namespace's own
+		t.Fatal(err)
 	}
 }
 
