@@ -61,10 +61,21 @@ type Limit struct {
 	Per time.Duration
 }
 
+// String is the limit as its annotation has it.
+func (l Limit) String() string { return fmt.Sprintf("%d/%v", l.N, l.Per) }
+
 // Probe is a way to learn the state of a service. Kind is empty for none.
 type Probe struct {
 	Kind   string // notify, exec, tcp, http, unix, log
 	Target string // what follows the colon
+}
+
+// String is the probe as its annotation has it.
+func (p Probe) String() string {
+	if p.Target == "" {
+		return p.Kind
+	}
+	return p.Kind + ":" + p.Target
 }
 
 // Defaults are the settings of a bundle that has no annotations.
