@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -9,6 +10,7 @@ import (
 	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types/task"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -30,6 +32,7 @@ const (
 // daemon is started again; calls in between fail with an error for which
 // Unavailable is true.
 type Client struct {
+	socket     string
 	conn       *grpc.ClientConn
 	containers containersapi.ContainersClient
 	tasks      tasksapi.TasksClient
@@ -71,6 +74,7 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 		return nil, fmt.Errorf("cannot reach containerd at %s: %w", socket, err)
 	}
 	return &Client{
+		socket:     socket,
 		conn:       conn,
 		containers: containersapi.NewContainersClient(conn),
 		tasks:      tasksapi.NewTasksClient(conn),
@@ -109,7 +113,7 @@ func (c *Client) Create(ctx context.Context, s Spec) (pid int, err error) {
 		Terminal:    s.Terminal,
 	})
 	if err != nil {
-		return 0, fmt.Errorf("cannot create task %s: %s", s.ID, reason(err))
+		return 0, failure{"cannot create task " + s.ID, err}
 	}
 	return int(created.GetPid()), nil
 }
@@ -117,7 +121,7 @@ func (c *Client) Create(ctx context.Context, s Spec) (pid int, err error) {
 // Start lets a created task run.
 func (c *Client) Start(ctx context.Context, namespace, id string) error {
 	if _, err := c.tasks.Start(in(ctx, namespace), &tasksapi.StartRequest{ContainerID: id}); err != nil {
-		return fmt.Errorf("cannot start task %s: %s", id, reason(err))
+		return failure{"cannot start task " + id, err}
 	}
 	return nil
 }
@@ -131,12 +135,25 @@ func (c *Client) Wait(ctx context.Context, namespace, id string) (Exit, error) {
 	return Exit{Code: int(r.GetExitStatus()), At: r.GetExitedAt().AsTime()}, nil
 }
 
-// Kill sends sig to the task's init, or with all to every process of its
-// cgroup. A task that is gone is no error.
-func (c *Client) Kill(ctx context.Context, namespace, id string, sig syscall.Signal, all bool) error {
-	_, err := c.tasks.Kill(in(ctx, namespace), &tasksapi.KillRequest{ContainerID: id, Signal: uint32(sig), All: all})
+// Ping asks for a container that nobody has. The answer shows that containerd
+// lives, and that its database does.
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := c.containers.Get(in(ctx, "keelson"), &containersapi.GetContainerRequest{ID: "ping"})
 	if err != nil && !gone(err) {
-		return fmt.Errorf("cannot send %v to task %s: %w", sig, id, err)
+		return fmt.Errorf("containerd does not answer: %w", err)
+	}
+	return nil
+}
+
+// KillDaemon sends SIGKILL to the process that listens on containerd's socket
+// (SO_PEERCRED of unix(7)).
+func (c *Client) KillDaemon() error {
+	pid, err := listener(c.socket)
+	if err != nil {
+		return err
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("cannot kill process %d: %w", pid, err)
 	}
 	return nil
 }
@@ -155,20 +172,27 @@ func (c *Client) Delete(ctx context.Context, namespace, id string) error {
 	return nil
 }
 
+// deleteTask asks first whether the task lives: the shim, told to delete one
+// that was made and not started, waits in vain for the end of its output.
 func (c *Client) deleteTask(ctx context.Context, id string) error {
-	_, err := c.tasks.Delete(ctx, &tasksapi.DeleteTaskRequest{ContainerID: id})
-	if err == nil || gone(err) {
+	r, err := c.tasks.Get(ctx, &tasksapi.GetRequest{ContainerID: id})
+	if gone(err) {
 		return nil
 	}
-	if !Unavailable(err) { // It runs; the code does not always say so.
+	if err == nil && lives(r.GetProcess().GetStatus()) {
 		if err := c.killTask(ctx, id); err != nil {
 			return err
 		}
-		if _, err = c.tasks.Delete(ctx, &tasksapi.DeleteTaskRequest{ContainerID: id}); err == nil || gone(err) {
-			return nil
-		}
 	}
-	return fmt.Errorf("cannot delete task %s: %w", id, err)
+	_, err = c.tasks.Delete(ctx, &tasksapi.DeleteTaskRequest{ContainerID: id})
+	if err != nil && !gone(err) {
+		return fmt.Errorf("cannot delete task %s: %w", id, err)
+	}
+	return nil
+}
+
+func lives(s task.Status) bool {
+	return s == task.Status_CREATED || s == task.Status_RUNNING || s == task.Status_PAUSED
 }
 
 // killTask kills a task and waits for its end.
@@ -209,10 +233,18 @@ func Unavailable(err error) bool {
 
 func gone(err error) bool { return status.Code(err) == codes.NotFound }
 
-// reason is what the other side said, without gRPC's wrapping.
-func reason(err error) string {
-	if s, ok := status.FromError(err); ok {
-		return s.Message()
-	}
-	return err.Error()
+// failure is an error of a call, in the words of the other side without gRPC's
+// wrapping.
+type failure struct {
+	what string
+	err  error
 }
+
+func (f failure) Error() string {
+	if s, ok := status.FromError(f.err); ok {
+		return f.what + ": " + s.Message()
+	}
+	return f.what + ": " + f.err.Error()
+}
+
+func (f failure) Unwrap() error { return f.err }

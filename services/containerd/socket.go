@@ -81,3 +81,30 @@ func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
 }
+
+// listener is the process that listens on the unix socket at path. It need not
+// be able to answer.
+func listener(path string) (pid int, err error) {
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		return 0, fmt.Errorf("cannot find containerd: %w", err)
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0, fmt.Errorf("cannot find containerd: %w", err)
+	}
+	var peer *unix.Ucred
+	if cerr := raw.Control(func(fd uintptr) {
+		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); cerr != nil {
+		err = cerr
+	}
+	if err != nil {
+		return 0, fmt.Errorf("cannot find containerd: %w", err)
+	}
+	if peer.Pid <= 1 {
+		return 0, fmt.Errorf("cannot find containerd: process %d listens on %s", peer.Pid, path)
+	}
+	return int(peer.Pid), nil
+}

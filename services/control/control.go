@@ -57,6 +57,7 @@ type Service struct {
 	Restarts int       `json:"restarts"`
 	LastExit string    `json:"lastExit,omitempty"`
 	Error    string    `json:"error,omitempty"`
+	Status   string    `json:"status,omitempty"` // what it says of itself, or waits for
 }
 
 // Request asks for Verb on the services named; List with no name means all.

@@ -6,8 +6,8 @@
 // Retry, Done or Fail by the service's restart policy, see AfterExit and
 // AfterStartError) and carries out the actions in the order given.
 //
-// Waiting is where a service stays until it may start; today that means
-// until containerd answers.
+// Waiting is where a service stays until it may start: until containerd answers
+// and those it is to be started after are ready.
 //
 // Delays are time.Duration. There are no errors: an event that means nothing
 // in a state changes nothing.

@@ -13,7 +13,9 @@ const (
 	Stopped    State = "stopped"    // not wanted, nothing is there
 	Waiting    State = "waiting"    // wanted, may not start yet
 	Starting   State = "starting"   // its container is being made
-	Running    State = "running"    // its first process runs
+	Activating State = "activating" // its first process runs; it is not ready yet
+	Running    State = "running"    // it runs and is ready
+	Failing    State = "failing"    // not ready in time or not healthy; told to stop
 	Stopping   State = "stopping"   // told to stop
 	Restarting State = "restarting" // told to stop, to be started again
 	Backoff    State = "backoff"    // ended or not started, waits for its next start
@@ -23,7 +25,7 @@ const (
 
 // States lists all states.
 func States() []State {
-	return []State{Stopped, Waiting, Starting, Running, Stopping, Restarting, Backoff, Exited, Failed}
+	return []State{Stopped, Waiting, Starting, Activating, Running, Failing, Stopping, Restarting, Backoff, Exited, Failed}
 }
 
 // Settled is true of states in which nothing will happen without an order.
@@ -34,21 +36,23 @@ type Event string
 
 // The events.
 const (
-	Start   Event = "start"   // order
-	Stop    Event = "stop"    // order
-	Restart Event = "restart" // order
-	Go      Event = "go"      // nothing is in the way of a start any more
-	Started Event = "started" // its first process runs
-	Retry   Event = "retry"   // ended or not started; to be tried again
-	Done    Event = "done"    // ended with success; stays so
-	Fail    Event = "fail"    // ended or not started; stays so
-	Delay   Event = "delay"   // the wait before the next start is over
-	Timeout Event = "timeout" // the time to stop is over
+	Start     Event = "start"     // order
+	Stop      Event = "stop"      // order
+	Restart   Event = "restart"   // order
+	Go        Event = "go"        // nothing is in the way of a start any more
+	Started   Event = "started"   // its first process runs
+	Ready     Event = "ready"     // it can be used
+	Unhealthy Event = "unhealthy" // not ready in time, or not well any more
+	Retry     Event = "retry"     // ended or not started; to be tried again
+	Done      Event = "done"      // ended with success; stays so
+	Fail      Event = "fail"      // ended or not started; stays so
+	Delay     Event = "delay"     // the wait before the next start is over
+	Timeout   Event = "timeout"   // the time to stop is over
 )
 
 // Events lists all events.
 func Events() []Event {
-	return []Event{Start, Stop, Restart, Go, Started, Retry, Done, Fail, Delay, Timeout}
+	return []Event{Start, Stop, Restart, Go, Started, Ready, Unhealthy, Retry, Done, Fail, Delay, Timeout}
 }
 
 // Action is what the supervisor has to do.
@@ -59,6 +63,8 @@ const (
 	Check       Action = "check"        // send Go as soon as it may start
 	Launch      Action = "launch"       // prepare, create and start the container
 	Abort       Action = "abort"        // give up the launch under way
+	Probe       Action = "probe"        // send Ready as soon as it is, or Unhealthy
+	Watch       Action = "watch"        // send Unhealthy when it is not well any more
 	Signal      Action = "signal"       // send the stop signal, Timeout later
 	Kill        Action = "kill"         // send SIGKILL to all its processes
 	ArmDelay    Action = "arm-delay"    // send Delay after the back-off
@@ -85,17 +91,35 @@ var table = map[State]map[Event]Next{
 	Starting: {
 		Stop:    {Stopping, []Action{Abort}}, // Started may still be on its way
 		Restart: {Restarting, []Action{Abort}},
-		Started: {Running, nil},
+		Started: {Activating, []Action{Probe}},
 		Retry:   {Backoff, []Action{ArmDelay}},
 		Done:    {Exited, []Action{Release}},
 		Fail:    {Failed, []Action{Release}},
 	},
+	Activating: {
+		Stop:      {Stopping, []Action{Signal}},
+		Restart:   {Restarting, []Action{Signal}},
+		Ready:     {Running, []Action{Watch}},
+		Unhealthy: {Failing, []Action{Signal}},
+		Retry:     {Backoff, []Action{ArmDelay}},
+		Done:      {Exited, []Action{Release}},
+		Fail:      {Failed, []Action{Release}},
+	},
 	Running: {
-		Stop:    {Stopping, []Action{Signal}},
-		Restart: {Restarting, []Action{Signal}},
+		Stop:      {Stopping, []Action{Signal}},
+		Restart:   {Restarting, []Action{Signal}},
+		Unhealthy: {Failing, []Action{Signal}},
+		Retry:     {Backoff, []Action{ArmDelay}},
+		Done:      {Exited, []Action{Release}},
+		Fail:      {Failed, []Action{Release}},
+	},
+	Failing: {
+		Stop:    {Stopping, nil},
+		Restart: {Restarting, nil},
 		Retry:   {Backoff, []Action{ArmDelay}},
 		Done:    {Exited, []Action{Release}},
 		Fail:    {Failed, []Action{Release}},
+		Timeout: {Failing, []Action{Kill}},
 	},
 	Stopping: {
 		Start:   {Restarting, nil},

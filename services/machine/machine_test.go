@@ -12,16 +12,18 @@ import (
 // want is every cell: rows are states, columns events, a cell is the next
 // state and its actions; a dot is "nothing happens".
 const want = `
-state      | start               | stop                 | restart              | go              | started           | retry           | done          | fail          | delay         | timeout
-stopped    | waiting check       | .                    | waiting check        | .               | .                 | .               | .             | .             | .             | .
-waiting    | .                   | stopped release      | .                    | starting launch | .                 | .               | .             | .             | .             | .
-starting   | .                   | stopping abort       | restarting abort     | .               | running           | backoff arm-delay | exited release | failed release | .          | .
-running    | .                   | stopping signal      | restarting signal    | .               | .                 | backoff arm-delay | exited release | failed release | .          | .
-stopping   | restarting          | .                    | restarting           | .               | stopping signal   | stopped release | stopped release | stopped release | .         | stopping kill
-restarting | .                   | stopping             | .                    | .               | restarting signal | waiting check   | waiting check | waiting check | .             | restarting kill
-backoff    | waiting cancel-delay check | stopped cancel-delay release | waiting cancel-delay check | . | .        | .               | .             | .             | waiting check | .
-exited     | waiting check       | stopped              | waiting check        | .               | .                 | .               | .             | .             | .             | .
-failed     | waiting check       | stopped              | waiting check        | .               | .                 | .               | .             | .             | .             | .
+state      | start                      | stop                         | restart                    | go              | started           | ready         | unhealthy      | retry             | done            | fail            | delay         | timeout
+stopped    | waiting check              | .                            | waiting check              | .               | .                 | .             | .              | .                 | .               | .               | .             | .
+waiting    | .                          | stopped release              | .                          | starting launch | .                 | .             | .              | .                 | .               | .               | .             | .
+starting   | .                          | stopping abort               | restarting abort           | .               | activating probe  | .             | .              | backoff arm-delay | exited release  | failed release  | .             | .
+activating | .                          | stopping signal              | restarting signal          | .               | .                 | running watch | failing signal | backoff arm-delay | exited release  | failed release  | .             | .
+running    | .                          | stopping signal              | restarting signal          | .               | .                 | .             | failing signal | backoff arm-delay | exited release  | failed release  | .             | .
+failing    | .                          | stopping                     | restarting                 | .               | .                 | .             | .              | backoff arm-delay | exited release  | failed release  | .             | failing kill
+stopping   | restarting                 | .                            | restarting                 | .               | stopping signal   | .             | .              | stopped release   | stopped release | stopped release | .             | stopping kill
+restarting | .                          | stopping                     | .                          | .               | restarting signal | .             | .              | waiting check     | waiting check   | waiting check   | .             | restarting kill
+backoff    | waiting cancel-delay check | stopped cancel-delay release | waiting cancel-delay check | .               | .                 | .             | .              | .                 | .               | .               | waiting check | .
+exited     | waiting check              | stopped                      | waiting check              | .               | .                 | .             | .              | .                 | .               | .               | .             | .
+failed     | waiting check              | stopped                      | waiting check              | .               | .                 | .             | .              | .                 | .               | .               | .             | .
 `
 
 func TestEveryCell(t *testing.T) {

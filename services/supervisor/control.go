@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -68,7 +69,7 @@ func (s *Supervisor) unknown(names []string, takeIn bool) []string {
 		info, err := os.Stat(dir)
 		if takeIn && err == nil && info.IsDir() && filepath.Base(name) == name && name != "." && name != ".." {
 			s.add(name)
-			s.writeStopDeadline()
+			s.arrange()
 			continue
 		}
 		unknown = append(unknown, name)
@@ -88,7 +89,7 @@ func (s *Supervisor) list(names []string) control.Response {
 		svc := s.services[name]
 		response.Services = append(response.Services, control.Service{
 			Name: name, State: string(svc.state), PID: svc.pid, Since: svc.since,
-			Restarts: svc.restarts, LastExit: svc.lastExit, Error: svc.reason,
+			Restarts: svc.restarts, LastExit: svc.lastExit, Error: svc.reason, Status: svc.status,
 		})
 		if !all && svc.state != machine.Running {
 			response.Code = control.CodeNotRunning
@@ -109,15 +110,52 @@ func (s *Supervisor) order(e machine.Event, names []string, answer chan control.
 		answer <- control.Response{Code: control.CodeFailed, Error: "the system is shutting down"}
 		return
 	}
+	if !s.connected { // What runs already is not known yet.
+		s.early = append(s.early, func() { s.order(e, names, answer) })
+		return
+	}
+	if e == machine.Stop {
+		s.orderStop(names)
+	} else {
+		s.orderStart(e, names)
+	}
+	s.waiters = append(s.waiters, &waiter{e, names, answer})
+	s.settle()
+	s.wakeWaiters()
+}
+
+// orderStop stops services, those that require them first.
+func (s *Supervisor) orderStop(names []string) {
+	var all []string
 	for _, name := range names {
+		all = append(append(all, name), s.graph.Dependents(name)...)
+	}
+	s.stopLater(all)
+}
+
+// orderStart starts services and, where those do not run, what they require.
+func (s *Supervisor) orderStart(e machine.Event, names []string) {
+	seen := map[string]bool{}
+	var order func(name string, e machine.Event)
+	order = func(name string, e machine.Event) {
+		if seen[name] {
+			return
+		}
+		seen[name] = true
 		svc := s.services[name]
-		if svc.state.Settled() && e != machine.Stop {
-			svc.bundle = nil // it may have been changed
+		delete(s.toStop, name)
+		svc.history = machine.History{}
+		svc.reload = true // The bundle may have been changed.
+		for _, other := range s.graph.Requires(name) {
+			if s.services[other].state.Settled() && s.services[other].state != machine.Exited {
+				order(other, machine.Start)
+			}
 		}
 		s.apply(svc, e)
 	}
-	s.waiters = append(s.waiters, &waiter{e, names, answer})
-	s.wakeWaiters()
+	for _, name := range names {
+		order(name, e)
+	}
 }
 
 // wakeWaiters answers those whose order is carried out.
@@ -139,7 +177,9 @@ func (s *Supervisor) carriedOut(w *waiter) bool {
 		state := s.services[name].state
 		done := state.Settled()
 		if w.event != machine.Stop {
-			done = done || state == machine.Running || state == machine.Backoff
+			done = done || state == machine.Running || state == machine.Backoff || s.services[name].blocked
+		} else {
+			done = done && !s.toStop[name]
 		}
 		if !done {
 			return false
@@ -156,10 +196,7 @@ func (s *Supervisor) outcome(w *waiter) control.Response {
 	for _, name := range w.names {
 		svc := s.services[name]
 		if svc.state != machine.Running && svc.state != machine.Exited {
-			why := svc.reason
-			if why == "" {
-				why = svc.lastExit
-			}
+			why := cmp.Or(svc.reason, svc.lastExit, string(svc.state))
 			failed = append(failed, fmt.Sprintf("%s: %s", name, why))
 		}
 	}

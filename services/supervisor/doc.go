@@ -9,9 +9,12 @@
 // The supervisor may die at any time. Containers live on with their shims,
 // and its state is in StateDir/state; a new one takes over the tasks that
 // containerd lists. When containerd dies, services are kept and the
-// connection is made again; a stop meanwhile signals the process directly.
+// connection is made again; one that hangs is killed, for PID 1 to start it
+// anew. Processes are watched and signalled by pidfd, never through containerd.
 //
-// It is no dependency manager yet: all services start at once.
+// A service starts when what it is ordered after is ready, and stops when
+// nobody needs it any more; services that do not know of each other start and
+// stop at the same time.
 //
 // Sources: containerd's task API; pidfd_open(2), pidfd_send_signal(2);
 // cgroups(7), memory.events.

@@ -21,49 +21,127 @@ import (
 // says so, or by a signal it heeds.
 type fake struct {
 	mu      sync.Mutex
-	running map[string]chan int // takes the exit code
+	running map[string]*fakeProcess
 	created int
-	refuse  error // of Create
+	order   []string // of starts and stop signals: "+a", "-a"
+	refuse  error    // of Create
+	hangs   bool     // it answers nothing
+	killed  int      // how often it was killed
 	heed    map[syscall.Signal]bool
 }
 
-func newFake() *fake {
-	return &fake{running: map[string]chan int{}, heed: map[syscall.Signal]bool{syscall.SIGTERM: true, syscall.SIGKILL: true}}
+// fakeProcess is a task's only one.
+type fakeProcess struct {
+	fake *fake
+	id   string
+	pid  int
+	end  chan int // takes the exit code
+	gone chan struct{}
 }
 
-func (f *fake) Create(_ context.Context, s containerd.Spec) (int, error) {
+func (p *fakeProcess) Gone() <-chan struct{} { return p.gone }
+
+func (p *fakeProcess) Signal(s syscall.Signal) error {
+	p.fake.mu.Lock()
+	heeds := p.fake.heed[s]
+	p.fake.order = append(p.fake.order, "-"+p.id)
+	p.fake.mu.Unlock()
+	if heeds {
+		p.end <- 128 + int(s)
+	}
+	return nil
+}
+
+func (p *fakeProcess) KillAll() error {
+	select {
+	case p.end <- 137:
+	default:
+	}
+	return nil
+}
+
+func (p *fakeProcess) KillShim() error                 { return nil }
+func (p *fakeProcess) Drops(syscall.Signal) bool       { return false }
+func (p *fakeProcess) SignalBelow(syscall.Signal) bool { return false }
+func (p *fakeProcess) Close()                          {}
+
+func newFake() *fake {
+	return &fake{running: map[string]*fakeProcess{}, heed: map[syscall.Signal]bool{syscall.SIGTERM: true, syscall.SIGKILL: true}}
+}
+
+// add makes a task; its process id is one nobody has.
+func (f *fake) add(id string) *fakeProcess {
+	f.created++
+	p := &fakeProcess{fake: f, id: id, pid: 1<<30 + f.created, end: make(chan int, 1), gone: make(chan struct{})}
+	f.running[id] = p
+	return p
+}
+
+func (f *fake) Create(ctx context.Context, s containerd.Spec) (int, error) {
+	if err := f.answers(ctx); err != nil {
+		return 0, err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.refuse != nil {
 		return 0, f.refuse
 	}
-	f.created++
-	f.running[s.ID] = make(chan int, 1)
-	return 1 << 30, nil // a pid nobody has
+	f.order = append(f.order, "+"+s.ID)
+	return f.add(s.ID).pid, nil
 }
 
+func (f *fake) answers(ctx context.Context) error {
+	f.mu.Lock()
+	hangs := f.hangs
+	f.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (f *fake) Ping(ctx context.Context) error { return f.answers(ctx) }
+
+func (f *fake) KillDaemon() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hangs = false
+	f.killed++
+	return nil
+}
+
+func (f *fake) process(pid int) (Process, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.running {
+		if p.pid == pid {
+			return p, nil
+		}
+	}
+	return nil, syscall.ESRCH
+}
+
+// task takes the exit code of a task.
 func (f *fake) task(id string) chan int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.running[id]
+	return f.running[id].end
 }
 
 func (f *fake) Start(context.Context, string, string) error { return nil }
 
 func (f *fake) Wait(ctx context.Context, _, id string) (containerd.Exit, error) {
+	f.mu.Lock()
+	p := f.running[id]
+	f.mu.Unlock()
 	select {
-	case code := <-f.task(id):
+	case code := <-p.end:
+		close(p.gone)
 		return containerd.Exit{Code: code}, nil
 	case <-ctx.Done():
 		return containerd.Exit{}, ctx.Err()
 	}
-}
-
-func (f *fake) Kill(_ context.Context, _, id string, signal syscall.Signal, _ bool) error {
-	if f.heed[signal] {
-		f.task(id) <- 128 + int(signal)
-	}
-	return nil
 }
 
 func (f *fake) Delete(_ context.Context, _, id string) error {
@@ -77,8 +155,8 @@ func (f *fake) List(context.Context, string) ([]containerd.Task, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var all []containerd.Task
-	for id := range f.running {
-		all = append(all, containerd.Task{ID: id, PID: 1 << 30, Running: true})
+	for id, p := range f.running {
+		all = append(all, containerd.Task{ID: id, PID: p.pid, Running: true})
 	}
 	return all, nil
 }
@@ -98,6 +176,7 @@ type rig struct {
 	*Supervisor
 	*fake
 	events []timeline.Event
+	well   sync.Map // whose exec probes succeed
 	stop   func()
 }
 
@@ -127,6 +206,14 @@ func newRig(t *testing.T, f *fake, annotations map[string]string) *rig {
 		Random: func() float64 { return 0 },
 		Power:  func(s syscall.Signal) error { return errors.New(s.String()) },
 		Output: func(OutputOf) Output { return noOutput{} },
+
+		Process: f.process,
+		Exec: func(_ context.Context, _, name string, _ []string) (int, string, error) {
+			if _, well := r.well.Load(name); well {
+				return 0, "", nil
+			}
+			return 1, "not yet", nil
+		},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -321,12 +408,12 @@ func TestOrders(t *testing.T) {
 func TestNextSupervisorTakesOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
-		f.running["a"] = make(chan int, 1)
+		f.add("a")
 		r := newRig(t, f, map[string]string{"a": "", "b": ""})
 		defer r.stop()
 		r.is(t, "a", "running", 0)
-		if f.created != 1 {
-			t.Errorf("%d tasks created, want only b's", f.created)
+		if f.created != 2 {
+			t.Errorf("%d tasks, want the one of a that was there, and b's", f.created)
 		}
 	})
 }

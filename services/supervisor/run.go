@@ -10,12 +10,18 @@ import (
 	"keelson/runtime/bundle"
 	"keelson/runtime/prepare"
 	"keelson/services/containerd"
+	"keelson/services/probe"
 )
 
 // Times for calls to containerd that end by themselves.
 const (
 	callTime   = 10 * time.Second
 	launchTime = 60 * time.Second
+	// hangTime is how long containerd may take to tell of the end of a process
+	// that has ended.
+	hangTime = 5 * time.Second
+	// downTime is that on the way down.
+	downTime = 2 * time.Second
 )
 
 // run is one life of a service's container. Its goroutine reads these fields
@@ -25,11 +31,16 @@ type run struct {
 	service    *service
 	ctx        context.Context
 	cancel     context.CancelFunc
+	starting   context.Context // ends when the start is given up
+	abort      context.CancelFunc
 	name, dir  string
 	bundle     *bundle.Bundle
 	streams    int // of all services together
 	output     Output
 	oom        oomCounter
+	process    Process       // set before hasStarted, or adopt
+	notify     *probe.Notify // nil: not by that
+	logAt      [2]int64      // where its output begins in its logs
 }
 
 // openOutput readies the places for what the container prints, or has printed.
@@ -52,16 +63,26 @@ func (r *run) closeOutput() {
 // launch makes the container, starts it and follows it to its end.
 func (r *run) launch() {
 	s := r.supervisor
-	ctx, cancel := context.WithTimeout(r.ctx, launchTime)
-	pid, fatal, err := r.start(ctx)
-	cancel()
+	pid, fatal, err := r.start(r.starting)
+	r.abort()
 	if err != nil {
-		r.closeOutput()
+		r.close()
 		s.send(func() { s.notStarted(r, err, fatal) })
 		return
 	}
 	s.send(func() { s.hasStarted(r, pid) })
 	r.follow()
+}
+
+// close lets go of what the run holds.
+func (r *run) close() {
+	r.closeOutput()
+	if r.notify != nil {
+		_ = r.notify.Close()
+	}
+	if r.process != nil {
+		r.process.Close()
+	}
 }
 
 // start is the list of what has to happen.
@@ -72,34 +93,62 @@ func (r *run) start(ctx context.Context) (pid int, fatal bool, err error) {
 			return 0, true, err
 		}
 		b := r.bundle
-		s.send(func() { r.service.bundle = b; s.writeStopDeadline() })
+		s.send(func() { r.service.bundle = b; s.arrange() })
 	}
 	release, err := prepare.Prepare(r.bundle)
 	if err != nil {
 		return 0, false, err
 	}
 	s.send(func() { r.service.release = release })
-	tasks, err := s.link.get(ctx)
-	if err != nil {
-		return 0, false, err
-	}
 	r.openOutput(false)
-	if pid, err = r.create(ctx, tasks); err == nil {
-		r.output.Created(ctx)
-		r.oom = newOOMCounter(pid)
-		if err = prepare.AfterCreate(r.bundle, pid); err == nil {
-			err = tasks.Start(ctx, r.bundle.Namespace(), r.name)
+	for { // containerd that dies meanwhile is no fault of the service's
+		tasks, err := s.link.get(ctx)
+		if err != nil {
+			return 0, false, err
 		}
+		pid, err := r.startWith(ctx, tasks)
+		switch {
+		case err == nil:
+			return pid, false, nil
+		case ctx.Err() != nil:
+			r.remove(tasks)
+			return 0, false, err
+		case !s.containerdFailed(tasks, err):
+			r.remove(tasks)
+			return 0, false, err
+		}
+	}
+}
+
+// startWith makes and starts the task. A task that is being made is never
+// given up half-way, since containerd would still be taking it apart when the
+// next is made: when ctx ends, it is not started.
+func (r *run) startWith(ctx context.Context, tasks Tasks) (pid int, err error) {
+	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), launchTime)
+	defer cancel()
+	if pid, err = r.create(making, tasks); err != nil {
+		return 0, err
+	}
+	r.output.Created(making)
+	r.oom = newOOMCounter(pid)
+	if r.process, err = r.supervisor.options.Process(pid); err != nil {
+		return 0, err
+	}
+	r.logAt = r.supervisor.logEnds(r.name)
+	if err = r.listen(pid); err == nil {
+		err = prepare.AfterCreate(r.bundle, pid)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		err = tasks.Start(making, r.bundle.Namespace(), r.name)
 	}
 	if err != nil {
-		if ctx.Err() == nil && containerd.Unavailable(err) {
-			s.link.lost(tasks)
-		} else {
-			r.remove(tasks)
-		}
-		return 0, false, err
+		r.process.Close()
+		r.process = nil
 	}
-	return pid, false, nil
+	return pid, err
 }
 
 func (r *run) create(ctx context.Context, tasks Tasks) (int, error) {
@@ -107,6 +156,7 @@ func (r *run) create(ctx context.Context, tasks Tasks) (int, error) {
 	root := *spec.Root
 	root.Path = r.bundle.Rootfs()
 	spec.Root = &root
+	r.addNotifySocket(&spec)
 	text, err := json.Marshal(&spec)
 	if err != nil {
 		return 0, fmt.Errorf("cannot encode %s: %w", filepath.Join(r.dir, bundle.ConfigFile), err)
@@ -126,10 +176,130 @@ func (r *run) remove(tasks Tasks) {
 	}
 }
 
+// hold takes hold of a container that an earlier supervisor has started.
+func (r *run) hold(pid int, old saved) {
+	s := r.supervisor
+	r.abort()
+	r.oom = newOOMCounter(pid)
+	if old.Pid == pid {
+		r.logAt = old.LogAt
+	}
+	var err error
+	if r.process, err = s.options.Process(pid); err != nil {
+		r.process = nil // It has ended, and containerd tells how.
+		return
+	}
+	if err := r.listen(pid); err != nil {
+		s.options.Logger.Error("service is not heard any more", "service", r.name, "error", err)
+	}
+}
+
+// adopt follows a container that an earlier supervisor has started.
+func (r *run) adopt() {
+	r.openOutput(true)
+	r.follow()
+}
+
+// follow waits for the end of the container, for as long as that takes and
+// however often containerd goes away meanwhile.
+func (r *run) follow() {
+	defer r.close()
+	s := r.supervisor
+	code, known := r.await()
+	if r.ctx.Err() != nil {
+		return
+	}
+	x := exit{at: s.options.Now(), code: code, oom: r.oom.grown(), unknown: !known}
+	r.endAll()
+	if tasks := s.link.current(); tasks != nil {
+		r.remove(tasks)
+	}
+	r.closeOutput()
+	s.send(func() { s.hasEnded(r, x) })
+}
+
+// await returns when containerd tells of the end, or when the process has
+// ended and all that can be done has not made containerd tell. On the way down
+// nothing is mended any more.
+func (r *run) await() (code int, known bool) {
+	ctx, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	s := r.supervisor
+	told := make(chan containerd.Exit, 1)
+	s.work.Go(func() { r.ask(ctx, told) })
+	var gone <-chan struct{}
+	if r.process != nil {
+		gone = r.process.Gone()
+	}
+	remedies := []func(){r.doubtContainerd, r.doubtShim}
+	patience, down := hangTime, s.down
+	var late <-chan time.Time
+	for {
+		select {
+		case ended := <-told:
+			return ended.Code, ended.Code != unknownCode
+		case <-r.ctx.Done():
+			return 0, false
+		case <-gone:
+			gone, late = nil, time.After(patience)
+		case <-down:
+			down, patience, remedies = nil, downTime, nil
+			if late != nil {
+				late = time.After(patience)
+			}
+		case <-late:
+			switch {
+			case len(remedies) == 0:
+				return 0, false
+			case s.link.current() != nil: // Else it is being started again, and tells then.
+				remedies[0]()
+				remedies = remedies[1:]
+			}
+			late = time.After(patience)
+		}
+	}
+}
+
+// unknownCode stands for an end that nobody saw.
+const unknownCode = -1
+
+// ask has containerd tell of the end.
+func (r *run) ask(ctx context.Context, told chan<- containerd.Exit) {
+	s := r.supervisor
+	for {
+		tasks, err := s.link.get(ctx)
+		if err == nil {
+			var ended containerd.Exit
+			ended, err = tasks.Wait(ctx, r.bundle.Namespace(), r.name)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err == nil:
+				told <- ended
+				return
+			case containerd.Unavailable(err):
+				s.options.Logger.Warn("containerd went away, service is kept", "service", r.name)
+				s.link.lost(tasks)
+				continue
+			case !r.runs(ctx, tasks):
+				told <- containerd.Exit{Code: unknownCode}
+				return
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		s.options.Logger.Error("service cannot be waited for", "service", r.name, "error", err)
+		if !pause(ctx, time.Second) {
+			return
+		}
+	}
+}
+
 // runs tells whether the container is alive, as far as can be known: it is
 // not to be taken away for a mere error of communication.
-func (r *run) runs(tasks Tasks) bool {
-	ctx, cancel := context.WithTimeout(r.ctx, callTime)
+func (r *run) runs(ctx context.Context, tasks Tasks) bool {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	list, err := tasks.List(ctx, r.bundle.Namespace())
 	if err != nil {
@@ -143,48 +313,45 @@ func (r *run) runs(tasks Tasks) bool {
 	return false
 }
 
-// adopt follows a container that an earlier supervisor has started.
-func (r *run) adopt() {
-	r.openOutput(true)
-	r.follow()
-}
-
-// follow waits for the end of the container, for as long as that takes and
-// however often containerd goes away meanwhile.
-func (r *run) follow() {
-	defer r.closeOutput()
+func (r *run) doubtContainerd() {
 	s := r.supervisor
-	for {
-		tasks, err := s.link.get(r.ctx)
-		if r.ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			s.options.Logger.Error("containerd is not usable", "service", r.name, "error", err)
-			if !pause(r.ctx, time.Second) {
-				return
-			}
-			continue
-		}
-		ended, err := tasks.Wait(r.ctx, r.bundle.Namespace(), r.name)
-		switch {
-		case r.ctx.Err() != nil:
-			return
-		case containerd.Unavailable(err):
-			s.options.Logger.Warn("containerd went away, service is kept", "service", r.name)
-			s.link.lost(tasks)
-			continue
-		case err != nil && r.runs(tasks):
-			s.options.Logger.Error("service cannot be waited for", "service", r.name, "error", err)
-			if !pause(r.ctx, time.Second) {
-				return
-			}
-			continue
-		}
-		x := exit{at: s.options.Now(), code: ended.Code, oom: r.oom.grown(), unknown: err != nil}
-		r.remove(tasks)
-		r.closeOutput()
-		s.send(func() { s.hasEnded(r, x) })
-		return
+	s.options.Logger.Warn("containerd has not told that the process of a service ended", "service", r.name, "for", hangTime)
+	if tasks := s.link.current(); tasks != nil {
+		s.doubt(tasks)
 	}
 }
+
+func (r *run) doubtShim() {
+	r.supervisor.options.Logger.Error("shim has not told that the process of a service ended, and is killed", "service", r.name)
+	if err := r.process.KillShim(); err != nil {
+		r.supervisor.options.Logger.Error("shim cannot be killed", "service", r.name, "error", err)
+	}
+}
+
+// endAll makes sure that nothing of the container lives on: a shim that was
+// killed leaves its container behind.
+func (r *run) endAll() {
+	if r.process == nil {
+		return
+	}
+	select {
+	case <-r.process.Gone():
+		return
+	case <-r.ctx.Done():
+		return
+	case <-time.After(goneTime): // The notice of its end may be on its way.
+	}
+	r.supervisor.options.Logger.Warn("what is left of a service is killed", "service", r.name)
+	if err := r.process.KillAll(); err != nil {
+		r.supervisor.options.Logger.Error("service cannot be killed", "service", r.name, "error", err)
+	}
+	select {
+	case <-r.process.Gone():
+	case <-r.ctx.Done():
+	case <-time.After(hangTime):
+		r.supervisor.options.Logger.Error("a process of a service does not end", "service", r.name)
+	}
+}
+
+// goneTime is how long a process may seem to live after its end was told.
+const goneTime = 100 * time.Millisecond

@@ -2,6 +2,8 @@ package supervisor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"keelson/runtime/bundle"
@@ -12,20 +14,25 @@ import (
 // service is what Serve's goroutine knows of one.
 type service struct {
 	name, dir string
-	bundle    *bundle.Bundle // nil: to be loaded at the next start
+	bundle    *bundle.Bundle // nil: it cannot be loaded; tried again at the next start
 	state     machine.State
 	since     time.Time // when state was entered
 	history   machine.History
 	restarts  int
 	lastExit  string // how it last ended
 	reason    string // why it does not run, when that is a failure
+	status    string // what it says of itself, or waits for
+	blocked   bool   // waits for what will not come by itself
+	reload    bool   // its bundle is to be read anew before its next start
 	first     first
 
 	run      *run          // the container there is, or that is being made
 	pid      int           // its first process, once that runs
-	launched time.Duration // when its start, or its stop, began
+	launched time.Duration // when its start began
 	started  time.Duration // when it ran
+	startup  time.Duration // how long it took to run
 	ended    time.Duration // when it, or its start, came to an end
+	delay    time.Duration // from then to its next start
 	release  func() error  // takes down its mounts
 	timer    *time.Timer   // to Delay or to Timeout
 }
@@ -38,6 +45,14 @@ const (
 	up
 	down
 )
+
+// firstIs keeps how the first start went; what comes later is none of it,
+// except that one that was up after all was no failure.
+func (svc *service) firstIs(f first) {
+	if svc.first == pending || f == up {
+		svc.first = f
+	}
+}
 
 func (svc *service) settings() bundle.Settings {
 	if svc.bundle == nil {
@@ -59,50 +74,65 @@ func (s *Supervisor) apply(svc *service, e machine.Event) {
 	next := machine.On(svc.state, e)
 	svc.state = next.State
 	if before != next.State {
-		svc.since = time.Now()
-		s.options.Logger.Debug("service changes", "service", svc.name, "from", before, "to", next.State, "pid", svc.pid)
-	}
-	if e == machine.Start || e == machine.Restart {
-		svc.history = machine.History{}
-	}
-	if next.State.Settled() || next.State == machine.Running {
-		svc.cancelTimer()
+		s.entered(svc, before)
 	}
 	for _, a := range next.Actions {
 		s.do(svc, a)
 	}
-	if before == next.State {
-		return
+	if before == next.State || svc.state != next.State {
+		return // An action led on, and what follows was done there.
 	}
-	if next.State == machine.Stopped {
-		svc.reason = ""
+	if svc.state == machine.Stopped {
 		s.event(svc, "stopped", 0)
 	}
 	s.save(svc)
+	s.settle()
 	s.wakeWaiters()
 	s.announce()
+}
+
+// entered does what a state brings with it, wherever it was come from.
+func (s *Supervisor) entered(svc *service, before machine.State) {
+	svc.since = time.Now()
+	s.options.Logger.Debug("service changes", "service", svc.name, "from", before, "to", svc.state, "pid", svc.pid)
+	if svc.state != machine.Waiting {
+		svc.blocked = false
+	}
+	switch svc.state {
+	case machine.Running:
+		svc.reason = ""
+		svc.firstIs(up)
+		s.event(svc, "running", s.options.Now()-svc.launched)
+	case machine.Starting:
+		svc.status = ""
+	case machine.Stopped:
+		svc.reason, svc.status = "", ""
+	}
+	if svc.state.Settled() || svc.state == machine.Running {
+		svc.cancelTimer()
+	}
 }
 
 func (s *Supervisor) do(svc *service, a machine.Action) {
 	switch a {
 	case machine.Check:
-		if s.connected && !s.stopping {
-			s.apply(svc, machine.Go)
-		}
+		s.again = true // settle comes with every change
 	case machine.Launch:
 		s.launch(svc)
 	case machine.Abort:
 		if svc.run != nil {
-			svc.run.cancel()
+			svc.run.abort()
 		}
+	case machine.Probe:
+		s.probe(svc)
+	case machine.Watch:
+		s.watch(svc)
 	case machine.Signal:
 		s.signal(svc)
 	case machine.Kill:
 		s.kill(svc)
 	case machine.ArmDelay:
-		d := machine.BackoffDelay(svc.settings(), svc.history.Failures, s.options.Random())
-		// Cleaning up after the last one counts as waiting.
-		s.arm(svc, max(0, d-(s.options.Now()-svc.ended)), machine.Delay)
+		s.arm(svc, max(0, svc.delay-(s.options.Now()-svc.ended)), machine.Delay)
 	case machine.CancelDelay:
 		svc.cancelTimer()
 	case machine.Release:
@@ -152,28 +182,30 @@ func (s *Supervisor) launch(svc *service) {
 	s.begin(svc)
 	svc.launched = s.options.Now()
 	r := svc.run
-	s.work.Go(func() { r.launch() })
+	s.work.Go(r.launch)
 }
 
 // begin gives svc a fresh run.
 func (s *Supervisor) begin(svc *service) {
-	ctx, cancel := context.WithCancel(s.ctx)
-	svc.run = &run{
-		supervisor: s, service: svc, ctx: ctx, cancel: cancel,
+	r := &run{
+		supervisor: s, service: svc,
 		name: svc.name, dir: svc.dir, bundle: svc.bundle, streams: 2 * len(s.services),
 	}
+	r.ctx, r.cancel = context.WithCancel(s.ctx)
+	r.starting, r.abort = context.WithTimeout(r.ctx, launchTime)
+	svc.run = r
 }
 
-// started is posted by a run whose first process runs.
+// hasStarted is posted by a run whose first process runs.
 func (s *Supervisor) hasStarted(r *run, pid int) {
 	svc := r.service
 	if svc.run != r {
 		return
 	}
-	now := s.options.Now()
-	svc.pid, svc.started, svc.reason, svc.first = pid, now, "", up
-	if svc.state == machine.Starting {
-		s.event(svc, "running", now-svc.launched)
+	svc.pid, svc.started = pid, s.options.Now()
+	svc.startup = svc.started - svc.launched
+	if svc.state == machine.Starting && svc.settings().Ready.Kind != "" {
+		s.event(svc, fmt.Sprintf("started, to be ready by %s", svc.settings().Ready), svc.startup)
 	}
 	s.apply(svc, machine.Started)
 }
@@ -185,18 +217,27 @@ func (s *Supervisor) notStarted(r *run, err error, fatal bool) {
 	if svc.run != r {
 		return
 	}
+	r.cancel()
 	svc.run, svc.pid, svc.ended = nil, 0, s.options.Now()
+	if svc.state != machine.Starting {
+		s.apply(svc, machine.Fail) // It was not to start any more.
+		return
+	}
+	svc.startup = svc.ended - svc.launched
 	e := machine.Fail
-	if !fatal && svc.state == machine.Starting {
+	if !fatal {
 		e = machine.AfterStartError(svc.settings(), &svc.history, s.options.Now())
 	}
-	if svc.state == machine.Starting {
-		svc.reason = "failed: " + err.Error()
-		if svc.first == pending {
-			svc.first = down
-		}
-		s.event(svc, svc.reason+again(e), s.options.Now()-svc.launched)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("not started within %v: %w", launchTime, err)
 	}
+	svc.reason = "failed: " + err.Error()
+	svc.firstIs(down)
+	consequence := ""
+	if !fatal {
+		consequence = s.consequence(svc, e, false)
+	}
+	s.event(svc, svc.reason+consequence, svc.startup)
 	s.apply(svc, e)
 }
 
@@ -208,25 +249,72 @@ func (s *Supervisor) hasEnded(r *run, x exit) {
 	}
 	r.cancel()
 	svc.run, svc.pid, svc.lastExit, svc.ended = nil, 0, x.String(), x.at
-	e := machine.Done
-	if svc.state == machine.Running {
-		e = machine.AfterExit(svc.settings(), &svc.history, x.success(), x.at-svc.started, x.at)
-		result := svc.lastExit
-		switch e {
-		case machine.Fail:
-			svc.reason = "failed: " + svc.lastExit
-			result = svc.reason
-		case machine.Retry:
-			svc.restarts++
-		}
-		s.event(svc, result+again(e), 0)
+	svc.status = ""
+	switch svc.state {
+	case machine.Activating, machine.Running, machine.Failing:
+		s.endedByItself(svc, x)
+	default:
+		s.apply(svc, machine.Done)
 	}
+}
+
+// endedByItself decides what follows the end of a service that nobody ordered.
+func (s *Supervisor) endedByItself(svc *service, x exit) {
+	success := x.success() && svc.state != machine.Failing
+	ran := x.at - svc.started
+	e := machine.AfterExit(svc.settings(), &svc.history, success, ran, x.at)
+	result := fmt.Sprintf("%s (ran %s)", svc.lastExit, seconds(ran))
+	switch e {
+	case machine.Done:
+		svc.firstIs(up)
+	case machine.Fail:
+		if svc.state == machine.Failing {
+			svc.reason += "; " + svc.lastExit
+		} else {
+			svc.reason = "failed: " + svc.lastExit
+		}
+		result = "failed: " + result
+		svc.firstIs(down)
+	case machine.Retry:
+		svc.restarts++
+		if svc.state == machine.Activating {
+			svc.reason = "failed: " + svc.lastExit + " before it was ready"
+			svc.firstIs(down)
+		}
+	}
+	s.event(svc, result+s.consequence(svc, e, true), 0)
 	s.apply(svc, e)
 }
 
-func again(e machine.Event) string {
-	if e == machine.Retry {
-		return ", to be started again"
+// consequence says what is done about an end, and prepares it.
+func (s *Supervisor) consequence(svc *service, e machine.Event, ran bool) string {
+	settings := svc.settings()
+	switch e {
+	case machine.Retry:
+		svc.delay = machine.BackoffDelay(settings, svc.history.Failures, s.options.Random())
+		if svc.history.Failures <= 1 {
+			// Making the container is a part of the wait for the first restart.
+			svc.delay = max(0, svc.delay-svc.startup)
+		}
+		if ran {
+			return fmt.Sprintf(", restart %d in %s", svc.restarts, seconds(svc.delay))
+		}
+		return fmt.Sprintf(", next try in %s", seconds(svc.delay))
+	case machine.Fail:
+		if settings.Restart == bundle.RestartNever {
+			return " (keelson.restart=never)"
+		}
+		return fmt.Sprintf(" (keelson.restart.limit=%s is reached)", settings.Limit)
 	}
 	return ""
+}
+
+// seconds is a time as people read it.
+func seconds(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return d.Round(time.Millisecond).String()
+	default:
+		return d.Round(time.Second).String()
+	}
 }

@@ -14,17 +14,22 @@ import (
 )
 
 // saved is what a supervisor that comes after this one needs to know of a
-// service: StateDir/state/NAME.json.
+// service: StateDir/state/NAME.json. Durations are times of the boot-time clock.
 type saved struct {
-	State    machine.State `json:"state"`
-	Pid      int           `json:"pid,omitempty"`
-	Started  time.Duration `json:"started,omitempty"` // boot-time clock
-	Since    time.Time     `json:"since"`
-	Restarts int           `json:"restarts"`
-	Failures int           `json:"failures"`
-	LastExit string        `json:"lastExit,omitempty"`
-	Reason   string        `json:"reason,omitempty"`
-	First    first         `json:"first"`
+	State    machine.State   `json:"state"`
+	Pid      int             `json:"pid,omitempty"`
+	Launched time.Duration   `json:"launched,omitempty"`
+	Started  time.Duration   `json:"started,omitempty"`
+	Ended    time.Duration   `json:"ended,omitempty"`
+	Delay    time.Duration   `json:"delay,omitempty"` // from Ended to the next start
+	Since    time.Time       `json:"since"`
+	Restarts int             `json:"restarts"`
+	Failures int             `json:"failures"`
+	Times    []time.Duration `json:"times,omitempty"` // of restarts, for the limit
+	LastExit string          `json:"lastExit,omitempty"`
+	Reason   string          `json:"reason,omitempty"`
+	First    first           `json:"first"`
+	LogAt    [2]int64        `json:"logAt"` // where its output begins in its logs
 }
 
 func (s *Supervisor) stateFile(name string) string {
@@ -32,10 +37,15 @@ func (s *Supervisor) stateFile(name string) string {
 }
 
 func (s *Supervisor) save(svc *service) {
-	text, err := json.Marshal(saved{
-		State: svc.state, Pid: svc.pid, Started: svc.started, Since: svc.since, Restarts: svc.restarts,
-		Failures: svc.history.Failures, LastExit: svc.lastExit, Reason: svc.reason, First: svc.first,
-	})
+	now := saved{
+		State: svc.state, Pid: svc.pid, Launched: svc.launched, Started: svc.started, Ended: svc.ended, Delay: svc.delay,
+		Since: svc.since, Restarts: svc.restarts, Failures: svc.history.Failures, Times: svc.history.Restarts,
+		LastExit: svc.lastExit, Reason: svc.reason, First: svc.first,
+	}
+	if svc.run != nil && svc.pid != 0 {
+		now.LogAt = svc.run.logAt
+	}
+	text, err := json.Marshal(now)
 	if err == nil {
 		err = writeFile(s.stateFile(svc.name), text)
 	}
@@ -56,50 +66,103 @@ func writeFile(path string, text []byte) error {
 	return nil
 }
 
-// restore reads what an earlier supervisor left; false when there was none.
-func (s *Supervisor) restore(svc *service) (saved, bool) {
+// readState reads what an earlier supervisor left; false when there was none.
+func (s *Supervisor) readState(name string) (saved, bool) {
 	var old saved
-	text, err := os.ReadFile(s.stateFile(svc.name))
+	text, err := os.ReadFile(s.stateFile(name))
 	if err != nil || json.Unmarshal(text, &old) != nil {
 		return saved{}, false
 	}
-	svc.restarts, svc.lastExit, svc.reason, svc.first = old.Restarts, old.LastExit, old.Reason, old.First
-	svc.history.Failures = old.Failures
 	return old, true
 }
 
-// takeOver begins: services that run already are followed, others are
-// started unless they had been stopped or had ended for good.
+func (svc *service) restore(old saved) {
+	svc.restarts, svc.lastExit, svc.reason, svc.first = old.Restarts, old.LastExit, old.Reason, old.First
+	svc.launched, svc.started, svc.ended, svc.delay = old.Launched, old.Started, old.Ended, old.Delay
+	svc.history = machine.History{Failures: old.Failures, Restarts: old.Times}
+}
+
+// takeOver begins: what runs already is followed, what was on its way goes on,
+// and everything else is started unless it had been stopped or had ended for
+// good.
 func (s *Supervisor) takeOver(found map[string]containerd.Task) {
+	s.settling = true // once for all
 	for _, name := range s.names() {
 		svc := s.services[name]
-		if s.stopping && found[name].PID == 0 {
-			continue
+		old, known := s.readState(name)
+		if known {
+			svc.restore(old)
 		}
-		old, known := s.restore(svc)
 		task, there := found[name]
-		switch {
-		case there && svc.bundle != nil && (task.Running || old.State == machine.Running):
-			s.adopt(svc, old, task)
-		case known && old.State.Settled() && !there:
-			svc.state, svc.since = old.State, old.Since
-		case svc.state.Settled():
-			s.apply(svc, machine.Start)
-		default: // ordered meanwhile
-			s.do(svc, machine.Check)
+		s.resume(svc, old, known, task, there)
+	}
+	s.settling = false
+	s.settle()
+	s.announce()
+	for _, order := range s.early {
+		order()
+	}
+	s.early = nil
+}
+
+// takeOverBlindly is for the way down without containerd: what an earlier
+// supervisor has written down, and a shim still holds, is stopped.
+func (s *Supervisor) takeOverBlindly() {
+	if s.connected {
+		return
+	}
+	s.options.Logger.Warn("containerd does not answer; services are stopped without it")
+	found := map[string]containerd.Task{}
+	for _, name := range s.names() {
+		old, _ := s.readState(name)
+		if held := shimOf(old.Pid); held != nil {
+			_ = held.Close()
+			found[name] = containerd.Task{ID: name, PID: old.Pid, Running: true}
 		}
 	}
-	s.announce()
-	s.wakeWaiters()
+	s.connected = true
+	s.takeOver(found)
+}
+
+// resume continues the life of one service.
+func (s *Supervisor) resume(svc *service, old saved, known bool, task containerd.Task, there bool) {
+	lives := old.State == machine.Activating || old.State == machine.Running || old.State == machine.Failing ||
+		old.State == machine.Stopping || old.State == machine.Restarting
+	switch {
+	case there && svc.bundle != nil && (task.Running || lives && old.Pid == task.PID):
+		s.adopt(svc, old, task)
+	case lives && old.Pid != 0 && old.State != machine.Stopping && old.State != machine.Restarting:
+		s.goneMeanwhile(svc, old)
+	case known && (old.State.Settled() || old.State == machine.Stopping):
+		svc.state, svc.since = old.State, old.Since
+		if old.State == machine.Stopping {
+			svc.state = machine.Stopped
+			s.save(svc)
+		}
+	case s.stopping:
+		svc.state = machine.Stopped
+	case known && old.State == machine.Backoff:
+		svc.state, svc.since = machine.Backoff, old.Since
+		s.do(svc, machine.ArmDelay)
+	default:
+		s.apply(svc, machine.Start)
+	}
+}
+
+// goneMeanwhile is for a service that ended, and was forgotten by containerd
+// too, while nobody looked.
+func (s *Supervisor) goneMeanwhile(svc *service, old saved) {
+	svc.state, svc.since = old.State, old.Since
+	s.begin(svc)
+	s.hasEnded(svc.run, exit{at: s.options.Now(), unknown: true})
 }
 
 // adopt makes a running task ours.
 func (s *Supervisor) adopt(svc *service, old saved, task containerd.Task) {
-	svc.pid, svc.started, svc.since, svc.first = task.PID, old.Started, old.Since, up
-	if svc.started == 0 {
-		svc.started, svc.since = s.options.Now(), time.Now()
+	svc.pid, svc.since = task.PID, old.Since
+	if old.Pid != task.PID { // It was started and that was not written down any more.
+		svc.started, svc.launched, svc.since = s.options.Now(), s.options.Now(), time.Now()
 	}
-	svc.state = machine.Running
 	// Everything is mounted; this only says how to take it down.
 	release, err := prepare.Prepare(svc.bundle)
 	if err != nil {
@@ -107,13 +170,21 @@ func (s *Supervisor) adopt(svc *service, old saved, task containerd.Task) {
 	}
 	svc.release = release
 	s.begin(svc)
-	svc.run.oom = newOOMCounter(task.PID)
+	svc.run.hold(task.PID, old)
+	s.options.Logger.Info("service is taken over", "service", svc.name, "pid", task.PID)
+	switch old.State {
+	case machine.Running:
+		svc.state = machine.Running
+		s.do(svc, machine.Watch)
+	case machine.Failing, machine.Stopping, machine.Restarting:
+		svc.state = old.State
+		s.do(svc, machine.Signal)
+	default: // It was being started, or made ready.
+		svc.state = machine.Activating
+		s.do(svc, machine.Probe)
+	}
 	s.work.Go(svc.run.adopt)
 	s.save(svc)
-	s.options.Logger.Info("service is taken over", "service", svc.name, "pid", task.PID)
-	if old.State == machine.Stopping || s.stopping {
-		s.apply(svc, machine.Stop)
-	}
 }
 
 // announced is what has been said once and for all about this boot.

@@ -1,8 +1,6 @@
 package supervisor
 
 import (
-	"context"
-	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -15,10 +13,12 @@ import (
 // signal asks the container to stop, and has it killed when it does not.
 func (s *Supervisor) signal(svc *service) {
 	settings := svc.settings()
-	if deafTo("/proc", svc.pid, settings.StopSignal) {
-		s.signalDeaf(svc, settings.StopSignal)
-	} else {
-		s.deliver(svc, settings.StopSignal, false)
+	if r := svc.run; r != nil && r.process != nil {
+		if r.process.Drops(settings.StopSignal) {
+			s.signalDeaf(svc, settings.StopSignal)
+		} else if err := r.process.Signal(settings.StopSignal); err != nil {
+			s.options.Logger.Error("service cannot be signalled", "service", svc.name, "error", err)
+		}
 	}
 	s.arm(svc, settings.StopTimeout, machine.Timeout)
 }
@@ -27,82 +27,84 @@ func (s *Supervisor) signal(svc *service) {
 // Its children do, and when they are gone it may end too, as a script does.
 // One without children ends as the signal ends any other process.
 func (s *Supervisor) signalDeaf(svc *service, signal syscall.Signal) {
-	children := descendants("/proc", svc.pid)
-	for _, pid := range children {
-		_ = unix.Kill(pid, signal) // It may have ended.
+	if svc.run.process.SignalBelow(signal) {
+		return
 	}
-	if len(children) == 0 {
-		s.options.Logger.Info("service does not catch its stop signal and is killed",
-			"service", svc.name, "pid", svc.pid, "signal", unix.SignalName(signal))
-		s.deliver(svc, syscall.SIGKILL, true)
-	}
+	s.options.Logger.Info("service does not catch its stop signal and is killed",
+		"service", svc.name, "pid", svc.pid, "signal", unix.SignalName(signal))
+	s.killAll(svc)
 }
 
 func (s *Supervisor) kill(svc *service) {
-	s.options.Logger.Warn("service did not stop in time and is killed", "service", svc.name, "pid", svc.pid)
-	s.deliver(svc, syscall.SIGKILL, true)
+	s.options.Logger.Warn("service did not stop in time and is killed", "service", svc.name, "pid", svc.pid,
+		"timeout", svc.settings().StopTimeout)
+	s.killAll(svc)
 }
 
-// deliver sends a signal by containerd or, when that cannot, straight.
-func (s *Supervisor) deliver(svc *service, signal syscall.Signal, all bool) {
-	r, pid, namespace := svc.run, svc.pid, svc.namespace()
-	if r == nil {
+func (s *Supervisor) killAll(svc *service) {
+	if svc.run == nil || svc.run.process == nil {
 		return
 	}
-	s.work.Go(func() {
-		if tasks := s.link.current(); tasks != nil {
-			ctx, cancel := context.WithTimeout(r.ctx, callTime)
-			defer cancel()
-			if tasks.Kill(ctx, namespace, r.name, signal, all) == nil {
-				return
-			}
+	if err := svc.run.process.KillAll(); err != nil {
+		s.options.Logger.Error("service cannot be killed", "service", svc.name, "error", err)
+	}
+}
+
+// stopLater has services stopped as soon as those that were started after
+// them, and are to be stopped too, have ended.
+func (s *Supervisor) stopLater(names []string) {
+	for _, name := range names {
+		s.toStop[name] = true
+	}
+	s.settle()
+}
+
+// stopNext stops the ones to be stopped that nobody needs any more.
+func (s *Supervisor) stopNext() {
+	if s.mayRun() {
+		return // They are stopped once they are known.
+	}
+	for _, name := range s.names() {
+		svc := s.services[name]
+		if !s.toStop[name] || s.isNeeded(name) {
+			continue
 		}
-		if r.ctx.Err() == nil {
-			s.deliverStraight(r, pid, signal)
+		if svc.state.Settled() {
+			delete(s.toStop, name)
+			s.again = true // Who waited for this one?
 		}
-	})
-}
-
-// deliverStraight signals the process and, since containerd will not tell of
-// its end, waits for that too.
-func (s *Supervisor) deliverStraight(r *run, pid int, signal syscall.Signal) {
-	if pid <= 1 {
-		return
-	}
-	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
-	if err != nil { // it is gone
-		s.send(func() { s.hasEnded(r, exit{at: s.options.Now(), unknown: true}) })
-		return
-	}
-	process := os.NewFile(uintptr(fd), "pidfd")
-	defer process.Close()
-	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil {
-		s.options.Logger.Error("service cannot be signalled", "service", r.name, "error", err)
-		return
-	}
-	defer context.AfterFunc(r.ctx, func() { _ = process.Close() })()
-	if waitReadable(process) == nil && r.ctx.Err() == nil {
-		s.send(func() { s.hasEnded(r, exit{at: s.options.Now(), unknown: true}) })
+		s.apply(svc, machine.Stop)
 	}
 }
 
-// waitReadable returns when a pidfd's process has ended.
-func waitReadable(f *os.File) error {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return err
+func (s *Supervisor) isNeeded(name string) bool {
+	for _, other := range s.graph.After(name) {
+		if s.toStop[other] && !s.services[other].state.Settled() {
+			return true
+		}
 	}
-	return conn.Read(func(fd uintptr) bool {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		return err == nil && n > 0
-	})
+	return false
 }
 
-// writeStopDeadline tells PID 1 how long a stop of everything may take.
+// writeStopDeadline tells PID 1 how long a stop of everything may take: as long
+// as the slowest chain of services that stop one after the other.
 func (s *Supervisor) writeStopDeadline() {
+	known := map[string]time.Duration{}
+	var chain func(name string) time.Duration
+	chain = func(name string) time.Duration {
+		if d, ok := known[name]; ok {
+			return d
+		}
+		var before time.Duration
+		for _, other := range s.graph.After(name) {
+			before = max(before, chain(other))
+		}
+		known[name] = before + s.services[name].settings().StopTimeout
+		return known[name]
+	}
 	var longest time.Duration
-	for _, svc := range s.services {
-		longest = max(longest, svc.settings().StopTimeout)
+	for name := range s.services {
+		longest = max(longest, chain(name))
 	}
 	path := filepath.Join(s.options.StateDir, "stop-deadline")
 	if err := writeFile(path, []byte((longest+stopMargin).String()+"\n")); err != nil {

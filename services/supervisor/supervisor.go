@@ -19,6 +19,8 @@ import (
 	"keelson/runtime/timeline"
 	"keelson/services/containerd"
 	"keelson/services/machine"
+	"keelson/services/order"
+	"keelson/services/probe"
 )
 
 // Tasks is what the supervisor needs of containerd.
@@ -26,11 +28,15 @@ type Tasks interface {
 	Create(ctx context.Context, s containerd.Spec) (pid int, err error)
 	Start(ctx context.Context, namespace, id string) error
 	Wait(ctx context.Context, namespace, id string) (containerd.Exit, error)
-	Kill(ctx context.Context, namespace, id string, signal syscall.Signal, all bool) error
 	Delete(ctx context.Context, namespace, id string) error
 	List(ctx context.Context, namespace string) ([]containerd.Task, error)
+	Ping(ctx context.Context) error // asks for the least there is
+	KillDaemon() error              // SIGKILL to containerd itself
 	Close() error
 }
+
+// Exec runs a command in a container (see probe.Exec).
+type Exec func(ctx context.Context, namespace, name string, args []string) (code int, output string, err error)
 
 // Options of a supervisor; what is left empty has the default named.
 type Options struct {
@@ -46,6 +52,9 @@ type Options struct {
 	Now    func() time.Duration                 // boot-time clock
 	Random func() float64                       // 0 to 1, for jitter
 	Output func(OutputOf) Output                // takes what containers print
+
+	Process func(pid int) (Process, error) // takes hold of a container's first process
+	Exec    Exec                           // for probes
 }
 
 func (o Options) withDefaults() Options {
@@ -76,6 +85,14 @@ func (o Options) withDefaults() Options {
 			fifos: filepath.Join(o.StateDir, "logs"), logs: o.LogDir, socket: logs.ExternalSocket, logger: o.Logger,
 		}).open
 	}
+	if o.Process == nil {
+		o.Process = openProcess
+	}
+	if o.Exec == nil {
+		o.Exec = func(ctx context.Context, namespace, name string, args []string) (int, string, error) {
+			return execInside(ctx, runcPath, namespace, name, args)
+		}
+	}
 	return o
 }
 
@@ -85,14 +102,23 @@ type Supervisor struct {
 	link    *link
 	inbox   chan func()   // run by Serve's goroutine
 	ended   chan struct{} // closed when Serve has returned
+	down    chan struct{} // closed when everything is to stop
 
 	// The rest belongs to Serve's goroutine.
 	services  map[string]*service
+	sorted    []string // their names
+	graph     *order.Graph
+	told      map[string]bool // what is wrong with it
+	toStop    map[string]bool // once nobody needs them
 	ctx       context.Context // of what Serve starts; ends with it
 	work      sync.WaitGroup
+	prober    probe.Prober
 	connected bool
 	stopping  bool
+	settling  bool // settle is under way,
+	again     bool // and has to look once more
 	waiters   []*waiter
+	early     []func() // orders from before connected
 	announced announced
 }
 
@@ -101,7 +127,8 @@ func New(options Options) *Supervisor {
 	options = options.withDefaults()
 	return &Supervisor{
 		options: options, link: &link{dial: options.Dial, turn: make(chan struct{}, 1)},
-		inbox: make(chan func()), ended: make(chan struct{}), services: map[string]*service{},
+		inbox: make(chan func()), ended: make(chan struct{}), down: make(chan struct{}), services: map[string]*service{},
+		told: map[string]bool{}, toStop: map[string]bool{},
 	}
 }
 
@@ -111,6 +138,7 @@ const stopMargin = 5 * time.Second
 // Serve runs the services until ctx ends; then it stops them and returns.
 func (s *Supervisor) Serve(ctx context.Context) error {
 	defer close(s.ended)
+	defer s.prober.Close()
 	defer s.work.Wait()
 	defer s.link.close()
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -120,11 +148,12 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 		return err
 	}
 	s.announced = readAnnounced(s.options.StateDir)
-	s.writeStopDeadline()
+	s.arrange()
 	s.work.Go(s.connect)
+	s.work.Go(s.watchContainerd)
 	s.announce()
 	stop := ctx.Done()
-	for !s.stopping || !s.allSettled() {
+	for !s.stopping || !s.allSettled() || s.mayRun() {
 		select {
 		case f := <-s.inbox:
 			f()
@@ -169,21 +198,28 @@ func (s *Supervisor) load() error {
 	return nil
 }
 
-func (s *Supervisor) add(name string) *service {
+func (s *Supervisor) add(name string) {
 	svc := &service{name: name, dir: filepath.Join(s.options.Dir, name), state: machine.Stopped, since: time.Now()}
-	// A bad bundle is reported when its start fails.
-	if b, err := bundle.Load(svc.dir); err == nil {
-		svc.bundle = b
-		for _, warning := range b.Warnings {
-			s.options.Logger.Warn("setting not understood", "service", name, "error", warning)
-		}
-	}
+	s.read(svc)
 	s.services[name] = svc
-	return svc
+	s.sorted = slices.Sorted(maps.Keys(s.services))
+}
+
+// read loads a service's bundle. A bad one is reported when its start fails.
+func (s *Supervisor) read(svc *service) {
+	b, err := bundle.Load(svc.dir)
+	if err != nil {
+		svc.bundle = nil
+		return
+	}
+	svc.bundle = b
+	for _, warning := range b.Warnings {
+		s.options.Logger.Warn("setting not understood", "service", svc.name, "error", warning)
+	}
 }
 
 // names are the services' names, sorted.
-func (s *Supervisor) names() []string { return slices.Sorted(maps.Keys(s.services)) }
+func (s *Supervisor) names() []string { return s.sorted }
 
 // connect waits for containerd and takes over what it runs already.
 func (s *Supervisor) connect() {
@@ -207,6 +243,9 @@ func (s *Supervisor) connect() {
 	}
 	now := s.options.Now()
 	s.send(func() {
+		if s.connected {
+			return // It came too late.
+		}
 		s.connected = true
 		s.options.Events(timeline.Event{At: now, Stage: timeline.Containerd, Result: "answers", Took: now - begin})
 		s.takeOver(found)
@@ -258,9 +297,25 @@ func (s *Supervisor) namespaces() (map[string][]string, error) {
 // stopAll is the way down: nothing starts any more.
 func (s *Supervisor) stopAll() {
 	s.stopping = true
-	for _, name := range s.names() {
-		s.apply(s.services[name], machine.Stop)
+	close(s.down)
+	s.stopLater(s.names())
+	if s.mayRun() {
+		time.AfterFunc(downTime, func() { s.send(s.takeOverBlindly) })
 	}
+}
+
+// mayRun tells whether an earlier supervisor's services may run that are not
+// taken over yet.
+func (s *Supervisor) mayRun() bool {
+	if s.connected {
+		return false
+	}
+	for _, name := range s.names() {
+		if old, known := s.readState(name); known && old.Pid != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Supervisor) allSettled() bool {

@@ -1,0 +1,238 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is the first process of a container, and through it all the others.
+// It is signalled without containerd, which may hang.
+type Process interface {
+	Gone() <-chan struct{}             // closed when it has ended
+	Signal(s syscall.Signal) error     // to it alone; one that has ended is no error
+	KillAll() error                    // SIGKILL to all processes of its container
+	KillShim() error                   // SIGKILL to the shim it was started by
+	Drops(s syscall.Signal) bool       // it would never get the signal
+	SignalBelow(s syscall.Signal) bool // to its descendants; false when there are none
+	Close()                            // Gone may be closed then
+}
+
+// process is a real one.
+type process struct {
+	pid    int
+	fd     *os.File // pidfd
+	shim   *os.File // pidfd, nil when it is unknown
+	cgroup string   // its folder in the hierarchy with cgroup.kill; empty: none of its own
+	gone   chan struct{}
+	once   sync.Once
+}
+
+// openProcess takes hold of a process (pidfd_open(2)). ESRCH: it has ended.
+func openProcess(pid int) (Process, error) {
+	fd, err := openPidfd(pid)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open process %d: %w", pid, err)
+	}
+	p := &process{pid: pid, fd: fd, gone: make(chan struct{}), cgroup: cgroupOf(pid)}
+	p.shim = shimOf(pid)
+	go func() {
+		_ = waitReadable(fd) // An error means that it was closed.
+		p.once.Do(func() { close(p.gone) })
+	}()
+	return p, nil
+}
+
+func openPidfd(pid int) (*os.File, error) {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "pidfd"), nil
+}
+
+// shimOf takes hold of the parent of a container's first process. When that
+// is no shim, it has died and the process was given to another.
+func shimOf(pid int) *os.File {
+	parent := parentOf(pid)
+	if parent <= 1 {
+		return nil
+	}
+	f, err := openPidfd(parent)
+	if err != nil {
+		return nil
+	}
+	name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(parent), "comm"))
+	if err != nil || !strings.HasPrefix(string(name), "containerd-shim") || parentOf(pid) != parent {
+		_ = f.Close()
+		return nil
+	}
+	return f
+}
+
+// parentOf reads PPid of /proc/PID/status (proc_pid_status(5)); 0 when it has
+// ended.
+func parentOf(pid int) int {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "PPid:"); ok {
+			parent, _ := strconv.Atoi(strings.TrimSpace(value))
+			return parent
+		}
+	}
+	return 0
+}
+
+func (p *process) Gone() <-chan struct{} { return p.gone }
+
+func (p *process) Close() {
+	_ = p.fd.Close()
+	if p.shim != nil {
+		_ = p.shim.Close()
+	}
+}
+
+func (p *process) Signal(s syscall.Signal) error { return signalPidfd(p.fd, s) }
+
+func (p *process) KillShim() error {
+	if p.shim == nil {
+		return errors.New("its shim is not known")
+	}
+	return signalPidfd(p.shim, syscall.SIGKILL)
+}
+
+func signalPidfd(f *os.File, s syscall.Signal) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	if err := conn.Control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), s, nil, 0) }); err != nil {
+		return err
+	}
+	if errors.Is(sent, unix.ESRCH) {
+		return nil
+	}
+	return sent
+}
+
+func (p *process) Drops(s syscall.Signal) bool { return deafTo("/proc", p.pid, s) }
+
+func (p *process) SignalBelow(s syscall.Signal) bool {
+	children := descendants("/proc", p.pid)
+	for _, pid := range children {
+		_ = unix.Kill(pid, s) // It may have ended.
+	}
+	return len(children) > 0
+}
+
+// KillAll kills by cgroup.kill (cgroup-v2.rst, Linux 5.14). Where there is
+// none, it kills every process that the cgroup lists, until that lists none:
+// the first takes its PID namespace with it, if it has one.
+func (p *process) KillAll() error {
+	first := p.Signal(syscall.SIGKILL)
+	if p.cgroup == "" {
+		return first
+	}
+	if os.WriteFile(filepath.Join(p.cgroup, "cgroup.kill"), []byte("1"), 0) == nil {
+		return nil
+	}
+	for range 100 { // Each round is faster than they can fork.
+		pids := processesIn(p.cgroup)
+		if len(pids) == 0 {
+			break
+		}
+		for _, pid := range pids {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+	return first
+}
+
+// processesIn lists the processes of a cgroup and those below, but not this
+// one.
+func processesIn(cgroup string) []int {
+	var pids []int
+	_ = filepath.WalkDir(cgroup, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || d.Name() != "cgroup.procs" {
+			return nil
+		}
+		text, _ := os.ReadFile(path) // It may be gone.
+		for _, word := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(word); err == nil && pid > 1 && pid != os.Getpid() {
+				pids = append(pids, pid)
+			}
+		}
+		return nil
+	})
+	return pids
+}
+
+func cgroupOf(pid int) string {
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return ""
+	}
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
+	if err != nil {
+		return ""
+	}
+	return cgroupDir(string(text), string(own))
+}
+
+// cgroupDir finds the folder of a container's processes in a /proc/PID/cgroup
+// (cgroups(7)): lines "0::/path" for version 2, "4:pids,cpu:/path" for version
+// 1. It is empty when own, the supervisor, is in it too.
+func cgroupDir(cgroups, own string) string {
+	for line := range strings.Lines(cgroups) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) != 3 {
+			continue
+		}
+		path := filepath.Join("/", f[2])
+		if path == "/" || holds(own, f[0]+":"+f[1]+":", path) {
+			continue
+		}
+		switch {
+		case f[0] == "0" && f[1] == "":
+			return filepath.Join("/sys/fs/cgroup", path)
+		case slices.Contains(strings.Split(f[1], ","), "pids"):
+			return filepath.Join("/sys/fs/cgroup/pids", path)
+		}
+	}
+	return ""
+}
+
+// holds tells whether one of cgroups, in the hierarchy that its line begins
+// with, is path or lies below.
+func holds(cgroups, hierarchy, path string) bool {
+	for line := range strings.Lines(cgroups) {
+		if at, ok := strings.CutPrefix(strings.TrimSpace(line), hierarchy); ok && strings.HasPrefix(at+"/", path+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// waitReadable returns when a pidfd's process has ended.
+func waitReadable(f *os.File) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return conn.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return err == nil && n > 0
+	})
+}
