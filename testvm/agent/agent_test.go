@@ -35,11 +35,42 @@ func TestSilentGuest(t *testing.T) {
 	}
 }
 
+// A guest that is told to end answers what it was asked before.
+func TestAnswerOnTheWayDown(t *testing.T) {
+	tier.Root(t)
+	ours, theirs := net.Pipe()
+	ctx, end := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- Serve(ctx, theirs, "/proc/self/ns/mnt") }()
+	file := t.TempDir() + "/begun"
+	answered := make(chan error, 1)
+	go func() {
+		r, err := NewClient(ours).Exec(t.Context(), ExecArgs{Args: []string{"sh", "-c", "mkfifo $0; echo > $0; cat $0", file}})
+		if err == nil && r.Stdout != "go on\n" {
+			err = errors.New(r.Stdout + r.Stderr)
+		}
+		answered <- err
+	}()
+	for {
+		if _, err := os.ReadFile(file); err == nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	end()
+	if err := os.WriteFile(file, []byte("go on\n"), 0); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(<-answered, <-served); err != nil {
+		t.Error(err)
+	}
+}
+
 // The calls work against this host's own namespace.
 func TestCalls(t *testing.T) {
 	tier.Root(t) // entering even one's own namespace takes CAP_SYS_ADMIN
 	ours, theirs := net.Pipe()
-	go func() { _ = Serve(theirs, "/proc/self/ns/mnt") }()
+	go func() { _ = Serve(t.Context(), theirs, "/proc/self/ns/mnt") }()
 	c, ctx := NewClient(ours), t.Context()
 	r, err := c.Exec(ctx, ExecArgs{Args: []string{"sh", "-c", "cat; echo err >&2; exit 3"}, Stdin: []byte("in")})
 	if err != nil || r != (ExecResult{Code: 3, Stdout: "in", Stderr: "err\n"}) {

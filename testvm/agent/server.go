@@ -20,13 +20,21 @@ import (
 
 const execTimeout = time.Minute
 
-// Serve answers calls on conn until it ends. Files and programs are those of
-// the mount namespace at nsPath (/proc/1/ns/mnt in a guest).
-func Serve(conn io.ReadWriteCloser, nsPath string) error {
+// Conn is what calls come by.
+type Conn interface {
+	io.ReadWriteCloser
+	SetReadDeadline(t time.Time) error
+}
+
+// Serve answers calls on conn until it, or ctx, ends; calls under way are
+// answered then: one of them may have ended the guest. Files and programs are
+// those of the mount namespace at nsPath (/proc/1/ns/mnt in a guest).
+func Serve(ctx context.Context, conn Conn, nsPath string) error {
 	s := rpc.NewServer()
 	if err := s.RegisterName("Agent", &methods{ns: nsPath}); err != nil {
 		return fmt.Errorf("cannot serve: %w", err)
 	}
+	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
 	s.ServeCodec(jsonrpc.NewServerCodec(conn))
 	return nil
 }

@@ -2,8 +2,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"keelson/testvm/agent"
 )
@@ -18,9 +21,11 @@ func main() {
 }
 
 func run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
 	port, err := agent.OpenPort(agent.Port)
 	if err != nil {
 		return err
 	}
-	return agent.Serve(port, "/proc/1/ns/mnt")
+	return agent.Serve(ctx, port, "/proc/1/ns/mnt")
 }
