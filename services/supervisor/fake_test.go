@@ -151,7 +151,10 @@ func (f *fake) Delete(_ context.Context, _, id string) error {
 	return nil
 }
 
-func (f *fake) List(context.Context, string) ([]containerd.Task, error) {
+func (f *fake) List(ctx context.Context, _ string) ([]containerd.Task, error) {
+	if err := f.answers(ctx); err != nil {
+		return nil, err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var all []containerd.Task
@@ -183,7 +186,14 @@ type rig struct {
 // newRig makes bundles with the annotations given, as JSON, and supervises.
 func newRig(t *testing.T, f *fake, annotations map[string]string) *rig {
 	t.Helper()
+	return newRigIn(t, f, annotations, func(string) {})
+}
+
+// newRigIn lets before fill the folder of states.
+func newRigIn(t *testing.T, f *fake, annotations map[string]string, before func(state string)) *rig {
+	t.Helper()
 	dir := t.TempDir()
+	before(filepath.Join(dir, "state"))
 	for name, text := range annotations {
 		config := `{"process":{"args":["x"]},"root":{"path":"rootfs"},"annotations":{` + text + `}}`
 		if text == brokenBundle {

@@ -205,13 +205,14 @@ func (r *run) adopt() {
 func (r *run) follow() {
 	defer r.close()
 	s := r.supervisor
-	code, known := r.await()
+	ended, told := r.await()
 	if r.ctx.Err() != nil {
 		return
 	}
-	x := exit{at: s.options.Now(), code: code, oom: r.oom.grown(), unknown: !known}
+	known := told && ended.Code != unknownCode
+	x := exit{at: s.options.Now(), code: ended.Code, oom: r.oom.grown(), unknown: !known}
 	r.endAll()
-	if tasks := s.link.current(); tasks != nil {
+	if tasks := s.link.current(); tasks != nil && told { // Else it would not answer; the next start removes.
 		r.remove(tasks)
 	}
 	r.closeOutput()
@@ -221,12 +222,12 @@ func (r *run) follow() {
 // await returns when containerd tells of the end, or when the process has
 // ended and all that can be done has not made containerd tell. On the way down
 // nothing is mended any more.
-func (r *run) await() (code int, known bool) {
+func (r *run) await() (ended containerd.Exit, told bool) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
 	s := r.supervisor
-	told := make(chan containerd.Exit, 1)
-	s.work.Go(func() { r.ask(ctx, told) })
+	answer := make(chan containerd.Exit, 1)
+	s.work.Go(func() { r.ask(ctx, answer) })
 	var gone <-chan struct{}
 	if r.process != nil {
 		gone = r.process.Gone()
@@ -236,10 +237,10 @@ func (r *run) await() (code int, known bool) {
 	var late <-chan time.Time
 	for {
 		select {
-		case ended := <-told:
-			return ended.Code, ended.Code != unknownCode
+		case ended = <-answer:
+			return ended, true
 		case <-r.ctx.Done():
-			return 0, false
+			return ended, false
 		case <-gone:
 			gone, late = nil, time.After(patience)
 		case <-down:
@@ -250,7 +251,7 @@ func (r *run) await() (code int, known bool) {
 		case <-late:
 			switch {
 			case len(remedies) == 0:
-				return 0, false
+				return ended, false
 			case s.link.current() != nil: // Else it is being started again, and tells then.
 				remedies[0]()
 				remedies = remedies[1:]

@@ -231,7 +231,9 @@ func (s *Supervisor) connect() {
 			if found, err = s.findTasks(tasks); err == nil {
 				break
 			}
-			s.link.lost(tasks)
+			if s.containerdFailed(tasks, err) {
+				continue
+			}
 		}
 		if s.ctx.Err() != nil {
 			return

@@ -1,0 +1,178 @@
+package supervisor
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"keelson/runtime/nstest"
+	"keelson/services/control"
+)
+
+// counting prints one number after the other, and ends when told to.
+const counting = "trap 'exit 0' TERM; i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done"
+
+// killSupervisor kills it and starts the next.
+func (s *system) killSupervisor() {
+	s.t.Helper()
+	_ = s.supervisor.Process.Kill()
+	_ = s.supervisor.Wait()
+	s.supervise()
+}
+
+func (s *system) killContainerd() {
+	s.t.Helper()
+	_ = s.containerd.Process.Kill()
+	_ = s.containerd.Wait()
+	s.startContainerd()
+}
+
+// order gives an order whose answer may get lost.
+func (s *system) order(verb, name string) (done chan struct{}) {
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		_, _ = control.Call(ctx, testSocket, control.Request{Verb: verb, Names: []string{name}})
+	}()
+	return done
+}
+
+// processes counts those of this namespace whose command line holds what.
+func processes(t *testing.T, what string) (pids []int) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range all {
+		text, err := os.ReadFile(path)
+		if pid, perr := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && perr == nil && strings.Contains(string(text), what) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// Whoever is killed, at whatever instant of an order: the order can be given
+// again, there is one container in the end, and another service is untouched.
+func TestKillsDuringOrders(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		s := newSystem(t, map[string]string{"web": counting, "other": counting}, nil)
+		s.until("web", "running", running)
+		other := s.until("other", "running", running)
+		kills := []func(){s.killSupervisor, s.killContainerd, func() { s.killContainerd(); s.killSupervisor() }}
+		for i := range 36 {
+			verb := []string{control.Restart, control.Stop, control.Start, control.Restart}[i%4]
+			done := s.order(verb, "web")
+			time.Sleep(time.Duration(i*i%47) * time.Millisecond)
+			kills[i%3]()
+			<-done
+			if i%2 == 0 {
+				continue // on top of what is left
+			}
+			s.until("web", "settled", func(v control.Service) bool { return running(v) || v.State == "stopped" })
+		}
+		for _, verb := range []string{control.Stop, control.Start} {
+			s.until("web", "known", func(control.Service) bool { return true })
+			if r := s.ask(verb, "web"); r.Code != 0 {
+				s.fail("%s: %+v", verb, r)
+			}
+		}
+		web := s.until("web", "running", running)
+		if shims := processes(t, "\x00-id\x00web\x00"); len(shims) != 1 {
+			t.Errorf("%d shims of web", len(shims))
+		}
+		if all := processes(t, counting); len(all) != 2 {
+			t.Errorf("processes %v, want those of web (%d) and other (%d)", all, web.PID, other.PID)
+		}
+		if now := s.until("other", "running", running); now.PID != other.PID || !now.Since.Equal(other.Since) {
+			t.Errorf("the other service was %+v and is %+v", other, now)
+		}
+		if got := numbers(t, "other.out.log"); len(got) == 0 {
+			t.Error("the other service has printed nothing")
+		}
+		s.end()
+		numbers(t, "other.out.log")
+	})
+}
+
+// numbers checks that a log of counting has every number once.
+func numbers(t *testing.T, name string) (all []string) {
+	t.Helper()
+	all = strings.Fields(logOf(t, name))
+	for i, word := range all {
+		if word != strconv.Itoa(i) {
+			t.Errorf("%s: number %d is %q", name, i, word)
+			return all
+		}
+	}
+	return all
+}
+
+// A shim that is killed takes its service with it, and nothing else: what was
+// in the container is gone before the next is made.
+func TestKilledShim(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		s := newSystem(t, map[string]string{"web": counting, "other": counting}, nil)
+		before := s.until("web", "running", running)
+		other := s.until("other", "running", running)
+		shims := processes(t, "\x00-id\x00web\x00")
+		if len(shims) != 1 {
+			t.Fatalf("shims %v", shims)
+		}
+		if err := syscall.Kill(shims[0], syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		after := s.until("web", "restarted", func(v control.Service) bool { return running(v) && v.PID != before.PID })
+		if after.Restarts != 1 {
+			t.Errorf("after: %+v", after)
+		}
+		if all := processes(t, counting); len(all) != 2 {
+			t.Errorf("processes %v, want the new one (%d) and that of other (%d)", all, after.PID, other.PID)
+		}
+		if now := s.until("other", "running", running); now.PID != other.PID {
+			t.Errorf("the other service was %+v and is %+v", other, now)
+		}
+	})
+}
+
+// Containerd that hangs delays no stop; it is killed when it is needed.
+func TestStoppedContainerd(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		s := newSystem(t, map[string]string{"web": counting, "other": counting}, nil)
+		s.until("web", "running", running)
+		other := s.until("other", "running", running)
+		if err := s.containerd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		restarted := s.order(control.Restart, "web")
+		_ = s.containerd.Wait() // Nobody but the supervisor kills it.
+		s.startContainerd()
+		<-restarted
+		s.until("web", "running", running)
+		if now := s.until("other", "running", running); now.PID != other.PID {
+			t.Errorf("the other service was %+v and is %+v", other, now)
+		}
+		// On the way down nobody waits for it.
+		if err := s.containerd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		s.end()
+		if took := time.Since(begin); took > callTime {
+			t.Errorf("the stop took %v", took)
+		}
+		if left := processes(t, counting); len(left) != 0 {
+			t.Errorf("processes %v are left", left)
+		}
+		_ = s.containerd.Process.Kill()
+		_ = s.containerd.Wait()
+	})
+}
