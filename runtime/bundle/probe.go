@@ -1,6 +1,8 @@
 package bundle
 
 import (
+	"net"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -24,10 +26,10 @@ func probe(to *Probe, value string) string {
 	case "exec":
 		good = strings.TrimSpace(target) != ""
 	case "tcp":
-		good = isPort(target)
+		good = isAddress(target)
 	case "http":
-		port, _, _ := strings.Cut(target, "/")
-		good = isPort(port)
+		where, _, _ := strings.Cut(target, "/")
+		good = isAddress(where)
 	case "unix":
 		good = strings.HasPrefix(target, "/")
 	case "log":
@@ -35,7 +37,7 @@ func probe(to *Probe, value string) string {
 		good = err == nil && target != ""
 	}
 	if !good {
-		return "want none, notify, exec:COMMAND, tcp:PORT, http:PORT/PATH, unix:/PATH or log:REGEX"
+		return "want none, notify, exec:COMMAND, tcp:[ADDRESS:]PORT, http:[ADDRESS:]PORT/PATH, unix:/PATH or log:REGEX"
 	}
 	*to = Probe{Kind: kind, Target: target}
 	return ""
@@ -48,7 +50,15 @@ func noTarget(has bool) string {
 	return ""
 }
 
-func isPort(s string) bool {
+// isAddress takes PORT, or ADDRESS:PORT where the address is a number or
+// localhost.
+func isAddress(s string) bool {
+	if host, port, err := net.SplitHostPort(s); err == nil {
+		if _, err := netip.ParseAddr(host); err != nil && host != "localhost" {
+			return false
+		}
+		s = port
+	}
 	port, err := strconv.ParseUint(s, 10, 16)
 	return err == nil && port > 0
 }

@@ -1,7 +1,10 @@
 package bundle
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,13 +34,47 @@ func TestParseSettings(t *testing.T) {
 	}
 }
 
+func TestProbesOfAnAddress(t *testing.T) {
+	for _, value := range []string{"tcp:10.0.0.1:80", "tcp:[::1]:80", "tcp:localhost:80", "http:[fe80::1]:80/x", "http:80", "http:localhost:80/a?b"} {
+		kind, target, _ := strings.Cut(value, ":")
+		if s, errs := ParseSettings(map[string]string{"keelson.ready": value}); len(errs) != 0 || s.Ready != (Probe{kind, target}) {
+			t.Errorf("%s: %+v, %v", value, s.Ready, errs)
+		}
+	}
+}
+
+// The annotations of the documentation's examples mean something.
+func TestDocumentedSettings(t *testing.T) {
+	line := regexp.MustCompile(`(?m)^\s+(keelson\.[a-z.-]+): (.+)$`)
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	found := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range line.FindAllStringSubmatch(string(text), -1) {
+			found++
+			if _, errs := ParseSettings(map[string]string{m[1]: m[2]}); len(errs) != 0 {
+				t.Errorf("%s: %v", file, errs)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("%d annotations found", found)
+	}
+}
+
 func TestBadSettingsLeaveDefaults(t *testing.T) {
 	for key, values := range map[string][]string{
 		"keelson.restart":        {"", "sometimes"},
 		"keelson.restart.delay":  {"1", "-1s", "25h", "soon"},
 		"keelson.restart.limit":  {"5", "0/1m", "5/0s", "x/1m", "5/x"},
 		"keelson.after":          {"", "a,,b", "a/b"},
-		"keelson.ready":          {"", "tcp", "tcp:0", "tcp:65536", "unix:run", "log:(", "log:", "exec: ", "http:x/", "udp:1", "none:1", "notify:1"},
+		"keelson.ready":          {"", "tcp", "tcp:0", "tcp:65536", "tcp:example.org:80", "tcp:::1:80", "http:10.0.0.1/x", "unix:run", "log:(", "log:", "exec: ", "http:x/", "udp:1", "none:1", "notify:1"},
 		"keelson.health.retries": {"-1", "x", "9999999999"},
 		"keelson.stop.signal":    {"", "0", "65", "SIGNOTHING", "SIGRTMIN+31", "SIGRTMIN-1", "SIGRTMAX+1"},
 		"keelson.stop.timeout":   {"ten"},

@@ -164,22 +164,45 @@ func On(s State, e Event) Next {
 	return Next{State: s}
 }
 
+// Table is the table in Markdown, for the documentation.
+func Table() string {
+	var b strings.Builder
+	b.WriteString("| state | event | next state | actions |\n|---|---|---|---|\n")
+	each(func(s State, e Event, next Next) {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", s, e, next.State, joined(next.Actions))
+	})
+	return b.String()
+}
+
 // Diagram is the table as a Mermaid state diagram, for the documentation.
 func Diagram() string {
 	var b strings.Builder
 	b.WriteString("stateDiagram-v2\n    [*] --> stopped\n")
+	each(func(s State, e Event, next Next) {
+		label := string(e)
+		if len(next.Actions) > 0 {
+			label += " / " + joined(next.Actions)
+		}
+		fmt.Fprintf(&b, "    %s --> %s: %s\n", s, next.State, label)
+	})
+	return b.String()
+}
+
+// each goes through the cells in which something happens.
+func each(f func(State, Event, Next)) {
 	for _, s := range States() {
 		for _, e := range Events() {
-			next, ok := table[s][e]
-			if !ok {
-				continue
+			if next, ok := table[s][e]; ok {
+				f(s, e, next)
 			}
-			label := string(e)
-			if len(next.Actions) > 0 {
-				label += fmt.Sprintf(" / %v", next.Actions)
-			}
-			fmt.Fprintf(&b, "    %s --> %s: %s\n", s, next.State, label)
 		}
 	}
-	return b.String()
+}
+
+func joined(actions []Action) string {
+	words := make([]string, len(actions))
+	for i, a := range actions {
+		words[i] = string(a)
+	}
+	return strings.Join(words, ", ")
 }

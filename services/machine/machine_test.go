@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"flag"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -71,14 +73,35 @@ func TestStopAlwaysEnds(t *testing.T) {
 	}
 }
 
-func TestDiagramHasEveryState(t *testing.T) {
-	text := Diagram()
-	for _, s := range States() {
-		if !strings.Contains(text, "    "+string(s)+" --> ") {
-			t.Errorf("%s is missing", s)
+// The documentation has the table as it is. To write it there anew:
+// go test ./services/machine -args -update
+func TestDocumentation(t *testing.T) {
+	const path = "../../docs/supervision.md"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := string(text)
+	for mark, part := range map[string]string{"table": Table(), "diagram": "```mermaid\n" + Diagram() + "```\n"} {
+		begin, end := "<!-- begin "+mark+" -->\n", "<!-- end "+mark+" -->\n"
+		before, rest, found := strings.Cut(want, begin)
+		_, after, ended := strings.Cut(rest, end)
+		if !found || !ended {
+			t.Fatalf("%s has no place for the %s", path, mark)
 		}
+		want = before + begin + part + end + after
+	}
+	if want == string(text) {
+		return
+	}
+	if !*update {
+		t.Errorf("%s does not show the table of states as it is; run: go test ./services/machine -args -update", path)
+	} else if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+		t.Error(err)
 	}
 }
+
+var update = flag.Bool("update", false, "write the table into the documentation")
 
 func TestAfterExit(t *testing.T) {
 	for _, tt := range []struct {

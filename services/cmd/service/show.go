@@ -42,13 +42,13 @@ func printJSON(inv invocation, v any) error {
 
 func table(inv invocation, services []control.Service, now time.Time) error {
 	w := tabwriter.NewWriter(inv.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tSTATE\tPID\tFOR\tRESTARTS\tLAST EXIT")
+	fmt.Fprintln(w, "NAME\tSTATE\tPID\tFOR\tRESTARTS\tSTATUS")
 	for _, s := range services {
-		pid, last := "-", cmp.Or(s.Error, s.LastExit, "-")
+		pid, status := "-", cmp.Or(s.Status, s.Error, s.LastExit, "-")
 		if s.PID > 0 {
 			pid = fmt.Sprint(s.PID)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", s.Name, s.State, pid, since(s.Since, now), s.Restarts, last)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", s.Name, s.State, pid, since(s.Since, now), s.Restarts, status)
 	}
 	return w.Flush()
 }
