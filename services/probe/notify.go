@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,9 @@ type Notify struct {
 // Listen makes the socket of a service in the network namespace of its
 // container's first process, which need not have been started yet. Messages
 // are taken from processes for which belongs is true; where it is nil, from
-// those in the cgroup that the first process is in now, and below.
+// those in the cgroup that the first process is in now, and below. A process
+// that has ended since cannot be found there: it is believed when the network
+// namespace, which only those in it can send from, is not the supervisor's own.
 //
 // When the supervisor has died, the one after it listens at the same name;
 // what was sent meanwhile is lost.
@@ -36,9 +39,10 @@ func Listen(service string, pid int, belongs func(pid int) bool) (*Notify, error
 		if err != nil {
 			return nil, fmt.Errorf("cannot listen to %s: %w", service, err)
 		}
+		apart := !sameNetNS(pid)
 		belongs = func(pid int) bool {
 			other, err := readCgroup(pid)
-			return err == nil && own.holds(other)
+			return err == nil && own.holds(other) || apart && ended(pid)
 		}
 	}
 	fd, err := -1, error(nil)
@@ -47,6 +51,27 @@ func Listen(service string, pid int, belongs func(pid int) bool) (*Notify, error
 		return nil, fmt.Errorf("cannot listen to %s: %w", service, err)
 	}
 	return &Notify{file: os.NewFile(uintptr(fd), "notify"), teller: newTeller(), belongs: belongs}, nil
+}
+
+// ended tells whether a process is gone or a zombie, whose cgroup of version 1
+// is none of its own any more.
+func ended(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	state := string(text[strings.LastIndexByte(string(text), ')')+1:]) // behind the name, which may hold anything
+	return strings.HasPrefix(state, " Z") || strings.HasPrefix(state, " X")
+}
+
+// sameNetNS tells whether a process is in the network namespace of this one.
+func sameNetNS(pid int) bool {
+	own, err := os.Stat("/proc/self/ns/net")
+	if err != nil {
+		return true
+	}
+	other, err := os.Stat(fmt.Sprintf("/proc/%d/ns/net", pid))
+	return err != nil || os.SameFile(own, other)
 }
 
 func bind(name string) (int, error) {

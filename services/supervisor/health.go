@@ -24,7 +24,7 @@ func (s *Supervisor) probe(svc *service) {
 		s.apply(svc, machine.Ready)
 		return
 	}
-	svc.status = "not ready yet"
+	svc.status = notReady
 	r, c := svc.run, svc.run.container(svc.pid)
 	s.work.Go(func() {
 		err := s.prober.Wait(r.ctx, settings.Ready, c, settings.ReadyTimeout)
@@ -37,7 +37,7 @@ func (s *Supervisor) probe(svc *service) {
 			case err != nil:
 				s.unwell(svc, err)
 			default:
-				svc.status = ""
+				svc.status = r.says()
 				s.apply(svc, machine.Ready)
 			}
 		})
@@ -129,7 +129,7 @@ func (r *run) listen(pid int) error {
 	r.notify = n
 	s := r.supervisor
 	s.work.Go(func() {
-		err := n.Serve(r.ctx, func(state probe.State) { s.send(func() { s.hear(r, state) }) })
+		err := n.Serve(r.ctx, func(probe.State) { s.send(func() { s.hear(r) }) })
 		if err != nil {
 			s.options.Logger.Error("service is not heard any more", "service", r.name, "error", err)
 		}
@@ -138,40 +138,58 @@ func (r *run) listen(pid int) error {
 }
 
 // hear keeps what a service says of itself.
-func (s *Supervisor) hear(r *run, state probe.State) {
+func (s *Supervisor) hear(r *run) {
 	svc := r.service
 	if svc.run != r {
 		return
 	}
-	svc.status = state.Status
-	switch {
-	case state.Stopping:
-		svc.status = strings.TrimSuffix("stops by itself: "+state.Status, ": ")
-	case state.Reloading:
-		svc.status = strings.TrimSuffix("reloading: "+state.Status, ": ")
+	svc.status = r.says()
+	if svc.state == machine.Activating && svc.status == "" {
+		svc.status = notReady
 	}
 }
 
-// Where the shim keeps containers' states, and how long a command has to end
-// once it was told to.
+const notReady = "not ready yet"
+
+// says is what a service has told of itself by sd_notify(3).
+func (r *run) says() string {
+	if r.notify == nil {
+		return ""
+	}
+	state := r.notify.State()
+	switch {
+	case state.Stopping:
+		return strings.TrimSuffix("stops by itself: "+state.Status, ": ")
+	case state.Reloading:
+		return strings.TrimSuffix("reloading: "+state.Status, ": ")
+	}
+	return state.Status
+}
+
+// Times and sizes of commands in containers.
 const (
-	runcPath  = "/usr/bin/runc"
-	runcRoot  = "/run/containerd/runc"
+	// runtimeState is where the shim has the runtime keep containers' states.
+	runtimeState = "/run/containerd/runc"
+	// execGrace is how long a command has to end once it was told to.
 	execGrace = time.Second
 	// execOutput is how much of its output is kept, in bytes.
 	execOutput = 4 << 10
 )
 
-// execInside runs a command in a container by the OCI runtime, without
-// containerd.
-func execInside(ctx context.Context, runtime, namespace, name string, args []string) (code int, output string, err error) {
-	dir, err := os.MkdirTemp("", "exec-")
+// inside runs commands in containers by the OCI runtime, without containerd.
+type inside struct {
+	runtime string // path
+	dir     string // for files that live as long as a command
+}
+
+func (i *inside) exec(ctx context.Context, namespace, name string, args []string) (code int, output string, err error) {
+	dir, err := os.MkdirTemp(i.dir, "exec-")
 	if err != nil {
 		return 0, "", err
 	}
 	defer os.RemoveAll(dir)
 	pidFile := filepath.Join(dir, "pid")
-	cmd := exec.CommandContext(ctx, runtime, append([]string{"--root", filepath.Join(runcRoot, namespace),
+	cmd := exec.CommandContext(ctx, i.runtime, append([]string{"--root", filepath.Join(runtimeState, namespace),
 		"exec", "--pid-file", pidFile, name}, args...)...)
 	var out ending
 	cmd.Stdout, cmd.Stderr = &out, &out

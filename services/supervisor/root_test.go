@@ -20,6 +20,7 @@ import (
 
 const (
 	superviseEnv = "KEELSON_TEST_SUPERVISE" // the bundles' directory
+	runtimeEnv   = "KEELSON_TEST_RUNTIME"   // path of an OCI runtime
 	testSocket   = "/run/keelson/service.sock"
 )
 
@@ -34,10 +35,13 @@ func TestMain(m *testing.M) {
 func beSupervisor(dir string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	s := New(Options{Dir: dir, Events: func(e timeline.Event) {
-		_ = timeline.Append("/run/keelson/timeline", e)
-		fmt.Println(e)
-	}})
+	s := New(Options{
+		Dir: dir, Runtime: os.Getenv(runtimeEnv),
+		Events: func(e timeline.Event) {
+			_ = timeline.Append("/run/keelson/timeline", e)
+			fmt.Println(e)
+		},
+	})
 	asking, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- control.Serve(asking, testSocket, s) }()
@@ -61,30 +65,47 @@ type system struct {
 
 func newSystem(t *testing.T, services map[string]string, annotations map[string]string) *system {
 	t.Helper()
-	s := &system{t: t, dir: filepath.Join(t.TempDir(), "services")}
+	s := prepareSystem(t)
+	for name, script := range services {
+		s.add(name, script, annotations)
+	}
+	s.begin()
+	return s
+}
+
+// prepareSystem makes one without services.
+func prepareSystem(t *testing.T) *system {
+	t.Helper()
 	for _, name := range []string{"containerd-shim-runc-v2", "runc"} {
 		nstest.Guest(t, "usr/bin/"+name)
 	}
-	for name, script := range services {
-		dir := filepath.Join(s.dir, name)
-		if script == brokenBundle {
-			s.write(filepath.Join(dir, "config.json"), `{"root": 7}`)
-			continue
-		}
-		nstest.Bundle(t, dir, script, annotations, fmt.Sprintf(
-			`{"mounts":[{"destination":"%s/rootfs","source":"%s/rootfs","options":["bind"]}]}`, dir, dir))
+	return &system{t: t, dir: filepath.Join(t.TempDir(), "services")}
+}
+
+func (s *system) add(name, script string, annotations map[string]string) {
+	s.t.Helper()
+	dir := filepath.Join(s.dir, name)
+	if script == brokenBundle {
+		s.write(filepath.Join(dir, "config.json"), `{"root": 7}`)
+		return
 	}
+	nstest.Bundle(s.t, dir, script, annotations, fmt.Sprintf(
+		`{"mounts":[{"destination":"%s/rootfs","source":"%s/rootfs","options":["bind"]}]}`, dir, dir))
+}
+
+// begin starts containerd and the supervisor.
+func (s *system) begin() {
+	s.t.Helper()
 	if err := os.MkdirAll("/run/keelson", 0o755); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	s.startContainerd()
 	s.supervise()
-	t.Cleanup(func() {
+	s.t.Cleanup(func() {
 		if s.supervisor.ProcessState == nil {
 			s.end()
 		}
 	})
-	return s
 }
 
 // end tells the supervisor to stop everything, and waits for that.
@@ -118,7 +139,7 @@ func (s *system) startContainerd() {
 func (s *system) supervise() {
 	s.t.Helper()
 	s.supervisor = exec.Command("/proc/self/exe")
-	s.supervisor.Env = append(os.Environ(), superviseEnv+"="+s.dir)
+	s.supervisor.Env = append(os.Environ(), superviseEnv+"="+s.dir, runtimeEnv+"="+nstest.Runc(s.t))
 	s.start(s.supervisor, "/var/log/supervisor.log")
 }
 

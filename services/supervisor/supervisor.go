@@ -44,6 +44,7 @@ type Options struct {
 	Socket   string // containerd's: /run/containerd/containerd.sock
 	StateDir string // /run/keelson
 	LogDir   string // /var/log
+	Runtime  string // OCI runtime that runs probes' commands: /usr/bin/runc
 
 	Events func(timeline.Event)                 // takes what people are to see
 	Logger *slog.Logger                         // takes the rest
@@ -62,6 +63,7 @@ func (o Options) withDefaults() Options {
 	o.Socket = cmp.Or(o.Socket, "/run/containerd/containerd.sock")
 	o.StateDir = cmp.Or(o.StateDir, "/run/keelson")
 	o.LogDir = cmp.Or(o.LogDir, "/var/log")
+	o.Runtime = cmp.Or(o.Runtime, "/usr/bin/runc")
 	if o.Events == nil {
 		o.Events = func(timeline.Event) {}
 	}
@@ -89,9 +91,7 @@ func (o Options) withDefaults() Options {
 		o.Process = openProcess
 	}
 	if o.Exec == nil {
-		o.Exec = func(ctx context.Context, namespace, name string, args []string) (int, string, error) {
-			return execInside(ctx, runcPath, namespace, name, args)
-		}
+		o.Exec = (&inside{runtime: o.Runtime, dir: o.StateDir}).exec
 	}
 	return o
 }

@@ -83,3 +83,14 @@ func stubborn([]string) error {
 func write(args []string) error {
 	return os.WriteFile(arg(args, 0), []byte(arg(args, 1)+"\n"), 0o644)
 }
+
+// notify speaks sd_notify(3).
+func notify(args []string) error {
+	c, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Write([]byte(strings.Join(args, "\n")))
+	return err
+}

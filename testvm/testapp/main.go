@@ -25,6 +25,7 @@ func init() {
 		"stubborn": stubborn,  // ignore SIGTERM
 		"write":    write,     // write FILE TEXT
 		"orphans":  orphans,   // orphans N: leave N to PID 1
+		"notify":   notify,    // notify TEXT...: to $NOTIFY_SOCKET, a line each
 		"help":     help,
 	}
 }
