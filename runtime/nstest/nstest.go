@@ -142,7 +142,8 @@ func Bundle(t *testing.T, dir, script string, annotations map[string]string, run
 	for _, applet := range []string{"sh", "sleep", "cat", "echo", "kill", "ip", "touch"} {
 		_ = os.Symlink("busybox", filepath.Join(rootfs, "bin", applet))
 	}
-	write(t, filepath.Join(dir, "config.json"), config(t, script, annotations))
+	write(t, filepath.Join(dir, "config.json"), config(t, filepath.Base(dir), script, annotations))
+	t.Cleanup(removeCgroups)
 	if runtimeJSON != "" {
 		write(t, filepath.Join(dir, "runtime.json"), []byte(runtimeJSON))
 	}

@@ -95,7 +95,20 @@ func (c *Client) Create(ctx context.Context, s Spec) (pid int, err error) {
 	if err := c.Delete(ctx, s.Namespace, s.ID); err != nil {
 		return 0, err
 	}
-	ctx = in(ctx, s.Namespace)
+	if err := c.removeLeftover(s.Namespace, s.ID); err != nil {
+		return 0, err
+	}
+	pid, err = c.create(in(ctx, s.Namespace), s)
+	if path := inTheWay(err, s.Namespace, s.ID); path != "" {
+		if err := c.clear(path); err != nil {
+			return 0, fmt.Errorf("cannot remove what is left of task %s: %w", s.ID, err)
+		}
+		pid, err = c.create(in(ctx, s.Namespace), s)
+	}
+	return pid, err
+}
+
+func (c *Client) create(ctx context.Context, s Spec) (pid int, err error) {
 	_, err = c.containers.Create(ctx, &containersapi.CreateContainerRequest{
 		Container: &containersapi.Container{
 			ID:      s.ID,
@@ -103,7 +116,7 @@ func (c *Client) Create(ctx context.Context, s Spec) (pid int, err error) {
 			Spec:    &anypb.Any{TypeUrl: specType, Value: s.JSON},
 		},
 	})
-	if err != nil {
+	if err != nil && status.Code(err) != codes.AlreadyExists { // Made by a try before.
 		return 0, fmt.Errorf("cannot create container %s: %w", s.ID, err)
 	}
 	created, err := c.tasks.Create(ctx, &tasksapi.CreateTaskRequest{
