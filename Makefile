@@ -36,13 +36,14 @@ MOUNT_POINTS := dev proc run sys tmp var
 
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2 \
-	mksquashfs:squashfs-tools mkfs.erofs:erofs-utils xorriso:xorriso
+	mksquashfs:squashfs-tools mkfs.erofs:erofs-utils xorriso:xorriso \
+	cpio:cpio zstd:zstd nsenter:util-linux
 
 # Full reference of the image for LinuxKit's init section.
 INIT_IMAGE = example.org/keelson/init:$(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest guests testvm init-image run test bench lint clean help needs-run needs-test
+.PHONY: all guest guests testvm init-image run test chaos bench lint clean help needs-run needs-test
 
 all: guest testvm ## Build the guest binaries and the host tool testvm
 
@@ -85,6 +86,9 @@ needs-test:
 test: needs-test testvm lint guests ## Run all tests: plain, root and VM tier
 	go test -race -short ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
 	go test -timeout 60m ./testvm/...
+
+chaos: needs-test guest ## Break things 10 000 times under a real system on this kernel (FAULTS=, SEED= to choose)
+	go test -count=1 -v -timeout 12h ./testvm/chaos -chaos.faults=$(or $(FAULTS),10000) -chaos.seed=$(or $(SEED),0)
 
 bench: needs-run guest testvm ## Measure the boot of a fixed image in virtual time
 	$(TESTVM) bench -o build/bench

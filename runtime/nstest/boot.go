@@ -2,6 +2,7 @@ package nstest
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -59,8 +60,9 @@ type Options struct {
 	// NotFirst leaves the PID namespace as it is, so that /init is not the
 	// first process. Only inside of Run, where nothing outlives the test.
 	NotFirst bool
-	Args     []string // /init's arguments
-	CmdLine  string   // in place of the kernel's command line
+	Args     []string      // /init's arguments
+	CmdLine  string        // in place of the kernel's command line
+	Limit    time.Duration // it is killed then: 2 minutes when 0
 }
 
 // System is /init running in namespaces of its own.
@@ -103,7 +105,7 @@ func Boot(t *testing.T, tree string, o Options) *System {
 	s.Root = fmt.Sprintf("/proc/%d/root", s.cmd.Process.Pid)
 	read := make(chan struct{})
 	go func() { defer close(read); s.read(out) }()
-	stuck := time.AfterFunc(4*patience, func() { _ = s.cmd.Process.Kill() })
+	stuck := time.AfterFunc(cmp.Or(o.Limit, 4*patience), func() { _ = s.cmd.Process.Kill() })
 	t.Cleanup(func() {
 		stuck.Stop()
 		_ = s.cmd.Process.Kill()
@@ -232,6 +234,9 @@ func (s *System) Stage(stages ...string) (found timeline.Event) {
 	})
 	return found
 }
+
+// PID is /init's process id, seen from here.
+func (s *System) PID() int { return s.cmd.Process.Pid }
 
 // Signal sends a signal to /init.
 func (s *System) Signal(sig syscall.Signal) {
