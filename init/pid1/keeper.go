@@ -174,7 +174,7 @@ func within(done <-chan struct{}, d time.Duration) bool {
 
 const (
 	firstPause = 100 * time.Millisecond
-	lastPause  = 10 * time.Second
+	lastPause  = time.Second      // services wait for containerd, people for the supervisor
 	steady     = 10 * time.Second // who ran so long starts over
 )
 

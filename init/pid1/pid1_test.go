@@ -43,11 +43,11 @@ func (f *fake) Signal(s syscall.Signal) error {
 func TestBackoff(t *testing.T) {
 	var b backoff
 	var got []time.Duration
-	for _, up := range []time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 0, time.Minute, time.Second} {
+	for _, up := range []time.Duration{0, 0, 0, 0, 0, 0, time.Minute, time.Second} {
 		got = append(got, b.next(up))
 	}
 	const ms = time.Millisecond
-	want := []time.Duration{100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 6400 * ms, 10000 * ms, 10000 * ms, 100 * ms, 200 * ms}
+	want := []time.Duration{100 * ms, 200 * ms, 400 * ms, 800 * ms, 1000 * ms, 1000 * ms, 100 * ms, 200 * ms}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("pauses %v, want %v", got, want)
 	}
