@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"keelson/runtime/logs"
 )
 
 func TestResultInWords(t *testing.T) {
@@ -87,5 +89,25 @@ func TestRunWithoutRuntime(t *testing.T) {
 	r := Run(context.Background(), newBundle(t), Options{Runtime: "/does/not/exist", LogDir: t.TempDir()})
 	if r.Err == "" || r.OK() || r.ExitCode != -1 {
 		t.Errorf("result %+v", r)
+	}
+}
+
+// A log that was begun anew with the last line has that in the file before.
+func TestOutputAcrossFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.out.log")
+	for name, text := range map[string]string{path: "", logs.Old(path): "first\nlast\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := string(tail(path)); out != "first\nlast\n" {
+		t.Errorf("output %q", out)
+	}
+	long := strings.Repeat("a line\n", outputLimit/7)
+	if err := os.WriteFile(path, []byte(long), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out := string(tail(path)); !strings.HasPrefix(out, "(") || !strings.HasSuffix(out, ")\n"+long[7:]) && !strings.HasSuffix(out, ")\n"+long) {
+		t.Errorf("output begins %q and has %d bytes", out[:60], len(out))
 	}
 }

@@ -1,13 +1,14 @@
 package oneshot
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
+
+	"keelson/runtime/logs"
 )
 
 // Result is how a container ended. It is kept as JSON in /run/keelson.
@@ -52,32 +53,33 @@ func (r Result) Output() []byte {
 	return append(append(tail(r.Stdout), tail(r.Stderr)...), r.fetched...)
 }
 
-// tail is the end of the file at path, from the start of a line.
+// tail is the end of the log at path, from the start of a line. The file may
+// just have been begun: what came before is in the one that it follows.
 func tail(path string) []byte {
-	f, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
+	if len(text) < outputLimit {
+		if old, err := os.ReadFile(logs.Old(path)); err == nil {
+			text = append(old, text...)
+		}
+	}
+	if len(text) == 0 {
 		return nil
 	}
-	from := max(0, info.Size()-outputLimit)
-	text, err := io.ReadAll(io.NewSectionReader(f, from, outputLimit))
-	if err != nil || len(text) == 0 {
-		return nil
-	}
+	all := len(text)
+	text = text[max(0, all-outputLimit):]
 	if text[len(text)-1] != '\n' {
 		text = append(text, '\n')
 	}
-	if from == 0 {
+	if all <= outputLimit {
 		return text
 	}
-	if _, rest, ok := strings.Cut(string(text), "\n"); ok {
-		text = []byte(rest)
+	if i := bytes.IndexByte(text, '\n'); i+1 < len(text) {
+		text = text[i+1:]
 	}
-	return append(fmt.Appendf(nil, "(%d bytes more in %s)\n", info.Size()-int64(len(text)), path), text...)
+	return append(fmt.Appendf(nil, "(%d bytes more in %s)\n", all-len(text), path), text...)
 }
 
 // Save writes r to DIR/NAME.json.
