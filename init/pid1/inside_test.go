@@ -110,6 +110,11 @@ func TestGivenMounts(t *testing.T) {
 		if !strings.Contains(s.Output("/bin/sh", "-c", "while read x; do echo $x; done </proc/1/mounts"), "volume /var") {
 			t.Error("the volume is not on /var")
 		}
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+			if log, _ := os.ReadFile(filepath.Join(s.Root, "var/log/web.out.log")); len(log) > 0 {
+				break // It runs as soon as it is started, and prints when it gets to it.
+			}
+		}
 		s.Signal(unix.SIGUSR2)
 		if code := s.Wait(); code != codeDone {
 			t.Errorf("exit code %d", code)

@@ -80,16 +80,17 @@ type System struct {
 }
 
 // Boot starts the tree's /init on the host's kernel, in new mount, network,
-// UTS, IPC, cgroup and PID namespaces, with the tree as its read-only root. What
-// is mounted below the tree is mounted there too. It needs Main.
+// UTS, IPC, cgroup and PID namespaces, in a cgroup of its own, with the tree as
+// its read-only root. What is mounted below the tree is mounted there too. It
+// needs Main.
 func Boot(t *testing.T, tree string, o Options) *System {
 	t.Helper()
 	tier.Root(t)
 	s := &System{t: t, cmd: exec.Command("/proc/self/exe", o.Args...), exited: make(chan struct{})}
 	s.grown = sync.NewCond(&s.mu)
-	s.cmd.Env = append(os.Environ(), bootMarker+"="+tree, "KEELSON_CMDLINE="+o.CmdLine)
+	s.cmd.Env = append(os.Environ(), bootMarker+"="+tree, cgroupMarker+"="+makeCgroup(t), "KEELSON_CMDLINE="+o.CmdLine)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS |
-		syscall.CLONE_NEWIPC | syscall.CLONE_NEWCGROUP, Pdeathsig: syscall.SIGKILL}
+		syscall.CLONE_NEWIPC, Pdeathsig: syscall.SIGKILL}
 	if !o.NotFirst {
 		s.cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID
 	}
@@ -139,12 +140,15 @@ func (s *System) start() error {
 // becomeInit makes tree the root and runs its /init. It changes the root by
 // chroot(2): runc is content when the root is a mount whose parent is private.
 func becomeInit(tree string) error {
-	_ = os.Unsetenv(bootMarker)
+	cgroup := os.Getenv(cgroupMarker)
+	_, _ = os.Unsetenv(bootMarker), os.Unsetenv(cgroupMarker)
+	runtime.LockOSThread() // It is this thread that enters the namespace, and becomes /init.
 	null, err := os.Open("/dev/null")
 	if err != nil {
 		return err
 	}
 	err = errors.Join(
+		enterCgroup(cgroup),
 		unix.Dup3(int(null.Fd()), 0, 0),
 		mounts.Mount("", "/", "", []string{"rprivate"}),
 		mounts.Mount(tree, tree, "", []string{"rbind", "ro"}),

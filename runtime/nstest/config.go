@@ -2,48 +2,14 @@ package nstest
 
 import (
 	"encoding/json"
-	"fmt"
-	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 const goarch = runtime.GOARCH
-
-// cgroup holds those of the containers of this process's tests. Hierarchies are
-// the machine's own, where other tests may have services of the same name.
-var cgroup = fmt.Sprintf("keelson-test-%08x", rand.Uint32())
-
-// removeCgroups takes away those that are empty.
-func removeCgroups() {
-	text, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return
-	}
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		if len(f) < 3 || f[2] != "cgroup" && f[2] != "cgroup2" {
-			continue
-		}
-		root := filepath.Join(f[1], cgroup)
-		var dirs []string
-		_ = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				dirs = append(dirs, path)
-			}
-			return nil
-		})
-		for _, dir := range slices.Backward(dirs) {
-			_ = os.Remove(dir)
-		}
-	}
-}
 
 // config is a config.json as LinuxKit's CLI would write it for a small
 // privileged container without a terminal.
