@@ -87,8 +87,9 @@ test: needs-test testvm lint guests ## Run all tests: plain, root and VM tier
 	go test -race -short ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
 	go test -timeout 60m ./testvm/...
 
-chaos: needs-test guest ## Break things 10 000 times under a real system on this kernel (FAULTS=, SEED= to choose)
-	go test -count=1 -v -timeout 12h ./testvm/chaos -chaos.faults=$(or $(FAULTS),10000) -chaos.seed=$(or $(SEED),0)
+chaos: needs-test guest ## Break things 10 000 times in systems on this kernel, and 200 times in a machine
+	go test -count=1 -v -timeout 12h ./testvm/chaos -chaos.faults=$(or $(FAULTS),10000) \
+		-chaos.machine-faults=$(or $(MACHINE_FAULTS),200) -chaos.systems=$(or $(SYSTEMS),4) -chaos.seed=$(or $(SEED),0)
 
 bench: needs-run guest testvm ## Measure the boot of a fixed image in virtual time
 	$(TESTVM) bench -o build/bench

@@ -24,28 +24,33 @@ type client struct {
 	err   error
 }
 
-// patience is how long redis may take for an answer.
-const patience = 20 * time.Second
+const (
+	redisPort = 6379
+	// patience is how long redis may take for an answer.
+	patience = 60 * time.Second
+	// writeEvery is the time between two writes.
+	writeEvery = 5 * time.Millisecond
+)
 
-func newClient(t *testing.T, s *system) *client {
+func newClient(t *testing.T, s system) *client {
 	t.Helper()
-	conn, err := s.dial(6379)
+	conn, err := s.dial(redisPort)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	c := &client{conn: conn, reader: bufio.NewReader(conn), stop: make(chan struct{}), done: make(chan struct{})}
-	go c.write()
+	go c.write(writeEvery * s.slow())
 	return c
 }
 
-func (c *client) write() {
+func (c *client) write(every time.Duration) {
 	defer close(c.done)
 	for i := 0; ; i++ {
 		select {
 		case <-c.stop:
 			return
-		case <-time.After(time.Millisecond):
+		case <-time.After(every):
 		}
 		answer, err := c.do(fmt.Sprintf("RPUSH written %d", i))
 		if err == nil && answer != ":"+strconv.Itoa(i+1) {

@@ -1,15 +1,17 @@
-// Package chaos has one test: a real system with a real redis, booted in
-// namespaces on the host's kernel, in which things are killed, stopped, filled
-// and broken at random while a client writes to redis over one connection.
+// Package chaos has tests only: a real system with a real redis, in which things
+// are killed, stopped, filled and broken at random while a client writes to
+// redis over one connection. It runs in namespaces on the host's kernel, and in
+// a machine.
 //
-// The faults and the pauses between them come from a seed, which a failure
-// names; -chaos.seed repeats it, as far as the machine's own timing does.
-// `make chaos` makes 10 000 of them, FAULTS=300 as many as that.
+// A target is what differs between the two; faults, checks and the client are
+// written once. The faults and the pauses between them come from a seed, which a
+// failure names; it repeats them as far as the machine's own timing does.
 //
 // Whatever is killed, redis goes on: the connection is never lost. In the end
-// every service is up, every acknowledged write is there, every line that was
-// logged is there once, and no process and no file descriptor is left over.
+// every service is up as its bundle says, every acknowledged write is there, and
+// every line that was logged, once. No process, mount, file, cgroup or record of
+// containerd's is left over, and nothing that lives on has grown.
 //
 // Not among the faults are those of which the machine that runs the test would
-// suffer: the clock, which namespaces share, and the kernel's memory.
+// suffer: its clock, which only a machine's own is set, and its memory.
 package chaos

@@ -1,10 +1,14 @@
 package chaos
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,24 +23,33 @@ type fault struct {
 }
 
 var faults = []fault{
-	{"supervisor is killed", 20, func(r *run) string { return r.kill(r.supervisor()) }},
-	{"containerd is killed", 12, func(r *run) string { return r.kill(r.containerd()) }},
-	{"both are killed", 6, func(r *run) string { return r.kill(append(r.containerd(), r.supervisor()...)) }},
-	{"containerd is stopped for a while", 4, (*run).pauseContainerd},
-	{"a shim is killed", 10, func(r *run) string { return r.kill(r.shim(r.any())) }},
+	{"supervisor is killed", 20, func(r *run) string { return r.kills(r.supervisor()) }},
+	{"containerd is killed", 12, func(r *run) string { return r.kills(r.containerd()) }},
+	{"both are killed", 6, func(r *run) string { return r.kills(append(r.containerd(), r.supervisor()...)) }},
+	{"a shim is killed", 10, func(r *run) string { return r.kills(r.shim(r.any())) }},
+	{"a runc is killed", 4, func(r *run) string { return r.kills(r.named("runc")) }},
+	{"containerd is stopped for a while", 4, func(r *run) string { return r.pauses(r.containerd()) }},
+	{"supervisor is stopped for a while", 2, func(r *run) string { return r.pauses(r.supervisor()) }},
+	{"a shim is stopped for a while", 2, func(r *run) string { return r.pauses(r.shim(r.any())) }},
 	{"a service is killed", 15, (*run).killService},
 	{"a service is restarted", 10, func(r *run) string { return r.order("restart", r.any()) }},
 	{"a service is stopped", 8, func(r *run) string { return r.order("stop", r.any()) }},
 	{"a service is started", 8, func(r *run) string { return r.order("start", r.any()) }},
-	{"/run is full", 3, func(r *run) string { return r.fill("/run") }},
-	{"/var is full", 2, func(r *run) string { return r.fill("/var") }},
+	{"/run has no room", 3, func(r *run) string { return r.fill("/run") }},
+	{"/run has no inodes", 2, (*run).fillInodes},
+	{"/var has no room", 2, func(r *run) string { return r.fill("/var") }},
 	{"a bundle is broken", 4, (*run).breakBundle},
+	{"a bundle is changed", 3, (*run).changeBundle},
+	{"no more files can be opened", 4, (*run).exhaustFiles},
 	{"PID 1 gets many signals", 3, (*run).flood},
 	{"orphans are left to PID 1", 3, (*run).orphans},
 }
 
+// clockJumps is for machines: namespaces share the host's clock.
+var clockJumps = fault{"the clock jumps", 6, (*run).jump}
+
 // choose takes one by weight.
-func choose(rng *rand.Rand) fault {
+func choose(rng *rand.Rand, faults []fault) fault {
 	total := 0
 	for _, f := range faults {
 		total += f.weight
@@ -52,104 +65,178 @@ func choose(rng *rand.Rand) fault {
 
 func (r *run) any() string { return services[r.rng.IntN(len(services))] }
 
-func (r *run) kill(pids []int) string {
+// upTo is some time, longer where everything is.
+func (r *run) upTo(longest time.Duration) time.Duration {
+	return time.Duration(r.rng.Int64N(int64(longest * r.slow())))
+}
+
+// inBackground has a fault go on while others strike.
+func (r *run) inBackground(f func()) { r.work.Go(f) }
+
+func (r *run) kills(pids []int) string {
 	if len(pids) == 0 {
 		return ""
 	}
 	for _, pid := range pids {
-		_ = unix.Kill(pid, unix.SIGKILL)
+		r.kill(pid, unix.SIGKILL)
 	}
 	return fmt.Sprint(pids)
 }
 
 func (r *run) killService() string {
 	name := r.any()
-	shims := r.shim(name)
+	all, _ := r.processes()
 	var pids []int
-	for _, p := range r.processes() {
-		if len(shims) == 1 && p.parent == shims[0] && len(p.args) > 0 && filepath.Base(p.args[0]) == "busybox" {
+	for _, p := range all {
+		if p.program() == "busybox" && slices.Contains(r.shim(name), p.parent) {
 			pids = append(pids, p.pid)
 		}
 	}
-	return r.kill(pids)
+	return r.kills(pids)
 }
 
-func (r *run) pauseContainerd() string {
-	pids := r.containerd()
+func (r *run) pauses(pids []int) string {
 	if len(pids) == 0 {
 		return ""
 	}
-	pause := time.Duration(r.rng.IntN(300)) * time.Millisecond
+	pause := r.upTo(300 * time.Millisecond)
 	for _, pid := range pids {
-		_ = unix.Kill(pid, unix.SIGSTOP)
-		r.later(pause, func() { _ = unix.Kill(pid, unix.SIGCONT) })
+		r.kill(pid, unix.SIGSTOP)
+		r.inBackground(func() { time.Sleep(pause); r.kill(pid, unix.SIGCONT) })
 	}
 	return fmt.Sprint(pids, pause)
 }
 
 // order gives an order and does not wait for it.
 func (r *run) order(verb, name string) string {
-	r.work.Go(func() { _, _ = r.service(verb, name) })
+	r.inBackground(func() { _, _ = r.service(verb, name) })
 	return verb + " " + name
 }
 
+func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }
+
 // fill leaves no room in a file system for a while.
 func (r *run) fill(dir string) string {
-	path := filepath.Join(r.Root, dir, "chaos")
-	f, err := os.Create(path)
-	if err != nil {
-		return err.Error()
-	}
-	defer f.Close()
-	for size := int64(64 << 20); size >= 4096; {
-		at, _ := f.Seek(0, 2)
-		if unix.Fallocate(int(f.Fd()), 0, at, size) != nil {
-			size /= 2
-		}
-	}
-	r.later(time.Duration(r.rng.IntN(50))*time.Millisecond, func() { _ = os.Remove(path) })
-	return dir
+	pause := r.upTo(50 * time.Millisecond)
+	r.inBackground(func() {
+		_, _ = r.sh(`busybox dd if=/dev/zero of=$1 bs=64k; busybox dd if=/dev/zero of=$1 bs=1k oflag=append conv=notrunc
+			busybox usleep $2; busybox rm -f $1`, path.Join(dir, "chaos"), micros(pause))
+	})
+	return fmt.Sprint(dir, " ", pause)
 }
 
-// breakBundle makes one unreadable for a while, in which it is started.
-func (r *run) breakBundle() string {
-	name := r.any()
-	path := filepath.Join(r.tree, "containers/services", name, "config.json")
+// fillInodes leaves room in /run, but for no more files.
+func (r *run) fillInodes() string {
+	pause := r.upTo(50 * time.Millisecond)
+	r.inBackground(func() {
+		_, _ = r.sh(`d=/run/chaos$$; i=0; busybox mkdir $d; while true >$d/$i; do i=$((i+1)); done
+			busybox usleep $1; busybox rm -rf $d`, micros(pause))
+	})
+	return pause.String()
+}
+
+// withBundle changes a service's config.json while no other fault does, has
+// after called, and puts it back when undo says so.
+func (r *run) withBundle(name string, change func(good []byte) []byte, after func(), undo bool) string {
+	file := path.Join("/containers/services", name, "config.json")
 	r.bundles.Lock()
-	good, err := os.ReadFile(path)
+	good, err := r.readFile(file)
 	if err == nil {
-		err = os.WriteFile(path, good[:r.rng.IntN(len(good))], 0o644)
+		err = r.writeFile(file, change(good))
 	}
+	r.inBackground(func() {
+		defer r.bundles.Unlock()
+		after()
+		if undo && good != nil {
+			_ = r.writeFile(file, good)
+		}
+	})
 	if err != nil {
-		r.bundles.Unlock()
 		return err.Error()
 	}
-	pause := time.Duration(r.rng.IntN(100)) * time.Millisecond
-	r.work.Go(func() {
-		defer r.bundles.Unlock()
+	return name
+}
+
+// breakBundle cuts one off for a while, in which it is started.
+func (r *run) breakBundle() string {
+	name, pause, part := r.any(), r.upTo(100*time.Millisecond), r.rng.Float64()
+	return r.withBundle(name, func(good []byte) []byte { return good[:int(part*float64(len(good)))] }, func() {
 		_, _ = r.service("restart", name)
 		time.Sleep(pause)
-		_ = os.WriteFile(path, good, 0o644)
-	})
-	return name
+	}, true)
+}
+
+// changed is the variable of the environment by which a service's bundle is
+// known.
+const changed = "CHAOS="
+
+// changeBundle gives one a new environment, and has it take that.
+func (r *run) changeBundle() string {
+	name, value := r.any(), changed+strconv.Itoa(r.rng.IntN(1e9))
+	return r.withBundle(name, func(good []byte) []byte {
+		text, err := setVariable(good, value)
+		if err != nil {
+			return good
+		}
+		r.variables[name] = value
+		return text
+	}, func() { _, _ = r.service("restart", name) }, false)
+}
+
+// setVariable puts the value in place of an earlier one in an OCI runtime spec.
+func setVariable(config []byte, value string) ([]byte, error) {
+	var spec map[string]any
+	d := json.NewDecoder(bytes.NewReader(config))
+	d.UseNumber()
+	if err := d.Decode(&spec); err != nil {
+		return nil, err
+	}
+	process, ok := spec["process"].(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("no process in %s", config)
+	}
+	env, _ := process["env"].([]any)
+	env = slices.DeleteFunc(env, func(v any) bool { return strings.HasPrefix(fmt.Sprint(v), changed) })
+	process["env"] = append(env, value)
+	return json.Marshal(spec)
+}
+
+// exhaustFiles keeps somebody from opening files for a while.
+func (r *run) exhaustFiles() string {
+	all := append(append(r.supervisor(), r.containerd()...), 1)
+	all = append(all, r.shim(r.any())...)
+	pid, pause := all[r.rng.IntN(len(all))], r.upTo(100*time.Millisecond)
+	r.inBackground(func() { _, _ = r.run("/usr/bin/testapp", "files", strconv.Itoa(pid), pause.String()) })
+	return fmt.Sprint(pid, pause)
 }
 
 // flood sends signals that mean nothing to PID 1.
 func (r *run) flood() string {
-	for range 1000 {
-		for _, s := range []syscall.Signal{unix.SIGCHLD, unix.SIGHUP, unix.SIGWINCH, unix.SIGPIPE} {
-			_ = unix.Kill(r.pid, s)
-		}
+	names := ""
+	for _, s := range []syscall.Signal{unix.SIGCHLD, unix.SIGHUP, unix.SIGWINCH, unix.SIGPIPE, unix.SIGALRM} {
+		names += fmt.Sprintf(" kill -%d 1;", int(s))
 	}
-	return "4000"
+	_, err := r.sh("i=0; while [ $i -lt 500 ]; do" + names + " i=$((i+1)); done")
+	if err != nil {
+		return err.Error()
+	}
+	return "2500"
 }
 
-// orphans has 50 shells end before the one that each has started.
 func (r *run) orphans() string {
-	if err := r.inside("sh", "-c", "i=0; while [ $i -lt 50 ]; do (: & :) & i=$((i+1)); done"); err != nil {
+	if err := r.writeFile("/run/orphanage", []byte("50\n")); err != nil {
 		return err.Error()
 	}
 	return "50"
 }
 
-func chrootTo(dir string) *syscall.SysProcAttr { return &syscall.SysProcAttr{Chroot: dir} }
+// jump sets the clock forward or back, by seconds or by years.
+func (r *run) jump() string {
+	scale := []time.Duration{time.Second, time.Minute, time.Hour, 365 * 24 * time.Hour}[r.rng.IntN(4)]
+	by := time.Duration(r.rng.Int64N(int64(20*scale))) - 10*scale
+	to := time.Now().Add(by).Unix()
+	if _, err := r.sh("busybox date -s @$1", strconv.FormatInt(to, 10)); err != nil {
+		return err.Error()
+	}
+	return time.Unix(to, 0).UTC().String()
+}

@@ -26,6 +26,7 @@ func init() {
 		"write":    write,     // write FILE TEXT
 		"orphans":  orphans,   // orphans N: leave N to PID 1
 		"notify":   notify,    // notify TEXT...: to $NOTIFY_SOCKET, a line each
+		"files":    files,     // files PID DURATION: it can open no more for that long
 		"help":     help,
 	}
 }

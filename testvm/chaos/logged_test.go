@@ -1,0 +1,104 @@
+package chaos
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// logged checks the log of count.
+func (s system) logged() (lines int, err error) {
+	old, err := s.readFile("/var/log/count.out.log.1")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !strings.Contains(err.Error(), "no such file") { // of the agent's
+		return 0, err
+	}
+	text, err := s.readFile("/var/log/count.out.log")
+	if err != nil {
+		return 0, err
+	}
+	return checkLog(string(old) + string(text))
+}
+
+// missing is what the log says in place of what a full disk could not take.
+var missing = regexp.MustCompile(`^keelson: ([0-9]+) bytes of output are missing here: .+$`)
+
+// checkLog wants that each life of count has printed "LIFE 0", "LIFE 1" and so
+// on, each once, but for as many bytes as the log says are missing.
+func checkLog(text string) (lines int, err error) {
+	life, next := "", 0 // what is to come
+	gap, torn := -1, "" // bytes missing, none: -1; the piece of a line before them
+	for line := range strings.Lines(text) {
+		whole := strings.HasSuffix(line, "\n")
+		line = strings.TrimSuffix(line, "\n")
+		if m := missing.FindStringSubmatch(line); m != nil {
+			n, _ := strconv.Atoi(m[1])
+			gap = max(gap, 0) + n
+			continue
+		}
+		lines++
+		of, number, found := strings.Cut(line, " ")
+		n, nerr := strconv.Atoi(number)
+		switch {
+		case gap >= 0:
+			if err := checkGap(life, next, gap, torn, of, n); !found || nerr != nil || err != nil {
+				return lines, fmt.Errorf("line %d, %q: %w", lines, line, errors.Join(nerr, err))
+			}
+			gap, torn = -1, ""
+		case whole && found && nerr == nil && of == life && n == next:
+		case whole && found && nerr == nil && of != life && n == 0:
+		case strings.HasPrefix(fmt.Sprintf("%s %d", life, next), line): // the rest is missing, or has not come yet
+			torn = line
+			continue
+		default:
+			return lines, fmt.Errorf("line %d is %q, %q was to come", lines, line, fmt.Sprintf("%s %d", life, next))
+		}
+		if torn != "" {
+			return lines, fmt.Errorf("line %d, %q, is torn", lines-1, torn)
+		}
+		life, next = of, n+1
+	}
+	return lines, nil
+}
+
+// checkGap wants that the bytes between a piece of the line with number next
+// and the line that came after them are gap.
+func checkGap(life string, next, gap int, torn, newLife string, number int) error {
+	size := func(life string, from, to int) (bytes int) {
+		for i := from; i < to; i++ {
+			bytes += len(life) + len(" ") + len(strconv.Itoa(i)) + len("\n")
+		}
+		return bytes
+	}
+	if life == newLife {
+		if want := size(life, next, number) - len(torn); want != gap {
+			return fmt.Errorf("%d bytes are said to be missing, %d are", gap, want)
+		}
+		return nil
+	}
+	// Nobody knows how far the life before had come.
+	if least := size(newLife, 0, number); gap < least {
+		return fmt.Errorf("%d bytes are said to be missing, at least %d are", gap, least)
+	}
+	return nil
+}
+
+func TestCheckLog(t *testing.T) {
+	for text, good := range map[string]bool{
+		"": true, "1.5 0\n1.5 1\n9.25 0\n9.25 1\n9.25 ": true,
+		"1.5 0\n1.5 2\n": false, "1.5 0\n1.5 0\n": false, "1.5 0\n9.25 1\n": false, "1.5 0\n1.\n1.5 1\n": false, "1.5 0\n1.5 11.5 2\n": false,
+		"1.5 0\n1.\nkeelson: 10 bytes of output are missing here: no space left on device\n1.5 3\n1.5 4\n": true,
+		"1.5 0\n1.\nkeelson: 11 bytes of output are missing here: no space left on device\n1.5 3\n1.5 4\n": false,
+		"1.5 0\nkeelson: 6 bytes of output are missing here: x\n9.25 0\n":                                  true,
+		"1.5 0\nkeelson: 6 bytes of output are missing here: x\n9.25 1\n":                                  false,
+		"1.5 0\nkeelson: 7 bytes of output are missing here: x\n9.25 1\n":                                  true,
+		"keelson: 12 bytes of output are missing here: x\n1.5 2\n":                                         true,
+	} {
+		if _, err := checkLog(text); (err == nil) != good {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package chaos
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// traces are what services leave in the system: mounts, files, cgroups, and
+// what containerd has in its database.
+func (r *run) traces() (found []string, err error) {
+	mounts, err := r.readFile("/proc/1/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(mounts)) { // proc_pid_mountinfo(5)
+		if f := strings.Fields(line); len(f) > 4 {
+			found = append(found, "mount "+f[4])
+		}
+	}
+	files, err := r.sh("busybox find /run /tmp /var/lib; busybox find /sys/fs/cgroup -type d")
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, strings.Fields(files)...)
+	database, err := r.readFile("/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db")
+	if err != nil {
+		return nil, err
+	}
+	keys, err := boltKeys(database)
+	found = append(found, keys...)
+	slices.Sort(found)
+	return found, err
+}
+
+// boltKeys are all containers and leases in containerd's database: buckets
+// v1, a namespace, a kind of object, and its name (containerd's
+// core/metadata/buckets.go).
+func boltKeys(database []byte) (keys []string, err error) {
+	dir, err := os.MkdirTemp("", "keelson-chaos-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "meta.db")
+	if err := os.WriteFile(file, database, 0o600); err != nil {
+		return nil, err
+	}
+	db, err := bolt.Open(file, 0o600, &bolt.Options{ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("cannot read containerd's database: %w", err)
+	}
+	defer db.Close()
+	err = db.View(func(tx *bolt.Tx) error {
+		v1 := tx.Bucket([]byte("v1"))
+		if v1 == nil {
+			return nil
+		}
+		return v1.ForEachBucket(func(namespace []byte) error {
+			for _, kind := range []string{"containers", "leases", "content", "snapshots"} {
+				if b := v1.Bucket(namespace).Bucket([]byte(kind)); b != nil {
+					_ = b.ForEachBucket(func(name []byte) error {
+						keys = append(keys, fmt.Sprintf("containerd's %s %s/%s", kind, namespace, name))
+						return nil
+					})
+				}
+			}
+			return nil
+		})
+	})
+	return keys, err
+}
+
+// leftOver compares traces; both are sorted.
+func leftOver(before, after []string) string {
+	var all []string
+	for len(before) > 0 || len(after) > 0 {
+		order := 0
+		switch {
+		case len(before) == 0:
+			order = 1
+		case len(after) == 0:
+			order = -1
+		default:
+			order = cmp.Compare(before[0], after[0])
+		}
+		if order < 0 {
+			all = append(all, "gone: "+before[0])
+		}
+		if order > 0 {
+			all = append(all, "left: "+after[0])
+		}
+		if order <= 0 {
+			before = before[1:]
+		}
+		if order >= 0 {
+			after = after[1:]
+		}
+	}
+	return strings.Join(all, "\n")
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// files keeps a process from opening any more files, for a while
+// (RLIMIT_NOFILE of prlimit(2)).
+func files(args []string) error {
+	pid, err := strconv.Atoi(arg(args, 0))
+	if err != nil {
+		return err
+	}
+	d, err := time.ParseDuration(arg(args, 1))
+	if err != nil {
+		return err
+	}
+	var before unix.Rlimit
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
+		return fmt.Errorf("cannot read the limit of process %d: %w", pid, err)
+	}
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return err
+	}
+	none := unix.Rlimit{Cur: uint64(len(open)), Max: before.Max}
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &none, nil); err != nil {
+		return fmt.Errorf("cannot set the limit of process %d: %w", pid, err)
+	}
+	time.Sleep(d)
+	return unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil)
+}
