@@ -46,6 +46,7 @@ type run struct {
 	faults    []fault
 	work      sync.WaitGroup // what faults have begun
 	bundles   sync.Mutex     // one is changed at a time
+	limits    sync.Mutex     // likewise
 	variables map[string]string
 	history   []string
 }

@@ -201,12 +201,17 @@ func setVariable(config []byte, value string) ([]byte, error) {
 	return json.Marshal(spec)
 }
 
-// exhaustFiles keeps somebody from opening files for a while.
+// exhaustFiles keeps somebody from opening files for a while, one at a time: the
+// limit of before is set again.
 func (r *run) exhaustFiles() string {
 	all := append(append(r.supervisor(), r.containerd()...), 1)
 	all = append(all, r.shim(r.any())...)
 	pid, pause := all[r.rng.IntN(len(all))], r.upTo(100*time.Millisecond)
-	r.inBackground(func() { _, _ = r.run("/usr/bin/testapp", "files", strconv.Itoa(pid), pause.String()) })
+	r.inBackground(func() {
+		r.limits.Lock()
+		defer r.limits.Unlock()
+		_, _ = r.run("/usr/bin/testapp", "files", strconv.Itoa(pid), pause.String())
+	})
 	return fmt.Sprint(pid, pause)
 }
 
