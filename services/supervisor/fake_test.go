@@ -23,10 +23,12 @@ type fake struct {
 	mu      sync.Mutex
 	running map[string]*fakeProcess
 	created int
-	order   []string // of starts and stop signals: "+a", "-a"
-	refuse  error    // of Create
-	hangs   bool     // it answers nothing
-	killed  int      // how often it was killed
+	order   []string      // of starts and stop signals: "+a", "-a"
+	refuse  error         // of Create
+	hangs   bool          // it answers nothing
+	takes   time.Duration // to create
+	making  map[string]bool
+	killed  int // how often it was killed
 	heed    map[syscall.Signal]bool
 }
 
@@ -66,7 +68,7 @@ func (p *fakeProcess) SignalBelow(syscall.Signal) bool { return false }
 func (p *fakeProcess) Close()                          {}
 
 func newFake() *fake {
-	return &fake{running: map[string]*fakeProcess{}, heed: map[syscall.Signal]bool{syscall.SIGTERM: true, syscall.SIGKILL: true}}
+	return &fake{running: map[string]*fakeProcess{}, making: map[string]bool{}, heed: map[syscall.Signal]bool{syscall.SIGTERM: true, syscall.SIGKILL: true}}
 }
 
 // add makes a task; its process id is one nobody has.
@@ -83,6 +85,11 @@ func (f *fake) Create(ctx context.Context, s containerd.Spec) (int, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.making[s.ID] = true
+	f.mu.Unlock()
+	time.Sleep(f.takes)
+	f.mu.Lock()
+	delete(f.making, s.ID)
 	if f.refuse != nil {
 		return 0, f.refuse
 	}

@@ -63,7 +63,7 @@ func (r *run) closeOutput() {
 // launch makes the container, starts it and follows it to its end.
 func (r *run) launch() {
 	s := r.supervisor
-	pid, fatal, err := r.start(r.starting)
+	pid, fatal, err := r.startInTurn()
 	r.abort()
 	if err != nil {
 		r.close()
@@ -83,6 +83,17 @@ func (r *run) close() {
 	if r.process != nil {
 		r.process.Close()
 	}
+}
+
+func (r *run) startInTurn() (pid int, fatal bool, err error) {
+	leave, err := r.supervisor.turns.take(r.starting)
+	if err != nil {
+		return 0, false, err
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeout(r.starting, launchTime)
+	defer cancel()
+	return r.start(ctx)
 }
 
 // start is the list of what has to happen.

@@ -192,7 +192,7 @@ func (s *Supervisor) begin(svc *service) {
 		name: svc.name, dir: svc.dir, bundle: svc.bundle, streams: 2 * len(s.services),
 	}
 	r.ctx, r.cancel = context.WithCancel(s.ctx)
-	r.starting, r.abort = context.WithTimeout(r.ctx, launchTime)
+	r.starting, r.abort = context.WithCancel(r.ctx)
 	svc.run = r
 }
 

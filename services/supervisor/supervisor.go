@@ -100,6 +100,7 @@ func (o Options) withDefaults() Options {
 type Supervisor struct {
 	options Options
 	link    *link
+	turns   turns
 	inbox   chan func()   // run by Serve's goroutine
 	ended   chan struct{} // closed when Serve has returned
 	down    chan struct{} // closed when everything is to stop
@@ -126,7 +127,7 @@ type Supervisor struct {
 func New(options Options) *Supervisor {
 	options = options.withDefaults()
 	return &Supervisor{
-		options: options, link: &link{dial: options.Dial, turn: make(chan struct{}, 1)},
+		options: options, link: &link{dial: options.Dial, turn: make(chan struct{}, 1)}, turns: newTurns(),
 		inbox: make(chan func()), ended: make(chan struct{}), down: make(chan struct{}), services: map[string]*service{},
 		told: map[string]bool{}, toStop: map[string]bool{},
 	}
