@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"keelson/services/control"
 	"keelson/services/machine"
@@ -51,6 +53,7 @@ func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Res
 	case response := <-answer:
 		return response
 	case <-ctx.Done():
+		s.post(func() { s.forget(answer) })
 		return control.Response{Code: control.CodeFailed, Error: "given up"}
 	case <-s.ended:
 		return control.Response{Code: control.CodeFailed, Error: "the supervisor ended"}
@@ -78,17 +81,18 @@ func (s *Supervisor) unknown(names []string, takeIn bool) []string {
 }
 
 // list describes the services named, or all. Its code says whether those
-// named run.
+// named run. Times are by the clock as it is set now, and not as it was then.
 func (s *Supervisor) list(names []string) control.Response {
 	var response control.Response
 	all := len(names) == 0
+	wall, boot := time.Now(), s.options.Now()
 	if all {
 		names = s.names()
 	}
 	for _, name := range names {
 		svc := s.services[name]
 		response.Services = append(response.Services, control.Service{
-			Name: name, State: string(svc.state), PID: svc.pid, Since: svc.since,
+			Name: name, State: string(svc.state), PID: svc.pid, Since: wall.Add(svc.since - boot),
 			Restarts: svc.restarts, LastExit: svc.lastExit, Error: svc.reason, Status: svc.status,
 		})
 		if !all && svc.state != machine.Running {
@@ -172,14 +176,19 @@ func (s *Supervisor) wakeWaiters() {
 	s.waiters = left
 }
 
+// forget drops the waiter for an answer that nobody wants any more.
+func (s *Supervisor) forget(answer chan control.Response) {
+	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool { return w.answer == answer })
+}
+
+// carriedOut tells whether there is nothing more to wait for. A service that is
+// not to be stopped any more has stopped, or a later order wants it to run.
 func (s *Supervisor) carriedOut(w *waiter) bool {
 	for _, name := range w.names {
 		state := s.services[name].state
-		done := state.Settled()
+		done := !s.toStop[name]
 		if w.event != machine.Stop {
-			done = done || state == machine.Running || state == machine.Backoff || s.services[name].blocked
-		} else {
-			done = done && !s.toStop[name]
+			done = state.Settled() || state == machine.Running || state == machine.Backoff || s.services[name].blocked
 		}
 		if !done {
 			return false
@@ -189,14 +198,17 @@ func (s *Supervisor) carriedOut(w *waiter) bool {
 }
 
 func (s *Supervisor) outcome(w *waiter) control.Response {
-	if w.event == machine.Stop {
-		return control.Response{}
-	}
 	var failed []string
 	for _, name := range w.names {
 		svc := s.services[name]
-		if svc.state != machine.Running && svc.state != machine.Exited {
-			why := cmp.Or(svc.reason, svc.lastExit, string(svc.state))
+		why := ""
+		switch {
+		case w.event == machine.Stop && !svc.state.Settled():
+			why = "was ordered to start again"
+		case w.event != machine.Stop && svc.state != machine.Running && svc.state != machine.Exited:
+			why = cmp.Or(svc.reason, svc.lastExit, string(svc.state))
+		}
+		if why != "" {
 			failed = append(failed, fmt.Sprintf("%s: %s", name, why))
 		}
 	}

@@ -92,7 +92,7 @@ func TestKillsDuringOrders(t *testing.T) {
 		if all := processes(t, counting); len(all) != 2 {
 			t.Errorf("processes %v, want those of web (%d) and other (%d)", all, web.PID, other.PID)
 		}
-		if now := s.until("other", "running", running); now.PID != other.PID || !now.Since.Equal(other.Since) {
+		if now := s.until("other", "running", running); now.PID != other.PID || !sameTime(now.Since, other.Since) {
 			t.Errorf("the other service was %+v and is %+v", other, now)
 		}
 		if got := numbers(t, "other.out.log"); len(got) == 0 {

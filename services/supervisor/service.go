@@ -16,7 +16,7 @@ type service struct {
 	name, dir string
 	bundle    *bundle.Bundle // nil: it cannot be loaded; tried again at the next start
 	state     machine.State
-	since     time.Time // when state was entered
+	since     time.Duration // when state was entered
 	history   machine.History
 	restarts  int
 	lastExit  string // how it last ended
@@ -93,7 +93,7 @@ func (s *Supervisor) apply(svc *service, e machine.Event) {
 
 // entered does what a state brings with it, wherever it was come from.
 func (s *Supervisor) entered(svc *service, before machine.State) {
-	svc.since = time.Now()
+	svc.since = s.options.Now()
 	s.options.Logger.Debug("service changes", "service", svc.name, "from", before, "to", svc.state, "pid", svc.pid)
 	if svc.state != machine.Waiting {
 		svc.blocked = false

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,7 +228,7 @@ func TestTakeOverGoesOn(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFake()
-			old := saved{State: tt.state, Restarts: 7, Failures: 3, Delay: time.Second, Since: time.Now()}
+			old := saved{State: tt.state, Restarts: 7, Failures: 3, Delay: time.Second}
 			if tt.state != machine.Waiting && tt.state != machine.Starting {
 				old.Pid = 1<<30 + 1
 			}
@@ -297,6 +298,50 @@ func TestManyServicesAreArrangedAtOnce(t *testing.T) {
 		changes := r.changes()
 		if len(changes) != 200 || changes[0] != "+s099" || changes[99] != "+s000" || changes[100] != "-s000" || changes[199] != "-s099" {
 			t.Errorf("order %v", changes)
+		}
+	})
+}
+
+// A stop that a later order undoes is answered, and so is not waited for any
+// more by who has hung up.
+func TestStopIsUndone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		delete(f.heed, syscall.SIGTERM)
+		r := newRig(t, f, map[string]string{"a": ""})
+		defer r.stop()
+		stopped := make(chan control.Response, 1)
+		go func() { stopped <- r.Control(t.Context(), control.Request{Verb: control.Stop, Names: []string{"a"}}) }()
+		r.is(t, "a", "stopping", 0)
+		if answer := r.Control(t.Context(), control.Request{Verb: control.Start, Names: []string{"a"}}); answer.Code != 0 {
+			t.Errorf("start: %+v", answer)
+		}
+		synctest.Wait()
+		select {
+		case answer := <-stopped:
+			if answer.Code != control.CodeFailed || answer.Error != "a: was ordered to start again" {
+				t.Errorf("stop: %+v", answer)
+			}
+		default:
+			t.Error("the stop is not answered")
+		}
+	})
+}
+
+func TestWhoHangsUpIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFake(), map[string]string{"a": `"keelson.ready":"exec:never"`})
+		defer r.stop()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if answer := r.Control(ctx, control.Request{Verb: control.Start, Names: []string{"a"}}); answer.Code != control.CodeFailed {
+			t.Errorf("start: %+v", answer)
+		}
+		r.is(t, "a", "activating", 0)
+		waiting := make(chan int, 1)
+		r.post(func() { waiting <- len(r.waiters) })
+		if n := <-waiting; n != 0 {
+			t.Errorf("%d are waited for", n)
 		}
 	})
 }

@@ -22,7 +22,7 @@ type saved struct {
 	Started  time.Duration   `json:"started,omitempty"`
 	Ended    time.Duration   `json:"ended,omitempty"`
 	Delay    time.Duration   `json:"delay,omitempty"` // from Ended to the next start
-	Since    time.Time       `json:"since"`
+	Entered  time.Duration   `json:"entered"`         // State
 	Restarts int             `json:"restarts"`
 	Failures int             `json:"failures"`
 	Times    []time.Duration `json:"times,omitempty"` // of restarts, for the limit
@@ -39,7 +39,7 @@ func (s *Supervisor) stateFile(name string) string {
 func (s *Supervisor) save(svc *service) {
 	now := saved{
 		State: svc.state, Pid: svc.pid, Launched: svc.launched, Started: svc.started, Ended: svc.ended, Delay: svc.delay,
-		Since: svc.since, Restarts: svc.restarts, Failures: svc.history.Failures, Times: svc.history.Restarts,
+		Entered: svc.since, Restarts: svc.restarts, Failures: svc.history.Failures, Times: svc.history.Restarts,
 		LastExit: svc.lastExit, Reason: svc.reason, First: svc.first,
 	}
 	if svc.run != nil && svc.pid != 0 {
@@ -134,7 +134,7 @@ func (s *Supervisor) resume(svc *service, old saved, known bool, task containerd
 	case lives && old.Pid != 0 && old.State != machine.Stopping && old.State != machine.Restarting:
 		s.goneMeanwhile(svc, old)
 	case known && (old.State.Settled() || old.State == machine.Stopping):
-		svc.state, svc.since = old.State, old.Since
+		svc.state, svc.since = old.State, old.Entered
 		if old.State == machine.Stopping {
 			svc.state = machine.Stopped
 			s.save(svc)
@@ -142,7 +142,7 @@ func (s *Supervisor) resume(svc *service, old saved, known bool, task containerd
 	case s.stopping:
 		svc.state = machine.Stopped
 	case known && old.State == machine.Backoff:
-		svc.state, svc.since = machine.Backoff, old.Since
+		svc.state, svc.since = machine.Backoff, old.Entered
 		s.do(svc, machine.ArmDelay)
 	default:
 		s.apply(svc, machine.Start)
@@ -152,16 +152,16 @@ func (s *Supervisor) resume(svc *service, old saved, known bool, task containerd
 // goneMeanwhile is for a service that ended, and was forgotten by containerd
 // too, while nobody looked.
 func (s *Supervisor) goneMeanwhile(svc *service, old saved) {
-	svc.state, svc.since = old.State, old.Since
+	svc.state, svc.since = old.State, old.Entered
 	s.begin(svc)
 	s.hasEnded(svc.run, exit{at: s.options.Now(), unknown: true})
 }
 
 // adopt makes a running task ours.
 func (s *Supervisor) adopt(svc *service, old saved, task containerd.Task) {
-	svc.pid, svc.since = task.PID, old.Since
+	svc.pid, svc.since = task.PID, old.Entered
 	if old.Pid != task.PID { // It was started and that was not written down any more.
-		svc.started, svc.launched, svc.since = s.options.Now(), s.options.Now(), time.Now()
+		svc.started, svc.launched, svc.since = s.options.Now(), s.options.Now(), s.options.Now()
 	}
 	// Everything is mounted; this only says how to take it down.
 	release, err := prepare.Prepare(svc.bundle)

@@ -200,7 +200,7 @@ func (s *Supervisor) load() error {
 }
 
 func (s *Supervisor) add(name string) {
-	svc := &service{name: name, dir: filepath.Join(s.options.Dir, name), state: machine.Stopped, since: time.Now()}
+	svc := &service{name: name, dir: filepath.Join(s.options.Dir, name), state: machine.Stopped, since: s.options.Now()}
 	s.read(svc)
 	s.services[name] = svc
 	s.sorted = slices.Sorted(maps.Keys(s.services))

@@ -44,6 +44,7 @@ type run struct {
 	system
 	rng       *rand.Rand
 	faults    []fault
+	clock     bool           // is the system's own
 	work      sync.WaitGroup // what faults have begun
 	bundles   sync.Mutex     // one is changed at a time
 	limits    sync.Mutex     // likewise
@@ -81,7 +82,7 @@ func TestMachine(t *testing.T) {
 		t.Skip("no faults are wanted")
 	}
 	s := bootMachine(t, buildImage(t, true))
-	r := &run{system: s, faults: append(faults[:len(faults):len(faults)], clockJumps)}
+	r := &run{system: s, faults: append(faults[:len(faults):len(faults)], clockJumps), clock: true}
 	r.chaos(t, cmp.Or(*seed, rand.Uint64()), *onGuest, "FAULTS=0 MACHINE_FAULTS")
 }
 
@@ -106,8 +107,11 @@ func (r *run) chaos(t *testing.T, seed uint64, count int, again string) {
 			failed(problem)
 		}
 	}
+	if r.clock {
+		r.setClock(time.Now().AddDate(1, 0, 0))
+	}
 	took := time.Since(begin)
-	problem = cmp.Or(r.grows(min(max(count/300, 1), 30)), r.bundlesTaken(), r.compare(before))
+	problem = cmp.Or(r.grows(min(max(count/300, 1), 30)), r.bundlesTaken(), r.told(), r.compare(before))
 	if problem != "" {
 		failed(problem)
 	}

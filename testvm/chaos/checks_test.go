@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -97,6 +98,32 @@ func (r *run) compare(before looks) string {
 	delete(before.usages, "supervisor")
 	delete(before.usages, "containerd")
 	return cmp.Or(grown(before.usages, now.usages), leftOver(before.traces, now.traces))
+}
+
+// told wants the time since which redis runs to be told by the clock as it is
+// set now.
+func (r *run) told() string {
+	out, err := r.service("list", "--json")
+	var all []struct {
+		Name  string    `json:"name"`
+		Since time.Time `json:"since"`
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &all)
+	}
+	clock, cerr := r.run("/bin/busybox", "date", "+%s")
+	up, uerr := r.readFile("/proc/uptime")
+	if err := errors.Join(err, cerr, uerr); err != nil {
+		return err.Error()
+	}
+	now, _ := strconv.ParseInt(strings.TrimSpace(clock), 10, 64)
+	booted, _ := strconv.ParseFloat(strings.Fields(string(up))[0], 64)
+	for _, s := range all {
+		if age := now + 1 - s.Since.Unix(); s.Name == "redis" && (age < 0 || age > int64(booted)+2) {
+			return fmt.Sprintf("redis is said to run since %v, it is %v, and the system has been up for %v s", s.Since, time.Unix(now, 0), booted)
+		}
+	}
+	return ""
 }
 
 // usage is what must not grow.

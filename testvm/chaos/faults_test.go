@@ -239,9 +239,12 @@ func (r *run) orphans() string {
 func (r *run) jump() string {
 	scale := []time.Duration{time.Second, time.Minute, time.Hour, 365 * 24 * time.Hour}[r.rng.IntN(4)]
 	by := time.Duration(r.rng.Int64N(int64(20*scale))) - 10*scale
-	to := time.Now().Add(by).Unix()
-	if _, err := r.sh("busybox date -s @$1", strconv.FormatInt(to, 10)); err != nil {
+	return r.setClock(time.Now().Add(by))
+}
+
+func (r *run) setClock(to time.Time) string {
+	if _, err := r.sh("busybox date -s @$1", strconv.FormatInt(to.Unix(), 10)); err != nil {
 		return err.Error()
 	}
-	return time.Unix(to, 0).UTC().String()
+	return to.UTC().Format(time.DateTime)
 }
