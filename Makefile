@@ -91,8 +91,10 @@ chaos: needs-test guest ## Break things 10 000 times in systems on this kernel, 
 	go test -count=1 -v -timeout 12h ./testvm/chaos -chaos.faults=$(or $(FAULTS),10000) \
 		-chaos.machine-faults=$(or $(MACHINE_FAULTS),200) -chaos.systems=$(or $(SYSTEMS),4) -chaos.seed=$(or $(SEED),0)
 
-bench: needs-run guest testvm ## Measure the boot of a fixed image in virtual time
+bench: needs-run guest testvm ## Measure the boot of a fixed image in virtual time, and many services on this kernel
+	@$(NEED) busybox:busybox-static
 	$(TESTVM) bench -o build/bench
+	go test -count=1 -v ./testvm/hostbench -run TestFigures -hostbench.figures=$(CURDIR)/build/bench
 
 lint: ## gofmt, vet, staticcheck and the import rules between the rooms
 	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "not gofmt-ed:"; echo "$$files"; exit 1; }

@@ -26,7 +26,7 @@ import (
 // bootMarker is the environment variable with the tree to boot.
 const bootMarker = "KEELSON_NSTEST_BOOT"
 
-// patience bounds every wait for a system.
+// patience bounds every wait for a system that has no other.
 const patience = 30 * time.Second
 
 // Main is for TestMain of packages that use Boot: it runs the tests, or is what
@@ -63,15 +63,17 @@ type Options struct {
 	Args     []string      // /init's arguments
 	CmdLine  string        // in place of the kernel's command line
 	Limit    time.Duration // it is killed then: 2 minutes when 0
+	Patience time.Duration // bounds every wait for it: 30 s when 0
 }
 
 // System is /init running in namespaces of its own.
 type System struct {
 	Root string // its root directory, seen from here
 
-	t      *testing.T
-	cmd    *exec.Cmd
-	exited chan struct{}
+	t        *testing.T
+	patience time.Duration
+	cmd      *exec.Cmd
+	exited   chan struct{}
 
 	mu    sync.Mutex
 	grown *sync.Cond // there are more lines, or it has ended
@@ -86,7 +88,7 @@ type System struct {
 func Boot(t *testing.T, tree string, o Options) *System {
 	t.Helper()
 	tier.Root(t)
-	s := &System{t: t, cmd: exec.Command("/proc/self/exe", o.Args...), exited: make(chan struct{})}
+	s := &System{t: t, patience: cmp.Or(o.Patience, patience), cmd: exec.Command("/proc/self/exe", o.Args...), exited: make(chan struct{})}
 	s.grown = sync.NewCond(&s.mu)
 	s.cmd.Env = append(os.Environ(), bootMarker+"="+tree, cgroupMarker+"="+makeCgroup(t), "KEELSON_CMDLINE="+o.CmdLine)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS |
@@ -196,7 +198,7 @@ func (s *System) Console() string {
 func (s *System) find(what string, wanted func(string) bool) string {
 	s.t.Helper()
 	late := false
-	timer := time.AfterFunc(patience, func() { s.mu.Lock(); late = true; s.mu.Unlock(); s.grown.Broadcast() })
+	timer := time.AfterFunc(s.patience, func() { s.mu.Lock(); late = true; s.mu.Unlock(); s.grown.Broadcast() })
 	defer timer.Stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -256,7 +258,7 @@ func (s *System) Wait() int {
 	select {
 	case <-s.exited:
 		return s.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
+	case <-time.After(s.patience):
 		s.t.Fatal("the system does not end")
 		return -1
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,15 +40,19 @@ const (
 	longWait    = time.Second           // or sometimes this
 )
 
+// report is after how many faults it is told how far a run has come.
+const report = 500
+
 // run is one run of the test.
 type run struct {
 	system
 	rng       *rand.Rand
 	faults    []fault
-	clock     bool           // is the system's own
-	work      sync.WaitGroup // what faults have begun
-	bundles   sync.Mutex     // one is changed at a time
-	limits    sync.Mutex     // likewise
+	clock     bool                   // is the system's own
+	work      sync.WaitGroup         // what faults have begun
+	hung      atomic.Pointer[string] // an order without an answer
+	bundles   sync.Mutex             // one is changed at a time
+	limits    sync.Mutex             // likewise
 	variables map[string]string
 	history   []string
 }
@@ -101,10 +106,14 @@ func (r *run) chaos(t *testing.T, seed uint64, count int, again string) {
 		failed(problem)
 	}
 	client := newClient(t, r.system)
-	begin := time.Now()
+	begin, told := time.Now(), 0
 	for len(r.history) < count {
 		if problem := cmp.Or(r.round(count, client), r.touched(before.redis)); problem != "" {
 			failed(problem)
+		}
+		if n := len(r.history); n/report > told {
+			told = n / report
+			t.Logf("%d faults in %v", n, time.Since(begin).Round(time.Second))
 		}
 	}
 	if r.clock {
@@ -144,5 +153,8 @@ func (r *run) round(count int, client *client) (problem string) {
 		time.Sleep(r.upTo(wait))
 	}
 	r.work.Wait()
+	if what := r.hung.Load(); what != nil {
+		return "no answer to service " + *what
+	}
 	return r.settle()
 }

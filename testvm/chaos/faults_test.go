@@ -2,7 +2,9 @@ package chaos
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path"
@@ -107,10 +109,15 @@ func (r *run) pauses(pids []int) string {
 	return fmt.Sprint(pids, pause)
 }
 
-// order gives an order and does not wait for it.
+// order gives an order and does not wait for it. It may fail, but not hang.
 func (r *run) order(verb, name string) string {
-	r.inBackground(func() { _, _ = r.service(verb, name) })
-	return verb + " " + name
+	what := verb + " " + name
+	r.inBackground(func() {
+		if _, err := r.service(verb, name); errors.Is(err, context.DeadlineExceeded) {
+			r.hung.Store(&what)
+		}
+	})
+	return what
 }
 
 func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }

@@ -2,6 +2,8 @@ package chaos
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -102,10 +104,13 @@ func (h host) kill(pid int, s syscall.Signal) {
 }
 
 func (h host) run(args ...string) (string, error) {
-	cmd := exec.Command("nsenter", append([]string{"-t", strconv.Itoa(h.PID()), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--"}, args...)...)
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"-t", strconv.Itoa(h.PID()), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--"}, args...)...)
 	var out, problem bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problem
 	if err := cmd.Run(); err != nil {
+		err = cmp.Or(ctx.Err(), err)
 		return out.String(), fmt.Errorf("%q: %w: %s", args, err, problem.String())
 	}
 	return out.String(), nil

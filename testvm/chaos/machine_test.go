@@ -35,10 +35,6 @@ func bootMachine(t *testing.T, out image.Output) system {
 	return system{machine{v, v.Client()}}
 }
 
-// answerTime is how long the agent may take, in a machine that is emulated on a
-// busy host.
-const answerTime = 3 * time.Minute
-
 func (m machine) slow() time.Duration {
 	if m.Accel() == qemu.KVM {
 		return 1

@@ -19,7 +19,8 @@ type target interface {
 	processes() ([]process, error)
 	// kill sends a signal; to one that has ended it does nothing.
 	kill(pid int, s syscall.Signal)
-	// run runs a program of the system's root to its end.
+	// run runs a program of the system's root to its end, which must come within
+	// answerTime.
 	run(args ...string) (stdout string, err error)
 	readFile(path string) ([]byte, error)
 	writeFile(path string, text []byte) error
@@ -32,6 +33,9 @@ type target interface {
 	// ends powers the system off and wants it to end well.
 	ends(t *testing.T)
 }
+
+// answerTime is generous: a machine may be emulated on a busy host.
+const answerTime = 3 * time.Minute
 
 // process is one of the system's.
 type process struct {
