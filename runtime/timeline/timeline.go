@@ -28,6 +28,7 @@ const (
 	Network    = "network"    // loopback and ip= are up
 	Volumes    = "volumes"    // /containers/volumes are mounted
 	Onboot     = "onboot"     // one onboot container ended
+	Rescue     = "rescue"     // a person is asked what to do, or has said it
 	Containerd = "containerd" // containerd answers
 	Service    = "service"    // a service changed its state
 	Ready      = "ready"      // every wanted service runs
@@ -43,6 +44,7 @@ type Event struct {
 	Name   string        `json:"name,omitempty"`   // which one of its kind
 	Result string        `json:"result,omitempty"` // how it ended
 	Took   time.Duration `json:"took,omitempty"`   // 0 when not timed
+	Note   string        `json:"note,omitempty"`   // what is done about it; only with Took
 }
 
 // Now is the time since the kernel started, suspend included.
@@ -55,7 +57,7 @@ func Now() time.Duration {
 }
 
 // String is the event as the console shows it:
-// "[   1.234] STAGE NAME: RESULT after 0.210s". Empty parts are left out.
+// "[   1.234] STAGE NAME: RESULT after 0.210s; NOTE". Empty parts are left out.
 func (e Event) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "[%8.3f] %s", e.At.Seconds(), oneLine(e.Stage))
@@ -71,7 +73,21 @@ func (e Event) String() string {
 	if e.Took > 0 {
 		fmt.Fprintf(&b, " after %.3fs", e.Took.Seconds())
 	}
+	if note := oneLine(e.Note); note != "" {
+		b.WriteString(noteMark + note)
+	}
 	return b.String()
+}
+
+// noteMark stands between a time and a note.
+const noteMark = "; "
+
+// Outcome is the result and what is done about it.
+func (e Event) Outcome() string {
+	if e.Note == "" {
+		return e.Result
+	}
+	return e.Result + noteMark + e.Note
 }
 
 // oneLine keeps control characters of foreign error texts off the console.
@@ -111,20 +127,28 @@ func ParseLine(line string) (Event, bool) {
 		return Event{}, false
 	}
 	e := Event{At: at, Stage: stage, Name: strings.TrimSpace(name)}
-	e.Result, e.Took = cutTook(result)
+	e.Result, e.Took, e.Note = cutTook(result)
 	return e, true
 }
 
-// cutTook takes the trailing " after 0.210s" off a result.
-func cutTook(s string) (result string, took time.Duration) {
-	if i := strings.LastIndex(s, " after "); i >= 0 {
-		if text, ok := strings.CutSuffix(s[i+len(" after "):], "s"); ok {
-			if d, ok := parseSeconds(text); ok {
-				return strings.TrimSpace(s[:i]), d
+// cutTook takes the last " after 0.210s" off a result, where nothing or a note
+// follows it.
+func cutTook(s string) (result string, took time.Duration, note string) {
+	const mark = " after "
+	for end := len(s); ; {
+		i := strings.LastIndex(s[:end], mark)
+		if i < 0 {
+			return strings.TrimSpace(s), 0, ""
+		}
+		text, note, noted := strings.Cut(s[i+len(mark):], noteMark)
+		if number, ok := strings.CutSuffix(text, "s"); ok {
+			note = strings.TrimSpace(note)
+			if d, ok := parseSeconds(number); ok && noted == (note != "") {
+				return strings.TrimSpace(s[:i]), d, note
 			}
 		}
+		end = i
 	}
-	return strings.TrimSpace(s), 0
 }
 
 // parseSeconds reads seconds with exactly three decimals.

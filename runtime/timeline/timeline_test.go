@@ -20,6 +20,12 @@ func TestStringAndParse(t *testing.T) {
 		{Event{At: 1234 * ms, Stage: Mounts, Took: 4 * ms}, "[   1.234] mounts: after 0.004s"},
 		{Event{At: 1234 * ms, Stage: Onboot, Name: "000-sysctl", Result: "exited 0", Took: 210 * ms},
 			"[   1.234] onboot 000-sysctl: exited 0 after 0.210s"},
+		{Event{At: 1234 * ms, Stage: Onboot, Name: "003-format", Result: "failed: timeout after 1.500s", Took: 210 * ms, Note: "continuing (by default); log: /var/log/x"},
+			"[   1.234] onboot 003-format: failed: timeout after 1.500s after 0.210s; continuing (by default); log: /var/log/x"},
+		{Event{At: ms, Stage: Onboot, Name: "x", Result: "failed: a; b after c", Took: ms, Note: "d: after e; after f"},
+			"[   0.001] onboot x: failed: a; b after c after 0.001s; d: after e; after f"},
+		{Event{At: ms, Stage: Service, Name: "x", Result: "exited 1 (ran 1.0s); more after that"},
+			"[   0.001] service x: exited 1 (ran 1.0s); more after that"},
 		{Event{At: 99999 * time.Second, Stage: Ready, Result: "2 services running"},
 			"[99999.000] ready: 2 services running"},
 		{Event{At: ms, Stage: Service, Name: "x", Result: "failed: cannot mount a on b: no such device"},
@@ -102,7 +108,7 @@ func FuzzParseLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		if e, ok := ParseLine(line); ok {
 			again, ok := ParseLine("keelson: " + e.String())
-			if !ok || again.At != e.At || again.Stage != e.Stage {
+			if !ok || again.At != e.At || again.Stage != e.Stage || e.Took > 0 && oneLine(again.Outcome()) != oneLine(e.Outcome()) {
 				t.Errorf("%q read as %+v, printed and read as %+v", line, e, again)
 			}
 		}

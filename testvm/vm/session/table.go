@@ -19,7 +19,7 @@ func WriteTable(w io.Writer, events []timeline.Event) {
 		if e.Name != "" {
 			step += " " + e.Name
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", seconds(e.At), step, seconds(e.Took), e.Result)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", seconds(e.At), step, seconds(e.Took), e.Outcome())
 	}
 	_ = t.Flush() // as with every print, a closed terminal is no failure of the guest
 }
