@@ -6,15 +6,18 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"keelson/init/cmdline"
 	"keelson/init/modules"
+	"keelson/init/policy"
 	"keelson/init/scripts"
 	"keelson/init/step"
 	"keelson/mounts"
 	"keelson/netcfg"
 	"keelson/runtime/console"
+	"keelson/runtime/powerbutton"
 	"keelson/runtime/timeline"
 	"keelson/runtime/userspace"
 )
@@ -34,12 +37,18 @@ type world struct {
 	line    cmdline.Line
 	console *console.Console
 	log     *slog.Logger
+	policy  policy.CommandLine
 }
 
 // Up is the boot role. It returns when everything has been tried, or early
 // when ctx ends.
 func Up(ctx context.Context) error {
 	return with(func(w world) error {
+		var bad []error
+		w.policy, bad = policy.ParseCommandLine(w.line)
+		for _, err := range bad {
+			w.log.Warn("setting ignored", "error", err)
+		}
 		items, err := upScripts()
 		if err != nil {
 			w.log.Error("going on without scripts", "error", err)
@@ -57,7 +66,7 @@ func Down(ctx context.Context) error {
 		}
 		return step.Run(ctx, w.console, w.log, among(scripts.ShutdownDir, items, map[string][]step.Step{
 			scripts.Onshutdown: {{Stage: timeline.Shutdown, Name: "all", Quiet: true, Do: func(ctx context.Context) (string, error) {
-				return "", onshutdown(w.line, w.console).run(ctx)
+				return "", onshutdown(w).run(ctx)
 			}}},
 		}, w.log))
 	})
@@ -70,7 +79,7 @@ func with(f func(world) error) error {
 	if err != nil {
 		c.Logger().Error("going on without a command line", "error", err)
 	}
-	err = f(world{line: line, console: c, log: c.Logger()})
+	err = f(world{line: line, console: c, log: c.Logger(), policy: policy.Silent()})
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
 	_ = c.Close(ctx) // There is nowhere left to tell of it.
@@ -101,7 +110,7 @@ func up(w world, items []scripts.Item) []step.Step {
 	return append(list, among(scripts.InitDir, items, map[string][]step.Step{
 		scripts.Volumes: {{Stage: timeline.Volumes, Do: func(context.Context) (string, error) { return mountVolumes() }}},
 		scripts.Onboot: {{Stage: timeline.Onboot, Name: "all", Quiet: true, Do: func(ctx context.Context) (string, error) {
-			return "", onboot(w.line, w.console).run(ctx)
+			return "", withPowerButton(ctx, w, onboot(w).run)
 		}}},
 		scripts.Containerd: {{Stage: "issue", Quiet: true, Do: quietly(func() error { return showIssue(w.console) })}},
 	}, w.log)...)
@@ -155,6 +164,32 @@ func network(ctx context.Context, line cmdline.Line, log *slog.Logger) (string, 
 func mountVolumes() (string, error) {
 	names, err := mounts.Volumes(volumesDir)
 	return fmt.Sprintf("%d mounted", len(names)), err
+}
+
+// withPowerButton heeds it while f runs; then the supervisor will. Inside of
+// another system it is that one's.
+func withPowerButton(ctx context.Context, w world, f func(context.Context) error) error {
+	if userspace.Inside() {
+		return f(ctx)
+	}
+	init := findParent()
+	side, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		err := powerbutton.Watch(side, "/dev/input", func() {
+			w.log.Info("power button pressed")
+			if err := init.ask(policy.PowerOff); err != nil {
+				w.log.Error("the power button does not work", "error", err)
+			}
+		})
+		if err != nil {
+			w.log.Error("the power button does not work", "error", err)
+		}
+	})
+	err := f(ctx)
+	cancel()
+	watch.Wait()
+	return err
 }
 
 func showIssue(c *console.Console) error {

@@ -2,17 +2,20 @@ package boot
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"keelson/init/cmdline"
+	"keelson/init/policy"
 	"keelson/runtime/bundle"
 	"keelson/runtime/oneshot"
 	"keelson/runtime/timeline"
@@ -90,16 +93,19 @@ type paper struct {
 }
 
 func (p *paper) Event(e timeline.Event) {
-	p.events = append(p.events, e.Stage+" "+e.Name+": "+strings.SplitN(e.Result, ":", 2)[0])
+	e.Result, _, _ = strings.Cut(e.Result, ":")
+	p.events = append(p.events, e.Stage+" "+e.Name+": "+e.Outcome())
 }
 func (p *paper) Raw(b []byte) { p.raw += string(b) }
 
-// bundles lays out containers; those called broken have no JSON in config.json.
+// bundles lays out containers, each "NAME" or "NAME ANNOTATIONS" in JSON; those
+// called broken have none in config.json.
 func bundles(t *testing.T, names ...string) *series {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range names {
-		config := `{"ociVersion":"1.0.2","root":{"path":"rootfs"},"process":{"cwd":"/","args":["x"],"user":{"uid":0,"gid":0}}}`
+		name, annotations, _ := strings.Cut(name, " ")
+		config := `{"ociVersion":"1.0.2","root":{"path":"rootfs"},"process":{"cwd":"/","args":["x"],"user":{"uid":0,"gid":0}},"annotations":{` + annotations + `}}`
 		if strings.Contains(name, "broken") {
 			config = `{"ociVersion":`
 		}
@@ -113,13 +119,15 @@ func bundles(t *testing.T, names ...string) *series {
 	return &series{
 		dir: filepath.Join(dir, "b"), logs: filepath.Join(dir, "logs"), link: filepath.Join(dir, "var/log/onboot"),
 		state: filepath.Join(dir, "state"), prefix: "onboot.", stage: "onboot", out: &paper{},
+		log: slog.New(slog.DiscardHandler), rules: policy.Silent().Rules,
+		ask: func(a policy.Action) error { return fmt.Errorf("asked for %v", a) },
 	}
 }
 
 func TestSeriesGoesOn(t *testing.T) {
 	s := bundles(t, "002-good", "000-fails", "001-broken")
 	s.runOne = func(_ context.Context, b *bundle.Bundle, o oneshot.Options) oneshot.Result {
-		r := oneshot.Result{Name: b.Name, Stdout: filepath.Join(o.LogDir, b.Name)}
+		r := oneshot.Result{Name: b.Name, Stdout: filepath.Join(o.LogDir, "onboot."+b.Name+".out.log")}
 		if err := os.WriteFile(r.Stdout, []byte("I am "+b.Name+"\n"), 0o600); err != nil {
 			t.Error(err)
 		}
@@ -132,7 +140,8 @@ func TestSeriesGoesOn(t *testing.T) {
 		t.Error(err)
 	}
 	got := s.out.(*paper)
-	want := []string{"onboot 000-fails: exited 3", "onboot 001-broken: failed", "onboot 002-good: exited 0"}
+	want := []string{"onboot 000-fails: exited 3; continuing (by default); log: " + s.link + "/onboot.000-fails.out.log",
+		"onboot 001-broken: failed; continuing (by default)", "onboot 002-good: exited 0"}
 	if !reflect.DeepEqual(got.events, want) || got.raw != "I am 000-fails\nI am 002-good\n" {
 		t.Errorf("events %q, output %q", got.events, got.raw)
 	}
@@ -140,23 +149,124 @@ func TestSeriesGoesOn(t *testing.T) {
 	if err != nil || len(results) != 3 || results[0].ExitCode != 3 || results[1].Err == "" || !results[2].OK() {
 		t.Errorf("results %+v, %v", results, err)
 	}
+	if results[0].Decision != "continuing (by default)" || results[0].Attempts != 1 || results[2].Decision != "" {
+		t.Errorf("results %+v", results)
+	}
 	if to, _ := os.Readlink(s.link); to != s.logs {
 		t.Errorf("logs are not linked: %q", to)
 	}
 }
 
+// failing fails as often as times says for each name, and counts attempts.
+func failing(times map[string]int, attempts *[]string) func(context.Context, *bundle.Bundle, oneshot.Options) oneshot.Result {
+	return func(_ context.Context, b *bundle.Bundle, o oneshot.Options) oneshot.Result {
+		*attempts = append(*attempts, fmt.Sprintf("%s again=%v timeout=%v", b.Name, o.Again, o.Timeout))
+		times[b.Name]--
+		r := oneshot.Result{Name: b.Name}
+		if times[b.Name] >= 0 {
+			r.ExitCode = 1
+		}
+		return r
+	}
+}
+
+func TestSeriesTriesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := bundles(t, `000-mends "keelson.retries":"3","keelson.restart.delay":"2s"`, `001-never "keelson.retries":"1","keelson.timeout":"9s"`, "002-last")
+		var attempts []string
+		s.runOne = failing(map[string]int{"000-mends": 2, "001-never": 9}, &attempts)
+		began := time.Now()
+		if err := s.run(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took != 6100*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+		if want := []string{"000-mends again=false timeout=0s", "000-mends again=true timeout=0s", "000-mends again=true timeout=0s",
+			"001-never again=false timeout=9s", "001-never again=true timeout=9s", "002-last again=false timeout=0s"}; !reflect.DeepEqual(attempts, want) {
+			t.Errorf("attempts %q", attempts)
+		}
+		want := []string{
+			"onboot 000-mends: exited 1; attempt 2 of 4 in 2s (keelson.retries=3)", "onboot 000-mends: exited 1; attempt 3 of 4 in 4s (keelson.retries=3)",
+			"onboot 000-mends: exited 0; it took 3 attempts",
+			"onboot 001-never: exited 1; attempt 2 of 2 in 100ms (keelson.retries=1)", "onboot 001-never: exited 1; 2 attempts failed, continuing (by default)",
+			"onboot 002-last: exited 0"}
+		if got := s.out.(*paper).events; !reflect.DeepEqual(got, want) {
+			t.Errorf("events %q", got)
+		}
+		results, err := oneshot.Load(s.state)
+		if err != nil || len(results) != 3 || results[0].Attempts != 3 || results[1].Attempts != 2 || results[1].Decision != "2 attempts failed, continuing (by default)" {
+			t.Errorf("results %+v, %v", results, err)
+		}
+	})
+}
+
+// The wait for another attempt ends with the context.
+func TestSeriesEndsWhilePausing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := bundles(t, `000-a "keelson.retries":"3","keelson.restart.delay":"30s"`, "001-b")
+		var attempts []string
+		s.runOne = failing(map[string]int{"000-a": 9}, &attempts)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := s.run(ctx); err == nil || !strings.Contains(err.Error(), "001-b") {
+			t.Errorf("error %v", err)
+		}
+		if len(attempts) != 1 || time.Since(began) != time.Second {
+			t.Errorf("attempts %q in %v", attempts, time.Since(began))
+		}
+	})
+}
+
+// A way down is asked for, once, and nothing else is run; without an answer it
+// waits for whoever ends it.
+func TestSeriesStops(t *testing.T) {
+	for policyName, want := range map[string]string{"reboot": "rebooting", "poweroff": "powering off", "halt": "halting"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := bundles(t, fmt.Sprintf(`000-a "keelson.on-failure":%q`, policyName), "001-b")
+			var attempts, asked []string
+			s.runOne = failing(map[string]int{"000-a": 1}, &attempts)
+			ctx, cancel := context.WithCancel(t.Context())
+			s.ask = func(a policy.Action) error {
+				asked = append(asked, a.String())
+				time.AfterFunc(time.Minute, cancel)
+				return nil
+			}
+			if err := s.run(ctx); err == nil || !strings.Contains(err.Error(), "001-b") {
+				t.Errorf("error %v", err)
+			}
+			if len(attempts) != 1 || !reflect.DeepEqual(asked, []string{want}) {
+				t.Errorf("%s: attempts %q, asked for %q", policyName, attempts, asked)
+			}
+			if results, _ := oneshot.Load(s.state); len(results) != 1 || results[0].Decision != want+" (keelson.on-failure="+policyName+")" {
+				t.Errorf("results %+v", results)
+			}
+		})
+	}
+}
+
 func TestSeriesEndsWithItsContext(t *testing.T) {
-	s := bundles(t, "000-a", "001-b")
+	s := bundles(t, `000-a "keelson.on-failure":"reboot"`, "001-b")
 	ctx, cancel := context.WithCancel(t.Context())
 	s.runOne = func(_ context.Context, b *bundle.Bundle, _ oneshot.Options) oneshot.Result {
 		cancel()
-		return oneshot.Result{Name: b.Name}
+		return oneshot.Result{Name: b.Name, ExitCode: 1}
 	}
-	if err := s.run(ctx); err == nil || !strings.Contains(err.Error(), "001-b") {
+	if err := s.run(ctx); err == nil || !strings.Contains(err.Error(), "001-b") || strings.Contains(err.Error(), "asked for") {
 		t.Errorf("error %v", err)
 	}
-	if got := s.out.(*paper).events; len(got) != 1 {
+	if got := s.out.(*paper).events; !reflect.DeepEqual(got, []string{"onboot 000-a: exited 1"}) {
 		t.Errorf("events %q", got)
+	}
+}
+
+func TestOnlyInitIsAsked(t *testing.T) {
+	if err := findParent().ask(policy.Halt); err == nil || !strings.Contains(err.Error(), "another program") {
+		t.Errorf("error %v", err) // the parent is `go test`
+	}
+	if err := parent(1 << 22).ask(policy.Halt); err == nil || !strings.Contains(err.Error(), "it has ended") {
+		t.Errorf("error %v", err)
 	}
 }
 

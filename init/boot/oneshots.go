@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
-	"keelson/init/cmdline"
+	"keelson/init/policy"
 	"keelson/runtime/bundle"
-	"keelson/runtime/console"
 	"keelson/runtime/oneshot"
 	"keelson/runtime/timeline"
 )
@@ -34,7 +34,14 @@ type series struct {
 	debug  bool   // linuxkit.runc_debug
 	live   bool   // linuxkit.runc_console: output is shown as it comes
 	out    output
+	log    *slog.Logger
 	runOne func(context.Context, *bundle.Bundle, oneshot.Options) oneshot.Result
+
+	// rules are what holds for a container, or for one that cannot be read (nil).
+	rules func(*bundle.Bundle) (policy.Rules, bundle.Settings)
+	ask   func(policy.Action) error // asks PID 1 to go down
+
+	done []oneshot.Result // of each container, the last
 }
 
 // output is the part of a console a series needs.
@@ -43,68 +50,173 @@ type output interface {
 	Raw([]byte)
 }
 
-func onboot(line cmdline.Line, c *console.Console) *series {
-	return newSeries(line, c, bundle.OnbootDir, "onboot", "onboot.", timeline.Onboot)
+func onboot(w world) *series {
+	s := newSeries(w, bundle.OnbootDir, "onboot", "onboot.", timeline.Onboot)
+	s.rules = w.policy.Rules
+	return s
 }
 
-func onshutdown(line cmdline.Line, c *console.Console) *series {
-	return newSeries(line, c, bundle.OnshutdownDir, "onshutdown", "shutdown.", timeline.Shutdown)
+func onshutdown(w world) *series {
+	s := newSeries(w, bundle.OnshutdownDir, "onshutdown", "shutdown.", timeline.Shutdown)
+	s.rules = func(b *bundle.Bundle) (policy.Rules, bundle.Settings) {
+		if b == nil {
+			return policy.Silent().Rules(nil)
+		}
+		rules, err := policy.OnTheWayDown(b)
+		if err != nil {
+			w.log.Warn("setting ignored", "container", b.Name, "error", err)
+		}
+		return rules, b.Settings
+	}
+	return s
 }
 
-func newSeries(line cmdline.Line, c *console.Console, dir, kind, prefix, stage string) *series {
-	logger := c.Logger()
+func newSeries(w world, dir, kind, prefix, stage string) *series {
 	return &series{
 		dir: dir, logs: filepath.Join(runLogs, kind), link: filepath.Join(varLogs, kind), state: filepath.Join(stateDir, kind),
-		prefix: prefix, stage: stage, out: c,
-		debug: line.Enabled("linuxkit.runc_debug"),
-		live:  line.Enabled("linuxkit.runc_console"),
-		runOne: func(ctx context.Context, b *bundle.Bundle, o oneshot.Options) oneshot.Result {
-			o.Logger = logger
-			for _, w := range b.Warnings {
-				logger.Warn("setting ignored", "container", b.Name, "error", w)
-			}
-			return oneshot.Run(ctx, b, o)
-		},
+		prefix: prefix, stage: stage, out: w.console, log: w.log, runOne: oneshot.Run, ask: findParent().ask,
+		debug: w.line.Enabled("linuxkit.runc_debug"),
+		live:  w.line.Enabled("linuxkit.runc_console"),
 	}
 }
 
-// run runs all containers in name order. One that fails, or whose bundle is
-// broken, costs only itself; the error is about the series as a whole.
+// run runs all containers in name order. What the failure of one, or a broken
+// bundle, means is up to its rules; the error is about the series as a whole.
 func (s *series) run(ctx context.Context) error {
 	names, err := bundle.List(s.dir)
 	if err != nil || len(names) == 0 {
 		return err
 	}
 	err = errors.Join(os.MkdirAll(s.logs, 0o755), os.MkdirAll(s.state, 0o755), s.linkLogs())
-	for _, name := range names {
-		if ctx.Err() != nil {
-			return errors.Join(err, fmt.Errorf("containers from %s on were not run: %w", name, ctx.Err()))
+	for i, name := range names {
+		goOn, oneErr := s.container(ctx, name)
+		err = errors.Join(err, oneErr)
+		if rest := names[i+1:]; len(rest) > 0 && (!goOn || ctx.Err() != nil) {
+			return errors.Join(err, fmt.Errorf("containers from %s on were not run", rest[0]))
 		}
-		err = errors.Join(err, oneshot.Save(s.state, s.one(ctx, name)))
 	}
 	// A container may have mounted a disk on /var.
 	return errors.Join(err, s.linkLogs())
 }
 
-func (s *series) one(ctx context.Context, name string) oneshot.Result {
-	began, started := timeline.Now(), time.Now()
-	var r oneshot.Result
-	b, err := bundle.Load(filepath.Join(s.dir, name))
-	if err != nil {
-		r = oneshot.Result{Name: name, ExitCode: -1, Err: err.Error(), Started: started}
-	} else {
-		o := oneshot.Options{
-			Runtime: runtimePath, LogDir: s.logs, LogPrefix: s.prefix, Debug: s.debug, Timeout: b.Settings.Timeout,
+// container runs one until its rules are content, and tells whether to go on
+// with the next.
+func (s *series) container(ctx context.Context, name string) (goOn bool, err error) {
+	c := s.load(name)
+	for {
+		d, saveErr := s.attempt(ctx, c)
+		err = errors.Join(err, saveErr)
+		switch {
+		case ctx.Err() != nil:
+			return false, err
+		case d.Action == policy.Next:
+			return true, err
+		case d.Action != policy.Retry:
+			return false, errors.Join(err, s.stop(ctx, d.Action))
+		case !pause(ctx, d.Pause):
+			return false, err
 		}
-		if s.live {
-			o.Mirror = s.out.Raw
-		}
-		r = s.runOne(ctx, b, o)
 	}
+}
+
+// stop is the end of the boot: nothing more is done until PID 1 ends this
+// process.
+func (s *series) stop(ctx context.Context, a policy.Action) (err error) {
+	if a != policy.Wait && a != policy.Rescue {
+		err = s.ask(a)
+	}
+	if err != nil {
+		s.log.Error("waiting to be rebooted, powered off or halted", "error", err)
+	}
+	<-ctx.Done()
+	return err
+}
+
+// one is a container of a series.
+type one struct {
+	name     string
+	bundle   *bundle.Bundle // nil: it cannot be read
+	err      error          // why not
+	rules    policy.Rules
+	attempts int
+}
+
+func (s *series) load(name string) *one {
+	c := &one{name: name}
+	if c.bundle, c.err = bundle.Load(filepath.Join(s.dir, name)); c.err != nil {
+		c.rules, _ = s.rules(nil)
+		return c
+	}
+	for _, w := range c.bundle.Warnings {
+		s.log.Warn("setting ignored", "container", name, "error", w)
+	}
+	c.rules, c.bundle.Settings = s.rules(c.bundle)
+	return c
+}
+
+// attempt runs a container once, tells how it ended and decides what follows.
+func (s *series) attempt(ctx context.Context, c *one) (policy.Decision, error) {
+	began := timeline.Now()
+	c.attempts++
+	r := s.once(ctx, c)
+	r.Attempts = c.attempts
 	s.out.Raw(r.Output())
+	var d policy.Decision
+	if ctx.Err() == nil { // Else it was told to end.
+		d = policy.After(r.OK(), c.attempts, c.rules)
+		r.Decision = d.Words
+	}
 	now := timeline.Now()
-	s.out.Event(timeline.Event{At: now, Stage: s.stage, Name: name, Result: r.String(), Took: now - began})
-	return r
+	s.out.Event(timeline.Event{At: now, Stage: s.stage, Name: c.name, Result: r.String(), Took: now - began, Note: s.note(r)})
+	s.keep(r)
+	return d, oneshot.Save(s.state, r)
+}
+
+func (s *series) once(ctx context.Context, c *one) oneshot.Result {
+	if c.err != nil {
+		return oneshot.Result{Name: c.name, ExitCode: -1, Err: c.err.Error(), Started: time.Now()}
+	}
+	o := oneshot.Options{
+		Runtime: runtimePath, LogDir: s.logs, LogPrefix: s.prefix, Debug: s.debug, Timeout: c.bundle.Settings.Timeout,
+		Again: c.attempts > 1, Logger: s.log,
+	}
+	if s.live {
+		o.Mirror = s.out.Raw
+	}
+	return s.runOne(ctx, c.bundle, o)
+}
+
+// note is what people should know of a result besides.
+func (s *series) note(r oneshot.Result) string {
+	if r.OK() || r.Decision == "" {
+		return r.Decision
+	}
+	for _, path := range []string{r.Stderr, r.Stdout} {
+		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+			return r.Decision + "; log: " + filepath.Join(s.link, filepath.Base(path))
+		}
+	}
+	return r.Decision
+}
+
+// keep remembers the last result of each container.
+func (s *series) keep(r oneshot.Result) {
+	if last := len(s.done) - 1; last >= 0 && s.done[last].Name == r.Name {
+		s.done = s.done[:last]
+	}
+	s.done = append(s.done, r)
+}
+
+// pause waits; false when ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // linkLogs makes the logs found where people look for them.

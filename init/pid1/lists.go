@@ -73,7 +73,7 @@ func (p *pid1) upList() []step.Step {
 			before = containerdPlaces()
 			return "", p.keepContainerd()
 		}},
-		{Stage: "boot", Do: func(ctx context.Context) (string, error) { return p.runRole(ctx, "boot", roleGrace) }},
+		{Stage: "boot", Do: func(ctx context.Context) (string, error) { return p.upRole(ctx, "boot") }},
 		{Stage: timeline.Containerd, Name: "restart", Quiet: true, Do: func(ctx context.Context) (string, error) {
 			return "", p.moveContainerd(ctx, before)
 		}},
@@ -144,8 +144,14 @@ func (p *pid1) late(ctx context.Context) (string, error) {
 	if ctx.Err() != nil || !boot.HasLate() {
 		return "", nil
 	}
-	result, err := p.runRole(ctx, "late", roleGrace)
-	if ctx.Err() != nil { // It was ended on the way down, and its script tells.
+	return p.upRole(ctx, "late")
+}
+
+// upRole runs a role of the way up. That it was ended on the way down is no
+// failure; what it was at tells.
+func (p *pid1) upRole(ctx context.Context, role string) (string, error) {
+	result, err := p.runRole(ctx, role, roleGrace)
+	if ctx.Err() != nil {
 		return "", nil
 	}
 	return result, err

@@ -42,11 +42,18 @@ func system(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// container adds one at path that runs a shell script.
-func container(t *testing.T, dir, path, script string) {
+// container adds one at path that runs a shell script and sees /run. Annotations
+// are KEY=VALUE without prefix.
+func container(t *testing.T, dir, path, script string, annotations ...string) {
 	t.Helper()
-	nstest.Bundle(t, filepath.Join(dir, path), script, nil,
-		fmt.Sprintf(`{"mounts":[{"destination":"%[1]s/rootfs","source":"%[1]s/rootfs","options":["bind"]}]}`, path))
+	all := map[string]string{}
+	for _, a := range annotations {
+		key, value, _ := strings.Cut(a, "=")
+		all["keelson."+key] = value
+	}
+	nstest.Bundle(t, filepath.Join(dir, path), script, all, fmt.Sprintf(`{"mounts":[
+		{"destination":"%[1]s/rootfs","source":"%[1]s/rootfs","options":["bind"]},
+		{"destination":"run","source":"/run","options":["rbind"]}]}`, path))
 }
 
 // events are those of some stages, as "STAGE NAME: RESULT".

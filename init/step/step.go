@@ -48,9 +48,12 @@ var ErrLate = errors.New("not done in time")
 type Sink interface{ Event(timeline.Event) }
 
 // Run does the steps in order and returns the error of the Fatal one that
-// failed, if any.
+// failed, if any. When ctx ends, the rest is not done.
 func Run(ctx context.Context, sink Sink, log *slog.Logger, list []Step) error {
 	for i, s := range list {
+		if ctx.Err() != nil {
+			return nil
+		}
 		log.Debug("step", "n", i+1, "of", len(list), "stage", s.Stage, "name", s.Name)
 		began := timeline.Now()
 		result, err := s.do(ctx, log)

@@ -40,6 +40,18 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var got record
+	err := Run(ctx, &got, slog.New(slog.DiscardHandler), []Step{
+		{Stage: "a", Do: func(context.Context) (string, error) { cancel(); return "fine", nil }},
+		{Stage: "b", Do: answer("never", nil)},
+	})
+	if err != nil || !reflect.DeepEqual(got, record{"a : fine"}) {
+		t.Errorf("events %q, %v", got, err)
+	}
+}
+
 func TestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got record

@@ -25,8 +25,25 @@ const (
 	RestartNever     = "never"
 )
 
+// Values of Settings.OnFailure.
+const (
+	Continue = "continue"
+	Rescue   = "rescue"
+	Reboot   = "reboot"
+	PowerOff = "poweroff"
+	Halt     = "halt"
+)
+
+// Values of Settings.Role.
+const (
+	RoleService = "service"
+	RoleRescue  = "rescue" // a shell for rescue, no service
+)
+
 // Settings is what the annotations keelson.* of a bundle say.
 type Settings struct {
+	Role string // RoleService or RoleRescue
+
 	Restart  string        // RestartOnFailure, RestartAlways or RestartNever
 	Delay    time.Duration // before the first restart, doubling
 	MaxDelay time.Duration // where doubling ends
@@ -46,9 +63,9 @@ type Settings struct {
 	StopSignal  syscall.Signal
 	StopTimeout time.Duration // then SIGKILL
 
-	OnFailure string        // one-shot: continue, rescue, reboot, poweroff, halt
-	Timeout   time.Duration // one-shot: 0 is none
-	Retries   int           // one-shot
+	OnFailure string        // one-shot: Continue, Rescue, …; empty: not said
+	Timeout   time.Duration // one-shot: of each attempt, 0 is none
+	Retries   int           // one-shot: after a pause of Delay, doubling to MaxDelay
 
 	Swap string // restart or health-gated
 
@@ -81,10 +98,10 @@ func (p Probe) String() string {
 // Defaults are the settings of a bundle that has no annotations.
 func Defaults() Settings {
 	return Settings{
-		Restart: RestartOnFailure, Delay: 100 * time.Millisecond, MaxDelay: 30 * time.Second,
+		Role: RoleService, Restart: RestartOnFailure, Delay: 100 * time.Millisecond, MaxDelay: 30 * time.Second,
 		HealthInterval: 10 * time.Second, HealthTimeout: 5 * time.Second, HealthRetries: 3,
 		StopSignal: syscall.SIGTERM, StopTimeout: 10 * time.Second,
-		OnFailure: "continue", Swap: "restart",
+		Swap: "restart",
 	}
 }
 
@@ -92,7 +109,11 @@ func Defaults() Settings {
 // Each bad one gives an error that names key and value, and leaves the
 // default. Errors come in the order of the keys.
 func ParseSettings(annotations map[string]string) (Settings, []error) {
-	s := Defaults()
+	return Defaults().With(annotations)
+}
+
+// With is ParseSettings with defaults of the caller's own.
+func (s Settings) With(annotations map[string]string) (Settings, []error) {
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		value := strings.TrimSpace(annotations[key])
@@ -118,6 +139,7 @@ func ParseSettings(annotations map[string]string) (Settings, []error) {
 // setters holds, for each key, what takes its value; the answer says why
 // not, and is empty for a good value.
 var setters = map[string]func(*Settings, string) string{
+	"role": func(s *Settings, v string) string { return oneOf(&s.Role, v, RoleService, RoleRescue) },
 	"restart": func(s *Settings, v string) string {
 		return oneOf(&s.Restart, v, RestartOnFailure, RestartAlways, RestartNever)
 	},
@@ -135,7 +157,7 @@ var setters = map[string]func(*Settings, string) string{
 	"stop.signal":       func(s *Settings, v string) string { return signal(&s.StopSignal, v) },
 	"stop.timeout":      func(s *Settings, v string) string { return duration(&s.StopTimeout, v) },
 	"on-failure": func(s *Settings, v string) string {
-		return oneOf(&s.OnFailure, v, "continue", "rescue", "reboot", "poweroff", "halt")
+		return oneOf(&s.OnFailure, v, Continue, Rescue, Reboot, PowerOff, Halt)
 	},
 	"timeout":  func(s *Settings, v string) string { return duration(&s.Timeout, v) },
 	"retries":  func(s *Settings, v string) string { return count(&s.Retries, v) },

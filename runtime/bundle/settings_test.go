@@ -19,10 +19,10 @@ func TestParseSettings(t *testing.T) {
 		"keelson.health": "exec:/bin/check -q", "keelson.health.interval": "5s", "keelson.health.timeout": "1s",
 		"keelson.health.retries": "2", "keelson.stop.signal": "INT", "keelson.stop.timeout": "0s",
 		"keelson.on-failure": "reboot", "keelson.timeout": "30s", "keelson.retries": "4", "keelson.swap": "health-gated",
-		"keelson.log.size": "1.5MiB",
+		"keelson.log.size": "1.5MiB", "keelson.role": "rescue",
 	})
 	want := Settings{
-		Restart: RestartAlways, Delay: time.Second, MaxDelay: time.Minute, Limit: Limit{5, 2 * time.Minute},
+		Role: RoleRescue, Restart: RestartAlways, Delay: time.Second, MaxDelay: time.Minute, Limit: Limit{5, 2 * time.Minute},
 		After: []string{"a", "b"}, Requires: []string{"db"},
 		Ready: Probe{"http", "80/health"}, ReadyTimeout: 3 * time.Second,
 		Health: Probe{"exec", "/bin/check -q"}, HealthInterval: 5 * time.Second, HealthTimeout: time.Second, HealthRetries: 2,
@@ -43,28 +43,33 @@ func TestProbesOfAnAddress(t *testing.T) {
 	}
 }
 
-// The annotations of the documentation's examples mean something.
+// The annotations of the documentation's examples mean something, and none lacks one.
 func TestDocumentedSettings(t *testing.T) {
 	line := regexp.MustCompile(`(?m)^\s+(keelson\.[a-z.-]+): (.+)$`)
 	files, err := filepath.Glob("../../docs/*.md")
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
-	found := 0
+	found := map[string]bool{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range line.FindAllStringSubmatch(string(text), -1) {
-			found++
-			if _, errs := ParseSettings(map[string]string{m[1]: m[2]}); len(errs) != 0 {
+			found[m[1]+" in "+filepath.Base(file)] = true
+			if _, errs := ParseSettings(map[string]string{m[1]: strings.Trim(m[2], `"`)}); len(errs) != 0 {
 				t.Errorf("%s: %v", file, errs)
 			}
 		}
 	}
-	if found < 10 {
-		t.Errorf("%d annotations found", found)
+	for name := range setters {
+		if name == "swap" || name == "role" {
+			continue // Nothing heeds it yet.
+		}
+		if !found["keelson."+name+" in supervision.md"] {
+			t.Errorf("docs/supervision.md has no example of keelson.%s", name)
+		}
 	}
 }
 
@@ -79,6 +84,9 @@ func TestBadSettingsLeaveDefaults(t *testing.T) {
 		"keelson.stop.signal":    {"", "0", "65", "SIGNOTHING", "SIGRTMIN+31", "SIGRTMIN-1", "SIGRTMAX+1"},
 		"keelson.stop.timeout":   {"ten"},
 		"keelson.on-failure":     {"panic"},
+		"keelson.timeout":        {"1", "-1s", "25h"},
+		"keelson.retries":        {"-1", "many"},
+		"keelson.role":           {"", "shell"},
 		"keelson.swap":           {"hot"},
 		"keelson.log.size":       {"", "0", "-1MiB", "63KiB", "2TiB", "1e30", "NaN", "much", "1 m i b"},
 		"keelson.restrat":        {"always"},
@@ -92,6 +100,19 @@ func TestBadSettingsLeaveDefaults(t *testing.T) {
 				t.Errorf("%s=%q: settings %+v, want the defaults", key, value, got)
 			}
 		}
+	}
+}
+
+// Annotations are laid over defaults that come from elsewhere; a bad one leaves
+// those.
+func TestSettingsOverOthers(t *testing.T) {
+	base := Defaults()
+	base.OnFailure, base.Timeout, base.Retries = Rescue, time.Minute, 3
+	got, errs := base.With(map[string]string{"keelson.on-failure": "panic", "keelson.timeout": "0s"})
+	want := base
+	want.Timeout = 0
+	if len(errs) != 1 || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v; want %+v", got, errs, want)
 	}
 }
 

@@ -21,6 +21,7 @@ type Options struct {
 	Root      string        // its state directory, /run/runc when empty
 	LogDir    string        // for PREFIXname.log and PREFIXname.out.log
 	LogPrefix string        // such as "onboot."
+	Again     bool          // a further attempt: its output goes behind that of the one before
 	Debug     bool          // log every step, run the runtime with --debug
 	Timeout   time.Duration // 0 is none
 	Logger    *slog.Logger  // for Debug and trouble with logs; may be nil

@@ -111,3 +111,41 @@ func TestOutputAcrossFiles(t *testing.T) {
 		t.Errorf("output begins %q and has %d bytes", out[:60], len(out))
 	}
 }
+
+// What an earlier attempt wrote is kept in the log and not shown again, also
+// when the log was begun anew meanwhile.
+func TestOutputOfAFurtherAttempt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.out.log")
+	appendTo := func(text string) {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(r Result, shown, log string) {
+		t.Helper()
+		if got := string(r.Output()); got != shown {
+			t.Errorf("shown %q, want %q", got, shown)
+		}
+		if got := string(r.Log()); got != log {
+			t.Errorf("log %q, want %q", got, log)
+		}
+	}
+	r := Result{Stdout: path, before: []extent{sizeOf(path)}}
+	appendTo("first\n")
+	want(r, "first\n", "first\n")
+	r.before = []extent{sizeOf(path)}
+	want(r, "", "first\n")
+	appendTo("second\n")
+	want(r, "second\n", "first\nsecond\n")
+	if err := os.Rename(path, logs.Old(path)); err != nil {
+		t.Fatal(err)
+	}
+	want(r, "second\n", "first\nsecond\n")
+	appendTo("third\n")
+	want(r, "second\nthird\n", "first\nsecond\nthird\n")
+}

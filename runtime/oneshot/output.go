@@ -47,7 +47,9 @@ func (o *outputs) open(r *run) error {
 			*path = ""
 			continue
 		}
-		if err := fresh(*path); err != nil {
+		if r.options.Again {
+			r.result.before = append(r.result.before, sizeOf(*path))
+		} else if err := fresh(*path); err != nil {
 			r.options.Logger.Error("an old log is left", "container", r.bundle.Name, "error", err)
 		}
 		o.stream[i] = o.copier.Copy(source, logs.Options{
@@ -93,6 +95,22 @@ func (o *outputs) close() error {
 	}
 	o.copier.Close()
 	return errors.Join(errs...)
+}
+
+// extent is how much of which file there was.
+type extent struct {
+	path  string
+	inode uint64
+	size  int64
+}
+
+// sizeOf is the extent of the log at path before it goes on.
+func sizeOf(path string) extent {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return extent{path: path}
+	}
+	return extent{path, st.Ino, st.Size}
 }
 
 // fresh removes the logs of an earlier run.

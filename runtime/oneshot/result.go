@@ -21,9 +21,12 @@ type Result struct {
 	Took     time.Duration `json:"took"`   // nanoseconds
 	Stdout   string        `json:"stdout"` // file; empty: a logging daemon has it
 	Stderr   string        `json:"stderr"`
+	Attempts int           `json:"attempts,omitempty"` // this one included
+	Decision string        `json:"decision,omitempty"` // what was done about it, in words
 
-	shown   bool   // the output has been shown as it came
-	fetched []byte // what a logging daemon got of it
+	before  []extent // of the logs of earlier attempts
+	shown   bool     // the output has been shown as it came
+	fetched []byte   // what a logging daemon got of it
 }
 
 // OK tells whether the container ran and exited with status 0.
@@ -50,20 +53,23 @@ func (r Result) Output() []byte {
 	if r.shown {
 		return r.fetched
 	}
+	return append(append(tail(r.Stdout, r.before...), tail(r.Stderr, r.before...)...), r.fetched...)
+}
+
+// Log is the end of all that the container wrote, in this attempt and those
+// before it, standard output first.
+func (r Result) Log() []byte {
 	return append(append(tail(r.Stdout), tail(r.Stderr)...), r.fetched...)
 }
 
-// tail is the end of the log at path, from the start of a line. The file may
-// just have been begun: what came before is in the one that it follows.
-func tail(path string) []byte {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil
-	}
-	if len(text) < outputLimit {
-		if old, err := os.ReadFile(logs.Old(path)); err == nil {
-			text = append(old, text...)
-		}
+// tail is the end of the log at path, from the start of a line, without what
+// was there before. The file may just have been begun: what came before is in
+// the one that it follows.
+func tail(path string, before ...extent) []byte {
+	text, whole := since(path, path, before)
+	if whole && len(text) < outputLimit {
+		old, _ := since(logs.Old(path), path, before)
+		text = append(old, text...)
 	}
 	if len(text) == 0 {
 		return nil
@@ -80,6 +86,22 @@ func tail(path string) []byte {
 		text = text[i+1:]
 	}
 	return append(fmt.Appendf(nil, "(%d bytes more in %s)\n", all-len(text), path), text...)
+}
+
+// since is what is in the file beyond the log's extent before, if that was in
+// this one; whole: it was not.
+func since(file, log string, before []extent) (text []byte, whole bool) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, true
+	}
+	now := sizeOf(file)
+	for _, e := range before {
+		if e.path == log && e.inode == now.inode && e.size <= int64(len(text)) {
+			return text[e.size:], false
+		}
+	}
+	return text, true
 }
 
 // Save writes r to DIR/NAME.json.

@@ -8,10 +8,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"keelson/runtime/timeline"
 	"keelson/services/control"
 )
 
@@ -72,6 +74,23 @@ func TestSince(t *testing.T) {
 		if got := since(now.Add(-ago), now); got != want {
 			t.Errorf("%v: %s", ago, got)
 		}
+	}
+}
+
+func TestFailedOnboot(t *testing.T) {
+	onboot := func(name, result, note string) timeline.Event {
+		return timeline.Event{Stage: timeline.Onboot, Name: name, Result: result, Took: time.Second, Note: note}
+	}
+	gone := onboot("003-d", "exited 1", "2 attempts failed, continuing (by default)")
+	broken := onboot("001-b", "failed: no such file", "continuing (keelson.on-failure=continue)")
+	got := failedOnboot([]timeline.Event{
+		onboot("000-a", "exited 0", ""), broken,
+		onboot("002-c", "exited 3", "attempt 2 of 2 in 1s (keelson.retries=1)"), onboot("002-c", "exited 0", "it took 2 attempts"),
+		onboot("003-d", "exited 1", "attempt 2 of 2 in 1s (keelson.retries=1)"), gone,
+		{Stage: timeline.Service, Name: "x", Result: "failed: y", Note: "z"},
+	})
+	if !slices.Equal(got, []timeline.Event{broken, gone}) {
+		t.Errorf("%v", got)
 	}
 }
 

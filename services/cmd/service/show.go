@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -31,8 +33,41 @@ func list(ctx context.Context, inv invocation) (int, error) {
 	if len(r.Services) == 0 && err == nil {
 		fmt.Fprintln(inv.out, "this image has no services")
 	}
+	if len(inv.names) == 0 {
+		showFailed(inv)
+	}
 	return r.Code, err
 }
+
+// showFailed tells of onboot containers that failed, and what was decided.
+func showFailed(inv invocation) {
+	events, _ := timeline.Read(timeline.Path) // Without it the services are still worth showing.
+	for i, e := range failedOnboot(events) {
+		if i == 0 {
+			fmt.Fprintln(inv.out)
+		}
+		_, text, _ := strings.Cut(e.String(), "] ")
+		fmt.Fprintln(inv.out, text)
+	}
+}
+
+// failedOnboot are the last attempts of the containers that never succeeded.
+func failedOnboot(events []timeline.Event) []timeline.Event {
+	var failed []timeline.Event
+	for _, e := range events {
+		if e.Stage != timeline.Onboot || e.Note == "" {
+			continue
+		}
+		failed = slices.DeleteFunc(failed, func(f timeline.Event) bool { return f.Name == e.Name })
+		if e.Result != succeeded {
+			failed = append(failed, e)
+		}
+	}
+	return failed
+}
+
+// succeeded is the result of a container that did what it should.
+const succeeded = "exited 0"
 
 func printJSON(inv invocation, v any) error {
 	e := json.NewEncoder(inv.out)
@@ -86,7 +121,7 @@ func boot(_ context.Context, inv invocation) (int, error) {
 		if e.Took > 0 {
 			took = fmt.Sprintf("%.3fs", e.Took.Seconds())
 		}
-		fmt.Fprintf(w, "%.3fs\t%s\t%s\t%s\t%s\n", e.At.Seconds(), took, e.Stage, cmp.Or(e.Name, "-"), e.Result)
+		fmt.Fprintf(w, "%.3fs\t%s\t%s\t%s\t%s\n", e.At.Seconds(), took, e.Stage, cmp.Or(e.Name, "-"), e.Outcome())
 	}
 	return control.CodeOK, w.Flush()
 }

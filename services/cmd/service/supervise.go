@@ -11,9 +11,9 @@ import (
 
 	"keelson/runtime/console"
 	runtimelogs "keelson/runtime/logs"
+	"keelson/runtime/powerbutton"
 	"keelson/runtime/userspace"
 	"keelson/services/control"
-	"keelson/services/powerbutton"
 	"keelson/services/supervisor"
 )
 

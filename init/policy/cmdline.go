@@ -1,0 +1,133 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"keelson/init/cmdline"
+	"keelson/runtime/bundle"
+)
+
+// Names of parameters of the kernel command line.
+const (
+	onbootParam = "keelson.onboot"
+	rescueParam = "keelson.rescue"
+)
+
+// waitWord, for keelson.rescue=, means what off does.
+const waitWord = "wait"
+
+// CommandLine is what the kernel command line says.
+type CommandLine struct {
+	Base   bundle.Settings // for onboot containers that say nothing else
+	First  bool            // rescue before the first onboot container
+	Always bool            // rescue whenever one fails, whatever it says
+	// Instead is what is done in place of rescue; Rescue: it is allowed.
+	Instead Action
+	instead string // the parameter that said so
+}
+
+// Silent is a command line that says nothing.
+func Silent() CommandLine { return CommandLine{Base: bundle.Defaults(), Instead: Rescue} }
+
+// ParseCommandLine reads
+//
+//	keelson.onboot=[POLICY][,timeout=DURATION][,retries=N]
+//	keelson.rescue[=on|failure|off|wait|continue|reboot|poweroff|halt]
+//
+// where the last of several wins. What it does not understand leaves the
+// default, and is an error that names it.
+func ParseCommandLine(line cmdline.Line) (CommandLine, []error) {
+	c := Silent()
+	var errs []error
+	for _, value := range line.Values(onbootParam) {
+		for part := range strings.SplitSeq(value, ",") {
+			if err := c.onboot(part); err != nil {
+				errs = append(errs, fmt.Errorf("command line: %s=%s: %w", onbootParam, value, err))
+			}
+		}
+	}
+	for _, value := range line.Values(rescueParam) {
+		if !c.rescue(value) {
+			errs = append(errs, fmt.Errorf("command line: %s=%s: bad value %q: want %s, or one of on, failure, off, wait, continue, reboot, poweroff, halt",
+				rescueParam, value, value, rescueParam))
+		}
+	}
+	return c, errs
+}
+
+// onboot takes one part of keelson.onboot=, which means what the annotation
+// does.
+func (c *CommandLine) onboot(part string) error {
+	key, value, named := strings.Cut(part, "=")
+	if !named {
+		key, value = "on-failure", part
+	}
+	if named && !slices.Contains([]string{"timeout", "retries"}, key) {
+		return fmt.Errorf("bad value %q: want a policy, timeout=DURATION or retries=NUMBER", part)
+	}
+	var errs []error
+	c.Base, errs = c.Base.With(map[string]string{bundle.SettingsPrefix + key: value})
+	if len(errs) > 0 {
+		return errors.New(strings.TrimPrefix(errs[0].Error(), "annotation "+bundle.SettingsPrefix))
+	}
+	return nil
+}
+
+// rescue takes a value of keelson.rescue; false when it is none.
+func (c *CommandLine) rescue(value string) bool {
+	switch value {
+	case "", "1", "y", "yes", "on", "true":
+		c.First, c.Instead = true, Rescue
+		return true
+	case "failure":
+		c.Always, c.Instead = true, Rescue
+		return true
+	case "0", "n", "no", "off", "false":
+		value = waitWord
+	}
+	a, known := actions[value]
+	if !known || value == bundle.Rescue {
+		return false
+	}
+	c.First, c.Always, c.Instead, c.instead = false, false, a, rescueParam+"="+value
+	return true
+}
+
+// Rules are what holds for the onboot container b, with its settings. b is nil
+// for one that could not be read: another attempt would be of no use.
+func (c CommandLine) Rules(b *bundle.Bundle) (Rules, bundle.Settings) {
+	s, own := c.Base, ""
+	if b != nil {
+		s, _ = c.Base.With(b.Spec.Annotations) // Bundle has the errors.
+		own = b.Settings.OnFailure
+	} else {
+		s.Retries = 0
+	}
+	r := Rules{OnFailure: s.OnFailure, Instead: c.Instead, Note: c.instead, Retries: s.Retries, Delay: s.Delay, MaxDelay: s.MaxDelay}
+	switch {
+	case c.Always:
+		r.OnFailure, r.Source = bundle.Rescue, rescueParam+"=failure"
+	case own != "":
+		r.Source = bundle.SettingsPrefix + "on-failure=" + own
+	case s.OnFailure != "":
+		r.Source = onbootParam + "=" + s.OnFailure
+	default:
+		r.OnFailure, r.Source = bundle.Continue, "by default"
+	}
+	return r, s
+}
+
+// OnTheWayDown makes rules of an onshutdown container: on the way down there is
+// nothing but to go on. The error says that its annotation wants otherwise.
+func OnTheWayDown(b *bundle.Bundle) (Rules, error) {
+	r, _ := Silent().Rules(b)
+	if r.OnFailure == bundle.Continue {
+		return r, nil
+	}
+	err := fmt.Errorf("%s makes no sense on the way down: want %s", r.Source, bundle.Continue)
+	r.OnFailure, r.Source = bundle.Continue, "on the way down"
+	return r, err
+}
