@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keelson/init/policy"
+	"keelson/init/rescue"
 	"keelson/runtime/bundle"
 	"keelson/runtime/oneshot"
 	"keelson/runtime/timeline"
@@ -40,8 +41,12 @@ type series struct {
 	// rules are what holds for a container, or for one that cannot be read (nil).
 	rules func(*bundle.Bundle) (policy.Rules, bundle.Settings)
 	ask   func(policy.Action) error // asks PID 1 to go down
+	first bool                      // a person is asked before the first container
+	// person asks one what to do, see package rescue.
+	person func(context.Context, rescue.Session) policy.Action
 
 	done []oneshot.Result // of each container, the last
+	rest []string         // those to come
 }
 
 // output is the part of a console a series needs.
@@ -52,7 +57,7 @@ type output interface {
 
 func onboot(w world) *series {
 	s := newSeries(w, bundle.OnbootDir, "onboot", "onboot.", timeline.Onboot)
-	s.rules = w.policy.Rules
+	s.rules, s.first = w.policy.Rules, w.policy.First
 	return s
 }
 
@@ -74,7 +79,7 @@ func onshutdown(w world) *series {
 func newSeries(w world, dir, kind, prefix, stage string) *series {
 	return &series{
 		dir: dir, logs: filepath.Join(runLogs, kind), link: filepath.Join(varLogs, kind), state: filepath.Join(stateDir, kind),
-		prefix: prefix, stage: stage, out: w.console, log: w.log, runOne: oneshot.Run, ask: findParent().ask,
+		prefix: prefix, stage: stage, out: w.console, log: w.log, runOne: oneshot.Run, ask: findParent().ask, person: w.person,
 		debug: w.line.Enabled("linuxkit.runc_debug"),
 		live:  w.line.Enabled("linuxkit.runc_console"),
 	}
@@ -83,20 +88,31 @@ func newSeries(w world, dir, kind, prefix, stage string) *series {
 // run runs all containers in name order. What the failure of one, or a broken
 // bundle, means is up to its rules; the error is about the series as a whole.
 func (s *series) run(ctx context.Context) error {
-	names, err := bundle.List(s.dir)
-	if err != nil || len(names) == 0 {
-		return err
+	var err error
+	s.rest, err = bundle.List(s.dir)
+	goOn := true
+	if s.first {
+		var askErr error
+		goOn, askErr = s.askFirst(ctx)
+		err = errors.Join(err, askErr)
 	}
-	err = errors.Join(os.MkdirAll(s.logs, 0o755), os.MkdirAll(s.state, 0o755), s.linkLogs())
-	for i, name := range names {
-		goOn, oneErr := s.container(ctx, name)
+	if len(s.rest) > 0 {
+		err = errors.Join(err, os.MkdirAll(s.logs, 0o755), os.MkdirAll(s.state, 0o755), s.linkLogs())
+	}
+	for goOn && len(s.rest) > 0 && ctx.Err() == nil {
+		var oneErr error
+		name := s.rest[0]
+		s.rest = s.rest[1:]
+		goOn, oneErr = s.container(ctx, name)
 		err = errors.Join(err, oneErr)
-		if rest := names[i+1:]; len(rest) > 0 && (!goOn || ctx.Err() != nil) {
-			return errors.Join(err, fmt.Errorf("containers from %s on were not run", rest[0]))
-		}
 	}
-	// A container may have mounted a disk on /var.
-	return errors.Join(err, s.linkLogs())
+	if len(s.rest) > 0 {
+		err = errors.Join(err, fmt.Errorf("containers from %s on were not run", s.rest[0]))
+	}
+	if len(s.done) > 0 { // One may have mounted a disk on /var.
+		err = errors.Join(err, s.linkLogs())
+	}
+	return err
 }
 
 // container runs one until its rules are content, and tells whether to go on
@@ -111,6 +127,9 @@ func (s *series) container(ctx context.Context, name string) (goOn bool, err err
 			return false, err
 		case d.Action == policy.Next:
 			return true, err
+		case d.Action == policy.Rescue:
+			goOn, askErr := s.askAbout(ctx, c)
+			return goOn, errors.Join(err, askErr)
 		case d.Action != policy.Retry:
 			return false, errors.Join(err, s.stop(ctx, d.Action))
 		case !pause(ctx, d.Pause):
@@ -122,7 +141,7 @@ func (s *series) container(ctx context.Context, name string) (goOn bool, err err
 // stop is the end of the boot: nothing more is done until PID 1 ends this
 // process.
 func (s *series) stop(ctx context.Context, a policy.Action) (err error) {
-	if a != policy.Wait && a != policy.Rescue {
+	if a != policy.Wait {
 		err = s.ask(a)
 	}
 	if err != nil {
@@ -143,15 +162,20 @@ type one struct {
 
 func (s *series) load(name string) *one {
 	c := &one{name: name}
-	if c.bundle, c.err = bundle.Load(filepath.Join(s.dir, name)); c.err != nil {
+	s.read(c)
+	return c
+}
+
+// read reads a container's bundle.
+func (s *series) read(c *one) {
+	if c.bundle, c.err = bundle.Load(filepath.Join(s.dir, c.name)); c.err != nil {
 		c.rules, _ = s.rules(nil)
-		return c
+		return
 	}
 	for _, w := range c.bundle.Warnings {
-		s.log.Warn("setting ignored", "container", name, "error", w)
+		s.log.Warn("setting ignored", "container", c.name, "error", w)
 	}
 	c.rules, c.bundle.Settings = s.rules(c.bundle)
-	return c
 }
 
 // attempt runs a container once, tells how it ended and decides what follows.

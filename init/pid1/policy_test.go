@@ -52,7 +52,7 @@ func TestOnbootEnds(t *testing.T) {
 func TestOnbootAttempts(t *testing.T) {
 	dir := system(t, nil)
 	container(t, dir, "/containers/onboot/000-mends", `printf x >>/run/tries; echo try; test "$(cat /run/tries)" = xxx`, "retries=5", "restart.delay=10ms")
-	container(t, dir, "/containers/onboot/001-hangs", "echo hangs; exec sleep 1000", "timeout=100ms", "retries=1", "stop.timeout=0s", "on-failure=continue")
+	container(t, dir, "/containers/onboot/001-hangs", "echo hangs; exec sleep 1000", "timeout=1s", "retries=1", "stop.timeout=0s", "on-failure=continue")
 	container(t, dir, "/containers/onboot/002-broken", "exit 0", "on-failure=explode")
 	container(t, dir, "/containers/services/web", "exec sleep 1000")
 	s := nstest.Boot(t, dir, nstest.Options{CmdLine: "keelson.onboot=explode keelson.rescue=perhaps"})
@@ -60,7 +60,7 @@ func TestOnbootAttempts(t *testing.T) {
 	up := s.Console()
 	wantEvents(t, events(up, "onboot"),
 		"onboot 000-mends: exited 1", "onboot 000-mends: exited 1", "onboot 000-mends: exited 0",
-		"onboot 001-hangs: failed: timeout after 100ms", "onboot 001-hangs: failed: timeout after 100ms", "onboot 002-broken: exited 0")
+		"onboot 001-hangs: failed: timeout after 1s", "onboot 001-hangs: failed: timeout after 1s", "onboot 002-broken: exited 0")
 	if n := strings.Count("\n"+up, "\ntry\n"); n != 3 {
 		t.Errorf("output is shown %d times", n)
 	}
@@ -75,7 +75,7 @@ func TestOnbootAttempts(t *testing.T) {
 	if r := s.File("/run/keelson/onboot/000-mends.json"); !strings.Contains(r, `"attempts":3,"decision":"it took 3 attempts"`) {
 		t.Errorf("result %s", r)
 	}
-	const want = "onboot 001-hangs: failed: timeout after 100ms"
+	const want = "onboot 001-hangs: failed: timeout after 1s"
 	if list := s.Output("/usr/bin/service", "list"); !strings.Contains(list, want) || strings.Contains(list, "mends") {
 		t.Errorf("service list:\n%s", list)
 	}
@@ -90,7 +90,7 @@ func TestOnbootAttempts(t *testing.T) {
 func TestOnshutdownGoesOn(t *testing.T) {
 	dir := system(t, nil)
 	container(t, dir, "/containers/onshutdown/000-bad", `exit 1`, "on-failure=reboot", "retries=1", "restart.delay=10ms")
-	container(t, dir, "/containers/onshutdown/001-hangs", "exec sleep 1000", "timeout=100ms", "stop.timeout=0s", "on-failure=rescue")
+	container(t, dir, "/containers/onshutdown/001-hangs", "exec sleep 1000", "timeout=1s", "stop.timeout=0s", "on-failure=rescue")
 	container(t, dir, "/containers/onshutdown/002-good", "exit 0")
 	s := nstest.Boot(t, dir, nstest.Options{CmdLine: "keelson.onboot=reboot,retries=7 keelson.rescue"})
 	s.Stage("rescue", "ready")
@@ -102,7 +102,7 @@ func TestOnshutdownGoesOn(t *testing.T) {
 	s.Line("shutdown mounts: unmounted")
 	got := events(s.Console(), "shutdown")
 	wantEvents(t, got[:5], "shutdown: power off", "shutdown 000-bad: exited 1", "shutdown 000-bad: exited 1",
-		"shutdown 001-hangs: failed: timeout after 100ms", "shutdown 002-good: exited 0")
+		"shutdown 001-hangs: failed: timeout after 1s", "shutdown 002-good: exited 0")
 	for _, annotation := range []string{"keelson.on-failure=reboot", "keelson.on-failure=rescue"} {
 		s.Line("setting ignored", annotation, "makes no sense on the way down")
 	}

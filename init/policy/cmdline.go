@@ -85,11 +85,12 @@ func (c *CommandLine) rescue(value string) bool {
 	case "failure":
 		c.Always, c.Instead = true, Rescue
 		return true
-	case "0", "n", "no", "off", "false":
-		value = waitWord
 	}
 	a, known := actions[value]
-	if !known || value == bundle.Rescue {
+	if slices.Contains([]string{"0", "n", "no", "off", "false"}, value) {
+		a, known = Wait, true
+	}
+	if !known || a == Rescue {
 		return false
 	}
 	c.First, c.Always, c.Instead, c.instead = false, false, a, rescueParam+"="+value

@@ -66,7 +66,7 @@ func TestAfter(t *testing.T) {
 
 		// Rescue forbidden.
 		{"keelson.rescue=off", []string{"on-failure=rescue"}, 1, false,
-			Decision{Action: Wait, Words: "waiting to be rebooted, powered off or halted (keelson.on-failure=rescue, keelson.rescue=wait)"}},
+			Decision{Action: Wait, Words: "waiting to be rebooted, powered off or halted (keelson.on-failure=rescue, keelson.rescue=off)"}},
 		{"keelson.rescue=reboot", []string{"on-failure=rescue"}, 1, false, Decision{Action: Reboot, Words: "rebooting (keelson.on-failure=rescue, keelson.rescue=reboot)"}},
 		{"keelson.rescue=continue keelson.onboot=rescue", nil, 1, false, Decision{Action: Next, Words: "continuing (keelson.onboot=rescue, keelson.rescue=continue)"}},
 		{"keelson.rescue=off", []string{"on-failure=halt"}, 1, false, Decision{Action: Halt, Words: "halting (keelson.on-failure=halt)"}},
@@ -130,11 +130,11 @@ func TestParseCommandLine(t *testing.T) {
 
 		{"keelson.rescue", first, ""}, {"keelson.rescue=1", first, ""}, {"keelson.rescue=on", first, ""},
 		{"keelson.rescue=failure", always, ""},
-		{"keelson.rescue=off", instead(Wait, "wait"), ""}, {"keelson.rescue=0", instead(Wait, "wait"), ""}, {"keelson.rescue=wait", instead(Wait, "wait"), ""},
+		{"keelson.rescue=off", instead(Wait, "off"), ""}, {"keelson.rescue=0", instead(Wait, "0"), ""}, {"keelson.rescue=wait", instead(Wait, "wait"), ""},
 		{"keelson.rescue=continue", instead(Next, "continue"), ""}, {"keelson.rescue=poweroff", instead(PowerOff, "poweroff"), ""},
 		{"keelson.rescue=halt", instead(Halt, "halt"), ""},
-		{"keelson.rescue keelson.rescue=off", instead(Wait, "wait"), ""},
-		{"keelson.rescue=off keelson.rescue", func(c *CommandLine) { c.First, c.instead = true, "keelson.rescue=wait" }, ""},
+		{"keelson.rescue keelson.rescue=off", instead(Wait, "off"), ""},
+		{"keelson.rescue=off keelson.rescue", func(c *CommandLine) { c.First, c.instead = true, "keelson.rescue=off" }, ""},
 		{"keelson.rescue=rescue", nothing, `"rescue"`}, {"keelson.rescue=shell", nothing, `"shell"`},
 	} {
 		want := Silent()

@@ -64,7 +64,7 @@ func TestDocumentedSettings(t *testing.T) {
 		}
 	}
 	for name := range setters {
-		if name == "swap" || name == "role" {
+		if name == "swap" {
 			continue // Nothing heeds it yet.
 		}
 		if !found["keelson."+name+" in supervision.md"] {

@@ -47,8 +47,9 @@ type Console struct {
 
 // message is one entry of the queue; raw ones are not for the kernel log.
 type message struct {
-	text string
-	raw  bool
+	text  string
+	raw   bool
+	shown chan struct{} // nothing to show: closed when it is this one's turn
 }
 
 // Consoles gives the device paths of the command line's console= values, in
@@ -121,6 +122,19 @@ func (c *Console) Raw(text []byte) {
 	c.put(message{text: s, raw: true})
 }
 
+// Flush waits until all that was said before has been shown, or ctx ends.
+func (c *Console) Flush(ctx context.Context) error {
+	shown := make(chan struct{})
+	c.put(message{shown: shown})
+	select {
+	case <-shown:
+	case <-c.done:
+	case <-ctx.Done():
+		return fmt.Errorf("cannot flush the console: %w", ctx.Err())
+	}
+	return nil
+}
+
 // Close shows what is queued and ends the writer. When ctx ends first, what
 // is left is given up; the error says so.
 func (c *Console) Close(ctx context.Context) error {
@@ -187,6 +201,10 @@ func (c *Console) write() {
 }
 
 func (c *Console) show(m message) {
+	if m.shown != nil {
+		close(m.shown)
+		return
+	}
 	for _, d := range c.devices {
 		d.write(m.text)
 	}

@@ -109,6 +109,27 @@ func TestStalledDeviceBlocksNobody(t *testing.T) {
 	closeInTime(t, c)
 }
 
+func TestFlush(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := New(Options{Devices: []string{path}})
+	for range 100 {
+		c.Raw([]byte("line"))
+	}
+	if err := c.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(path); err != nil || strings.Count(string(text), "line\n") != 100 {
+		t.Errorf("%q, %v", text, err)
+	}
+	closeInTime(t, c)
+	if err := c.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCloseGivesUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(path, 0o600); err != nil {

@@ -62,6 +62,7 @@ type Options struct {
 	NotFirst bool
 	Args     []string      // /init's arguments
 	CmdLine  string        // in place of the kernel's command line
+	Terminal *Terminal     // standard input; nothing to read when nil
 	Limit    time.Duration // it is killed then: 2 minutes when 0
 	Patience time.Duration // bounds every wait for it: 30 s when 0
 }
@@ -95,6 +96,9 @@ func Boot(t *testing.T, tree string, o Options) *System {
 		syscall.CLONE_NEWIPC, Pdeathsig: syscall.SIGKILL}
 	if !o.NotFirst {
 		s.cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID
+	}
+	if o.Terminal != nil {
+		s.cmd.Stdin = o.Terminal.open(t)
 	}
 	out, in, err := os.Pipe()
 	if err != nil {
@@ -145,13 +149,8 @@ func becomeInit(tree string) error {
 	cgroup := os.Getenv(cgroupMarker)
 	_, _ = os.Unsetenv(bootMarker), os.Unsetenv(cgroupMarker)
 	runtime.LockOSThread() // It is this thread that enters the namespace, and becomes /init.
-	null, err := os.Open("/dev/null")
-	if err != nil {
-		return err
-	}
-	err = errors.Join(
+	err := errors.Join(
 		enterCgroup(cgroup),
-		unix.Dup3(int(null.Fd()), 0, 0),
 		mounts.Mount("", "/", "", []string{"rprivate"}),
 		mounts.Mount(tree, tree, "", []string{"rbind", "ro"}),
 	)

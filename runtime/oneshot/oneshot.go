@@ -31,10 +31,13 @@ type Options struct {
 	QuerySocket    string // likewise, logs.QuerySocket
 }
 
+// stateRoot is where the runtime keeps what it knows of containers.
+const stateRoot = "/run/runc"
+
 // Run prepares b, runs its container to the end and releases it again. When
 // ctx ends, or the timeout, the container gets its stop signal, later SIGKILL.
 func Run(ctx context.Context, b *bundle.Bundle, options Options) Result {
-	options.Root = cmp.Or(options.Root, "/run/runc")
+	options.Root = cmp.Or(options.Root, stateRoot)
 	options.ExternalSocket = cmp.Or(options.ExternalSocket, logs.ExternalSocket)
 	options.QuerySocket = cmp.Or(options.QuerySocket, logs.QuerySocket)
 	if options.Logger == nil {
@@ -58,6 +61,7 @@ type run struct {
 	result     Result
 	runtimeLog string
 	outputs    outputs
+	input      *os.File // nil: nothing to read
 }
 
 func (r *run) all(ctx context.Context) (err error) {
@@ -80,7 +84,7 @@ func (r *run) all(ctx context.Context) (err error) {
 	if prepare.NeededAfterCreate(r.bundle) {
 		return r.createAndStart(ctx)
 	}
-	return r.runAtOnce(ctx)
+	return r.runAtOnce(ctx, r.bundle.Dir)
 }
 
 // step is told with linuxkit.runc_debug=1.

@@ -131,14 +131,34 @@ func TestTimeout(t *testing.T) {
 			} {
 				b := container(t, "000-hangs", script, map[string]string{"keelson.stop.timeout": "400ms"}, runtime)
 				o := options(t)
-				o.Timeout = 300 * time.Millisecond
+				o.Timeout = 1500 * time.Millisecond // Long enough for a busy machine to start it.
 				start := time.Now()
 				r := Run(t.Context(), b, o)
-				if !strings.Contains(r.Err, "timeout after 300ms") || r.ExitCode != code {
+				if !strings.Contains(r.Err, "timeout after 1.5s") || r.ExitCode != code {
 					t.Errorf("%s: %+v, want code %d", script, r, code)
 				}
-				if took := time.Since(start); took > 5*time.Second {
+				if took := time.Since(start); took > 20*time.Second {
 					t.Errorf("took %v", took)
+				}
+			}
+		}
+	})
+}
+
+// A time limit that ends while the runtime is still starting the container
+// leaves nothing behind that would be in the way of the next attempt.
+func TestTimeoutWhileStarting(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		for _, runtime := range []string{boundRoot, withBind} {
+			b := container(t, "000-x", "exec sleep 1000", map[string]string{"keelson.stop.timeout": "0s"}, runtime)
+			o := options(t)
+			for o.Timeout = time.Millisecond; o.Timeout < 50*time.Millisecond; o.Timeout += 3 * time.Millisecond {
+				r := Run(t.Context(), b, o)
+				if !strings.Contains(r.Err, "timeout after "+o.Timeout.String()) {
+					t.Errorf("after %v: %+v", o.Timeout, r)
+				}
+				if left, _ := os.ReadDir("/run/runc"); len(left) != 0 {
+					t.Fatalf("after %v: container is left behind", o.Timeout)
 				}
 			}
 		}

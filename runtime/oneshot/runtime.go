@@ -34,10 +34,14 @@ func (r *run) command(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, r.options.Runtime, append(all, args...)...)
 }
 
-// runAtOnce is one `runc run`. The runtime stays and passes signals on.
-func (r *run) runAtOnce(ctx context.Context) error {
-	cmd := r.command(context.WithoutCancel(ctx), "run", "--bundle", r.bundle.Dir, r.bundle.Name)
+// runAtOnce is one `runc run` of the bundle in dir. The runtime stays and
+// passes signals on.
+func (r *run) runAtOnce(ctx context.Context, dir string) error {
+	cmd := r.command(context.WithoutCancel(ctx), "run", "--bundle", dir, r.bundle.Name)
 	cmd.Stderr, cmd.Stdout = r.outputs.write[0], r.outputs.write[1]
+	if r.input != nil {
+		cmd.Stdin = r.input
+	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start the runtime: %w", err)
 	}
@@ -46,13 +50,16 @@ func (r *run) runAtOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if state.ExitCode() == 1 {
+	if state.ExitCode() == 1 && ctx.Err() == nil { // Else it complains of its end.
 		if why := lastError(r.runtimeLog); why != "" {
 			return errors.Join(errors.New(why), r.delete())
 		}
 	}
 	r.setStatus(state, true)
-	return r.ended(ctx)
+	if ctx.Err() != nil { // A runtime that was still starting leaves its container.
+		return errors.Join(r.ended(ctx), r.delete())
+	}
+	return nil
 }
 
 // createAndStart makes room for interfaces and binds between the two.
@@ -65,7 +72,9 @@ func (r *run) createAndStart(ctx context.Context) error {
 	defer os.Remove(pidFile)
 	create := r.command(ctx, "create", "--bundle", r.bundle.Dir, "--pid-file", pidFile, r.bundle.Name)
 	create.Stderr, create.Stdout = r.outputs.write[0], r.outputs.write[1]
-	if err := r.call(create); err != nil {
+	// Killed half way it would leave a process that nobody knows how to find.
+	create.Cancel, create.WaitDelay = func() error { return os.ErrProcessDone }, killGrace
+	if err := r.call(ctx, create); err != nil {
 		return errors.Join(err, r.delete())
 	}
 	process, err := readProcess(pidFile)
@@ -76,7 +85,7 @@ func (r *run) createAndStart(ctx context.Context) error {
 	if err := prepare.AfterCreate(r.bundle, process.Pid); err != nil {
 		return errors.Join(err, r.kill(process))
 	}
-	if err := r.call(r.command(ctx, "start", r.bundle.Name)); err != nil {
+	if err := r.call(ctx, r.command(ctx, "start", r.bundle.Name)); err != nil {
 		return errors.Join(err, r.kill(process))
 	}
 	state, err := r.wait(ctx, process)
@@ -164,8 +173,11 @@ func (r *run) setStatus(state *os.ProcessState, shell bool) {
 }
 
 // call runs a command of the runtime that is to end by itself.
-func (r *run) call(cmd *exec.Cmd) error {
+func (r *run) call(ctx context.Context, cmd *exec.Cmd) error {
 	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if why := lastError(r.runtimeLog); why != "" {
 			return errors.New(why)
 		}

@@ -70,8 +70,7 @@ func (s *Supervisor) unknown(names []string, takeIn bool) []string {
 		}
 		dir := filepath.Join(s.options.Dir, name)
 		info, err := os.Stat(dir)
-		if takeIn && err == nil && info.IsDir() && filepath.Base(name) == name && name != "." && name != ".." {
-			s.add(name)
+		if takeIn && err == nil && info.IsDir() && filepath.Base(name) == name && name != "." && name != ".." && s.add(name) {
 			s.arrange()
 			continue
 		}

@@ -199,11 +199,16 @@ func (s *Supervisor) load() error {
 	return nil
 }
 
-func (s *Supervisor) add(name string) {
+// add makes a service of a bundle; false when that is meant for rescue.
+func (s *Supervisor) add(name string) bool {
 	svc := &service{name: name, dir: filepath.Join(s.options.Dir, name), state: machine.Stopped, since: s.options.Now()}
 	s.read(svc)
+	if svc.bundle != nil && svc.bundle.Settings.Role == bundle.RoleRescue {
+		return false
+	}
 	s.services[name] = svc
 	s.sorted = slices.Sorted(maps.Keys(s.services))
+	return true
 }
 
 // read loads a service's bundle. A bad one is reported when its start fails.

@@ -1,0 +1,42 @@
+package rescue
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/userspace"
+)
+
+// logBuffer is what is read of the kernel log, in bytes; syslog(2) gives the
+// end of it.
+const logBuffer = 256 << 10
+
+// kernelLog is the end of the kernel log.
+func kernelLog() (string, error) {
+	if userspace.Inside() {
+		return "", errors.New("the kernel log is the outer system's")
+	}
+	buffer := make([]byte, logBuffer)
+	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, buffer)
+	if err != nil {
+		return "", fmt.Errorf("cannot read the kernel log: %w", err)
+	}
+	return withoutPriorities(string(buffer[:n])), nil
+}
+
+// withoutPriorities takes the "<6>" off lines such as "<6>[    1.234567] text".
+func withoutPriorities(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "<"); ok {
+			if _, after, ok := strings.Cut(rest, ">"); ok {
+				line = after
+			}
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}

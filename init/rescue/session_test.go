@@ -1,0 +1,271 @@
+package rescue
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/init/policy"
+	"keelson/runtime/nstest"
+	"keelson/runtime/oneshot"
+	"keelson/runtime/timeline"
+)
+
+func TestMain(m *testing.M) { os.Exit(nstest.Main(m)) }
+
+// paper is a console.
+type paper struct {
+	mu     sync.Mutex
+	events []string
+}
+
+func (p *paper) Event(e timeline.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.events = append(p.events, e.Stage+": "+e.Result)
+}
+func (p *paper) Raw([]byte)                  {}
+func (p *paper) Flush(context.Context) error { return nil }
+
+// sit begins a session at a terminal; its answer comes over the channel.
+func sit(t *testing.T, ctx context.Context, change func(*Session)) (*nstest.Terminal, <-chan policy.Action) {
+	t.Helper()
+	term := nstest.NewTerminal(t)
+	s := &Session{Why: "onboot 001-b failed", Path: term.Path, Out: &paper{}, Log: slog.New(slog.DiscardHandler),
+		Results: func() []oneshot.Result {
+			return []oneshot.Result{{Name: "000-a"}, {Name: "001-b", ExitCode: 3, Decision: "rescue (keelson.on-failure=rescue)"}}
+		},
+		Rest: []string{"002-c"},
+	}
+	if change != nil {
+		change(s)
+	}
+	answer := make(chan policy.Action, 1)
+	go func() { answer <- s.Run(ctx) }()
+	return term, answer
+}
+
+func wantAnswer(t *testing.T, answer <-chan policy.Action, want policy.Action) {
+	t.Helper()
+	select {
+	case got := <-answer:
+		if got != want {
+			t.Errorf("the answer is %v, want %v", got, want)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("no answer")
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	for typed, want := range map[string]policy.Action{
+		"continue": policy.Next, "reboot": policy.Reboot, "poweroff": policy.PowerOff, "halt": policy.Halt, "  Halt ": policy.Halt,
+	} {
+		term, answer := sit(t, t.Context(), nil)
+		term.Until(prompt)
+		term.Type(typed + "\r")
+		wantAnswer(t, answer, want)
+	}
+}
+
+// Nothing that can be typed leaves by itself: what is no command, control
+// characters, lines without end, ctrl-C, ctrl-D.
+func TestPromptOutlivesItsPerson(t *testing.T) {
+	term, answer := sit(t, t.Context(), nil)
+	for _, tc := range []struct{ typed, says string }{
+		{"help\r", "power off, in order"},
+		{"list\r", "002-c"},
+		{"log b\r", "001-b wrote nothing"},
+		{"log c\r", "No onboot container \"c\" has run"},
+		{"\r", ""},
+		{"rm -rf /\r", "This is no shell"},
+		{"exit\r", "retry, continue"},
+		{"shell\r", "has no shell"},
+		{"retry\r", "No container has failed"},
+		{"dmesg 3\r", "\n"},
+		{"half a line\x03", "^C"},
+		{"\x03\x03\x03", ""},
+		{"\x04", "This does not leave"},
+		{"\x04", "This does not leave"},
+		{"\x1a\x1c\x11\x00\x01\x02\x7f\x15\x17\xff\xfe\r", "This is no shell"},
+		{strings.Repeat("x", 3000) + "\r", "This is no shell"},
+		{strings.Repeat("y", 20000) + "\r", "This is no shell"}, // The kernel's editor cuts it off.
+		{"continu\x7f\x7f\x7f\x15list\r", "002-c"},
+	} {
+		term.Until(prompt)
+		term.Type(tc.typed)
+		if tc.says != "" {
+			term.Until(tc.says)
+		}
+	}
+	term.Until(prompt)
+	select {
+	case a := <-answer:
+		t.Fatalf("it left with %v", a)
+	default:
+	}
+	term.Type("halt\r")
+	wantAnswer(t, answer, policy.Halt)
+}
+
+func TestRetry(t *testing.T) {
+	tries := 0
+	started := make(chan struct{}, 9)
+	why := make(chan error, 9)
+	term, answer := sit(t, t.Context(), func(s *Session) {
+		s.Retry = func(ctx context.Context) bool {
+			tries++
+			started <- struct{}{}
+			if tries == 1 { // It hangs.
+				<-ctx.Done()
+				why <- context.Cause(ctx)
+				return false
+			}
+			return tries == 3
+		}
+	})
+	term.Until(prompt)
+	term.Type("retry\r")
+	<-started
+	term.Type("impatient\r\x03")
+	if err := <-why; err != ErrInterrupted {
+		t.Errorf("it was ended by %v", err)
+	}
+	term.Until(prompt)
+	term.Type("retry\r")
+	term.Until(prompt)
+	term.Type("retry\r")
+	wantAnswer(t, answer, policy.Next)
+	if tries != 3 {
+		t.Errorf("%d attempts", tries)
+	}
+}
+
+// The way down does not wait for a prompt, nor for a terminal that takes
+// nothing.
+func TestEndsWithItsContext(t *testing.T) {
+	for _, stop := range []string{"", "\x13"} { // ctrl-S
+		ctx, cancel := context.WithCancel(t.Context())
+		term, answer := sit(t, ctx, nil)
+		term.Until(prompt)
+		if stop != "" {
+			term.Type(stop + strings.Repeat("help\r", 100))
+		}
+		time.AfterFunc(100*time.Millisecond, cancel)
+		wantAnswer(t, answer, policy.Wait)
+	}
+}
+
+// Where there is no terminal nobody is asked.
+func TestNobody(t *testing.T) {
+	for _, path := range []string{"/dev/null", "/nowhere", filepath.Join(t.TempDir(), "none")} {
+		_, answer := sit(t, t.Context(), func(s *Session) { s.Path = path })
+		wantAnswer(t, answer, policy.Wait)
+	}
+}
+
+// A terminal that is hung up is opened again. The path leads to another one by
+// then, as that of a serial line leads to one without a past.
+func TestHangup(t *testing.T) {
+	first, second := nstest.NewTerminal(t), nstest.NewTerminal(t)
+	link := filepath.Join(t.TempDir(), "console")
+	if err := os.Symlink(first.Path, link); err != nil {
+		t.Fatal(err)
+	}
+	_, answer := sit(t, t.Context(), func(s *Session) { s.Path = link })
+	first.Until(prompt)
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(second.Path, link); err != nil {
+		t.Fatal(err)
+	}
+	first.HangUp()
+	second.Until(prompt)
+	second.Type("poweroff\r")
+	wantAnswer(t, answer, policy.PowerOff)
+}
+
+// The shell comes first, with a sane terminal of its own; when it ends, or the
+// line is hung up, there is the prompt.
+func TestShell(t *testing.T) {
+	runs := 0
+	term, answer := sit(t, t.Context(), func(s *Session) {
+		s.Shell = func(ctx context.Context, tty *os.File) {
+			runs++
+			flags, err := unix.FcntlInt(tty.Fd(), unix.F_GETFL, 0)
+			settings, terr := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+			if err != nil || terr != nil || flags&unix.O_NONBLOCK != 0 || settings.Lflag&unix.ISIG == 0 || settings.Lflag&unix.ECHO == 0 {
+				t.Errorf("flags %x, settings %+v, %v, %v", flags, settings, err, terr)
+			}
+			settings.Lflag = 0 // It leaves a mess.
+			_ = unix.IoctlSetTermios(int(tty.Fd()), unix.TCSETS, settings)
+			say(tty, "I am the shell\n")
+		}
+	})
+	term.Until("I am the shell")
+	term.Until(prompt)
+	term.Type("shell\r")
+	term.Until("I am the shell")
+	term.Until(prompt)
+	term.Type("continue\r")
+	wantAnswer(t, answer, policy.Next)
+	if runs != 2 {
+		t.Errorf("%d shells", runs)
+	}
+}
+
+func TestShellEndsWithItsTerminal(t *testing.T) {
+	in := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	term, answer := sit(t, ctx, func(s *Session) {
+		s.Shell = func(ctx context.Context, _ *os.File) {
+			close(in)
+			<-ctx.Done()
+		}
+	})
+	<-in
+	term.HangUp()
+	// The path of a pty is gone with it: nobody is there any more.
+	wantAnswer(t, answer, policy.Wait)
+}
+
+func TestFindShell(t *testing.T) {
+	dir := t.TempDir()
+	services, own := filepath.Join(dir, "services"), filepath.Join(dir, "rescue")
+	write := func(path, config string) {
+		t.Helper()
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(path, "config.json"), []byte(config), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const config = `{"root":{"path":"rootfs"},"process":{"args":["sh"]}`
+	want := func(name string, broken bool) {
+		t.Helper()
+		b, err := findShell(services, own)
+		if (b == nil) != (name == "") || b != nil && b.Dir != filepath.Join(dir, name) || (err != nil) != broken {
+			t.Errorf("got %+v, %v; want %q", b, err, name)
+		}
+	}
+	want("", false)
+	write(filepath.Join(services, "rescue"), config+`}`) // The name alone means nothing.
+	write(filepath.Join(services, "broken"), `{`)
+	want("", false)
+	write(filepath.Join(own, "a-broken"), `{`)
+	want("", true)
+	write(filepath.Join(own, "b-shell"), config+`}`)
+	want("rescue/b-shell", true)
+	write(filepath.Join(services, "web"), config+`,"annotations":{"keelson.role":"rescue"}}`)
+	want("services/web", false)
+}

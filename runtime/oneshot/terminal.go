@@ -1,0 +1,107 @@
+package oneshot
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"keelson/runtime/bundle"
+	"keelson/runtime/prepare"
+)
+
+// hangUpTime is what a container on a terminal has to end after SIGHUP.
+const hangUpTime = time.Second
+
+// RunOnTerminal runs b to its end for a person at a terminal. When ctx ends, or
+// the terminal, it gets SIGHUP as the programs of one do, then SIGKILL. There
+// are no logs.
+//
+// The container gets a terminal of its own, whatever process.terminal says, so
+// that a shell in it has job control. Where it has nothing to make one of (no
+// /dev/pts), it gets tty itself. Interfaces and namespace binds of runtime.json
+// are left out: the runtime stays between the container and the terminal.
+func RunOnTerminal(ctx context.Context, b *bundle.Bundle, options Options, tty *os.File) Result {
+	own := *b
+	own.Settings.StopSignal = syscall.SIGHUP
+	own.Settings.StopTimeout = min(own.Settings.StopTimeout, hangUpTime)
+	options.Root = cmp.Or(options.Root, stateRoot)
+	r := &run{bundle: &own, options: options}
+	r.result = Result{Name: b.Name, Started: time.Now(), ExitCode: -1}
+	r.runtimeLog = filepath.Join(options.LogDir, options.LogPrefix+b.Name+".runtime.log")
+	if err := r.onTerminal(ctx, tty); err != nil {
+		r.result.Err = err.Error()
+	}
+	r.result.Took = time.Since(r.result.Started)
+	return r.result
+}
+
+func (r *run) onTerminal(ctx context.Context, tty *os.File) (err error) {
+	if err := os.MkdirAll(r.options.LogDir, 0o755); err != nil {
+		return fmt.Errorf("cannot make log directory: %w", err)
+	}
+	if prepare.NeededAfterCreate(r.bundle) && r.options.Logger != nil {
+		r.options.Logger.Warn("interfaces and bindNS of runtime.json are left out on a terminal", "container", r.bundle.Name)
+	}
+	release, err := prepare.Prepare(r.bundle)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	dir, err := os.MkdirTemp(r.options.LogDir, ".terminal-")
+	if err != nil {
+		return fmt.Errorf("cannot make a bundle for the terminal: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	defer os.Remove(r.runtimeLog)
+	r.outputs.write = [2]*os.File{tty, tty}
+	r.input = tty
+	for _, own := range []bool{true, false} {
+		_ = os.Remove(r.runtimeLog)
+		if err := writeForTerminal(r.bundle, dir, own); err != nil {
+			return err
+		}
+		if err = r.runAtOnce(ctx, dir); err == nil || ctx.Err() != nil || r.result.ExitCode >= 0 {
+			return err
+		}
+	}
+	return err
+}
+
+// writeForTerminal writes b's configuration to dir, with a terminal or without,
+// and all else as it is.
+func writeForTerminal(b *bundle.Bundle, dir string, terminal bool) error {
+	data, err := os.ReadFile(filepath.Join(b.Dir, bundle.ConfigFile))
+	if err == nil {
+		data, err = forTerminal(data, b.Rootfs(), terminal)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, bundle.ConfigFile), data, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot make a bundle for the terminal: %w", err)
+	}
+	return nil
+}
+
+func forTerminal(config []byte, rootfs string, terminal bool) ([]byte, error) {
+	var spec map[string]any
+	d := json.NewDecoder(bytes.NewReader(config))
+	d.UseNumber() // There are masks of 64 bits.
+	if err := d.Decode(&spec); err != nil {
+		return nil, err
+	}
+	process, hasProcess := spec["process"].(map[string]any)
+	root, hasRoot := spec["root"].(map[string]any)
+	if !hasProcess || !hasRoot {
+		return nil, errors.New("config.json has no process or no root")
+	}
+	process["terminal"], root["path"] = terminal, rootfs
+	return json.Marshal(spec)
+}

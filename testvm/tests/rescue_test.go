@@ -1,0 +1,103 @@
+package tests
+
+import (
+	"regexp"
+	"testing"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/vmtest"
+)
+
+// person types at a machine's console and reads what comes after.
+type person struct {
+	*vmtest.VM
+	t *testing.T
+}
+
+func (p person) types(text, wants string) {
+	p.t.Helper()
+	if _, err := p.Write([]byte(text)); err != nil {
+		p.t.Fatal(err)
+	}
+	p.Line(wants)
+}
+
+// The prompt over the serial line, of an image without a shell: what went wrong
+// can be looked at, nothing that is typed ends it but an answer, and the boot
+// goes on.
+func TestRescuePrompt(t *testing.T) {
+	m := machine(build(t, "failing", failing))
+	m.Append += " quiet keelson.onboot=rescue"
+	p := person{vmtest.Boot(t, m), t}
+	p.Line(`^rescue> `)
+	p.types("list\r", `001-bad +exited 3; rescue \(keelson.onboot=rescue\)`)
+	p.Line(`002-never +to come`)
+	p.types("log bad\r", `001-bad wrote nothing`)
+	p.types("half a line\x03\x04", `This does not leave`)
+	p.types("\x1b[A\xff\x00\r", `This is no shell`)
+	p.types("dmesg 20\r", `^\[ +\d+\.\d+\] `)
+	p.types("retry\r", `2 attempts failed, rescue`)
+	p.types("continue\r", `onboot 002-never: exited 0`)
+	p.Stage(timeline.Ready)
+	if out := p.File("/run/keelson/onboot/001-bad.json"); !regexp.MustCompile(`"attempts":2,.*then continuing"`).MatchString(out) {
+		t.Errorf("result %s", out)
+	}
+	p.SignalInit(sigUSR2)
+	p.Exit(vm.PoweredDown)
+}
+
+// rescueShell is an image with a shell for rescue, as docs/supervision.md has it.
+const rescueShell = `
+onboot:
+  - name: good
+    image: dir:PAYLOAD
+    command: ["/testapp", "exit", "0"]
+    readonly: true
+services:
+  AGENT
+  - name: rescue
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh"]
+    env: ["PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/", "TERM=vt102", "PS1=shell# "]
+    net: host
+    pid: host
+    ipc: host
+    capabilities: [all]
+    binds: ["/:/host", "/dev:/dev"]
+    devices: [{path: all, type: b}, {path: all, type: c}]
+    annotations:
+      keelson.role: rescue
+`
+
+// keelson.rescue opens the image's shell before the first onboot container. It
+// has job control and the host's root; on its end comes the prompt, from which
+// it can be had again. The power button works all along.
+func TestRescueShell(t *testing.T) {
+	m := machine(build(t, "rescue-shell", rescueShell))
+	m.Append += " quiet keelson.rescue"
+	p := person{vmtest.Boot(t, m), t}
+	p.Line(`shell# `)
+	p.types("case $- in *m*) echo has=jobs$((1));; esac\r", `has=jobs1`)
+	p.types("ls /host/containers/onboot; ls /host/proc | wc -l\r", `^000-good`)
+	p.types("tty; echo pid=$$ $(cat /host/proc/1/comm)\r", `pid=\d+ init`)
+	p.types("echo 1 >/host/tmp/written; cat /host/tmp/writ*; echo sleeps=$((1)); sleep 1000\r", `sleeps=1`)
+	p.types("\x03echo gone=$?\r", `gone=130`)
+	p.types("exit 5\r", `rescue shell has ended.*exited 5`)
+	p.Line(`^rescue> `)
+	p.types("shell\r\recho again=$((1))\r", `again=1`)
+	if err := p.PowerOff(vmtest.Context(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An answer is an end of the machine.
+func TestRescueReboots(t *testing.T) {
+	m := plain(t)
+	m.Append += " quiet keelson.rescue=on"
+	p := person{vmtest.Boot(t, m), t}
+	p.Line(`^rescue> `)
+	p.types("list\r", `no onboot containers`)
+	p.types("reboot\r", `shutdown: reboot`)
+	p.Exit(vm.Rebooted)
+}
