@@ -89,7 +89,11 @@ func TestKillsDuringOrders(t *testing.T) {
 		if shims := processes(t, "\x00-id\x00web\x00"); len(shims) != 1 {
 			t.Errorf("%d shims of web", len(shims))
 		}
-		if all := processes(t, counting); len(all) != 2 {
+		all := processes(t, counting) // It runs before it has become the shell, and so do the programs of that.
+		for deadline := time.Now().Add(20 * time.Second); len(all) != 2 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+			all = processes(t, counting)
+		}
+		if len(all) != 2 {
 			t.Errorf("processes %v, want those of web (%d) and other (%d)", all, web.PID, other.PID)
 		}
 		if now := s.until("other", "running", running); now.PID != other.PID || !sameTime(now.Since, other.Since) {
@@ -134,7 +138,11 @@ func TestKilledShim(t *testing.T) {
 		if after.Restarts != 1 {
 			t.Errorf("after: %+v", after)
 		}
-		if all := processes(t, counting); len(all) != 2 {
+		all := processes(t, counting) // It runs before it has become the shell, and so do the programs of that.
+		for deadline := time.Now().Add(20 * time.Second); len(all) != 2 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+			all = processes(t, counting)
+		}
+		if len(all) != 2 {
 			t.Errorf("processes %v, want the new one (%d) and that of other (%d)", all, after.PID, other.PID)
 		}
 		if now := s.until("other", "running", running); now.PID != other.PID {
