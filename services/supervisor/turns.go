@@ -9,7 +9,7 @@ import (
 
 // turns bound how many containers are made at the same time. More than the
 // processors can work on take each other's memory and time: 100 services that
-// start at once on two processors need a fifth less memory at the peak, and a
+// start at once on two processors need a sixth less memory at the peak, and a
 // tenth less processor time, in turns of four.
 type turns chan struct{}
 
