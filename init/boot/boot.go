@@ -17,6 +17,7 @@ import (
 	"keelson/mounts"
 	"keelson/netcfg"
 	"keelson/runtime/console"
+	"keelson/runtime/oomscore"
 	"keelson/runtime/powerbutton"
 	"keelson/runtime/timeline"
 	"keelson/runtime/userspace"
@@ -73,11 +74,15 @@ func Down(ctx context.Context) error {
 }
 
 // with gives f the command line and a console, and flushes that in the end.
+// What a role starts is as good a victim as any when memory is short.
 func with(f func(world) error) error {
 	line, err := cmdline.Read()
 	c := console.New(ConsoleOptions(line))
 	if err != nil {
 		c.Logger().Error("going on without a command line", "error", err)
+	}
+	if err := oomscore.Renounce(); err != nil {
+		c.Logger().Error("containers and scripts are protected like init", "error", err)
 	}
 	err = f(world{line: line, console: c, log: c.Logger(), policy: policy.Silent()})
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)

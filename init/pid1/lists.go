@@ -69,6 +69,7 @@ func (p *pid1) upList() []step.Step {
 	}
 	return append(kernel, []step.Step{
 		{Stage: "limits", Quiet: true, Do: func(context.Context) (string, error) { return "", raiseLimits() }},
+		{Stage: "memory", Name: "protection", Quiet: true, Do: func(context.Context) (string, error) { return "", protect() }},
 		{Stage: timeline.Containerd, Name: "start", Quiet: true, Do: func(context.Context) (string, error) {
 			before = containerdPlaces()
 			return "", p.keepContainerd()

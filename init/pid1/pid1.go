@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -18,6 +19,7 @@ import (
 	"keelson/init/step"
 	"keelson/mounts"
 	"keelson/runtime/console"
+	"keelson/runtime/oomscore"
 	"keelson/runtime/timeline"
 	"keelson/runtime/userspace"
 )
@@ -173,6 +175,23 @@ func (p *pid1) recovered(name string) {
 type buffer struct{ events []timeline.Event }
 
 func (b *buffer) Event(e timeline.Event) { b.events = append(b.events, e) }
+
+// protect keeps this process, and the daemons that inherit it, from being killed
+// when memory is short; they give what they start its due. Inside of another
+// system a value that somebody chose stays, and so does one we may not lower.
+func protect() error {
+	if userspace.Inside() {
+		own, err := oomscore.Own()
+		if err != nil || own != oomscore.Ordinary {
+			return err
+		}
+	}
+	err := oomscore.SetOwn(oomscore.Protected)
+	if userspace.Inside() && errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return err
+}
 
 // raiseLimits are LinuxKit's; every process inherits them. It has to be
 // package syscall's Setrlimit: that makes the runtime forget the limit it

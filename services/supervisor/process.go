@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/oomscore"
 )
 
 // Process is the first process of a container, and through it all the others.
@@ -60,7 +62,9 @@ func openPidfd(pid int) (*os.File, error) {
 }
 
 // shimOf takes hold of the parent of a container's first process. When that
-// is no shim, it has died and the process was given to another.
+// is no shim, it has died and the process was given to another. A shim gives
+// itself a little less protection than containerd has, though the end of
+// containerd costs nothing and its own a service: it gets what we have.
 func shimOf(pid int) *os.File {
 	parent := parentOf(pid)
 	if parent <= 1 {
@@ -70,10 +74,16 @@ func shimOf(pid int) *os.File {
 	if err != nil {
 		return nil
 	}
+	// Opened before it is known to be the shim's, so that it cannot be another's.
+	score, _ := os.OpenFile(filepath.Join("/proc", strconv.Itoa(parent), "oom_score_adj"), os.O_WRONLY, 0)
+	defer score.Close()
 	name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(parent), "comm"))
 	if err != nil || !strings.HasPrefix(string(name), "containerd-shim") || parentOf(pid) != parent {
 		_ = f.Close()
 		return nil
+	}
+	if score != nil && oomscore.Inherited() {
+		_ = oomscore.Write(score, oomscore.Protected) // Else it is as the shim wanted it.
 	}
 	return f
 }

@@ -7,7 +7,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"keelson/runtime/bundle"
+	"keelson/runtime/oomscore"
 	"keelson/runtime/prepare"
 	"keelson/services/containerd"
 	"keelson/services/probe"
@@ -168,6 +171,7 @@ func (r *run) create(ctx context.Context, tasks Tasks) (int, error) {
 	root.Path = r.bundle.Rootfs()
 	spec.Root = &root
 	r.addNotifySocket(&spec)
+	spec.Process = withScore(spec.Process, oomscore.Inherited())
 	text, err := json.Marshal(&spec)
 	if err != nil {
 		return 0, fmt.Errorf("cannot encode %s: %w", filepath.Join(r.dir, bundle.ConfigFile), err)
@@ -176,6 +180,17 @@ func (r *run) create(ctx context.Context, tasks Tasks) (int, error) {
 		ID: r.name, Namespace: r.bundle.Namespace(), JSON: text,
 		Stdout: r.output.Stdout(), Stderr: r.output.Stderr(), Terminal: r.terminal(),
 	})
+}
+
+// withScore keeps a container whose bundle does not say when it is to be killed
+// for want of memory from what its shim is protected by.
+func withScore(p *specs.Process, inherited bool) *specs.Process {
+	if p == nil || p.OOMScoreAdj != nil || !inherited {
+		return p
+	}
+	own, ordinary := *p, oomscore.Ordinary
+	own.OOMScoreAdj = &ordinary
+	return &own
 }
 
 // remove takes away a container that could not be started.

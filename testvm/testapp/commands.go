@@ -51,6 +51,18 @@ func sleep(args []string) error {
 	return nil
 }
 
+// hog takes memory, and uses it, until it is killed.
+func hog([]string) error {
+	var all [][]byte
+	for {
+		chunk := make([]byte, 1<<20)
+		for i := 0; i < len(chunk); i += os.Getpagesize() {
+			chunk[i] = 1
+		}
+		all = append(all, chunk)
+	}
+}
+
 func serve(args []string) error {
 	l, err := net.Listen("tcp", arg(args, 0))
 	if err != nil {

@@ -1,0 +1,69 @@
+package nstest
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Process is one of a system's.
+type Process struct {
+	PID, Parent int      // seen from here
+	Args        []string // none: it has ended, or is one of the kernel's
+}
+
+// Processes are all below /init.
+func (s *System) Processes() []Process {
+	all := map[int]Process{}
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			if p, ok := readProcess(pid); ok {
+				all[pid] = p
+			}
+		}
+	}
+	var below []Process
+	for _, p := range all {
+		for at := p; at.Parent > 0; at = all[at.Parent] {
+			if at.Parent == s.PID() {
+				below = append(below, p)
+				break
+			}
+		}
+	}
+	return below
+}
+
+func readProcess(pid int) (Process, bool) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	if err != nil {
+		return Process{}, false
+	}
+	p := Process{PID: pid}
+	if f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])); len(f) > 1 {
+		p.Parent, _ = strconv.Atoi(f[1])
+	}
+	cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+	if text := strings.TrimRight(string(cmdline), "\x00"); text != "" {
+		p.Args = strings.Split(text, "\x00")
+	}
+	return p, true
+}
+
+// Named are the processes of a program with these words, one after the other,
+// among their arguments.
+func (s *System) Named(program string, words ...string) (pids []int) {
+	for _, p := range s.Processes() {
+		if len(p.Args) == 0 || filepath.Base(p.Args[0]) != program {
+			continue
+		}
+		if strings.Contains("\x00"+strings.Join(p.Args, "\x00")+"\x00", strings.Join(append([]string{""}, append(words, "")...), "\x00")) {
+			pids = append(pids, p.PID)
+		}
+	}
+	return pids
+}

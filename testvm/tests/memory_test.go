@@ -1,0 +1,102 @@
+package tests
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"keelson/testvm/agent"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/vmtest"
+)
+
+// hungry is an image with a service that takes all memory once told to, and
+// others that must not pay for it.
+const hungry = `
+onboot:
+  - name: score
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-c", "read x </proc/self/oom_score_adj; echo onboot has $x"]
+    readonly: true
+services:
+  AGENT
+  - name: chosen
+    image: dir:PAYLOAD
+    command: ["/testapp", "sleep"]
+    oomScoreAdj: 77
+    readonly: true
+  - name: hog
+    image: dir:PAYLOAD
+    command: ["/testapp", "hog"]
+    readonly: true
+    annotations:
+      keelson.restart: never
+      keelson.requires: trigger
+  - name: trigger
+    image: dir:PAYLOAD
+    command: ["/testapp", "exit", "1"]
+    readonly: true
+    annotations:
+      keelson.restart: never
+`
+
+// A service that takes all memory is killed, and said to have been for that;
+// nothing else ends.
+func TestMemoryExhausted(t *testing.T) {
+	dir := overlay(t, "hungry-root", map[string]string{
+		"etc/init.d/030-late": "#!/bin/busybox sh\nread x </proc/self/oom_score_adj; echo script has $x\n",
+	})
+	c := machine(build(t, "hungry", hungry, dir))
+	c.Memory = 384
+	v := vmtest.Boot(t, c)
+	v.Stage("ready", "degraded")
+	v.Line("onboot has 0")
+	v.Line("script has 0")
+	before := checkScores(t, v)
+	v.Output("/usr/bin/service", "start", "hog")
+	v.Line(`service hog: failed: killed by SIGKILL \(out of memory\)`)
+	if after := checkScores(t, v); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("processes were %v and are %v", before, after)
+	}
+	v.SignalInit(sigUSR2)
+	v.Exit(vm.PoweredDown)
+}
+
+// checkScores wants what keeps the system up protected, and services to have
+// what their bundles say. It returns who they are.
+func checkScores(t *testing.T, v *vmtest.VM) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, p := range processes(t, v) {
+		name, want := scored(p)
+		if name == "" {
+			continue
+		}
+		found[name+" "+strconv.Itoa(p.PID)] = want
+		if got := strings.TrimSpace(v.File(fmt.Sprintf("/proc/%d/oom_score_adj", p.PID))); got != want {
+			t.Errorf("%s %d has %s, want %s", name, p.PID, got, want)
+		}
+	}
+	if len(found) != 7 { // two of the shims
+		t.Errorf("there are %v", found)
+	}
+	return found
+}
+
+// scored is what a process is called here and must have; empty for others.
+func scored(p agent.Process) (name, want string) {
+	if len(p.Args) == 0 {
+		return "", ""
+	}
+	switch name = filepath.Base(p.Args[0]); name {
+	case "init", "containerd", "service", "containerd-shim-runc-v2":
+		return name, "-999"
+	case "agent":
+		return name, "0"
+	case "testapp":
+		return name, "77"
+	}
+	return "", ""
+}
