@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"keelson/runtime/fault"
 	"keelson/runtime/timeline"
 )
 
@@ -19,8 +22,16 @@ const prefix = "keelson: "
 // consoles are somebody else's.
 const Stdout = "/proc/self/fd/1"
 
-// queueLimit bounds the bytes waiting to be written.
-const queueLimit = 1 << 20
+// queueLimit bounds the memory of what waits to be written, of which each
+// message takes messageCost besides its bytes.
+const (
+	queueLimit  = 1 << 20
+	messageCost = 64
+)
+
+// recordLimit is how much the kernel takes as one record of its log: what is
+// longer is refused (EINVAL).
+const recordLimit = 960
 
 // Options say where messages go.
 type Options struct {
@@ -28,6 +39,9 @@ type Options struct {
 	Kmsg     bool       // also write to the kernel log, at daemon.debug
 	Timeline string     // file for Event, timeline.Path when empty
 	Level    slog.Level // least level that Logger shows
+	// Panicked is told of a panic of the goroutine called by a name, which goes on
+	// when it returns. Nil: it is logged.
+	Panicked func(in string, value any, stack []byte)
 }
 
 // Console is the queue and its writer. Make one with New.
@@ -35,21 +49,22 @@ type Console struct {
 	options Options
 	devices []*device
 	kmsg    *device
+	record  *record
 
 	mu      sync.Mutex
-	queue   []message
-	bytes   int
+	queue   []Message
+	cost    int
 	dropped int
 	closed  bool
-	wake    chan struct{} // capacity 1: there is something to do
-	done    chan struct{} // closed when the writer has ended
+	shown   []chan struct{} // to be closed once the queue has been shown
+	wake    chan struct{}   // capacity 1: there is something to do
+	done    chan struct{}   // closed when the writer has ended
 }
 
-// message is one entry of the queue; raw ones are not for the kernel log.
-type message struct {
-	text  string
-	raw   bool
-	shown chan struct{} // nothing to show: closed when it is this one's turn
+// Message is one entry of the queue; raw ones are not for the kernel log.
+type Message struct {
+	Text string
+	Raw  bool
 }
 
 // Consoles gives the device paths of the command line's console= values, in
@@ -92,8 +107,36 @@ func New(options Options) *Console {
 	if options.Kmsg {
 		c.kmsg = newDevice("/dev/kmsg")
 	}
-	go c.write()
+	c.record = newRecord(options.Timeline, c.Logger())
+	go c.guard("console", c.done, c.write)
+	go c.guard("timeline", c.record.done, c.record.write)
 	return c
+}
+
+// restPause is how long a goroutine rests after a panic, which may come again.
+const restPause = time.Second
+
+// guard calls f until it returns without a panic, then closes done.
+func (c *Console) guard(name string, done chan struct{}, f func()) {
+	defer close(done)
+	for !c.survive(name, f) {
+		<-time.After(restPause)
+	}
+}
+
+func (c *Console) survive(name string, f func()) (ended bool) {
+	defer func() {
+		r := recover()
+		switch {
+		case r == nil:
+		case c.options.Panicked != nil:
+			c.options.Panicked(name, r, debug.Stack())
+		default:
+			c.Logger().Error("a panic was survived", "in", name, "panic", r)
+		}
+	}()
+	f()
+	return true
 }
 
 // Logger formats as `keelson: MESSAGE key=value…`.
@@ -101,13 +144,10 @@ func (c *Console) Logger() *slog.Logger {
 	return slog.New(&handler{console: c, level: c.options.Level})
 }
 
-// Event shows e and appends it to the timeline.
+// Event shows e and has it appended to the timeline.
 func (c *Console) Event(e timeline.Event) {
-	c.put(message{text: prefix + e.String() + "\n"})
-	err := timeline.Append(c.options.Timeline, e)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // Its folder comes early and may go late.
-		c.Logger().Error("timeline has a gap", "error", err)
-	}
+	c.Put(Message{Text: prefix + e.String() + "\n"})
+	c.record.put(e)
 }
 
 // Raw shows text as it is, such as the output of a container.
@@ -119,49 +159,70 @@ func (c *Console) Raw(text []byte) {
 	if !strings.HasSuffix(s, "\n") {
 		s += "\n"
 	}
-	c.put(message{text: s, raw: true})
+	c.Put(Message{Text: s, Raw: true})
+}
+
+// Close shows and records what is queued and ends the writers. When ctx ends
+// first, what is left is given up; the error says so.
+func (c *Console) Close(ctx context.Context) error {
+	c.record.close() // Before the console, on which it may complain.
+	err := wait(ctx, c.record.done, "record what happened")
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.signal()
+	return errors.Join(err, wait(ctx, c.done, "flush the console"))
 }
 
 // Flush waits until all that was said before has been shown, or ctx ends.
 func (c *Console) Flush(ctx context.Context) error {
 	shown := make(chan struct{})
-	c.put(message{shown: shown})
-	select {
-	case <-shown:
-	case <-c.done:
-	case <-ctx.Done():
-		return fmt.Errorf("cannot flush the console: %w", ctx.Err())
-	}
-	return nil
-}
-
-// Close shows what is queued and ends the writer. When ctx ends first, what
-// is left is given up; the error says so.
-func (c *Console) Close(ctx context.Context) error {
 	c.mu.Lock()
-	c.closed = true
+	c.shown = append(c.shown, shown)
 	c.mu.Unlock()
 	c.signal()
 	select {
-	case <-c.done:
+	case <-c.done: // Nothing is queued any more.
 		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("cannot flush the console: %w", ctx.Err())
+	default:
+		return wait(ctx, shown, "flush the console")
 	}
 }
 
-func (c *Console) put(m message) {
+// Queued is what has not been shown yet.
+func (c *Console) Queued() []Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.queue)
+}
+
+func wait(ctx context.Context, done <-chan struct{}, what string) error {
+	select {
+	case <-done:
+		return nil
+	default:
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("cannot %s: %w", what, ctx.Err())
+	}
+}
+
+// Put shows a message that another console had queued.
+func (c *Console) Put(m Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return
 	}
-	if c.bytes+len(m.text) > queueLimit {
+	if c.cost+len(m.Text)+messageCost > queueLimit {
 		c.dropped++
 		return
 	}
 	c.queue = append(c.queue, m)
-	c.bytes += len(m.text)
+	c.cost += len(m.Text) + messageCost
 	c.signal()
 }
 
@@ -173,25 +234,29 @@ func (c *Console) signal() {
 }
 
 // take empties the queue; last is true when nothing will follow.
-func (c *Console) take() (batch []message, last bool) {
+func (c *Console) take() (batch []Message, shown []chan struct{}, last bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	batch, c.queue, c.bytes = c.queue, nil, 0
+	batch, c.queue, c.cost = c.queue, nil, 0
+	shown, c.shown = c.shown, nil
 	if c.dropped > 0 {
 		lost := fmt.Sprintf("%s%d messages lost, the console is too slow\n", prefix, c.dropped)
-		batch = append(batch, message{text: lost})
+		batch = append(batch, Message{Text: lost})
 		c.dropped = 0
 	}
-	return batch, c.closed
+	return batch, shown, c.closed
 }
 
 // write is the goroutine that owns the devices.
 func (c *Console) write() {
-	defer close(c.done)
 	for range c.wake {
-		batch, last := c.take()
+		batch, shown, last := c.take()
 		for _, m := range batch {
+			fault.Here("console")
 			c.show(m)
+		}
+		for _, told := range shown {
+			close(told)
 		}
 		if last {
 			c.closeDevices()
@@ -200,17 +265,21 @@ func (c *Console) write() {
 	}
 }
 
-func (c *Console) show(m message) {
-	if m.shown != nil {
-		close(m.shown)
-		return
-	}
+func (c *Console) show(m Message) {
 	for _, d := range c.devices {
-		d.write(m.text)
+		d.write(m.Text)
 	}
-	if c.kmsg != nil && !m.raw {
-		c.kmsg.write(kmsgPriority + m.text)
+	if c.kmsg != nil && !m.Raw {
+		c.kmsg.write(kmsgPriority + cut(m.Text, recordLimit))
 	}
+}
+
+// cut takes the end off a text that is too long.
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…\n"
 }
 
 func (c *Console) closeDevices() {

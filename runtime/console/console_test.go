@@ -158,3 +158,86 @@ func closeInTime(t *testing.T, c *Console) {
 		t.Fatal(err)
 	}
 }
+
+// A file system that hangs, here a fifo which takes no more, keeps nobody from
+// going on, nor from the console; what was not recorded is told.
+func TestStalledTimelineBlocksNobody(t *testing.T) {
+	dir := t.TempDir()
+	hangs := make(chan struct{})
+	c := New(Options{Devices: []string{filepath.Join(dir, "out")}, Timeline: filepath.Join(dir, "timeline")})
+	if err := os.WriteFile(filepath.Join(dir, "out"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.record.append = func(string, timeline.Event) error { <-hangs; return nil }
+	began := time.Now()
+	for range 2 * recordQueue {
+		c.Event(timeline.Event{Stage: timeline.Ready})
+	}
+	if took := time.Since(began); took > patience {
+		t.Errorf("it took %v", took)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := c.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "record") {
+		t.Errorf("Close: %v", err)
+	}
+	close(hangs)
+	<-c.record.done
+	<-c.done
+	if got, err := os.ReadFile(filepath.Join(dir, "out")); err != nil || strings.Count(string(got), "ready") != 2*recordQueue {
+		t.Errorf("the console shows %d events, %v", strings.Count(string(got), "ready"), err)
+	}
+}
+
+// A panic in a writer costs what it was about.
+func TestWritersSurviveAPanic(t *testing.T) {
+	dir := t.TempDir()
+	told := make(chan string, 2)
+	c := New(Options{Devices: []string{filepath.Join(dir, "out")}, Timeline: filepath.Join(dir, "timeline"),
+		Panicked: func(in string, _ any, stack []byte) {
+			if len(stack) > 0 {
+				told <- in
+			}
+		}})
+	c.mu.Lock()
+	c.devices = append(c.devices, nil) // The writer does not expect that.
+	c.mu.Unlock()
+	c.Raw([]byte("lost"))
+	if in := <-told; in != "console" {
+		t.Errorf("told of %s", in)
+	}
+	c.mu.Lock()
+	c.devices = c.devices[:1]
+	c.mu.Unlock()
+	c.record.append = func(string, timeline.Event) error {
+		c.record.append = timeline.Append
+		panic("oh")
+	}
+	c.Event(timeline.Event{Stage: timeline.Ready})
+	if in := <-told; in != "timeline" {
+		t.Errorf("told of %s", in)
+	}
+	e := timeline.Event{Stage: timeline.Degraded}
+	c.Event(e)
+	closeInTime(t, c)
+	if events, err := timeline.Read(filepath.Join(dir, "timeline")); err != nil || !reflect.DeepEqual(events, []timeline.Event{e}) {
+		t.Errorf("timeline holds %+v, %v", events, err)
+	}
+}
+
+// The kernel refuses a record that is too long: it gets what fits.
+func TestCut(t *testing.T) {
+	for text, want := range map[string]string{"short\n": "short\n", strings.Repeat("ä", 10): "äää…\n"} {
+		if got := cut(text, 7); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("no kernel log to try with:", err)
+	}
+	defer kmsg.Close()
+	if _, err := kmsg.WriteString(kmsgPriority + cut(strings.Repeat("x", 5000), recordLimit)); err != nil {
+		t.Errorf("the kernel: %v", err)
+	}
+}

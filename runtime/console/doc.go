@@ -4,7 +4,8 @@
 //
 // A caller never waits. Messages go into a queue of bounded size which one
 // goroutine empties; when it is full messages are dropped, counted, and the
-// count is shown as soon as there is room. A serial line that takes nothing
+// count is shown as soon as there is room. Events go to the timeline by another.
+// A panic of either is told and survived. A serial line that takes nothing
 // for a second is passed over until it takes bytes again. A console whose driver
 // is a module gets what was said before that was loaded, up to 64 KiB.
 //

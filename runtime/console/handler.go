@@ -32,7 +32,7 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	b.WriteByte('\n')
-	h.console.put(message{text: b.String()})
+	h.console.Put(Message{Text: b.String()})
 	return nil
 }
 

@@ -1,0 +1,83 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+
+	"keelson/runtime/fault"
+	"keelson/runtime/timeline"
+)
+
+// recordQueue bounds the events waiting to be appended.
+const recordQueue = 256
+
+// record appends events to the timeline. It has a goroutine of its own: what
+// holds the file may hang.
+type record struct {
+	path   string
+	log    *slog.Logger
+	append func(path string, e timeline.Event) error
+
+	mu     sync.Mutex
+	queue  chan timeline.Event
+	lost   int
+	closed bool
+	done   chan struct{} // closed when the writer has ended
+}
+
+func newRecord(path string, log *slog.Logger) *record {
+	return &record{path: path, log: log, append: timeline.Append, queue: make(chan timeline.Event, recordQueue), done: make(chan struct{})}
+}
+
+func (r *record) put(e timeline.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	select {
+	case r.queue <- e:
+	default:
+		r.lost++
+	}
+}
+
+// close lets write end once it has come to the end of the queue.
+func (r *record) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.closed = true
+		close(r.queue)
+	}
+}
+
+// write is the goroutine.
+func (r *record) write() {
+	gap := false
+	for e := range r.queue {
+		fault.Here("timeline")
+		err := r.append(r.path, e)
+		if lost := r.takeLost(); lost > 0 {
+			err = errors.Join(err, fmt.Errorf("%d events were lost: it took too long", lost))
+		}
+		switch {
+		case err == nil || errors.Is(err, fs.ErrNotExist): // Its folder comes early and may go late.
+			gap = false
+		case !gap: // Once, and not for each event.
+			gap = true
+			r.log.Error("timeline has a gap", "error", err)
+		}
+	}
+}
+
+func (r *record) takeLost() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lost := r.lost
+	r.lost = 0
+	return lost
+}

@@ -1,0 +1,9 @@
+//go:build !faults
+
+package fault
+
+// Here does nothing.
+func Here(string) {}
+
+// Spoil does nothing.
+func Spoil([]byte) {}
