@@ -17,7 +17,7 @@ import (
 func main() {
 	// What the kernel does not know on its command line it hands to its first
 	// process as arguments: they choose no role there.
-	if os.Getpid() == 1 {
+	if os.Getpid() == 1 || pid1.Again() {
 		os.Exit(pid1.Main())
 	}
 	if alias, ok := modules.Wish(os.Args); ok {

@@ -25,11 +25,33 @@ const (
 	stateDir           = "/run/keelson"
 )
 
+// Names of children.
+const (
+	roleBoot       = "boot"
+	roleLate       = "late"
+	roleDown       = "shutdown"
+	nameContainerd = "containerd"
+	nameSupervisor = "supervisor"
+)
+
 // environment is what every child gets, besides what environ adds.
 var environment = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "TMPDIR=/tmp"}
 
-// spawn starts a program with its messages going to out, and nothing to read.
-func (p *pid1) spawn(out *os.File, args ...string) (*reaper.Child, error) {
+// spawn starts a program, whose messages go to the file that output opens, with
+// nothing to read. Who has taken all our file descriptors need not keep them.
+func (p *pid1) spawn(name string, output func() (*os.File, error), args ...string) (*reaper.Child, error) {
+	child, err := p.spawnOnce(name, output, args)
+	if errors.Is(err, unix.EMFILE) && raiseLimits() == nil {
+		child, err = p.spawnOnce(name, output, args)
+	}
+	return child, err
+}
+
+func (p *pid1) spawnOnce(name string, output func() (*os.File, error), args []string) (*reaper.Child, error) {
+	out, err := output()
+	if err != nil {
+		return nil, fmt.Errorf("cannot start %s: %w", args[0], err)
+	}
 	defer out.Close()
 	null, err := os.Open("/dev/null")
 	if err != nil {
@@ -37,7 +59,7 @@ func (p *pid1) spawn(out *os.File, args ...string) (*reaper.Child, error) {
 	}
 	defer null.Close()
 	return p.reaper.Start(reaper.Command{
-		Path: args[0], Args: args, Env: environ(), Files: []*os.File{null, out, out},
+		Name: name, Path: args[0], Args: args, Env: environ(), Files: []*os.File{null, out, out},
 		// A session of its own: no terminal, and a group that can be signalled.
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
@@ -66,15 +88,18 @@ func consoleFile() (*os.File, error) {
 }
 
 // runRole runs a role of init to its end. When ctx ends the role is told to
-// end, and killed when it does not within grace.
+// end, and killed when it does not within grace. One that an earlier incarnation
+// has started is not started again.
 func (p *pid1) runRole(ctx context.Context, role string, grace time.Duration) (string, error) {
-	out, err := consoleFile()
-	if err != nil {
-		return "", fmt.Errorf("cannot start %s: %w", role, err)
-	}
-	child, err := p.spawn(out, initPath, role)
-	if err != nil {
-		return "", err
+	child := p.reaper.Named(role)
+	if child == nil {
+		if p.reaper.Begun(role) {
+			return "ended, status unknown", nil
+		}
+		var err error
+		if child, err = p.spawn(role, consoleFile, initPath, role); err != nil {
+			return "", err
+		}
 	}
 	if _, err := child.Wait(ctx); err != nil {
 		p.endGroup(child, grace)
@@ -97,32 +122,28 @@ func (p *pid1) endGroup(child *reaper.Child, grace time.Duration) {
 	}
 }
 
+// newKeeper keeps one of the daemons. Its panics are PID 1's.
+func (p *pid1) newKeeper(name string) *keeper {
+	start := map[string]func() (process, error){nameContainerd: p.startContainerd, nameSupervisor: p.startSupervisor}[name]
+	k := newKeeper(name, p.log, start)
+	k.panic = func(in string, value any, stack []byte) { p.panicked("keeper of "+in, value, stack) }
+	return k
+}
+
 // startContainerd starts it. Where an image has settings for it, something else
 // reads them and then becomes containerd.
 func (p *pid1) startContainerd() (process, error) {
-	// O_NONBLOCK: a fifo in its place must not hold us up.
-	out, err := os.OpenFile(containerdLog, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o644)
-	if err != nil {
-		if out, err = consoleFile(); err != nil {
-			return nil, err
-		}
-	}
 	d := &daemon{log: containerdLog}
-	if info, err := out.Stat(); err == nil {
-		d.from = info.Size()
+	output, args := d.output, []string{containerdPath}
+	if _, err := os.Stat(containerdSettings); err == nil {
+		output, args = consoleFile, []string{supervisorPath, "containerd"}
+		d.note()
 	}
-	if _, err := os.Stat(containerdSettings); err != nil {
-		d.Child, err = p.spawn(out, containerdPath)
-		return d.started(err)
+	var err error
+	if d.Child, err = p.spawn(nameContainerd, output, args...); err != nil {
+		return nil, err // Not d, which would be a process that is not nil.
 	}
-	if err := out.Close(); err != nil {
-		return nil, err
-	}
-	if out, err = consoleFile(); err != nil {
-		return nil, err
-	}
-	d.Child, err = p.spawn(out, supervisorPath, "containerd")
-	return d.started(err)
+	return d, nil
 }
 
 // daemon is a child that writes to a log of its own.
@@ -132,12 +153,23 @@ type daemon struct {
 	from int64 // where the log ended before
 }
 
-// started keeps a child that is none from becoming a process that is not nil.
-func (d *daemon) started(err error) (process, error) {
+// output opens the log, or the console where there is no room for one.
+func (d *daemon) output() (*os.File, error) {
+	// O_NONBLOCK: a fifo in its place must not hold us up.
+	out, err := os.OpenFile(d.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o644)
 	if err != nil {
-		return nil, err
+		return consoleFile()
 	}
-	return d, nil
+	d.note()
+	return out, nil
+}
+
+// note remembers where the log ends now.
+func (d *daemon) note() {
+	var st unix.Stat_t
+	if unix.Stat(d.log, &st) == nil {
+		d.from = st.Size
+	}
 }
 
 // wordsLimit is how much of a log's end is looked at.
@@ -164,24 +196,16 @@ func (d *daemon) lastWords() string {
 }
 
 func (p *pid1) startSupervisor() (process, error) {
-	out, err := consoleFile()
+	child, err := p.spawn(nameSupervisor, consoleFile, supervisorPath, "supervise")
 	if err != nil {
-		return nil, err
-	}
-	return started(p.spawn(out, supervisorPath, "supervise"))
-}
-
-// started keeps a nil child from becoming a process that is not nil.
-func started(child *reaper.Child, err error) (process, error) {
-	if err != nil {
-		return nil, err
+		return nil, err // Not child, which would be a process that is not nil.
 	}
 	return child, nil
 }
 
 // places are the folders containerd keeps its data in, told apart by file
 // system and inode: an onboot container may mount a disk over one.
-type places [2]struct{ dev, ino uint64 }
+type places [2]struct{ Dev, Ino uint64 }
 
 func containerdPlaces() places {
 	var found places
@@ -189,7 +213,7 @@ func containerdPlaces() places {
 		var st unix.Stat_t
 		// Made here so that it has an identity before containerd starts.
 		if err := os.MkdirAll(dir, 0o711); err == nil && unix.Stat(dir, &st) == nil {
-			found[i].dev, found[i].ino = uint64(st.Dev), st.Ino
+			found[i].Dev, found[i].Ino = uint64(st.Dev), st.Ino
 		}
 	}
 	return found

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,8 +26,12 @@ const (
 	flushLimit      = 2 * time.Second
 	unmountLimit    = 30 * time.Second
 	syncLimit       = 30 * time.Second
-	stopDefault     = 20 * time.Second
-	stopMax         = 10 * time.Minute
+)
+
+// Keys of steps (see key).
+const (
+	stepBoot = "boot"
+	stepLate = "late"
 )
 
 // earlyList is done before there is a console. Who cannot do the Fatal ones
@@ -59,7 +62,6 @@ func legacyCgroups() bool {
 // upList brings the system up; each step's failure leaves a system that can
 // still be looked at and shut down.
 func (p *pid1) upList() []step.Step {
-	var before places
 	var kernel []step.Step
 	if p.place.machine {
 		kernel = []step.Step{
@@ -71,15 +73,15 @@ func (p *pid1) upList() []step.Step {
 		{Stage: "limits", Quiet: true, Do: func(context.Context) (string, error) { return "", raiseLimits() }},
 		{Stage: "memory", Name: "protection", Quiet: true, Do: func(context.Context) (string, error) { return "", protect() }},
 		{Stage: timeline.Containerd, Name: "start", Quiet: true, Do: func(context.Context) (string, error) {
-			before = containerdPlaces()
+			p.note(func(s *state) { s.Folders = containerdPlaces() })
 			return "", p.keepContainerd()
 		}},
-		{Stage: "boot", Do: func(ctx context.Context) (string, error) { return p.upRole(ctx, "boot") }},
+		{Stage: stepBoot, Do: func(ctx context.Context) (string, error) { return p.upRole(ctx, roleBoot) }},
 		{Stage: timeline.Containerd, Name: "restart", Quiet: true, Do: func(ctx context.Context) (string, error) {
-			return "", p.moveContainerd(ctx, before)
+			return "", p.moveContainerd(ctx)
 		}},
 		{Stage: timeline.Degraded, Quiet: true, Do: func(ctx context.Context) (string, error) { return "", p.keepSupervisor(ctx) }},
-		{Stage: "late", Quiet: true, Do: p.late},
+		{Stage: stepLate, Quiet: true, Do: p.late},
 	}...)
 }
 
@@ -104,27 +106,37 @@ func catchCtrlAltDel() error {
 	return nil
 }
 
-// keepContainerd starts containerd where there are services for it.
-func (p *pid1) keepContainerd() error {
+// containerdWanted tells whether there are services for it.
+func containerdWanted() (bool, error) {
 	names, err := bundle.List(bundle.ServicesDir)
 	if err != nil || len(names) == 0 {
-		return err
+		return false, err
 	}
 	if _, err := os.Stat(containerdPath); err != nil {
-		return fmt.Errorf("cannot run services: %w", err)
+		return false, fmt.Errorf("cannot run services: %w", err)
 	}
-	p.keepers.add("containerd", p.log, p.startContainerd)
-	return nil
+	return true, nil
+}
+
+// keepContainerd starts containerd where there are services for it.
+func (p *pid1) keepContainerd() error {
+	wanted, err := containerdWanted()
+	if wanted && p.keepers.get(nameContainerd) == nil {
+		p.keepers.add(p.newKeeper(nameContainerd))
+	}
+	return err
 }
 
 // moveContainerd starts containerd again when its folders have become others.
-func (p *pid1) moveContainerd(ctx context.Context, before places) error {
-	if p.keepers.get("containerd") == nil || ctx.Err() != nil || containerdPlaces() == before {
+func (p *pid1) moveContainerd(ctx context.Context) error {
+	now := containerdPlaces()
+	if p.keepers.get(nameContainerd) == nil || ctx.Err() != nil || now == p.summary().Folders {
 		return nil
 	}
 	p.log.Info("containerd moves to the disk mounted on its folder")
-	p.keepers.get("containerd").Stop(unix.SIGTERM, containerdGrace)
-	p.keepers.add("containerd", p.log, p.startContainerd)
+	p.keepers.get(nameContainerd).Stop(unix.SIGTERM, containerdGrace)
+	p.note(func(s *state) { s.Folders = now })
+	p.keepers.add(p.newKeeper(nameContainerd))
 	return nil
 }
 
@@ -136,7 +148,9 @@ func (p *pid1) keepSupervisor(ctx context.Context) error {
 	if _, err := os.Stat(supervisorPath); err != nil {
 		return fmt.Errorf("cannot supervise services: %w", err)
 	}
-	p.keepers.add("supervisor", p.log, p.startSupervisor)
+	if p.keepers.get(nameSupervisor) == nil {
+		p.keepers.add(p.newKeeper(nameSupervisor))
+	}
 	return nil
 }
 
@@ -145,7 +159,7 @@ func (p *pid1) late(ctx context.Context) (string, error) {
 	if ctx.Err() != nil || !boot.HasLate() {
 		return "", nil
 	}
-	return p.upRole(ctx, "late")
+	return p.upRole(ctx, roleLate)
 }
 
 // upRole runs a role of the way up. That it was ended on the way down is no
@@ -162,14 +176,14 @@ func (p *pid1) upRole(ctx context.Context, role string) (string, error) {
 // not end in time is left behind.
 func (p *pid1) downList() []step.Step {
 	const stage = timeline.Shutdown
-	deadline := stopDeadline(stateDir + "/stop-deadline")
+	deadline := p.stopDeadline()
 	return []step.Step{
 		{Stage: stage, Name: "onshutdown", Quiet: true, Limit: onshutdownLimit + 2*killGrace, Do: p.onshutdown},
 		{Stage: stage, Name: "services", Limit: deadline + 2*killGrace, Do: func(context.Context) (string, error) {
-			return p.keepers.get("supervisor").Stop(unix.SIGTERM, deadline), nil
+			return p.keepers.get(nameSupervisor).Stop(unix.SIGTERM, deadline), nil
 		}},
 		{Stage: stage, Name: "containerd", Limit: containerdGrace + 2*killGrace, Do: func(context.Context) (string, error) {
-			return p.keepers.get("containerd").Stop(unix.SIGTERM, containerdGrace), nil
+			return p.keepers.get(nameContainerd).Stop(unix.SIGTERM, containerdGrace), nil
 		}},
 		{Stage: stage, Name: "processes", Limit: termGrace + 2*killGrace, Do: p.killAll},
 		{Stage: stage, Name: "mounts", Limit: unmountLimit, Do: func(context.Context) (string, error) {
@@ -193,7 +207,7 @@ func (p *pid1) onshutdown(ctx context.Context) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, onshutdownLimit)
 	defer cancel()
-	return p.runRole(ctx, "shutdown", killGrace)
+	return p.runRole(ctx, roleDown, killGrace)
 }
 
 // killAll ends every process but this one and, inside of another system, those
@@ -240,25 +254,12 @@ func (p *pid1) signalUntilAlone(ctx context.Context, signal unix.Signal) error {
 // unmount lets go of all disks, and inside of another system of what was
 // mounted here.
 func (p *pid1) unmount() error {
-	if !p.place.machine {
+	switch {
+	case p.place.machine:
+	case p.place.unknown:
+		return errors.New("left mounted: what the outer system had mounted is not known any more")
+	default:
 		return unmountOwn(p.place.before)
 	}
 	return errors.Join(mounts.SwapOff(), mounts.UnmountAll(true))
-}
-
-// stopDeadline is how long the supervisor says it may need. Whatever lies there
-// instead of its file is not waited for.
-func stopDeadline(path string) time.Duration {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return stopDefault
-	}
-	defer unix.Close(fd)
-	text := make([]byte, 64)
-	n, err := unix.Read(fd, text)
-	d, parseErr := time.ParseDuration(strings.TrimSpace(string(text[:max(n, 0)])))
-	if err != nil || parseErr != nil || d <= 0 {
-		return stopDefault
-	}
-	return min(d, stopMax)
 }

@@ -2,13 +2,13 @@ package pid1
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"runtime/debug"
-	"syscall"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,13 +19,12 @@ import (
 	"keelson/init/step"
 	"keelson/mounts"
 	"keelson/runtime/console"
-	"keelson/runtime/oomscore"
+	"keelson/runtime/fault"
 	"keelson/runtime/timeline"
-	"keelson/runtime/userspace"
 )
 
 // pid1 is the first process's state, owned by the goroutine of Main; keepers,
-// the reaper and the signal watch have goroutines of their own.
+// the reaper, the signal watch and the way up have goroutines of their own.
 type pid1 struct {
 	line    cmdline.Line
 	console *console.Console
@@ -35,15 +34,68 @@ type pid1 struct {
 	place   place
 
 	keepers keepers
+	again   sync.Mutex // held while PID 1 executes itself again
+	heir    *heir      // for that, under the same lock
+
+	mu    sync.Mutex
+	state state
+
+	resumed  bool  // this is another execution
+	recalled error // and why it knows nothing, if so
 }
 
 // Main is the first process. On a machine it does not return; inside of another
 // system it returns the exit code.
 func Main() int {
-	p := &pid1{signals: listen()}
+	_ = raiseLimits() // The runtime is lost without a file descriptor for its timers.
+	startThreads()
+	p := &pid1{signals: newSignals(), log: slog.New(slog.DiscardHandler)}
+	p.signals.listen()
+	if h, ok := inheritance(); ok {
+		p.recall(h)
+	}
 	early := &buffer{}
+	code := codeDone
+	for !p.survive("main", func() { code = p.live(early) }) {
+		<-time.After(restPause)
+	}
+	return code
+}
+
+// live is the whole life, from where the state says on.
+func (p *pid1) live(early *buffer) (code int) {
+	if p.summary().Phase == phaseStart {
+		p.start(early)
+	}
+	p.attach(early)
+	if p.summary().Phase == phaseUp {
+		p.stayUp(p.upList())
+	}
+	next := p.signals.chosen
+	if p.summary().Phase == phaseFatal {
+		next = p.fatal
+	}
+	return p.down(next())
+}
+
+// start does what comes before there is a console. Whatever happens there, the
+// next phase is another.
+func (p *pid1) start(early *buffer) {
 	early.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Kernel})
 	var err error
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("PID 1 panicked: %v", r)
+			tellKernel(strings.Split(string(debug.Stack()), "\n"))
+		}
+		p.note(func(s *state) {
+			s.Phase = phaseUp
+			if err != nil {
+				s.Phase, s.Fatal = phaseFatal, err.Error()
+			}
+			s.setPlace(p.place)
+		})
+	}()
 	p.place, err = look()
 	p.place.announce()
 	list := earlyList()
@@ -56,36 +108,27 @@ func Main() int {
 	if err != nil && p.place.machine {
 		_ = mounts.Apply(mounts.Core()) // A place for the record of the failure; more than that is not hoped for.
 	}
-	p.attach(early)
-	p.guard("signals", func() { p.signals.watch(func(s string) { p.log.Warn(s) }) })
-	p.guard("reaper", func() { p.reaper.Run(context.Background()) })
-	var next action
-	if err != nil {
-		next = p.fatal(err)
-	} else {
-		next = p.live(p.upList())
-	}
-	p.down(next)
-	switch {
-	case p.place.machine:
-		select {} // reboot(2) has failed. There is nothing to go back to.
-	case err != nil:
-		return codeFatal
-	case next == reboot:
-		return codeReboot
-	}
-	return codeDone
 }
 
-// attach opens the consoles, which need /dev, and tells what happened before.
+// attach opens the consoles, which need /dev, tells what happened before, and
+// starts what serves all through life.
 func (p *pid1) attach(early *buffer) {
+	if p.reaper != nil {
+		return
+	}
 	line, err := cmdline.Read()
 	p.line = line
-	p.console = console.New(boot.ConsoleOptions(line))
+	options := boot.ConsoleOptions(line)
+	options.Panicked = p.panicked
+	p.console = console.New(options)
 	p.log = p.console.Logger()
 	p.reaper = reaper.New(p.log)
-	if mkErr := os.MkdirAll(stateDir, 0o755); mkErr != nil {
-		p.log.Error("no folder for the state", "error", mkErr)
+	if p.resumed {
+		p.again.Lock() // Not yet another time.
+		p.survive("taking over", p.takeOver)
+		p.again.Unlock()
+	} else if err := os.MkdirAll(stateDir, 0o755); err != nil {
+		p.log.Error("no folder for the state", "error", err)
 	}
 	for _, e := range early.events {
 		p.console.Event(e)
@@ -93,30 +136,83 @@ func (p *pid1) attach(early *buffer) {
 	if err != nil {
 		p.log.Error("going on without a command line", "error", err)
 	}
+	p.serve("signals", func() { p.signals.watch(func(s string) { p.log.Warn(s) }) })
+	p.serve("reaper", func() { p.reaper.Run(context.Background()) })
 }
 
-// live brings the system up by list and waits for the signal that ends it. What
-// hangs on the way up, even in the kernel, does not keep it from going down.
-func (p *pid1) live(list []step.Step) action {
+// stayUp brings the system up by list and returns at the signal that ends it.
+// What hangs on the way up, even in the kernel, does not keep it from going down.
+func (p *pid1) stayUp(list []step.Step) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	done := make(chan struct{})
-	p.guard("up", func() {
-		defer close(done)
-		_ = step.Run(ctx, p.console, p.log, list) // None of them is Fatal.
+	done := p.serve("up", func() {
+		p.walk(ctx, phaseUp, list)
 	})
 	<-p.signals.asked
+	fault.Here("main")
 	cancel()
 	if !within(done, roleGrace+2*killGrace) {
 		p.log.Error("going down although the way up has not ended")
 	}
-	return p.signals.action
+}
+
+// walk does what is left of a phase's list. The state tells of each step, unless
+// the phase is over: steps may have been left behind.
+func (p *pid1) walk(ctx context.Context, phase string, list []step.Step) {
+	began := p.summary()
+	left := slices.Clone(began.left(list))
+	for i := range left {
+		name, do := key(left[i]), left[i].Do
+		left[i].Do = func(ctx context.Context) (result string, err error) {
+			p.begin(phase, name)
+			defer func() {
+				if r := recover(); r != nil {
+					p.note(func(s *state) { s.Done = s.Done || s.Phase == phase && s.Step == name })
+					p.panicked("step "+name, r, debug.Stack())
+					err = fmt.Errorf("panic: %v", r)
+				}
+			}()
+			fault.Here("step " + name)
+			return do(ctx)
+		}
+	}
+	_ = step.Run(ctx, p.console, p.log, left) // None of them is Fatal.
+	p.begin(phase, listEnd)
+}
+
+// begin notes that a step has begun.
+func (p *pid1) begin(phase, name string) {
+	p.note(func(s *state) {
+		if s.Phase == phase {
+			s.Step, s.Done = name, false
+		}
+	})
+}
+
+// note changes the state.
+func (p *pid1) note(change func(*state)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(&p.state)
+}
+
+// summary is the state now.
+func (p *pid1) summary() state {
+	kept := p.keepers.pauses()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.state
+	s.Kept = kept
+	return s
 }
 
 // fatal says that the system cannot boot and does what the kernel would in a
 // panic: reboot at once, after a while, or stay for people to read.
-func (p *pid1) fatal(err error) action {
-	p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Fatal, Result: err.Error()})
+func (p *pid1) fatal() action {
+	if s := p.summary(); s.Step == "" { // It is told once.
+		p.note(func(s *state) { s.Step = listEnd })
+		p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Fatal, Result: s.Fatal})
+	}
 	if !p.place.machine {
 		return halt
 	}
@@ -127,7 +223,7 @@ func (p *pid1) fatal(err error) action {
 	case seconds == 0:
 		p.log.Error("stopped: waiting to be halted, powered off or rebooted")
 		<-p.signals.asked
-		return p.signals.action
+		return p.signals.chosen()
 	}
 	p.log.Error("rebooting", "in", time.Duration(seconds)*time.Second)
 	wait := time.NewTimer(time.Duration(seconds) * time.Second)
@@ -136,38 +232,40 @@ func (p *pid1) fatal(err error) action {
 	case <-wait.C:
 		return reboot
 	case <-p.signals.asked:
-		return p.signals.action
+		return p.signals.chosen()
 	}
 }
 
-// down shuts down. Inside of another system, or when reboot(2) fails, it
-// returns.
-func (p *pid1) down(a action) {
-	p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Shutdown, Result: a.name})
+// down shuts down. Inside of another system it returns the exit code.
+func (p *pid1) down(a action) (code int) {
+	if p.summary().Phase != phaseDown {
+		p.note(func(s *state) { s.Phase, s.Step, s.Done = phaseDown, "", false })
+		a, _ = p.signals.ask(a) // A signal changes nothing any more.
+		p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Shutdown, Result: a.name})
+	}
 	p.keepers.close()
-	_ = step.Run(context.Background(), p.console, p.log, p.downList()) // None of them is Fatal.
+	_ = raiseLimits() // Unmounting takes file descriptors.
+	p.walk(context.Background(), phaseDown, p.downList())
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	_ = p.console.Close(ctx) // A stuck console must not keep the machine up.
 	cancel()
-	if !p.place.machine {
-		return
+	switch {
+	case p.place.machine:
+		err := unix.Reboot(a.command)
+		tellKernel([]string{fmt.Sprintf("cannot %s: %v", a.name, err)})
+		select {} // There is nothing to go back to.
+	case p.summary().Fatal != "":
+		return codeFatal
+	case a == reboot:
+		return codeReboot
 	}
-	err := unix.Reboot(a.command)
-	// What is left is the kernel's log.
-	_ = os.WriteFile("/dev/kmsg", fmt.Appendf(nil, "<26>keelson: cannot %s: %v\n", a.name, err), 0)
+	return codeDone
 }
 
-// guard runs f in a goroutine that cannot take the system down.
-func (p *pid1) guard(name string, f func()) {
-	go func() {
-		defer p.recovered(name)
-		f()
-	}()
-}
-
-func (p *pid1) recovered(name string) {
-	if r := recover(); r != nil {
-		p.log.Error("PID 1 panicked and goes on", "in", name, "panic", r, "stack", string(debug.Stack()))
+// tellKernel is for what can be told nowhere else: its log.
+func tellKernel(lines []string) {
+	for _, line := range lines {
+		_ = os.WriteFile("/dev/kmsg", []byte("<26>keelson: "+line+"\n"), 0)
 	}
 }
 
@@ -175,36 +273,3 @@ func (p *pid1) recovered(name string) {
 type buffer struct{ events []timeline.Event }
 
 func (b *buffer) Event(e timeline.Event) { b.events = append(b.events, e) }
-
-// protect keeps this process, and the daemons that inherit it, from being killed
-// when memory is short; they give what they start its due. Inside of another
-// system a value that somebody chose stays, and so does one we may not lower.
-func protect() error {
-	if userspace.Inside() {
-		own, err := oomscore.Own()
-		if err != nil || own != oomscore.Ordinary {
-			return err
-		}
-	}
-	err := oomscore.SetOwn(oomscore.Protected)
-	if userspace.Inside() && errors.Is(err, fs.ErrPermission) {
-		return nil
-	}
-	return err
-}
-
-// raiseLimits are LinuxKit's; every process inherits them. It has to be
-// package syscall's Setrlimit: that makes the runtime forget the limit it
-// found at its start, which it would give to children otherwise.
-func raiseLimits() error {
-	const files = 1 << 20
-	infinity := uint64(unix.RLIM_INFINITY)
-	err := errors.Join(
-		syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: files, Max: files}),
-		syscall.Setrlimit(unix.RLIMIT_NPROC, &syscall.Rlimit{Cur: infinity, Max: infinity}),
-	)
-	if err != nil && !(userspace.Inside() && errors.Is(err, unix.EPERM)) {
-		return fmt.Errorf("cannot raise limits of files and processes: %w", err)
-	}
-	return nil
-}

@@ -28,16 +28,30 @@ type fake struct {
 	done  chan struct{}
 	heeds syscall.Signal
 	got   []syscall.Signal
+
+	panics bool // the next signal does
 }
 
+func (f *fake) Age() time.Duration    { return 0 }
 func (f *fake) Done() <-chan struct{} { return f.done }
 func (f *fake) Status() reaper.Status { return reaper.Status{} }
 func (f *fake) Signal(s syscall.Signal) error {
+	if f.panics {
+		f.panics = false
+		panic("oh")
+	}
 	f.got = append(f.got, s)
 	if s == f.heeds {
 		close(f.done)
 	}
 	return nil
+}
+
+// kept runs a keeper.
+func kept(name string, start func() (process, error)) *keeper {
+	k := newKeeper(name, quiet, start)
+	go k.run()
+	return k
 }
 
 func TestBackoff(t *testing.T) {
@@ -58,7 +72,7 @@ func TestKeeperStartsAgain(t *testing.T) {
 		began := time.Now()
 		var starts []time.Duration
 		last := &fake{done: make(chan struct{}), heeds: syscall.SIGTERM}
-		k := keep("x", quiet, func() (process, error) {
+		k := kept("x", func() (process, error) {
 			starts = append(starts, time.Since(began))
 			switch len(starts) {
 			case 1:
@@ -98,7 +112,7 @@ func TestKeeperStops(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p := &fake{done: make(chan struct{}), heeds: tc.heeds}
-			k := keep("x", quiet, func() (process, error) { return p, nil })
+			k := kept("x", func() (process, error) { return p, nil })
 			began := time.Now()
 			if how := k.Stop(syscall.SIGTERM, 5*time.Second); how != tc.how || !reflect.DeepEqual(p.got, tc.got) {
 				t.Errorf("%s: %s after %v", tc.name, how, p.got)
@@ -112,7 +126,7 @@ func TestKeeperStops(t *testing.T) {
 
 func TestKeeperStopsWhilePausing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := keep("x", quiet, func() (process, error) { return nil, errors.New("never") })
+		k := kept("x", func() (process, error) { return nil, errors.New("never") })
 		synctest.Wait()
 		began := time.Now()
 		if how := k.Stop(syscall.SIGTERM, time.Minute); how != "did not run" || time.Since(began) != 0 {
@@ -125,27 +139,71 @@ func TestKeeperStopsWhilePausing(t *testing.T) {
 	}
 }
 
+// A panic costs a keeper a pause: what ran goes on, and what it was told is
+// done.
 func TestKeeperOutlivesAPanic(t *testing.T) {
-	k := keep("x", quiet, func() (process, error) { panic("oh") })
-	<-k.ended
-	if how := k.Stop(syscall.SIGTERM, time.Minute); how != "was given up" {
-		t.Errorf("it %s", how)
+	synctest.Test(t, func(t *testing.T) {
+		p := &fake{done: make(chan struct{}), heeds: syscall.SIGTERM}
+		starts, told := 0, 0
+		k := newKeeper("x", quiet, func() (process, error) {
+			if starts++; starts == 1 {
+				panic("oh")
+			}
+			return p, nil
+		})
+		k.panic = func(in string, value any, stack []byte) {
+			told++
+			if in != "x" || value != any("oh") || len(stack) == 0 {
+				t.Errorf("told of %v in %s", value, in)
+			}
+		}
+		go k.run()
+		time.Sleep(time.Second)
+		p.panics = true
+		if how := k.Stop(syscall.SIGTERM, time.Second); how != "exited 0" || starts != 2 || told != 2 {
+			t.Errorf("it %s after %d starts and %d panics", how, starts, told)
+		}
+	})
+}
+
+// A program that never comes up is told of less and less often, one that fails
+// in another way at once.
+func TestMisses(t *testing.T) {
+	var m misses
+	var said []int
+	for range 20 {
+		if say, times := m.count("exited 1", 0); say {
+			said = append(said, times)
+		}
+	}
+	for _, why := range []string{"exited 2", "exited 1"} {
+		if say, times := m.count(why, 0); !say || times != 1 {
+			t.Errorf("%s: %v, %d", why, say, times)
+		}
+	}
+	if say, times := m.count("exited 1", steady); !say || times != 1 {
+		t.Errorf("after a long life: %v, %d", say, times)
+	}
+	if want := []int{1, 2, 4, 8, 16}; !reflect.DeepEqual(said, want) {
+		t.Errorf("said at %v, want %v", said, want)
 	}
 }
 
 func TestSignals(t *testing.T) {
-	s := &signals{incoming: make(chan os.Signal, 8), asked: make(chan struct{})}
+	s := newSignals()
 	said := make(chan string, 8)
-	s.incoming <- unix.SIGHUP
-	s.incoming <- unix.SIGUSR2
-	s.incoming <- unix.SIGINT
+	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGUSR2, unix.SIGINT, unix.SIGINT, unix.SIGUSR1} {
+		s.incoming <- sig
+	}
 	go s.watch(func(m string) { said <- m })
 	<-s.asked
-	if s.action != powerOff {
-		t.Errorf("action %v", s.action)
+	if s.chosen() != powerOff {
+		t.Errorf("action %v", s.chosen())
 	}
-	if m := <-said; !strings.Contains(m, "reboot") || !strings.Contains(m, "power off") {
-		t.Errorf("said %q", m)
+	for _, later := range []string{"reboot", "halt"} { // Each once.
+		if m := <-said; !strings.Contains(m, later) || !strings.Contains(m, "power off") {
+			t.Errorf("said %q", m)
+		}
 	}
 	want := map[os.Signal]action{unix.SIGUSR1: halt, unix.SIGUSR2: powerOff, unix.SIGTERM: reboot, unix.SIGINT: reboot}
 	if !reflect.DeepEqual(actions, want) {
@@ -255,21 +313,18 @@ func TestLastWords(t *testing.T) {
 func TestGoesDownWhenTheWayUpHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pid1{log: quiet, console: console.New(console.Options{Devices: []string{t.TempDir() + "/none"}}),
-			signals: &signals{incoming: make(chan os.Signal, 1), asked: make(chan struct{})}}
+			signals: newSignals(), reaper: reaper.New(quiet)}
 		defer func() { _ = p.console.Close(t.Context()) }()
 		hangs := make(chan struct{})
-		go func() {
-			p.signals.action = halt
-			close(p.signals.asked)
-		}()
+		go p.signals.ask(halt)
 		began := time.Now()
-		got := p.live([]step.Step{{Stage: "x", Quiet: true, Do: func(context.Context) (string, error) {
+		p.stayUp([]step.Step{{Stage: "x", Quiet: true, Do: func(context.Context) (string, error) {
 			<-hangs
-			p.keepers.add("late", quiet, func() (process, error) { panic("started") })
+			p.keepers.add(newKeeper("late", quiet, func() (process, error) { panic("started") }))
 			return "", nil
 		}}})
-		if took := time.Since(began); got != halt || took > time.Minute {
-			t.Errorf("%v after %v", got, took)
+		if took := time.Since(began); p.signals.chosen() != halt || took > time.Minute {
+			t.Errorf("%v after %v", p.signals.chosen(), took)
 		}
 		p.keepers.close()
 		close(hangs)

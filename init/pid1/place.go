@@ -25,6 +25,7 @@ type place struct {
 	first   bool     // the first of a PID namespace: it ends with us
 	own     []string // namespaces that are ours alone
 	before  []*mountinfo.Info
+	unknown bool // before is not known
 }
 
 // look finds out where we are. It needs /proc and mounts it when nobody has.

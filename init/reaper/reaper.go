@@ -7,10 +7,14 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/fault"
 )
 
 // Reaper collects children. Make one with New and let Run run.
@@ -19,17 +23,19 @@ type Reaper struct {
 
 	mu       sync.Mutex
 	children map[int]*Child
+	begun    map[string]bool // names of all that were ever started
 	orphans  int
 	alone    chan struct{} // closed when there are no children; nil when nobody asks
 }
 
 // New makes a Reaper that reports what is odd to log.
 func New(log *slog.Logger) *Reaper {
-	return &Reaper{log: log, children: make(map[int]*Child)}
+	return &Reaper{log: log, children: make(map[int]*Child), begun: make(map[string]bool)}
 }
 
 // Command is a program to start.
 type Command struct {
+	Name  string // what it is to the caller
 	Path  string
 	Args  []string // with the program's name
 	Env   []string
@@ -40,6 +46,8 @@ type Command struct {
 // Child is a started process.
 type Child struct {
 	Pid    int
+	Name   string
+	Began  time.Time
 	reaper *Reaper
 	done   chan struct{}
 	status Status
@@ -62,7 +70,7 @@ func (s Status) String() string {
 	return fmt.Sprintf("exited %d", s.wait.ExitStatus())
 }
 
-// Start starts a program.
+// Start starts a program, with no signal blocked.
 func (r *Reaper) Start(c Command) (*Child, error) {
 	attr := &syscall.ProcAttr{Env: c.Env, Sys: c.Sys}
 	for _, f := range c.Files {
@@ -70,14 +78,35 @@ func (r *Reaper) Start(c Command) (*Child, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	pid, err := syscall.ForkExec(c.Path, c.Args, attr)
+	began := time.Now()
+	pid, err := forkExec(c.Path, c.Args, attr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot start %s: %w", c.Path, err)
 	}
-	child := &Child{Pid: pid, reaper: r, done: make(chan struct{})}
-	r.children[pid] = child
-	return child, nil
+	return r.register(c.Name, pid, began), nil
 }
+
+// register needs the lock.
+func (r *Reaper) register(name string, pid int, began time.Time) *Child {
+	child := &Child{Pid: pid, Name: name, Began: began, reaper: r, done: make(chan struct{})}
+	r.children[pid], r.begun[name] = child, true
+	return child
+}
+
+// forkExec starts from a thread that blocks no signal: the child inherits that.
+func forkExec(path string, args []string, attr *syscall.ProcAttr) (int, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var none, before unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, &before); err != nil {
+		return 0, err
+	}
+	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }()
+	return syscall.ForkExec(path, args, attr)
+}
+
+// Age is how long ago the child was started.
+func (c *Child) Age() time.Duration { return time.Since(c.Began) }
 
 // Done is closed when the child has ended and was collected.
 func (c *Child) Done() <-chan struct{} { return c.done }
@@ -122,6 +151,7 @@ func (r *Reaper) Run(ctx context.Context) {
 	signal.Notify(ended, unix.SIGCHLD)
 	defer signal.Stop(ended)
 	for {
+		fault.Here("reaper")
 		r.Collect() // Also those that ended before the signal was taken.
 		select {
 		case <-ended:

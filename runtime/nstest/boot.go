@@ -61,6 +61,7 @@ type Options struct {
 	// first process. Only inside of Run, where nothing outlives the test.
 	NotFirst bool
 	Args     []string      // /init's arguments
+	Env      []string      // added to its environment
 	CmdLine  string        // in place of the kernel's command line
 	Terminal *Terminal     // standard input; nothing to read when nil
 	Limit    time.Duration // it is killed then: 2 minutes when 0
@@ -92,6 +93,7 @@ func Boot(t *testing.T, tree string, o Options) *System {
 	s := &System{t: t, patience: cmp.Or(o.Patience, patience), cmd: exec.Command("/proc/self/exe", o.Args...), exited: make(chan struct{})}
 	s.grown = sync.NewCond(&s.mu)
 	s.cmd.Env = append(os.Environ(), bootMarker+"="+tree, cgroupMarker+"="+makeCgroup(t), "KEELSON_CMDLINE="+o.CmdLine)
+	s.cmd.Env = append(s.cmd.Env, o.Env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS |
 		syscall.CLONE_NEWIPC, Pdeathsig: syscall.SIGKILL}
 	if !o.NotFirst {
@@ -246,10 +248,13 @@ func (s *System) PID() int { return s.cmd.Process.Pid }
 // Signal sends a signal to /init.
 func (s *System) Signal(sig syscall.Signal) {
 	s.t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
+	if err := s.Try(sig); err != nil {
 		s.t.Fatal(err)
 	}
 }
+
+// Try is Signal to what may have ended.
+func (s *System) Try(sig syscall.Signal) error { return s.cmd.Process.Signal(sig) }
 
 // Wait waits for the end and returns /init's exit code, -1 for a signal.
 func (s *System) Wait() int {

@@ -51,15 +51,19 @@ func sleep(args []string) error {
 	return nil
 }
 
-// hog takes memory, and uses it, until it is killed.
+// hog waits for SIGUSR1, then takes memory, and uses it, until it is killed.
 func hog([]string) error {
-	var all [][]byte
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGUSR1)
+	<-c
 	for {
-		chunk := make([]byte, 1<<20)
+		chunk, err := syscall.Mmap(-1, 0, 1<<20, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+		if err != nil {
+			return err
+		}
 		for i := 0; i < len(chunk); i += os.Getpagesize() {
 			chunk[i] = 1
 		}
-		all = append(all, chunk)
 	}
 }
 

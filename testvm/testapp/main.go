@@ -25,7 +25,7 @@ func init() {
 		"stubborn": stubborn,  // ignore SIGTERM
 		"write":    write,     // write FILE TEXT
 		"orphans":  orphans,   // orphans N: leave N to PID 1
-		"hog":      hog,       // hog: take memory until killed
+		"hog":      hog,       // hog: at SIGUSR1 take memory until killed
 		"notify":   notify,    // notify TEXT...: to $NOTIFY_SOCKET, a line each
 		"files":    files,     // files PID DURATION: it can open no more for that long
 		"help":     help,

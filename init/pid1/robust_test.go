@@ -1,0 +1,304 @@
+package pid1
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/nstest"
+	"keelson/testvm/tier"
+)
+
+// The supervisor may be anything, or nothing: the system comes as far as it can,
+// says why, and goes down in time.
+func TestSupervisorThatNeverComesUp(t *testing.T) {
+	for name, tc := range map[string]struct {
+		program string // empty: there is none
+		says    []string
+		limit   time.Duration // of the way down
+	}{
+		"ends at once":  {shell + "exit 7\n", []string{"supervisor ended", "exited 7"}, 10 * time.Second},
+		"is no program": {"nonsense\n", []string{"supervisor ended", "exec format error"}, 10 * time.Second},
+		"is missing":    {"", []string{"cannot supervise services", "/usr/bin/service"}, 10 * time.Second},
+		"hangs":         {shell + "trap '' TERM\nwhile :; do sleep 1; done\n", nil, stopDefault + 10*time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := system(t, nil)
+			container(t, dir, "/containers/services/web", "exec sleep 1000")
+			must(t, os.Symlink("sh", filepath.Join(dir, "bin/sleep")))
+			must(t, os.Remove(filepath.Join(dir, "usr/bin/service")))
+			if tc.program != "" {
+				must(t, os.WriteFile(filepath.Join(dir, "usr/bin/service"), []byte(tc.program), 0o755))
+			}
+			s := nstest.Boot(t, dir, nstest.Options{})
+			s.Line("boot: done")
+			if tc.says != nil {
+				s.Line(tc.says...)
+			}
+			time.Sleep(3 * time.Second)
+			began := time.Now()
+			s.Signal(unix.SIGUSR2)
+			if code, took := s.Wait(), time.Since(began); code != codeDone || took > tc.limit {
+				t.Errorf("exit code %d after %v", code, took)
+			}
+			if n := strings.Count(s.Console(), "starting it again"); n > 5 {
+				t.Errorf("told of %d times", n)
+			}
+		})
+	}
+}
+
+// Whoever takes PID 1's file descriptors keeps it neither from reaping, nor from
+// starting its children again, nor from going down.
+func TestNoFileDescriptors(t *testing.T) {
+	dir := system(t, nil)
+	container(t, dir, "/containers/services/web", web)
+	s := nstest.Boot(t, dir, nstest.Options{})
+	s.Stage("ready")
+	before := daemons(t, s)
+	for _, most := range []uint64{0, 1, 5} {
+		none := unix.Rlimit{Cur: most, Max: 1 << 10}
+		must(t, unix.Prlimit(s.PID(), unix.RLIMIT_NOFILE, &none, nil))
+		kill(t, s, "service", "supervise")
+		restarted(t, s, before, "service", "supervise")
+		before = daemons(t, s)
+	}
+	none := unix.Rlimit{Cur: 0, Max: 1 << 10}
+	must(t, unix.Prlimit(s.PID(), unix.RLIMIT_NOFILE, &none, nil))
+	powersOff(t, s)
+}
+
+// Full file systems cost records of the boot at most.
+func TestNoSpace(t *testing.T) {
+	dir := system(t, nil)
+	container(t, dir, "/containers/services/web", web)
+	s := nstest.Boot(t, dir, nstest.Options{})
+	s.Stage("ready")
+	before := daemons(t, s)
+	for _, place := range []string{"/run", "/var"} {
+		shrink(t, s, place)
+	}
+	kill(t, s, "containerd")
+	restarted(t, s, before, "containerd")
+	kill(t, s, "service", "supervise")
+	s.Line("supervisor ended", "SIGKILL")
+	time.Sleep(time.Second)
+	s.Signal(unix.SIGUSR2)
+	if code := s.Wait(); code != codeDone {
+		t.Errorf("exit code %d", code)
+	}
+	s.Line("shutdown mounts: unmounted")
+}
+
+// shrink leaves a file system of the running system no room.
+func shrink(t *testing.T, s *nstest.System, place string) {
+	t.Helper()
+	path := filepath.Join(s.Root, place, "filler")
+	f, err := os.Create(path)
+	must(t, err)
+	defer f.Close()
+	for size := int64(1 << 30); size >= 4096; {
+		end, err := f.Seek(0, 2)
+		must(t, err)
+		if unix.Fallocate(int(f.Fd()), 0, end, size) != nil {
+			size /= 2
+		}
+	}
+}
+
+// With /run full from the start a system comes up, even if it can hardly run
+// anything, and goes down.
+func TestNoSpaceAtBoot(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		dir := system(t, nil)
+		container(t, dir, "/containers/services/web", web)
+		run := filepath.Join(dir, "run")
+		must(t, unix.Mount("tiny", run, "tmpfs", 0, "size=4k"))
+		defer func() { _ = unix.Unmount(run, 0) }()
+		must(t, os.WriteFile(filepath.Join(run, "filler"), make([]byte, 4096), 0o644))
+		s := nstest.Boot(t, dir, nstest.Options{})
+		s.Line("boot: done")
+		s.Line("timeline has a gap")
+		time.Sleep(time.Second)
+		s.Signal(unix.SIGUSR2)
+		if code := s.Wait(); code != codeDone {
+			t.Errorf("exit code %d", code)
+		}
+		s.Line("shutdown mounts: unmounted")
+	})
+}
+
+// threadsOf counts those of a process.
+func threadsOf(t *testing.T, pid int) int {
+	t.Helper()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	must(t, err)
+	return len(entries)
+}
+
+// When no process can be started any more, nor a thread, PID 1 lives on, tells of
+// it in few words, starts what it can when it can, and goes down. Its threads are
+// all made at the start: the Go runtime ends a program that gets none.
+func TestNoProcesses(t *testing.T) {
+	dir := system(t, nil)
+	container(t, dir, "/containers/services/web", web)
+	s := nstest.Boot(t, dir, nstest.Options{})
+	s.Stage("ready")
+	before := daemons(t, s)
+	limit := pidsCgroup(t, s.PID())
+	count := threadsOf(t, s.PID())
+	limit("0")
+	kill(t, s, "service", "supervise")
+	s.Line("supervisor ended", "resource temporarily unavailable")
+	for range 1000 { // Work for all its goroutines at once.
+		for _, sig := range []syscall.Signal{unix.SIGCHLD, unix.SIGHUP, unix.SIGWINCH, unix.SIGURG} {
+			s.Signal(sig)
+		}
+	}
+	time.Sleep(5 * time.Second)
+	if now := threadsOf(t, s.PID()); now > count {
+		t.Errorf("%d threads became %d", count, now)
+	}
+	if n := strings.Count(s.Console(), "resource temporarily unavailable"); n > 4 {
+		t.Errorf("told of %d times", n)
+	}
+	limit("max")
+	restarted(t, s, before, "service", "supervise")
+	limit("0")
+	powersOff(t, s)
+}
+
+// pidsCgroup moves a process to a cgroup of its own, and returns what sets how
+// many threads there may be in it.
+func pidsCgroup(t *testing.T, pid int) func(string) {
+	t.Helper()
+	root := "/sys/fs/cgroup/pids" // version 1
+	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
+		root = "/sys/fs/cgroup"
+		_ = os.WriteFile(root+"/cgroup.subtree_control", []byte("+pids"), 0)
+	}
+	dir := filepath.Join(root, fmt.Sprintf("keelson-test-pids-%d", os.Getpid()))
+	must(t, os.Mkdir(dir, 0o755))
+	t.Cleanup(func() {
+		for range 100 {
+			if os.Remove(dir) == nil {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+	if _, err := os.Stat(dir + "/pids.max"); err != nil {
+		tier.Skip(t, "no controller of processes: %v", err)
+	}
+	must(t, os.WriteFile(dir+"/cgroup.procs", []byte(strconv.Itoa(pid)), 0))
+	return func(most string) { must(t, os.WriteFile(dir+"/pids.max", []byte(most), 0)) }
+}
+
+// No signal but the four that mean something changes anything, in whatever
+// numbers and from wherever it comes. From inside, the kernel delivers neither
+// SIGKILL nor SIGSTOP to the first process.
+func TestSignalFlood(t *testing.T) {
+	dir := system(t, nil)
+	container(t, dir, "/containers/services/web", web)
+	s := nstest.Boot(t, dir, nstest.Options{})
+	s.Stage("ready")
+	before := daemons(t, s)
+	var harmless []string
+	for n := 1; n <= 64; n++ {
+		if _, means := actions[syscall.Signal(n)]; !means {
+			harmless = append(harmless, strconv.Itoa(n))
+		}
+	}
+	flood := fmt.Sprintf("i=0; while [ $i -lt 100 ]; do for n in %s; do kill -$n 1; done; i=$((i+1)); done", strings.Join(harmless, " "))
+	inside(t, s, "/bin/sh", "-c", flood)
+	for range 100 {
+		for n := 1; n <= 64; n++ {
+			if sig := syscall.Signal(n); slices.Contains(harmless, strconv.Itoa(n)) && sig != unix.SIGKILL && sig != unix.SIGSTOP {
+				s.Signal(sig)
+			}
+		}
+	}
+	if after := daemons(t, s); !slices.Equal(before, after) {
+		t.Errorf("processes were %v and are %v", before, after)
+	}
+	kill(t, s, "service", "supervise")
+	restarted(t, s, before, "service", "supervise")
+	for range 1000 {
+		s.Signal(unix.SIGUSR2)
+	}
+	for range 1000 {
+		if s.Try(unix.SIGTERM) != nil {
+			break
+		}
+	}
+	if code := s.Wait(); code != codeDone {
+		t.Errorf("exit code %d", code)
+	}
+	if n := strings.Count(s.Console(), "already on the way down"); n > 2 {
+		t.Errorf("told of %d times", n)
+	}
+}
+
+// inside runs a program of the system in all of its namespaces.
+func inside(t *testing.T, s *nstest.System, args ...string) {
+	t.Helper()
+	tier.Tool(t, "nsenter", "util-linux")
+	cmd := exec.Command("nsenter", append([]string{"-t", strconv.Itoa(s.PID()), "-m", "-p", "-r", "-w", "--"}, args...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v\n%s", args, err, out)
+	}
+}
+
+// orphans is how many PID 1 must bear.
+const orphans = 100_000
+
+// A hundred thousand processes without a parent are collected, and PID 1 does not
+// grow by them.
+func TestOrphans(t *testing.T) {
+	tier.Tool(t, "go", "golang-go")
+	dir := system(t, nil)
+	container(t, dir, "/containers/services/web", web)
+	build(t, filepath.Join(dir, "testapp"), "keelson/testvm/testapp")
+	s := nstest.Boot(t, dir, nstest.Options{})
+	s.Stage("ready")
+	before, memory := daemons(t, s), anonymous(t, s.PID())
+	inside(t, s, "/testapp", "orphans", strconv.Itoa(orphans))
+	for deadline := time.Now().Add(30 * time.Second); len(s.Processes()) > 6; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d processes are left", len(s.Processes()))
+		}
+	}
+	if after := daemons(t, s); !slices.Equal(before, after) {
+		t.Errorf("processes were %v and are %v", before, after)
+	}
+	if now := anonymous(t, s.PID()); now > memory+4<<10 {
+		t.Errorf("memory grew from %d KiB to %d KiB", memory, now)
+	}
+	kill(t, s, "service", "supervise")
+	restarted(t, s, before, "service", "supervise")
+	powersOff(t, s)
+}
+
+// anonymous is a process's memory of its own, in KiB.
+func anonymous(t *testing.T, pid int) (n int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	must(t, err)
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "RssAnon:" {
+			n, err = strconv.Atoi(f[1])
+			must(t, err)
+		}
+	}
+	return n
+}

@@ -1,0 +1,62 @@
+package tests
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"keelson/testvm/tier"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/vmtest"
+)
+
+// A panic in PID 1 is none of the kernel: the process goes on as a new program,
+// its children do not notice, the kernel log has the account, and the machine
+// can be powered off.
+func TestPanicInInit(t *testing.T) {
+	tier.VM(t)
+	dir := vmtest.Folder(t, "faulty-root")
+	cmd := exec.Command("go", "build", "-tags", "faults", "-trimpath", "-o", filepath.Join(dir, "init"), "keelson/init")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("cannot build init: %v\n%s", err, out)
+	}
+	v := vmtest.Boot(t, machine(build(t, "faulty", "services:\n  AGENT\n", dir)))
+	v.Stage("ready")
+	before := pids(t, v)
+	if err := v.WriteFile(vmtest.Context(t), "/tmp/keelson-fault", []byte("reaper"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	v.SignalInit(int(syscall.SIGCHLD))
+	v.Line("PID 1 has executed itself again")
+	log, err := v.Client().KernelLog(vmtest.Context(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"PID 1 panicked", "fault.Here", "PID 1 has executed itself again"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the kernel log does not say %q", want)
+		}
+	}
+	if after := pids(t, v); !maps.Equal(before, after) {
+		t.Errorf("processes were %v and are %v", before, after)
+	}
+	v.SignalInit(sigUSR2)
+	v.Exit(vm.PoweredDown)
+}
+
+// pids are the processes by id. Those of the kernel have no arguments.
+func pids(t *testing.T, v *vmtest.VM) map[int]string {
+	t.Helper()
+	found := map[int]string{}
+	for _, p := range processes(t, v) {
+		if len(p.Args) > 0 {
+			found[p.PID] = filepath.Base(p.Args[0])
+		}
+	}
+	return found
+}
