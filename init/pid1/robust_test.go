@@ -1,10 +1,12 @@
 package pid1
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -301,4 +303,57 @@ func anonymous(t *testing.T, pid int) (n int) {
 		}
 	}
 	return n
+}
+
+// A file system that hangs, here one whose server never answers, costs what lies
+// on it. The system still goes down, in the time its limits allow.
+func TestHungFileSystem(t *testing.T) {
+	tier.Root(t)
+	fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		tier.Skip(t, "needs a file system that can hang: %v", err)
+	}
+	dir := system(t, nil)
+	container(t, dir, "/containers/services/web", web)
+	s := nstest.Boot(t, dir, nstest.Options{})
+	s.Stage("ready")
+	daemons(t, s)
+	hang(t, s, fuse, "/run/keelson")
+	began := time.Now()
+	kill(t, s, "service", "supervise")
+	s.Line("supervisor ended")
+	s.Signal(unix.SIGUSR2)
+	for _, line := range []string{"shutdown services:", "shutdown processes:", "shutdown mounts:"} {
+		s.Line(line)
+	}
+	if took, limit := time.Since(began), stopDefault+2*killGrace+containerdGrace+termGrace+10*time.Second; took > limit {
+		t.Errorf("it took %v", took)
+	}
+	must(t, fuse.Close()) // A machine is gone by now; a PID namespace waits for those who hang in the kernel.
+	if code := s.Wait(); code != codeDone {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// hang mounts a file system of a server that never answers over a folder of a
+// system.
+func hang(t *testing.T, s *nstest.System, fuse *os.File, place string) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its namespace
+		done <- func() error {
+			ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", s.PID()))
+			if err != nil {
+				return err
+			}
+			defer ns.Close()
+			if err := errors.Join(unix.Unshare(unix.CLONE_FS), unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS)); err != nil {
+				return err
+			}
+			target := filepath.Join(s.Root, place)
+			return unix.Mount("hung", target, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse.Fd()))
+		}()
+	}()
+	must(t, <-done)
 }
