@@ -9,8 +9,12 @@
 // shows /etc/issue. Core mounts and limits are PID 1's work, services the
 // supervisor's.
 //
-// A step or container that fails costs only itself; all are told as events
-// and, for containers, as JSON in /run/keelson.
+// A step that fails costs only itself. What the failure of an onboot container
+// means is up to its rules (package policy): another attempt, the next
+// container, a person's say (package rescue), or the way down, for which it
+// asks PID 1 by signal and then waits for its end. All are told as events and,
+// for containers, as JSON in /run/keelson. While onboot containers run it heeds
+// the power button, as the supervisor does later.
 //
 // Sources: rtc(4), clock_settime(2), sethostname(2), issue(5).
 package boot

@@ -72,6 +72,21 @@ func TestAnswers(t *testing.T) {
 		term.Until(prompt)
 		term.Type(typed + "\r")
 		wantAnswer(t, answer, want)
+		wantSane(t, term)
+	}
+}
+
+// wantSane wants a terminal as others expect it.
+func wantSane(t *testing.T, term *nstest.Terminal) {
+	t.Helper()
+	f, err := open(term.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	settings, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	if err != nil || settings.Lflag&unix.ISIG == 0 || settings.Lflag&unix.ICANON == 0 || settings.Cc[unix.VEOL] != 0 {
+		t.Errorf("the terminal is left with %+v, %v", settings, err)
 	}
 }
 

@@ -33,6 +33,7 @@ func (t *talk) run(ctx context.Context) (answer, policy.Action) {
 	}()
 	defer func() {
 		close(stop)
+		makeSane(t.terminal, nil) // for whoever has it next
 		t.terminal.Close()
 		<-ended
 	}()
