@@ -90,14 +90,14 @@ func (r *run) touched(before state) string {
 }
 
 // compare says what is not as before. Supervisor and containerd are others now.
-func (r *run) compare(before looks) string {
+func (r *run) compare(before looks) (after map[string]usage, problem string) {
 	now, problem := r.look()
 	if problem != "" {
-		return problem
+		return nil, problem
 	}
 	delete(before.usages, "supervisor")
 	delete(before.usages, "containerd")
-	return cmp.Or(grown(before.usages, now.usages), leftOver(before.traces, now.traces))
+	return now.usages, cmp.Or(grown(before.usages, now.usages), leftOver(before.traces, now.traces))
 }
 
 // told wants the time since which redis runs to be told by the clock as it is
@@ -169,7 +169,7 @@ func field(text, name string) (value int) {
 
 // slack is how much memory a process may have more than before, in KiB: a
 // garbage collector leaves some for later.
-var slack = map[string]int{"PID 1": 2 << 10, "supervisor": 4 << 10, "containerd": 12 << 10, "redis's shim": 2 << 10}
+var slack = map[string]int{"PID 1": 1 << 10, "supervisor": 4 << 10, "containerd": 12 << 10, "redis's shim": 2 << 10}
 
 // fileSlack is for pools of connections and the like.
 const fileSlack = 2

@@ -75,10 +75,12 @@ const inMachine = `
     binds: ["/dev:/dev"]
 `
 
+// kernel gives /init an environment: the kernel passes on what it does not know
+// (admin-guide/kernel-parameters.rst).
 const kernel = `
 kernel:
   image: %s
-  cmdline: "console=ttyS0 quiet ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none:10.0.2.3"
+  cmdline: "console=ttyS0 quiet %s=%s ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none:10.0.2.3"
 `
 
 // orphanage stays below PID 1, whose own all become that it leaves behind:
@@ -110,7 +112,7 @@ func buildImage(t *testing.T, machine bool) image.Output {
 	text, head := yaml, ""
 	if machine {
 		vmtest.Program(t, qemu.AMD64, "./testvm/agent/cmd/agent", filepath.Join(tools, "usr/bin/agent"))
-		text, head = text+inMachine, fmt.Sprintf(kernel, vmtest.KernelOf(qemu.AMD64))
+		text, head = text+inMachine, fmt.Sprintf(kernel, vmtest.KernelOf(qemu.AMD64), collect, collectOften)
 	}
 	out, err := image.Build(t.Context(), image.Options{
 		YAML: []byte(strings.NewReplacer("KERNEL", head, "TOOLS", tools).Replace(text)),
