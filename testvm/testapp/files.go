@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"time"
 
@@ -10,7 +9,8 @@ import (
 )
 
 // files keeps a process from opening any more files, for a while
-// (RLIMIT_NOFILE of prlimit(2)).
+// (RLIMIT_NOFILE of prlimit(2)). It cannot start programs meanwhile, which would
+// inherit that for good.
 func files(args []string) error {
 	pid, err := strconv.Atoi(arg(args, 0))
 	if err != nil {
@@ -24,11 +24,7 @@ func files(args []string) error {
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
 		return fmt.Errorf("cannot read the limit of process %d: %w", pid, err)
 	}
-	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	if err != nil {
-		return err
-	}
-	none := unix.Rlimit{Cur: uint64(len(open)), Max: before.Max}
+	none := unix.Rlimit{Max: before.Max}
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &none, nil); err != nil {
 		return fmt.Errorf("cannot set the limit of process %d: %w", pid, err)
 	}
