@@ -44,9 +44,6 @@ const (
 // growth. Its children do not inherit it.
 const collect, collectOften = "GOGC", "10"
 
-// report is after how many faults it is told how far a run has come.
-const report = 500
-
 // run is one run of the test.
 type run struct {
 	system
@@ -116,8 +113,8 @@ func (r *run) chaos(t *testing.T, seed uint64, count int, again string) {
 		if problem := cmp.Or(r.round(count, client), r.touched(before.redis)); problem != "" {
 			failed(problem)
 		}
-		if n := len(r.history); n/report > told {
-			told = n / report
+		if n := len(r.history); 5*n/count > told {
+			told = 5 * n / count
 			t.Logf("%d faults in %v", n, time.Since(begin).Round(time.Second))
 		}
 	}
