@@ -21,7 +21,7 @@ import (
 var (
 	seed     = flag.Uint64("chaos.seed", 0, "of the faults; 0: by chance")
 	onHost   = flag.Int("chaos.faults", 300, "how many on this kernel")
-	onGuest  = flag.Int("chaos.machine-faults", 40, "how many in a machine")
+	onGuest  = flag.Int("chaos.machine-faults", 30, "how many in a machine")
 	parallel = flag.Int("chaos.systems", 3, "how many systems share those on this kernel")
 )
 
