@@ -1,5 +1,5 @@
 // Command init is the first process of a keelson system, the roles it starts
-// itself in (boot, late, shutdown), and the kernel's helper for loading modules.
+// itself in (boot, late, shutdown, root), and the kernel's helper for loading modules.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"keelson/init/boot"
+	"keelson/init/initrd"
 	"keelson/init/modules"
 	"keelson/init/pid1"
 )
@@ -27,11 +28,11 @@ func main() {
 	if len(os.Args) == 1 && pid1.Inside() || len(os.Args) == 2 && os.Args[1] == "userspace" {
 		os.Exit(pid1.Main())
 	}
-	roles := map[string]func(context.Context) error{"boot": boot.Up, "late": boot.Late, "shutdown": boot.Down}
+	roles := map[string]func(context.Context) error{"boot": boot.Up, "late": boot.Late, "shutdown": boot.Down, "root": initrd.Up}
 	if len(os.Args) != 2 || roles[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: init (as the first process of a machine or a container)\n"+
 			"       init userspace (as the first process of a system inside of this one, whose mounts and root it shares)\n"+
-			"       init boot|late|shutdown (started by init)")
+			"       init boot|late|shutdown|root (started by init)")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

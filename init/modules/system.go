@@ -48,7 +48,7 @@ func Boot(line cmdline.Line, self string) ([]string, error) {
 	for _, name := range always {
 		errs = append(errs, l.Load(name))
 	}
-	errs = append(errs, l.Coldplug(func() ([]string, error) { return Modaliases("/sys") }), serveKernel(self))
+	errs = append(errs, l.Coldplug(func() ([]string, error) { return Modaliases("/sys") }), ServeKernel(self))
 	return l.Loaded, errors.Join(errs...)
 }
 
@@ -57,10 +57,10 @@ const (
 	helperDefault = "/sbin/modprobe"
 )
 
-// serveKernel makes self the program the kernel runs when it wants a module
+// ServeKernel makes self the program the kernel runs when it wants a module
 // (a file system being mounted, an address family being used), unless the
 // image has a modprobe of its own.
-func serveKernel(self string) error {
+func ServeKernel(self string) error {
 	if _, err := os.Stat(helperDefault); err == nil {
 		return nil
 	}

@@ -30,6 +30,7 @@ const (
 	roleBoot       = "boot"
 	roleLate       = "late"
 	roleDown       = "shutdown"
+	roleRoot       = "root"
 	nameContainerd = "containerd"
 	nameSupervisor = "supervisor"
 )

@@ -15,6 +15,7 @@ import (
 
 	"keelson/init/boot"
 	"keelson/init/cmdline"
+	"keelson/init/initrd"
 	"keelson/init/reaper"
 	"keelson/init/step"
 	"keelson/mounts"
@@ -68,6 +69,9 @@ func (p *pid1) live(early *buffer) (code int) {
 		p.start(early)
 	}
 	p.attach(early)
+	if p.summary().Phase == phaseLead {
+		p.lead()
+	}
 	if p.summary().Phase == phaseUp {
 		p.stayUp(p.upList())
 	}
@@ -83,13 +87,14 @@ func (p *pid1) live(early *buffer) (code int) {
 func (p *pid1) start(early *buffer) {
 	early.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Kernel})
 	var err error
+	next := phaseUp
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("PID 1 panicked: %v", r)
 			tellKernel(strings.Split(string(debug.Stack()), "\n"))
 		}
 		p.note(func(s *state) {
-			s.Phase = phaseUp
+			s.Phase = next
 			if err != nil {
 				s.Phase, s.Fatal = phaseFatal, err.Error()
 			}
@@ -99,7 +104,10 @@ func (p *pid1) start(early *buffer) {
 	p.place, err = look()
 	p.place.announce()
 	list := earlyList()
-	if !p.place.machine {
+	switch {
+	case p.place.machine && initrd.Here():
+		next, list = phaseLead, leadingList()
+	case !p.place.machine:
 		list = p.userspaceList()
 	}
 	if err == nil || p.place.machine { // There the list says what is wrong with /proc.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"keelson/init/initrd"
 	"keelson/init/reaper"
 	"keelson/init/step"
 )
@@ -33,6 +34,10 @@ func guess() state {
 	where.unknown = true
 	s.setPlace(where)
 	s.Children = ownChildren("/proc", os.Getpid())
+	if where.machine && initrd.Here() {
+		s.Phase, s.Step = phaseLead, ""
+		return s
+	}
 	has := func(name string) bool {
 		return slices.ContainsFunc(s.Children, func(k reaper.Known) bool { return k.Name == name })
 	}
@@ -53,7 +58,7 @@ func guess() state {
 
 // roles and daemons by their arguments.
 var childNames = map[string]string{
-	initPath + " " + roleBoot: roleBoot, initPath + " " + roleLate: roleLate, initPath + " " + roleDown: roleDown,
+	initPath + " " + roleBoot: roleBoot, initPath + " " + roleLate: roleLate, initPath + " " + roleDown: roleDown, initPath + " " + roleRoot: roleRoot,
 	containerdPath: nameContainerd, supervisorPath + " containerd": nameContainerd, supervisorPath + " supervise": nameSupervisor,
 }
 

@@ -19,6 +19,7 @@ import (
 // Phases of PID 1's life.
 const (
 	phaseStart = ""      // there is no console yet
+	phaseLead  = "lead"  // in an initramfs that leads to a root on a disk
 	phaseUp    = "up"    // on the way up, and up
 	phaseFatal = "fatal" // it cannot boot
 	phaseDown  = "down"  // on the way down

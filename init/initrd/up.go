@@ -1,0 +1,154 @@
+package initrd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/init/boot"
+	"keelson/init/cmdline"
+	"keelson/init/modules"
+	"keelson/init/step"
+	"keelson/mounts"
+	"keelson/runtime/console"
+	"keelson/runtime/timeline"
+)
+
+// Root is where the root gets mounted.
+const Root = "/sysroot"
+
+const (
+	marker     = "/etc/initrd-release"
+	initPath   = "/init"
+	reportTime = 5 * time.Second // for a root that does not come
+	flushLimit = 5 * time.Second
+)
+
+// Here tells whether this is an initramfs that only leads to a root. It needs
+// /proc.
+func Here() bool {
+	if _, err := os.Stat(marker); err != nil {
+		return false
+	}
+	own, err := mounts.OnInitramfs()
+	return err == nil && own
+}
+
+// Up is the role: it mounts the root.
+func Up(ctx context.Context) error {
+	line, err := cmdline.Read()
+	if err != nil {
+		return err
+	}
+	c := console.New(boot.ConsoleOptions(line))
+	err = step.Run(ctx, c, c.Logger(), []step.Step{
+		{Stage: timeline.Mounts, Name: "sys", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
+			return "", mounts.Mount("sysfs", "/sys", "sysfs", []string{"nosuid,nodev,noexec"})
+		}},
+		{Stage: timeline.Mounts, Name: "root", On: step.Fatal, Do: func(ctx context.Context) (string, error) {
+			return mountRoot(ctx, line, c.Logger())
+		}},
+	})
+	flushed, cancel := context.WithTimeout(context.Background(), flushLimit)
+	defer cancel()
+	_ = c.Close(flushed) // There is nowhere left to tell of it.
+	return err
+}
+
+func mountRoot(ctx context.Context, line cmdline.Line, log *slog.Logger) (string, error) {
+	w, err := ParseWish(line)
+	if err != nil {
+		return "", err
+	}
+	device, err := w.await(ctx, line, log)
+	if err != nil {
+		return "", err
+	}
+	fstype, err := w.mount(device)
+	if err != nil {
+		return "", err
+	}
+	if err := unix.Access(Root+initPath, unix.X_OK); err != nil {
+		return "", fmt.Errorf("cannot use the root, %s on %s: it has no program %s: %w", fstype, device, initPath, err)
+	}
+	return fstype + " on " + device, nil
+}
+
+// await loads modules until the root's disk is there.
+func (w Wish) await(ctx context.Context, line cmdline.Line, log *slog.Logger) (string, error) {
+	if w.Wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, w.Wait)
+		defer cancel()
+	}
+	events, err := listen()
+	if err != nil {
+		return "", err
+	}
+	defer events.close()
+	d, err := newDrivers(line)
+	if err != nil {
+		return "", err
+	}
+	report := time.AfterFunc(reportTime, func() { log.Warn("waiting for the root", "root", w.Device, "now", list(disks())) })
+	defer report.Stop()
+	for event := (event{lost: true}); ; {
+		if err := d.load(event); err != nil {
+			log.Error("a driver for the root may be missing", "error", err)
+		}
+		if device := w.Find(disks()); device != "" {
+			return device, nil
+		}
+		if event, err = events.next(ctx); err != nil {
+			return "", fmt.Errorf("cannot find the root, root=%s: %s: %w", w.Device, list(disks()), err)
+		}
+	}
+}
+
+// drivers loads modules; a system without modules has a nil loader.
+type drivers struct{ loader *modules.Loader }
+
+func newDrivers(line cmdline.Line) (drivers, error) {
+	db, err := modules.System(line)
+	if errors.Is(err, modules.ErrNone) {
+		return drivers{}, nil
+	}
+	if err != nil {
+		return drivers{}, err
+	}
+	return drivers{modules.NewLoader(db)}, modules.ServeKernel(initPath)
+}
+
+// load loads what a new device needs or, when events were lost, all do.
+func (d drivers) load(e event) error {
+	if d.loader == nil {
+		return nil
+	}
+	if e.lost {
+		return d.loader.Coldplug(func() ([]string, error) { return modules.Modaliases("/sys") })
+	}
+	err := d.loader.Load(e.modalias)
+	if errors.Is(err, unix.ENODEV) { // A device without hardware behind it.
+		return nil
+	}
+	return err
+}
+
+// mount mounts the first type of file system that device holds.
+func (w Wish) mount(device string) (string, error) {
+	var errs []error
+	for _, fstype := range w.FSTypes {
+		err := mounts.Mount(device, Root, fstype, w.Options)
+		if err == nil {
+			return fstype, nil
+		}
+		errs = append(errs, err)
+	}
+	return "", fmt.Errorf("cannot mount the root, tried %s: %w", strings.Join(w.FSTypes, ", "), errors.Join(errs...))
+}

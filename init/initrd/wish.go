@@ -1,0 +1,96 @@
+package initrd
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"keelson/init/cmdline"
+)
+
+// patience is how long a root is waited for without rootwait: its driver may
+// take a while to find a disk.
+const patience = 30 * time.Second
+
+// Wish is the root that the command line asks for.
+type Wish struct {
+	Device  string        // value of root=
+	FSTypes []string      // to try, in order
+	Options []string      // for the mount
+	Wait    time.Duration // 0 for ever
+}
+
+// fsTypes are tried when rootfstype= names none: the file systems that roots
+// of this kind are made of.
+var fsTypes = []string{"erofs", "squashfs", "ext4", "iso9660", "xfs", "btrfs", "f2fs"}
+
+// byName are the ways root= can name a partition.
+var byName = []string{"PARTUUID=", "PARTLABEL="}
+
+// ParseWish reads what line says about the root.
+func ParseWish(line cmdline.Line) (Wish, error) {
+	w := Wish{FSTypes: fsTypes, Options: []string{"ro"}, Wait: patience}
+	w.Device, _ = line.Last("root")
+	if w.Device == "" {
+		return w, errors.New("cannot mount the root: the kernel command line has no root=, as in root=/dev/vda")
+	}
+	if !w.canBeFound() {
+		return w, fmt.Errorf("cannot mount the root: root=%s is not /dev/NAME, MAJOR:MINOR, PARTUUID=… or PARTLABEL=…", w.Device)
+	}
+	if types, ok := line.Last("rootfstype"); ok && types != "" {
+		w.FSTypes = strings.Split(types, ",")
+	}
+	for _, p := range line {
+		if p.Name == "rw" || p.Name == "ro" {
+			w.Options[0] = p.Name
+		}
+	}
+	if flags, _ := line.Last("rootflags"); flags != "" {
+		w.Options = append(w.Options, flags)
+	}
+	return w, w.wait(line)
+}
+
+func (w Wish) canBeFound() bool {
+	if name, ok := strings.CutPrefix(w.Device, "/dev/"); ok {
+		return name != "" && !strings.Contains(name, "..")
+	}
+	if _, _, ok := numbers(w.Device); ok {
+		return true
+	}
+	return slices.ContainsFunc(byName, func(prefix string) bool {
+		return strings.HasPrefix(w.Device, prefix) && len(w.Device) > len(prefix)
+	})
+}
+
+// wait takes rootwait, for ever, or rootwait=SECONDS.
+func (w *Wish) wait(line cmdline.Line) error {
+	value, ok := line.Last("rootwait")
+	if !ok {
+		return nil
+	}
+	w.Wait = 0
+	if value == "" {
+		return nil
+	}
+	seconds, err := strconv.ParseUint(value, 10, 16)
+	if err != nil || seconds == 0 {
+		return fmt.Errorf("cannot mount the root: rootwait=%s is not a number of seconds", value)
+	}
+	w.Wait = time.Duration(seconds) * time.Second
+	return nil
+}
+
+// numbers reads MAJOR:MINOR.
+func numbers(s string) (major, minor uint64, ok bool) {
+	a, b, ok := strings.Cut(s, ":")
+	major, err := strconv.ParseUint(a, 10, 12)
+	if err != nil || !ok {
+		return 0, 0, false
+	}
+	minor, err = strconv.ParseUint(b, 10, 20)
+	return major, minor, err == nil
+}
