@@ -36,14 +36,14 @@ MOUNT_POINTS := dev proc run sys tmp var
 
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2 \
-	mksquashfs:squashfs-tools mkfs.erofs:erofs-utils xorriso:xorriso \
+	mksquashfs:squashfs-tools mkfs.erofs:erofs-utils fakeroot:fakeroot xorriso:xorriso \
 	cpio:cpio zstd:zstd nsenter:util-linux
 
 # Full reference of the image for LinuxKit's init section.
 INIT_IMAGE = example.org/keelson/init:$(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest guests testvm init-image run test chaos bench lint clean help needs-run needs-test
+.PHONY: all guest guests testvm init-image run test test-all chaos bench lint clean help needs-run needs-test
 
 all: guest testvm ## Build the guest binaries and the host tool testvm
 
@@ -85,7 +85,10 @@ needs-test:
 
 test: needs-test testvm lint guests ## Run all tests: plain, root and VM tier
 	go test -race -short ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
-	go test -timeout 60m ./testvm/...
+	go test -timeout $(if $(KEELSON_EVERYTHING),180m,60m) ./testvm/...
+
+test-all: ## The same with the long tests: every format on every machine it boots on; table in build/formats.md
+	KEELSON_EVERYTHING=1 $(MAKE) --no-print-directory test
 
 chaos: needs-test guest ## Break things 10 000 times in systems on this kernel, and 200 times in a machine
 	go test -count=1 -v -timeout 12h ./testvm/chaos -chaos.faults=$(or $(FAULTS),10000) \

@@ -1,31 +1,26 @@
 package image
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"keelson/testvm/image/cache"
 	"keelson/testvm/image/config"
 	"keelson/testvm/image/debian"
+	"keelson/testvm/image/format"
 	"keelson/testvm/image/kernel"
 	"keelson/testvm/image/modules"
 	"keelson/testvm/image/progress"
 	"keelson/testvm/image/source"
-	"keelson/testvm/image/tree"
 )
 
-// Build makes an image and writes NAME-kernel, NAME-initrd.img and
-// NAME-cmdline to the output folder.
+// Build makes an image and writes it to the output folder in every format asked
+// for. Nothing is written there unless all of them can be made.
 func Build(ctx context.Context, o Options) (Output, error) {
 	doc, err := config.Parse(o.File, o.YAML)
 	if err != nil {
@@ -35,10 +30,13 @@ func Build(ctx context.Context, o Options) (Output, error) {
 		return Output{}, err
 	}
 	expand := expander(o.Arch, o.GuestRoot)
-	if err := checkTools(&doc.Config, expand); err != nil {
+	b := &builder{Options: o, doc: doc, expand: expand}
+	if err := b.chooseFormats(); err != nil {
 		return Output{}, err
 	}
-	b := &builder{Options: o, doc: doc, expand: expand}
+	if err := checkTools(&doc.Config, expand, b.formats, o.Arch); err != nil {
+		return Output{}, err
+	}
 	b.fetcher = &source.Fetcher{
 		Arch: o.Arch, Base: filepath.Dir(o.File), CacheDir: o.CacheDir, Refresh: o.Refresh, Progress: o.Progress,
 		Debian: &debian.Archive{Arch: o.Arch, CacheDir: o.CacheDir, Refresh: o.Refresh, Progress: o.Progress},
@@ -51,7 +49,7 @@ func (o *Options) complete() (err error) {
 	if o.Arch == "" {
 		o.Arch = runtime.GOARCH
 	}
-	if o.Arch != "amd64" && o.Arch != "arm64" {
+	if format.Triple(o.Arch) == "" {
 		return fmt.Errorf("cannot build for architecture %q: amd64 and arm64 are supported", o.Arch)
 	}
 	if o.Name == "" {
@@ -85,6 +83,27 @@ type builder struct {
 	doc     *config.Document
 	expand  func(string) string
 	fetcher *source.Fetcher
+	formats []format.Format
+}
+
+// chooseFormats looks up the formats asked for and refuses what cannot be made.
+func (b *builder) chooseFormats() (err error) {
+	names := b.Formats
+	if len(names) == 0 {
+		names = []string{format.KernelInitrd}
+	}
+	if b.formats, err = format.Select(names, b.Arch); err != nil {
+		return fmt.Errorf("cannot build: %w", err)
+	}
+	for _, f := range b.formats {
+		if f.Kernel && b.doc.Config.Kernel.Image == "" {
+			return b.doc.Errorf("kernel.image", "is missing, and format %s needs a kernel", f.Name)
+		}
+		if b.Size != 0 && !f.Sized && len(b.formats) == 1 {
+			return fmt.Errorf("cannot build %s of a given size: that is for disks", f.Name)
+		}
+	}
+	return nil
 }
 
 func (b *builder) build(ctx context.Context) (Output, error) {
@@ -96,16 +115,7 @@ func (b *builder) build(ctx context.Context) (Output, error) {
 	if err := a.assemble(ctx); err != nil {
 		return Output{}, err
 	}
-	if k != nil {
-		if err := a.root.Merge("", k.Root); err != nil {
-			return Output{}, err
-		}
-	}
-	initrd, err := b.initrd(a.root)
-	if err != nil {
-		return Output{}, err
-	}
-	return b.write(k, initrd)
+	return b.make(ctx, k, a.root)
 }
 
 // kernel is nil if the file names none.
@@ -138,88 +148,4 @@ func (b *builder) kernel(ctx context.Context) (*kernel.Kernel, error) {
 		return nil, b.doc.ErrorAt("kernel.image", err)
 	}
 	return k, nil
-}
-
-// Level and window of the compression were chosen by measuring the example, a
-// root of 66 MB: 24.2 MB in 0.9 s; the best level makes 22.0 MB of it in 5.4 s,
-// a window of 32 MB gains nothing at this level. The kernel needs memory of the
-// window's size while it unpacks.
-const (
-	zstdLevel  = zstd.SpeedBetterCompression
-	zstdWindow = 16 << 20
-)
-
-// initrdsKept is how many packed roots stay in the cache.
-const initrdsKept = 8
-
-// initrd packs the root, or takes what was packed of the same root before.
-func (b *builder) initrd(root *tree.Tree) ([]byte, error) {
-	var buf bytes.Buffer
-	if err := tree.WriteCPIO(&buf, initFirst(root.Entries()), b.ModTime, inContainer); err != nil {
-		return nil, err
-	}
-	store := cache.Store{Dir: filepath.Join(b.CacheDir, "initrds")}
-	key := cache.Key(zstdLevel.String(), fmt.Sprint(zstdWindow), fmt.Sprintf("%x", sha256.Sum256(buf.Bytes())))
-	if data, ok := store.Get(key); ok {
-		return data, nil
-	}
-	task := b.Progress.Start(fmt.Sprintf("packing a root of %d MB", buf.Len()>>20))
-	data, err := compress(buf.Bytes())
-	task.Done(err)
-	if err != nil {
-		return nil, fmt.Errorf("cannot compress initrd: %w", err)
-	}
-	if err := store.Put(key, data); err != nil {
-		return nil, err
-	}
-	return data, store.Keep(initrdsKept)
-}
-
-// initFirst puts /init before all else.
-func initFirst(entries []tree.Entry) []tree.Entry {
-	out := make([]tree.Entry, 0, len(entries))
-	for _, first := range []bool{true, false} {
-		for _, e := range entries {
-			if (e.Path == "init") == first {
-				out = append(out, e)
-			}
-		}
-	}
-	return out
-}
-
-// inContainer is true for files of bundles and volumes, which are only read:
-// copies of one file in several of them can be one.
-func inContainer(e tree.Entry) bool { return strings.HasPrefix(e.Path, "containers/") }
-
-func compress(data []byte) ([]byte, error) {
-	// One goroutine, so that the result depends on the data alone.
-	w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstdLevel),
-		zstd.WithWindowSize(zstdWindow), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return nil, err
-	}
-	return w.EncodeAll(data, make([]byte, 0, len(data)/3)), w.Close()
-}
-
-func (b *builder) write(k *kernel.Kernel, initrd []byte) (Output, error) {
-	base := filepath.Join(b.OutDir, b.Name)
-	out := Output{Initrd: base + "-initrd.img", CmdlineFile: base + "-cmdline", Cmdline: b.doc.Config.Kernel.Cmdline}
-	if err := os.MkdirAll(b.OutDir, 0o755); err != nil {
-		return Output{}, fmt.Errorf("cannot write image: %w", err)
-	}
-	if k != nil {
-		out.Kernel = base + "-kernel"
-		if err := cache.WriteFile(out.Kernel, k.Image); err != nil {
-			return Output{}, err
-		}
-		if len(k.UCode) > 0 {
-			pad := make([]byte, -len(k.UCode)&3)
-			initrd = bytes.Join([][]byte{k.UCode, pad, initrd}, nil)
-		}
-	}
-	if err := cache.WriteFile(out.Initrd, initrd); err != nil {
-		return Output{}, err
-	}
-	return out, cache.WriteFile(out.CmdlineFile, []byte(out.Cmdline))
 }

@@ -192,14 +192,14 @@ func TestErrorsOfImages(t *testing.T) {
 func TestMissingToolsAreNamedFirst(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	c := &config.Config{Kernel: config.Kernel{Image: "deb:linux-image-amd64"}}
-	err := checkTools(c, expander("amd64", ""))
+	err := checkTools(c, expander("amd64", ""), nil, "amd64")
 	for _, want := range []string{"apt-get: install Debian package apt", "dpkg-deb: install Debian package dpkg"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 	c.Kernel.Image = "file:x"
-	if err := checkTools(c, expander("amd64", "")); err != nil {
+	if err := checkTools(c, expander("amd64", ""), nil, "amd64"); err != nil {
 		t.Errorf("no package is asked for: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"strings"
 	"time"
 
 	"keelson/testvm/image/progress"
@@ -15,15 +16,29 @@ type Options struct {
 	GuestRoot string // tree that stands for "keelson" in init; may be empty
 	CacheDir  string // the user's cache folder if empty
 	OutDir    string
+	Formats   []string          // of package format; kernel+initrd if empty
+	Size      int64             // of a disk, in bytes; as long as needed if zero
 	Refresh   bool              // look for newer versions of what is in the cache
 	Progress  progress.Progress // nil for none
 	ModTime   time.Time         // of every file in the image; 1970 if zero
 }
 
-// Output is what Build has written.
+// Output is what Build has written. The fields before Files are those of
+// kernel+initrd, empty where that was not asked for.
 type Output struct {
 	Kernel      string // path; empty if the YAML file names no kernel
 	Initrd      string
 	CmdlineFile string
 	Cmdline     string
+	Files       []string // paths of all files, in the order they were made
+}
+
+// File is the path of the file whose name ends in suffix, or "".
+func (o Output) File(suffix string) string {
+	for _, f := range o.Files {
+		if strings.HasSuffix(f, suffix) {
+			return f
+		}
+	}
+	return ""
 }

@@ -7,6 +7,7 @@ import (
 
 	"keelson/testvm/image/config"
 	"keelson/testvm/image/debian"
+	"keelson/testvm/image/format"
 	"keelson/testvm/image/source"
 )
 
@@ -14,7 +15,7 @@ import (
 type tool struct{ program, pkg string }
 
 // checkTools names, before any work, every tool that is needed and missing.
-func checkTools(c *config.Config, expand func(string) string) error {
+func checkTools(c *config.Config, expand func(string) string, formats []format.Format, arch string) error {
 	var need []tool
 	isDeb := func(ref string) bool { kind, _ := source.Split(expand(ref)); return kind == source.Deb }
 	refs := append([]string{c.Kernel.Image}, c.Init...)
@@ -34,9 +35,16 @@ func checkTools(c *config.Config, expand func(string) string) error {
 	if isDeb(c.Kernel.Image) {
 		need = append(need, tool{"depmod", "kmod"})
 	}
+	for _, f := range formats {
+		for _, t := range f.Tools(arch) {
+			need = append(need, tool{t.Program, t.Package})
+		}
+	}
 	var missing []error
+	told := map[tool]bool{}
 	for _, t := range need {
-		if !t.there() {
+		if !told[t] && !t.there() {
+			told[t] = true
 			missing = append(missing, fmt.Errorf("cannot find %s: install Debian package %s", t.program, t.pkg))
 		}
 	}

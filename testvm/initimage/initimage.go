@@ -1,7 +1,6 @@
 package initimage
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"keelson/testvm/image/ocilayout"
@@ -89,49 +87,29 @@ func makeImage(tag name.Tag, arch, dir string) (v1.Image, error) {
 	if arch != "amd64" && arch != "arm64" {
 		return nil, fmt.Errorf("architecture %q is neither amd64 nor arm64", arch)
 	}
-	layer, err := makeLayer(dir)
-	if err != nil {
-		return nil, err
-	}
-	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	img, err = mutate.Append(img, mutate.Addendum{Layer: layer, MediaType: types.OCILayer,
-		History: v1.History{Created: v1.Time{Time: epoch}, CreatedBy: "testvm init-image"}})
-	if err != nil {
-		return nil, err
-	}
-	old, err := img.ConfigFile()
-	if err != nil {
-		return nil, err
-	}
-	c := old.DeepCopy()
-	c.OS, c.Architecture, c.Created = "linux", arch, v1.Time{Time: epoch}
-	c.Config.WorkingDir = "/"
-	c.Config.Labels = map[string]string{
-		"org.opencontainers.image.title":   "keelson",
-		"org.opencontainers.image.version": tag.TagStr(),
-	}
-	return mutate.ConfigFile(img, c)
-}
-
-// makeLayer packs a tree as it is, but owned by root.
-func makeLayer(dir string) (v1.Layer, error) {
 	files, err := tree.FromDir(dir)
 	if err != nil {
 		return nil, err
 	}
+	if err := check(files); err != nil {
+		return nil, err
+	}
+	return ocilayout.Image(files, ocilayout.Options{Arch: arch, Time: epoch, CreatedBy: "testvm init-image",
+		Config: v1.Config{WorkingDir: "/", Labels: map[string]string{
+			"org.opencontainers.image.title":   "keelson",
+			"org.opencontainers.image.version": tag.TagStr(),
+		}}})
+}
+
+// check wants files that can be a layer with a program init in it.
+func check(files *tree.Tree) error {
 	if e, ok := files.Get("init"); !ok || e.Type != tree.File || e.Mode&0o111 == 0 {
-		return nil, fmt.Errorf("there is no program init in it")
+		return fmt.Errorf("there is no program init in it")
 	}
 	for _, e := range files.Entries() {
 		if strings.HasPrefix(e.Path[strings.LastIndex(e.Path, "/")+1:], ".wh.") {
-			return nil, fmt.Errorf("file %s has a name that removes files in images", e.Path)
+			return fmt.Errorf("file %s has a name that removes files in images", e.Path)
 		}
 	}
-	var buf bytes.Buffer
-	if err := files.WriteTar(&buf, epoch); err != nil {
-		return nil, err
-	}
-	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(buf.Bytes())), nil
-	}, tarball.WithMediaType(types.OCILayer))
+	return nil
 }

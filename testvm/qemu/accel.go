@@ -22,7 +22,8 @@ const probeDeadline = 10 * time.Second
 // Accelerator says how to run kernel: as the environment's TESTVM_ACCEL says
 // (tcg or kvm), else with KVM if that works. /dev/kvm may open and still not
 // run a stock kernel (nested and paravirtual hosts), so the kernel itself is
-// tried, without an initrd, until it panics for lack of a root. The answer is
+// tried, without an initrd, until it panics for lack of a root; without a
+// kernel to try it is TCG. The answer is
 // remembered in the user's cache folder for this host, QEMU and kernel.
 func Accelerator(ctx context.Context, arch, kernel string) (string, error) {
 	switch env := os.Getenv("TESTVM_ACCEL"); env {
@@ -32,7 +33,7 @@ func Accelerator(ctx context.Context, arch, kernel string) (string, error) {
 	default:
 		return "", fmt.Errorf("cannot use TESTVM_ACCEL=%q: neither kvm nor tcg", env)
 	}
-	if arch != runtime.GOARCH || !openable("/dev/kvm") {
+	if arch != runtime.GOARCH || kernel == "" || !openable("/dev/kvm") {
 		return TCG, nil
 	}
 	memo, err := memoFile(arch, kernel)
@@ -107,8 +108,12 @@ func remember(memo, text string) error {
 func probe(ctx context.Context, arch, kernel string) error {
 	ctx, cancel := context.WithTimeout(ctx, probeDeadline)
 	defer cancel()
-	m, err := launch(ctx, Config{Arch: arch, Accel: KVM, Kernel: kernel, Memory: 256, CPUs: 1,
-		Append: "panic=-1 console=" + ConsoleDevice(arch)})
+	c, err := Config{Arch: arch, Accel: KVM, Kernel: kernel, Memory: 256, CPUs: 1,
+		Append: "panic=-1 console=" + ConsoleDevice(arch)}.withDefaults()
+	if err != nil {
+		return err
+	}
+	m, err := launch(ctx, c)
 	if err != nil {
 		return err
 	}

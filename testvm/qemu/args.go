@@ -34,31 +34,43 @@ func ConsoleDevice(arch string) string {
 func Args(c Config) []string {
 	args := []string{"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"}
 	args = append(args, machineArgs(c)...)
-	args = append(args, "-m", strconv.Itoa(c.Memory)+"M", "-smp", strconv.Itoa(c.CPUs), "-kernel", c.Kernel)
-	if c.Initrd != "" {
-		args = append(args, "-initrd", c.Initrd)
-	}
-	args = append(args, "-append", c.Append,
-		"-chardev", consoleArg(c), "-serial", "chardev:console",
+	args = append(args, "-m", strconv.Itoa(c.Memory)+"M", "-smp", strconv.Itoa(c.CPUs))
+	args = append(args, startArgs(c)...)
+	args = append(args, "-chardev", consoleArg(c), "-serial", "chardev:console",
 		"-chardev", socket("qmp", qmpFD), "-mon", "chardev=qmp,mode=control")
 	if !c.VirtualTime {
 		// These answer in the host's time, which virtual time must not depend on.
-		args = append(args, guestChannels()...)
+		args = append(args, guestChannels(c)...)
 		if c.VirtConsole != "" {
-			args = append(args, "-chardev", "file,id=hvc,path="+strings.ReplaceAll(c.VirtConsole, ",", ",,"), "-device", "virtconsole,chardev=hvc")
+			args = append(args, "-chardev", "file,id=hvc,path="+escape(c.VirtConsole), "-device", "virtconsole,chardev=hvc")
 		}
-		args = append(args, powerButton(c.Arch)...)
-		args = append(args, netArgs(c.Publish)...)
+		args = append(args, powerButton(c)...)
+		args = append(args, netArgs(c)...)
 	}
-	return append(args, diskArgs(c.Disks)...)
+	return append(args, diskArgs(c)...)
+}
+
+// escape makes a path a value among others that are parted by commas.
+func escape(path string) string { return strings.ReplaceAll(path, ",", ",,") }
+
+// startArgs are what the machine starts: a kernel, or its firmware.
+func startArgs(c Config) []string {
+	if c.Firmware != "" {
+		return firmwareArgs(c)
+	}
+	args := []string{"-kernel", c.Kernel}
+	if c.Initrd != "" {
+		args = append(args, "-initrd", c.Initrd)
+	}
+	return append(args, "-append", c.Append)
 }
 
 // guestChannels are the agent's port and a source of random numbers.
-func guestChannels() []string {
+func guestChannels(c Config) []string {
 	return []string{
-		"-chardev", socket("agent", agentFD), "-device", "virtio-serial-pci",
+		"-chardev", socket("agent", agentFD), "-device", virtio(c, "serial"),
 		"-device", "virtserialport,chardev=agent,name=" + AgentPort,
-		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
+		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", virtio(c, "rng") + ",rng=rng",
 	}
 }
 
@@ -72,9 +84,9 @@ func consoleArg(c Config) string {
 // powerButton is a keyboard with a power key, where the machine's own button is
 // of no use: that of "virt" is on a GPIO line, for which kernels made for
 // clouds have no driver.
-func powerButton(arch string) []string {
-	if arch == ARM64 {
-		return []string{"-device", "virtio-keyboard-pci"}
+func powerButton(c Config) []string {
+	if c.Arch == ARM64 {
+		return []string{"-device", virtio(c, "keyboard")}
 	}
 	return nil
 }
@@ -84,19 +96,12 @@ func socket(id string, fd int) string {
 }
 
 func machineArgs(c Config) []string {
-	machine, cpu := "q35", "max"
-	if c.Arch == ARM64 {
-		// TCG runs the A72 quicker than "max": it has no pointer
-		// authentication and no SVE to emulate.
-		machine, cpu = "virt,gic-version=3", "cortex-a72"
-	}
+	m := machines[c.Machine]
+	options, cpu := m.options, m.cpu
 	if c.Accel == KVM {
-		cpu = "host"
-		if c.Arch == ARM64 {
-			machine = "virt,gic-version=host"
-		}
+		options, cpu = m.kvmOptions, "host"
 	}
-	args := []string{"-M", machine, "-accel", c.Accel, "-cpu", cpu}
+	args := []string{"-M", c.Machine + options, "-accel", c.Accel, "-cpu", cpu}
 	if c.VirtualTime {
 		// The seed fixes what the guest takes for random numbers.
 		args = append(args, "-icount", "shift=0,sleep=off", "-seed", strconv.FormatUint(uint64(c.Seed), 10), "-rtc", "base=2026-01-01T00:00:00,clock=vm")
@@ -104,37 +109,19 @@ func machineArgs(c Config) []string {
 	return args
 }
 
-func netArgs(forwards []Forward) []string {
+func netArgs(c Config) []string {
 	var dev strings.Builder
 	dev.WriteString("user,id=net0")
-	for _, f := range forwards {
+	for _, f := range c.Publish {
 		proto := f.Protocol
 		if proto == "" {
 			proto = "tcp"
 		}
 		fmt.Fprintf(&dev, ",hostfwd=%s:127.0.0.1:%d-:%d", proto, f.Host, f.Guest)
 	}
-	// Without a ROM the card cannot boot from the network, which nobody asks of it.
-	return []string{"-netdev", dev.String(), "-device", "virtio-net-pci,netdev=net0,romfile="}
-}
-
-func diskArgs(disks []Disk) []string {
-	var args []string
-	for i, d := range disks {
-		id := "disk" + strconv.Itoa(i)
-		format := d.Format
-		if format == "" {
-			format = "raw"
-		}
-		drive := fmt.Sprintf("if=none,id=%s,format=%s,file=%s", id, format, strings.ReplaceAll(d.Path, ",", ",,"))
-		device := "virtio-blk-pci,drive=" + id
-		if d.Bus == "nvme" {
-			device = "nvme,drive=" + id + ",serial=" + id
-		}
-		if d.ReadOnly {
-			drive += ",readonly=on"
-		}
-		args = append(args, "-drive", drive, "-device", device)
+	card := virtio(c, "net") + ",netdev=net0"
+	if !machines[c.Machine].mmio {
+		card += ",romfile=" // Without a ROM the card cannot boot from the network, which nobody asks of it.
 	}
-	return args
+	return []string{"-netdev", dev.String(), "-device", card}
 }

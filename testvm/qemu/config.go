@@ -24,14 +24,18 @@ const AgentPort = "org.keelson.agent.0"
 // Config describes a machine.
 type Config struct {
 	Arch    string // amd64 or arm64; found in the kernel when empty
+	Machine string // one of Machines; the architecture's usual one when empty
 	Accel   string // kvm or tcg; decided by Accelerator when empty
-	Kernel  string // file
-	Initrd  string // file, may be empty
-	Append  string // kernel command line
-	Memory  int    // MiB, 1024 when zero
-	CPUs    int    // 2 when zero
-	Disks   []Disk
-	Publish []Forward
+	// Firmware boots from the first disk: UEFI or BIOS. When empty the machine
+	// starts Kernel itself.
+	Firmware string
+	Kernel   string // file; with Firmware only tried when Accel is decided
+	Initrd   string // file, may be empty
+	Append   string // kernel command line
+	Memory   int    // MiB, 1024 when zero
+	CPUs     int    // 2 when zero
+	Disks    []Disk
+	Publish  []Forward
 	// VirtualTime runs one nanosecond per guest instruction on one CPU under
 	// TCG, so that a measurement does not depend on the host. Such a machine
 	// has no network and no agent, and its console takes no input: two runs of
@@ -49,7 +53,7 @@ type Disk struct {
 	Path     string
 	Size     int64  // bytes; a missing file is made this long (sparse)
 	Format   string // raw (default), qcow2, …
-	Bus      string // virtio (default) or nvme
+	Bus      string // one of Buses; virtio when empty
 	ReadOnly bool
 }
 
@@ -62,10 +66,10 @@ type Forward struct {
 
 // withDefaults fills what was left out and refuses what cannot work.
 func (c Config) withDefaults() (Config, error) {
-	if c.Kernel == "" {
+	if c.Kernel == "" && c.Firmware == "" {
 		return c, errors.New("cannot start a machine: no kernel given")
 	}
-	if c.Arch == "" {
+	if c.Arch == "" && c.Kernel != "" {
 		arch, err := DetectArch(c.Kernel)
 		if err != nil {
 			return c, err
@@ -84,13 +88,27 @@ func (c Config) withDefaults() (Config, error) {
 	if c.VirtualTime {
 		c.CPUs, c.Accel = 1, TCG
 	}
+	var err error
+	if c.Machine, err = machineFor(c); err != nil {
+		return c, err
+	}
+	return c, c.findFiles()
+}
+
+// findFiles wants all files that are named.
+func (c Config) findFiles() error {
 	for _, f := range []string{c.Kernel, c.Initrd} {
 		if f == "" {
 			continue
 		}
 		if _, err := os.Stat(f); err != nil {
-			return c, fmt.Errorf("cannot start a machine: %w", err)
+			return fmt.Errorf("cannot start a machine: %w", err)
 		}
 	}
-	return c, nil
+	if file, pkg := FirmwareFile(c.Arch); c.Firmware == UEFI {
+		if _, err := os.Stat(file); err != nil {
+			return fmt.Errorf("cannot start a machine: UEFI firmware %s is missing (Debian package %s)", file, pkg)
+		}
+	}
+	return nil
 }

@@ -6,12 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/docker/go-units"
 )
 
-// ParseDisk reads PATH[,size=1G][,format=raw][,bus=virtio|nvme][,readonly].
+// ParseDisk reads PATH[,size=1G][,format=raw][,bus=BUS][,readonly].
 func ParseDisk(s string) (Disk, error) {
 	path, options, _ := strings.Cut(s, ",")
 	d := Disk{Path: path}
@@ -44,8 +45,8 @@ func (d *Disk) set(option string) error {
 		}
 		d.Format = value
 	case "bus":
-		if value != "virtio" && value != "nvme" {
-			return fmt.Errorf("bus %q is neither virtio nor nvme", value)
+		if !slices.Contains(Buses, value) {
+			return fmt.Errorf("bus %q is none of %s", value, strings.Join(Buses, ", "))
 		}
 		d.Bus = value
 	case "readonly":

@@ -15,7 +15,7 @@ import (
 )
 
 func TestArgs(t *testing.T) {
-	base := Config{Arch: AMD64, Accel: TCG, Kernel: "k", Initrd: "i", Append: "quiet", Memory: 512, CPUs: 2}
+	base := Config{Arch: AMD64, Machine: "q35", Accel: TCG, Kernel: "k", Initrd: "i", Append: "quiet", Memory: 512, CPUs: 2}
 	cases := []struct {
 		name    string
 		change  func(*Config)
@@ -26,8 +26,8 @@ func TestArgs(t *testing.T) {
 			"-chardev socket,id=console,fd=3 -serial chardev:console", "-no-reboot",
 			"-device virtserialport,chardev=agent,name=org.keelson.agent.0"}, "-icount"},
 		{"kvm", func(c *Config) { c.Accel = KVM }, []string{"-accel kvm -cpu host"}, "max"},
-		{"arm64", func(c *Config) { c.Arch = ARM64 }, []string{"-M virt,gic-version=3 -accel tcg -cpu cortex-a72"}, "q35"},
-		{"arm64 kvm", func(c *Config) { c.Arch, c.Accel = ARM64, KVM }, []string{"-M virt,gic-version=host -accel kvm -cpu host"}, "cortex"},
+		{"arm64", func(c *Config) { c.Arch, c.Machine = ARM64, "virt" }, []string{"-M virt,gic-version=3 -accel tcg -cpu cortex-a72"}, "q35"},
+		{"arm64 kvm", func(c *Config) { c.Arch, c.Machine, c.Accel = ARM64, "virt", KVM }, []string{"-M virt,gic-version=host -accel kvm -cpu host"}, "cortex"},
 		{"virtual time", func(c *Config) { c.VirtualTime, c.Seed = true, 7 },
 			[]string{"-icount shift=0,sleep=off -seed 7", "-chardev file,id=console,path=/dev/fd/3"}, "virtio"},
 		{"no initrd", func(c *Config) { c.Initrd = "" }, []string{"-kernel k -append"}, "-initrd"},
@@ -36,7 +36,18 @@ func TestArgs(t *testing.T) {
 		{"disks", func(c *Config) {
 			c.Disks = []Disk{{Path: "a,b"}, {Path: "c", Format: "qcow2", Bus: "nvme", ReadOnly: true}}
 		}, []string{"-drive if=none,id=disk0,format=raw,file=a,,b -device virtio-blk-pci,drive=disk0",
-			"-drive if=none,id=disk1,format=qcow2,file=c,readonly=on -device nvme,drive=disk1,serial=disk1"}, "sata"},
+			"-drive if=none,id=disk1,format=qcow2,file=c,readonly=on -device nvme,drive=disk1,serial=disk1"}, "bootindex"},
+		{"microvm", func(c *Config) { c.Machine, c.Disks = "microvm", []Disk{{Path: "d"}} },
+			[]string{"-M microvm,rtc=on,pit=on,pic=on", "-device virtio-blk-device,drive=disk0", "-device virtio-net-device,netdev=net0"}, "-pci"},
+		{"UEFI", func(c *Config) { c.Firmware, c.Disks = UEFI, []Disk{{Path: "d", Bus: "usb"}, {Path: "e", Bus: "usb"}} },
+			[]string{"if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF", "snapshot=on",
+				"-device qemu-xhci -drive if=none,id=disk0,format=raw,file=d -device usb-storage,drive=disk0,bootindex=0 " +
+					"-drive if=none,id=disk1,format=raw,file=e -device usb-storage,drive=disk1,bootindex=1"}, "-kernel"},
+		{"BIOS", func(c *Config) { c.Firmware, c.Machine, c.Disks = BIOS, "pc", []Disk{{Path: "d", Bus: "cdrom"}} },
+			[]string{"-M pc ", "file=d,media=cdrom,readonly=on -device ide-cd,drive=disk0,bootindex=0"}, "pflash"},
+		{"SD card", func(c *Config) {
+			c.Arch, c.Machine, c.Firmware, c.Disks = ARM64, "virt", UEFI, []Disk{{Path: "d", Bus: "sd"}}
+		}, []string{"-device sdhci-pci", "-device sd-card,drive=disk0"}, "bootindex"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -66,7 +77,11 @@ func TestDefaults(t *testing.T) {
 	if err != nil || c.Arch != AMD64 || c.CPUs != 1 || c.Accel != TCG || c.Memory == 0 {
 		t.Errorf("got %+v, %v", c, err)
 	}
-	for _, bad := range []Config{{}, {Kernel: "/no/such"}, {Kernel: kernel, Arch: "mips"}, {Kernel: kernel, Initrd: "/no/such"}} {
+	disk := []Disk{{Path: kernel}}
+	for _, bad := range []Config{{}, {Kernel: "/no/such"}, {Kernel: kernel, Arch: "mips"}, {Kernel: kernel, Initrd: "/no/such"},
+		{Kernel: kernel, Machine: "virt"}, {Kernel: kernel, Machine: "toaster"}, {Arch: AMD64, Firmware: BIOS},
+		{Arch: ARM64, Firmware: BIOS, Disks: disk}, {Arch: AMD64, Machine: "microvm", Firmware: UEFI, Disks: disk},
+		{Kernel: kernel, Machine: "microvm", Disks: []Disk{{Path: kernel, Bus: "sd"}}}, {Kernel: kernel, Disks: []Disk{{Path: kernel, Bus: "isa"}}}} {
 		if _, err := bad.withDefaults(); err == nil {
 			t.Errorf("%+v is taken", bad)
 		}
@@ -113,7 +128,7 @@ func TestParseDisk(t *testing.T) {
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	for _, bad := range []string{"", ",size=1G", "x,size=", "x,size=-1", "x,bus=ide", "x,format=", "x,colour=red"} {
+	for _, bad := range []string{"", ",size=1G", "x,size=", "x,size=-1", "x,bus=isa", "x,format=", "x,colour=red"} {
 		if _, err := ParseDisk(bad); err == nil {
 			t.Errorf("%q: %v", bad, err)
 		}

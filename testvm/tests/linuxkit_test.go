@@ -67,7 +67,7 @@ func withFolder(t *testing.T, path string, write func(string) error) {
 func TestBehindLinuxKitInit(t *testing.T) {
 	root := guestRoot(t)
 	yaml := fmt.Sprintf(behindLinuxKit, vmtest.KernelOf(qemu.AMD64), network, "dir:"+linuxKitInit(t), "dir:"+root)
-	yaml = strings.NewReplacer("AGENT", strings.TrimSpace(strings.ReplaceAll(agentService, "PAYLOAD", payload(t))), "PAYLOAD", payload(t)).Replace(yaml)
+	yaml = strings.NewReplacer("AGENT", strings.TrimSpace(strings.ReplaceAll(agentService, "PAYLOAD", payload(t, qemu.AMD64))), "PAYLOAD", payload(t, qemu.AMD64)).Replace(yaml)
 	v := vmtest.Boot(t, machine(vmtest.Image(t, "behind-linuxkit", qemu.AMD64, yaml)))
 	v.Stage(timeline.Ready)
 	if got := v.Output("/bin/sh", "-c", "until [ -s /run/own-script ]; do sleep 0.1; done; cat /run/own-script"); got != "own\n" {

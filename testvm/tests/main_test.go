@@ -56,12 +56,12 @@ func guestRootOf(t testing.TB, arch string) string {
 }
 
 // payload is a root filesystem that holds the agent and testapp.
-func payload(t testing.TB) string {
+func payload(t testing.TB, arch string) string {
 	t.Helper()
-	dir := vmtest.Folder(t, "payload")
+	dir := vmtest.Folder(t, "payload-"+arch)
 	if _, err := os.Stat(filepath.Join(dir, "testapp")); err != nil {
-		vmtest.Program(t, qemu.AMD64, "./testvm/agent/cmd/agent", filepath.Join(dir, "agent"))
-		vmtest.Program(t, qemu.AMD64, "./testvm/testapp", filepath.Join(dir, "testapp"))
+		vmtest.Program(t, arch, "./testvm/agent/cmd/agent", filepath.Join(dir, "agent"))
+		vmtest.Program(t, arch, "./testvm/testapp", filepath.Join(dir, "testapp"))
 	}
 	return dir
 }
@@ -71,22 +71,29 @@ func payload(t testing.TB) string {
 // AGENT in the services.
 func build(t testing.TB, name, sections string, overlays ...string) image.Output {
 	t.Helper()
+	return buildFor(t, qemu.AMD64, nil, name, sections, overlays...)
+}
+
+// buildFor is build for an architecture and in formats.
+func buildFor(t testing.TB, arch string, formats []string, name, sections string, overlays ...string) image.Output {
+	t.Helper()
 	tier.VM(t)
 	buildLock.Lock()
 	defer buildLock.Unlock()
-	if out, ok := built[name]; ok {
+	key := fmt.Sprint(name, arch, formats)
+	if out, ok := built[key]; ok {
 		return out
 	}
-	inits := []string{fmt.Sprintf("%q", "dir:"+guestRoot(t))}
+	inits := []string{fmt.Sprintf("%q", "dir:"+guestRootOf(t, arch))}
 	for _, o := range overlays {
 		inits = append(inits, fmt.Sprintf("%q", "dir:"+o))
 	}
-	yaml := fmt.Sprintf("kernel:\n  image: %s\n  cmdline: \"console=ttyS0 %s\"\ninit: [%s]\n%s",
-		vmtest.KernelOf(qemu.AMD64), network, strings.Join(inits, ", "), sections)
+	yaml := fmt.Sprintf("kernel:\n  image: %s\n  cmdline: \"console=%s %s\"\ninit: [%s]\n%s",
+		vmtest.KernelOf(arch), qemu.ConsoleDevice(arch), network, strings.Join(inits, ", "), sections)
 	yaml = strings.ReplaceAll(yaml, "AGENT", strings.TrimSpace(agentService))
-	yaml = strings.ReplaceAll(yaml, "PAYLOAD", payload(t))
-	built[name] = vmtest.Image(t, name, qemu.AMD64, yaml)
-	return built[name]
+	yaml = strings.ReplaceAll(yaml, "PAYLOAD", payload(t, arch))
+	built[key] = vmtest.Image(t, name, arch, yaml, formats...)
+	return built[key]
 }
 
 // machine boots out with 1 GiB.

@@ -1,5 +1,5 @@
 // Package tier sorts tests into the three tiers of the project (plain, root,
-// VM) and keeps skipping honest: a test that cannot run says why, and where
+// VM), tells the long ones apart, and keeps skipping honest: a test that cannot run says why, and where
 // KEELSON_NO_SKIP=1 is set, as in CI, it fails instead.
 package tier
 
@@ -25,6 +25,18 @@ func VM(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("VM tier: left out by -short")
+	}
+}
+
+// Everything is the environment variable that runs the long tests too.
+const Everything = "KEELSON_EVERYTHING"
+
+// Long marks a test that takes so long that only make test-all runs it. It is
+// no test that cannot run: leaving it out is no skip in the sense of NoSkip.
+func Long(t testing.TB) {
+	t.Helper()
+	if os.Getenv(Everything) != "1" {
+		t.Skip("long tier: left out without " + Everything + "=1 (make test-all)")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"regexp"
 	"slices"
+	"time"
 
 	"keelson/runtime/timeline"
 	"keelson/testvm/agent"
@@ -61,6 +62,9 @@ func (v *VM) Accel() string { return v.machine.Config.Accel }
 
 // Arch is the machine's architecture.
 func (v *VM) Arch() string { return v.machine.Config.Arch }
+
+// CPUTime is the processor time the machine has used so far.
+func (v *VM) CPUTime() time.Duration { return v.machine.CPUTime() }
 
 // Addr is the host's address that leads to a published port of the guest,
 // empty when it is not published.

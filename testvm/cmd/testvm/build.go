@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/docker/go-units"
 	"golang.org/x/term"
 
 	"keelson/testvm/image"
@@ -15,13 +16,15 @@ import (
 )
 
 type buildCmd struct {
-	File    string `arg:"" type:"existingfile" help:"LinuxKit YAML file."`
-	Out     string `short:"o" type:"path" default:"." help:"Folder for the output."`
-	Name    string `help:"Name of the output; that of the file by default."`
-	Arch    string `enum:"amd64,arm64," default:"" help:"Architecture, amd64 or arm64; the host's by default."`
-	Guest   string `type:"path" help:"Guest tree that the reference keelson in init stands for."`
-	Cache   string `type:"path" help:"Cache folder; keelson in the user's own by default."`
-	Refresh bool   `help:"Look for newer versions of packages and images that are in the cache."`
+	File    string   `arg:"" type:"existingfile" help:"LinuxKit YAML file."`
+	Out     string   `short:"o" type:"path" default:"." help:"Folder for the output."`
+	Name    string   `help:"Name of the output; that of the file by default."`
+	Arch    string   `enum:"amd64,arm64," default:"" help:"Architecture, amd64 or arm64; the host's by default."`
+	Guest   string   `type:"path" help:"Guest tree that the reference keelson in init stands for."`
+	Cache   string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
+	Format  []string `help:"Format of the output, one or several of ${formats}. See testvm formats." default:"kernel+initrd" placeholder:"FORMAT,…"`
+	Size    string   `help:"Size of a disk, as in 512M or 2G; by default as small as it can be. What is left over belongs to no partition." placeholder:"SIZE"`
+	Refresh bool     `help:"Look for newer versions of packages and images that are in the cache."`
 }
 
 // Run builds the image and names the files it wrote.
@@ -34,10 +37,14 @@ func (c *buildCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	size, err := diskSize(c.Size)
+	if err != nil {
+		return err
+	}
 	p, done := newProgress()
 	out, err := image.Build(ctx, image.Options{
 		YAML: source, File: c.File, Name: c.Name, Arch: c.Arch, GuestRoot: c.Guest, CacheDir: c.Cache,
-		OutDir: c.Out, Refresh: c.Refresh, Progress: p, ModTime: mtime,
+		OutDir: c.Out, Formats: c.Format, Size: size, Refresh: c.Refresh, Progress: p, ModTime: mtime,
 	})
 	done()
 	if err != nil {
@@ -46,12 +53,24 @@ func (c *buildCmd) Run(ctx context.Context) error {
 		}
 		return err
 	}
-	for _, f := range []string{out.Kernel, out.Initrd, out.CmdlineFile} {
-		if info, err := os.Stat(f); f != "" && err == nil {
+	for _, f := range out.Files {
+		if info, err := os.Stat(f); err == nil {
 			fmt.Printf("%10d  %s\n", info.Size(), f)
 		}
 	}
 	return nil
+}
+
+// diskSize reads the size of a disk in bytes; 0 if none is given.
+func diskSize(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := units.RAMInBytes(s)
+	if err != nil || n <= 0 {
+		return 0, fmt.Errorf("cannot use %q as the size of a disk: want something like 512M or 2G", s)
+	}
+	return n, nil
 }
 
 // newProgress draws on a terminal and writes lines elsewhere.

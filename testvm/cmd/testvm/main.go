@@ -6,13 +6,18 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"keelson/testvm/image/format"
+	"keelson/testvm/qemu"
 )
 
 type cli struct {
 	Build     buildCmd     `cmd:"" help:"Assemble an image from a LinuxKit YAML file."`
+	Formats   formatsCmd   `cmd:"" help:"List the formats that images are built in, what they are for and what they need."`
 	Run       runCmd       `cmd:"" help:"Boot an image in QEMU."`
 	Bench     benchCmd     `cmd:"" help:"Measure the boot of an image in virtual time."`
 	InitImage initImageCmd `cmd:"" help:"Pack guest trees as the image for the init section of LinuxKit."`
@@ -23,6 +28,7 @@ func main() {
 	defer stop()
 	var c cli
 	k := kong.Parse(&c, kong.Name("testvm"), kong.UsageOnError(),
+		kong.Vars{"formats": strings.Join(format.Names(), ", "), "machines": strings.Join(qemu.Machines(), ", "), "buses": strings.Join(qemu.Buses, ", ")},
 		kong.Description("Build, boot and measure images whose init is keelson."))
 	k.BindTo(ctx, (*context.Context)(nil))
 	k.FatalIfErrorf(k.Run())

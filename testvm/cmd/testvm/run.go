@@ -17,7 +17,10 @@ import (
 )
 
 type runCmd struct {
-	Image   string        `arg:"" optional:"" help:"A folder that testvm build wrote to, or the prefix of an image in it."`
+	Image   string        `arg:"" optional:"" help:"A folder that testvm build wrote to, the prefix of an image in it, or one of its files."`
+	Format  string        `help:"Which format of the image to boot, where there are several: ${formats}." placeholder:"FORMAT"`
+	Machine string        `help:"${machines}; by default q35 or virt." placeholder:"MACHINE"`
+	Bus     string        `help:"How the image's own disk is connected: ${buses}; by default virtio, an ISO as cdrom." placeholder:"BUS"`
 	Kernel  string        `help:"Kernel file, in place of the image's." placeholder:"FILE"`
 	Initrd  string        `help:"Initial RAM disk, in place of the image's." placeholder:"FILE"`
 	Append  *string       `help:"Kernel command line, in place of the image's." placeholder:"TEXT"`
@@ -26,7 +29,7 @@ type runCmd struct {
 	Memory  string        `help:"Memory, as in 512M or 2G; a bare number is MiB." default:"1024M"`
 	CPUs    int           `name:"cpus" help:"Number of processors." default:"2"`
 	Publish []string      `help:"Lead a port of the host's loopback address to the guest." placeholder:"HOST:GUEST[/udp]"`
-	Disk    []string      `help:"A disk; made when missing and a size is given. Options: size, format, bus=virtio|nvme, readonly." placeholder:"FILE[,size=1G]…" sep:"none"`
+	Disk    []string      `help:"A disk; made when missing and a size is given. Options: size, format, bus=BUS, readonly." placeholder:"FILE[,size=1G]…" sep:"none"`
 	Until   string        `help:"Run unattended: ready (print the steps of the boot, power off) or shutdown. By default ready when there is no terminal." placeholder:"ready|shutdown"`
 	Timeout time.Duration `help:"How long an unattended guest may take." default:"5m"`
 }
@@ -52,33 +55,37 @@ func (c *runCmd) config() (qemu.Config, error) {
 	if err != nil {
 		return qemu.Config{}, err
 	}
-	arch, err := archOf(image.Kernel, c.Arch)
-	if err != nil {
-		return qemu.Config{}, err
+	q := image.Machine(qemu.Config{Accel: c.Accel, Machine: c.Machine, CPUs: c.CPUs}, c.Bus)
+	if q.Arch, err = archOf(image.Kernel, c.Arch); err != nil {
+		return q, err
 	}
-	q := qemu.Config{Arch: arch, Accel: c.Accel, Kernel: image.Kernel, Initrd: image.Initrd,
-		Append: vm.ConsoleArgs(image.Cmdline, arch), CPUs: c.CPUs}
+	q.Append = vm.ConsoleArgs(q.Append, q.Arch)
 	if q.Accel != "" && q.Accel != qemu.KVM && q.Accel != qemu.TCG {
 		return q, fmt.Errorf("cannot accelerate by %q: neither kvm nor tcg", q.Accel)
 	}
 	if q.Memory, err = mebibytes(c.Memory); err != nil {
 		return q, err
 	}
+	return q, c.connect(&q)
+}
+
+// connect adds ports and disks.
+func (c *runCmd) connect(q *qemu.Config) error {
 	for _, s := range c.Publish {
 		f, err := qemu.ParseForward(s)
 		if err != nil {
-			return q, err
+			return err
 		}
 		q.Publish = append(q.Publish, f)
 	}
 	for _, s := range c.Disk {
 		d, err := qemu.ParseDisk(s)
 		if err != nil {
-			return q, err
+			return err
 		}
 		q.Disks = append(q.Disks, d)
 	}
-	return q, nil
+	return nil
 }
 
 // image is the one named, with what the flags put in its place.
@@ -89,7 +96,7 @@ func (c *runCmd) image() (session.Image, error) {
 	}
 	if c.Image != "" {
 		var err error
-		if image, err = session.FindImage(c.Image); err != nil {
+		if image, err = session.Find(c.Image, c.Format); err != nil {
 			return image, err
 		}
 	}

@@ -58,6 +58,14 @@ func Check(file, want string) error {
 
 // WriteFile writes a file in one step, and the folders above it.
 func WriteFile(file string, data []byte) error {
+	return WriteTo(file, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// WriteTo is WriteFile for what write writes piece by piece.
+func WriteTo(file string, write func(io.Writer) error) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("cannot write %s: %w", file, err)
 	}
@@ -66,8 +74,7 @@ func WriteFile(file string, data []byte) error {
 		return fmt.Errorf("cannot write %s: %w", file, err)
 	}
 	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
+	err = errors.Join(write(tmp), tmp.Chmod(0o644), tmp.Close())
 	if err == nil {
 		err = os.Rename(tmp.Name(), file)
 	}
@@ -98,6 +105,24 @@ func (s Store) Put(key string, data []byte) error {
 		return err
 	}
 	return WriteFile(filepath.Join(s.Dir, key+".sha256"), []byte(hex.EncodeToString(sum[:])))
+}
+
+// Path is the file of what was put under key; false if there is nothing or it
+// was damaged.
+func (s Store) Path(key string) (string, bool) {
+	file := filepath.Join(s.Dir, key)
+	want, err := os.ReadFile(file + ".sha256")
+	return file, err == nil && Check(file, string(want)) == nil
+}
+
+// Write keeps under key what write writes, without holding it in memory.
+func (s Store) Write(key string, write func(io.Writer) error) error {
+	h := sha256.New()
+	file := filepath.Join(s.Dir, key)
+	if err := WriteTo(file, func(w io.Writer) error { return write(io.MultiWriter(w, h)) }); err != nil {
+		return err
+	}
+	return WriteFile(file+".sha256", []byte(hex.EncodeToString(h.Sum(nil))))
 }
 
 // Lock waits until this process alone holds the lock at file.

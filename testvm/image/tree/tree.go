@@ -39,6 +39,16 @@ type Tree struct {
 // New is a tree with nothing in it.
 func New() *Tree { return &Tree{entries: map[string]*Entry{}} }
 
+// Clone is a tree of the same entries.
+func (t *Tree) Clone() *Tree {
+	c := New()
+	for p, e := range t.entries {
+		copied := *e
+		c.entries[p] = &copied
+	}
+	return c
+}
+
 // Clean is name as a path in a tree; the root is "".
 func Clean(name string) string {
 	return strings.TrimPrefix(path.Clean("/"+name), "/")

@@ -6,38 +6,117 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"keelson/testvm/image/format"
+	"keelson/testvm/qemu"
 )
 
-// Suffixes of the three files of an image, as the linuxkit CLI names them.
-const (
-	kernelSuffix  = "-kernel"
-	initrdSuffix  = "-initrd.img"
-	cmdlineSuffix = "-cmdline"
-)
-
-// Image is what a machine boots.
+// Image is what a machine boots: a kernel with what goes with it, a disk, or
+// both.
 type Image struct {
+	Format                  format.Format
 	Kernel, Initrd, Cmdline string // two files and a command line
+	Disk                    string // file; may be empty
 }
 
-// FindImage finds the image called prefix (PREFIX-kernel and so on), or the
-// only one in the folder of that name.
-func FindImage(prefix string) (Image, error) {
-	if info, err := os.Stat(prefix); err == nil && info.IsDir() {
-		var oneErr error
-		if prefix, oneErr = only(prefix); oneErr != nil {
-			return Image{}, oneErr
+// Find finds the image that path means: one of its files, the prefix before
+// their endings, or a folder with only one image in it. Where there are several
+// formats it is the one asked for by name or, without, the first of the table.
+func Find(path, formatName string) (Image, error) {
+	formats, err := candidates(formatName)
+	if err != nil {
+		return Image{}, err
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		if path, err = only(path, formats); err != nil {
+			return Image{}, err
+		}
+	case err == nil:
+		return byFile(path, formatName)
+	}
+	for _, f := range formats {
+		if _, err := os.Stat(path + f.Files[0]); err == nil {
+			return load(f, path)
 		}
 	}
-	i := Image{Kernel: prefix + kernelSuffix, Initrd: prefix + initrdSuffix}
+	if _, err := os.Stat(path + kernelSuffix); err == nil && formatName == "" {
+		return load(formats[0], path) // The root may be on a disk.
+	}
+	return Image{}, fmt.Errorf("cannot find an image at %s: there is none of %s (testvm build makes one)", path, endings(formats))
+}
+
+// kernelSuffix is the ending of a kernel's name.
+const kernelSuffix = "-kernel"
+
+// candidates are the formats a machine can boot, in the table's order.
+func candidates(name string) ([]format.Format, error) {
+	if name != "" {
+		f, err := format.Find(name)
+		if err == nil && f.Start == format.Never {
+			err = fmt.Errorf("no machine boots format %s", f.Name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot run: %w", err)
+		}
+		return []format.Format{f}, nil
+	}
+	var out []format.Format
+	for _, f := range format.Table {
+		if f.Start != format.Never {
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+func endings(formats []format.Format) string {
+	var names []string
+	for _, f := range formats {
+		names = append(names, f.Files[0])
+	}
+	return strings.Join(names, ", ")
+}
+
+// byFile is the image that a file belongs to, by its name.
+func byFile(file, formatName string) (Image, error) {
+	f, prefix, ok := format.ByFile(file)
+	switch {
+	case !ok:
+		return Image{}, fmt.Errorf("cannot tell what %s is by its name: give the start of an image's name, or --kernel", file)
+	case f.Start == format.Never:
+		return Image{}, fmt.Errorf("cannot run %s: no machine boots format %s", file, f.Name)
+	case formatName != "" && f.Name != formatName:
+		return Image{}, fmt.Errorf("cannot run %s as %s: it is %s", file, formatName, f.Name)
+	}
+	return load(f, prefix)
+}
+
+// load names the files of an image and reads its command line.
+func load(f format.Format, prefix string) (Image, error) {
+	i := Image{Format: f}
+	switch f.Start {
+	case format.ByKernel:
+		i.Kernel, i.Initrd = prefix+kernelSuffix, prefix+f.Files[0]
+	case format.ByRoot:
+		i.Kernel, i.Disk, i.Initrd = prefix+kernelSuffix, prefix+f.Files[0], prefix+f.Files[1]
+	default:
+		i.Disk = prefix + f.Files[0]
+		if _, err := os.Stat(prefix + kernelSuffix); err == nil {
+			i.Kernel = prefix + kernelSuffix // To find out whether KVM runs it.
+		}
+		return i, nil
+	}
 	if _, err := os.Stat(i.Kernel); err != nil {
-		return i, fmt.Errorf("cannot find an image at %s: %w (testvm build makes one)", prefix, err)
+		return i, fmt.Errorf("cannot find the kernel of image %s: %w", prefix, err)
 	}
 	if _, err := os.Stat(i.Initrd); errors.Is(err, fs.ErrNotExist) {
-		i.Initrd = "" // the root may be on a disk
+		i.Initrd = "" // The kernel has what it needs built in, or the root is on a disk.
 	}
-	cmdline, err := os.ReadFile(prefix + cmdlineSuffix)
+	cmdline, err := os.ReadFile(prefix + "-cmdline")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return i, fmt.Errorf("cannot read the image's command line: %w", err)
 	}
@@ -46,17 +125,57 @@ func FindImage(prefix string) (Image, error) {
 }
 
 // only is the prefix of the only image in a folder.
-func only(dir string) (string, error) {
-	kernels, err := filepath.Glob(filepath.Join(dir, "*"+kernelSuffix))
-	if err != nil {
+func only(dir string, formats []format.Format) (string, error) {
+	var prefixes []string
+	add := func(suffix string) error {
+		files, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
+		for _, file := range files {
+			if f, prefix, ok := format.ByFile(file); ok && f.Files[0] == suffix {
+				prefixes = append(prefixes, prefix)
+			} else if suffix == kernelSuffix {
+				prefixes = append(prefixes, strings.TrimSuffix(file, suffix))
+			}
+		}
+		return err
+	}
+	errs := []error{add(kernelSuffix)}
+	for _, f := range formats {
+		errs = append(errs, add(f.Files[0]))
+	}
+	if err := errors.Join(errs...); err != nil {
 		return "", fmt.Errorf("cannot search %s: %w", dir, err)
 	}
-	switch len(kernels) {
+	slices.Sort(prefixes)
+	prefixes = slices.Compact(prefixes)
+	switch len(prefixes) {
 	case 0:
-		return "", fmt.Errorf("cannot find an image in %s: no file ends in %s (testvm build makes one)", dir, kernelSuffix)
+		return "", fmt.Errorf("cannot find an image in %s: no file ends in one of %s (testvm build makes one)", dir, endings(formats))
 	case 1:
-		return strings.TrimSuffix(kernels[0], kernelSuffix), nil
+		return prefixes[0], nil
 	}
-	return "", fmt.Errorf("cannot choose between %d images in %s: name one, as in %s",
-		len(kernels), dir, strings.TrimSuffix(kernels[0], kernelSuffix))
+	return "", fmt.Errorf("cannot choose between %d images in %s: name one, as in %s", len(prefixes), dir, prefixes[0])
+}
+
+// rootDevice is where the first disk on a bus turns up in Linux.
+var rootDevice = map[string]string{
+	"": "/dev/vda", format.Virtio: "/dev/vda", format.NVMe: "/dev/nvme0n1", format.SATA: "/dev/sda",
+	format.IDE: "/dev/sda", format.USB: "/dev/sda", format.SD: "/dev/mmcblk0", format.CDROM: "/dev/sr0",
+}
+
+// Machine puts the image into a machine: its disk first, on the given bus, and
+// on the command line what a root on a disk takes.
+func (i Image) Machine(c qemu.Config, bus string) qemu.Config {
+	c.Kernel, c.Initrd, c.Append = i.Kernel, i.Initrd, i.Cmdline
+	if c.Machine == format.MicroVM {
+		c.Append += " reboot=t" // It has no other way to end by itself.
+	}
+	if i.Disk == "" {
+		return c
+	}
+	d := qemu.Disk{Path: i.Disk, Bus: bus, ReadOnly: true}
+	c.Disks = append([]qemu.Disk{d}, c.Disks...)
+	if i.Format.Start == format.ByRoot && !strings.Contains(" "+c.Append, " root=") {
+		c.Append = strings.TrimSpace(fmt.Sprintf("%s root=%s rootfstype=%s ro", c.Append, rootDevice[bus], i.Format.Root))
+	}
+	return c
 }

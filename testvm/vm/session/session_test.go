@@ -6,40 +6,80 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"keelson/testvm/image/format"
+	"keelson/testvm/qemu"
 	"keelson/testvm/vm"
 	"keelson/testvm/vm/session"
 	"keelson/testvm/vm/vmtest"
 )
 
-func TestFindImage(t *testing.T) {
+func TestFind(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := session.FindImage(dir); err == nil {
-		t.Error("an empty folder holds an image")
-	}
-	write := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
+	write := func(names ...string) {
+		for _, name := range names {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("quiet\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	write("demo-kernel", "k")
-	write("demo-initrd.img", "i")
-	write("demo-cmdline", "quiet\n")
-	for _, prefix := range []string{dir, filepath.Join(dir, "demo")} {
-		i, err := session.FindImage(prefix)
-		if err != nil || i.Cmdline != "quiet" || filepath.Base(i.Initrd) != "demo-initrd.img" {
-			t.Errorf("%s: %+v, %v", prefix, i, err)
+	demo := filepath.Join(dir, "demo")
+	fails := func(path, format, want string) {
+		t.Helper()
+		if i, err := session.Find(path, format); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s as %q: %+v, %v; want %q", path, format, i, err, want)
 		}
 	}
-	write("other-kernel", "k")
-	if _, err := session.FindImage(dir); err == nil || !strings.Contains(err.Error(), "2 images") {
-		t.Errorf("two images: %v", err)
+	finds := func(path, format, kernel, initrd, disk string) {
+		t.Helper()
+		i, err := session.Find(path, format)
+		got := []string{filepath.Base(i.Kernel), filepath.Base(i.Initrd), filepath.Base(i.Disk)}
+		if err != nil || !slices.Equal(got, []string{kernel, initrd, disk}) {
+			t.Errorf("%s as %q: %q, %v", path, format, got, err)
+		}
 	}
-	if i, err := session.FindImage(filepath.Join(dir, "other")); err != nil || i.Initrd != "" {
-		t.Errorf("an image without initrd: %+v, %v", i, err)
+	fails(dir, "", "no file ends in")
+	write("demo-kernel", "demo-initrd.img", "demo-cmdline", "demo.tar", "demo-oci.tar")
+	for _, path := range []string{dir, demo, demo + "-initrd.img"} {
+		finds(path, "", "demo-kernel", "demo-initrd.img", ".")
+	}
+	fails(demo, "kernel+erofs", "-erofs.img")
+	write("demo-erofs.img", "demo-erofs-initrd.img")
+	finds(demo, "", "demo-kernel", "demo-initrd.img", ".")
+	for _, path := range []string{demo, demo + "-erofs.img", dir} {
+		finds(path, map[string]string{demo: "kernel+erofs", dir: "kernel+erofs"}[path], "demo-kernel", "demo-erofs-initrd.img", "demo-erofs.img")
+	}
+	fails(demo+".tar", "", "no machine boots format tar")
+	fails(demo, "oci", "no machine boots")
+	fails(demo+"-cmdline", "", "by its name")
+	fails(demo, "floppy", "kernel+initrd")
+	write("other-kernel")
+	fails(dir, "", "2 images")
+	finds(filepath.Join(dir, "other"), "", "other-kernel", ".", ".")
+}
+
+func TestMachineOfImage(t *testing.T) {
+	f, err := format.Find(format.KernelErofs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := session.Image{Format: f, Kernel: "k", Disk: "d", Cmdline: "quiet"}
+	data := qemu.Disk{Path: "data"}
+	for cmdline, want := range map[string]string{
+		"quiet":          "quiet root=/dev/nvme0n1 rootfstype=erofs ro",
+		"root=/dev/x":    "root=/dev/x",
+		"noroot=/dev/x":  "noroot=/dev/x root=/dev/nvme0n1 rootfstype=erofs ro",
+		"a root=LABEL b": "a root=LABEL b",
+	} {
+		i.Cmdline = cmdline
+		c := i.Machine(qemu.Config{Disks: []qemu.Disk{data}}, format.NVMe)
+		if strings.TrimSpace(c.Append) != want || len(c.Disks) != 2 || c.Disks[1] != data || c.Disks[0].Path != "d" || !c.Disks[0].ReadOnly {
+			t.Errorf("got %+v", c)
+		}
 	}
 }
 

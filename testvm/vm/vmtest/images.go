@@ -64,12 +64,13 @@ func Program(t testing.TB, arch, pkg, output string) {
 	}
 }
 
-// Image builds an image from a LinuxKit YAML.
-func Image(t testing.TB, name, arch, yaml string) image.Output {
+// Image builds an image from a LinuxKit YAML, as kernel and initrd unless
+// formats are given.
+func Image(t testing.TB, name, arch, yaml string, formats ...string) image.Output {
 	t.Helper()
 	out, err := image.Build(Context(t), image.Options{
 		YAML: []byte(yaml), File: filepath.Join(folder, name+".yml"), Name: name, Arch: arch,
-		OutDir: Folder(t, name),
+		OutDir: Folder(t, name), Formats: formats,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,127 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"debug/buildinfo"
+	"errors"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"keelson/testvm/image/format"
+	"keelson/testvm/image/fsimage"
+	"keelson/testvm/image/modules"
+	"keelson/testvm/image/tree"
+)
+
+// makeDiskRoot makes kernel, root file system, and the small initrd that leads
+// from one to the other.
+func makeDiskRoot(ctx context.Context, m *maker, f format.Format) error {
+	small, err := initrdFor(m.root, f.Root)
+	if err != nil {
+		return err
+	}
+	task := m.Progress.Start("making a root file system of type " + f.Root)
+	err = fsimage.Root{Tree: m.root, Time: m.ModTime, ID: m.id(f.Root)}.Make(ctx, f.Root, m.path(f.Files[0]))
+	task.Done(err)
+	if err != nil {
+		return err
+	}
+	_, kernelErr := m.kernelFile()
+	_, cmdlineErr := m.cmdlineFile()
+	m.keep(f.Files...)
+	return errors.Join(m.writeInitrd(m.path(f.Files[1]), small, m.ucode()), kernelErr, cmdlineErr)
+}
+
+// id is an identifier that depends on what is built and what it is for.
+func (m *maker) id(purpose string) uuid.UUID {
+	if m.digest == nil {
+		h := sha256.New()
+		_ = tree.WriteCPIO(h, m.root.Entries(), m.ModTime, nil) // A hash takes everything.
+		if m.kernel != nil {
+			h.Write(m.kernel.Image)
+		}
+		h.Write([]byte(m.cmdline()))
+		m.digest = h.Sum(nil)
+	}
+	return uuid.NewSHA1(uuid.NameSpaceOID, append(m.digest, purpose...))
+}
+
+// diskModules are what may stand between a root on a disk and the kernel,
+// besides its file system.
+var diskModules = []string{
+	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "nvme", "ahci", "ata_piix", "sd_mod", "sr_mod", "cdrom",
+	"xhci_pci", "ehci_pci", "usb_storage", "uas", "mmc_block", "sdhci_pci", "sdhci_acpi", "sdhci_iproc", "bcm2835",
+	"loop", "overlay",
+}
+
+// initrdMarker is a file by which an initramfs is known that only leads to a
+// root elsewhere. The name is systemd's (initrd-release, os-release(5)).
+const initrdMarker = "etc/initrd-release"
+
+// initrdFor is an initramfs with keelson's /init and the modules of the root
+// that it takes to mount a root of type fstype.
+func initrdFor(root *tree.Tree, fstype string) (*tree.Tree, error) {
+	init, err := root.Resolve("init")
+	if err != nil {
+		return nil, err
+	}
+	e, ok := root.Get(init)
+	if !ok || e.Type != tree.File {
+		return nil, errors.New("the root has no /init")
+	}
+	if info, err := buildinfo.Read(bytes.NewReader(e.Data)); err != nil || info.Path != "keelson/init" {
+		return nil, errors.New("the root's /init is not keelson's, which a root on a disk is found by")
+	}
+	small := tree.New()
+	e.Path = "init"
+	small.Set(e)
+	for _, dir := range []string{"dev", "etc", "proc", "run", "sys", "sysroot", "tmp", "var"} {
+		small.MkdirAll(dir, 0o755, 0, 0)
+	}
+	small.Set(tree.Entry{Path: initrdMarker, Type: tree.File, Mode: 0o644, Data: []byte("NAME=keelson\nID=keelson\n")})
+	return small, addModules(small, root, append([]string{fstype}, diskModules...))
+}
+
+// addModules copies modules with all they need from one tree to another. Of
+// depmod's tables, that of files is reduced to them.
+func addModules(to, from *tree.Tree, names []string) error {
+	for _, e := range from.Entries() {
+		dir := path.Dir(e.Path)
+		if path.Base(e.Path) != "modules.dep" || path.Base(path.Dir(dir)) != "modules" {
+			continue
+		}
+		text := func(name string) string {
+			e, _ := from.Get(path.Join(dir, "modules."+name))
+			return string(e.Data)
+		}
+		files, err := modules.Closure(modules.Tables{Dep: string(e.Data), Softdep: text("softdep"),
+			Alias: text("alias"), Builtin: text("builtin")}, names, false)
+		if err != nil {
+			return err
+		}
+		for _, f := range append(files, "modules.alias", "modules.softdep", "modules.builtin") {
+			if e, ok := from.Get(path.Join(dir, f)); ok {
+				to.Set(e)
+			}
+		}
+		e.Data = []byte(only(string(e.Data), files))
+		to.Set(e)
+	}
+	return nil
+}
+
+// only keeps the lines of modules.dep that are about one of files.
+func only(dep string, files []string) string {
+	var out strings.Builder
+	for line := range strings.Lines(dep) {
+		if file, _, _ := strings.Cut(line, ":"); slices.Contains(files, file) {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}

@@ -1,0 +1,55 @@
+package format
+
+import "fmt"
+
+// Machines that QEMU emulates.
+const (
+	Q35     = "q35"     // PC with PCI Express
+	PC      = "pc"      // PC of the nineties
+	MicroVM = "microvm" // amd64 without PCI and firmware tables
+	Virt    = "virt"    // arm64
+)
+
+// Buses that a disk can be on.
+const (
+	Virtio = "virtio"
+	NVMe   = "nvme"
+	SATA   = "sata"
+	IDE    = "ide"
+	USB    = "usb"
+	SD     = "sd"
+	CDROM  = "cdrom"
+)
+
+// boot is a way to boot a format that a test proves.
+type boot struct {
+	arch, machine, bus string
+	often              bool
+}
+
+// Boot is a combination that a format claims to boot.
+type Boot struct {
+	Format             Format
+	Arch, Machine, Bus string // Bus is empty without a disk
+	Often              bool   // tested in every run, not only in the long one
+}
+
+// String names it, as in "raw-efi/arm64/virt/nvme".
+func (b Boot) String() string {
+	s := fmt.Sprintf("%s/%s/%s", b.Format.Name, b.Arch, b.Machine)
+	if b.Bus != "" {
+		s += "/" + b.Bus
+	}
+	return s
+}
+
+// Boots are all combinations that are claimed to boot.
+func Boots() []Boot {
+	var out []Boot
+	for _, f := range Table {
+		for _, b := range f.boots {
+			out = append(out, Boot{Format: f, Arch: b.arch, Machine: b.machine, Bus: b.bus, Often: b.often})
+		}
+	}
+	return out
+}

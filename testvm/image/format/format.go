@@ -1,0 +1,135 @@
+package format
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Names of formats.
+const (
+	KernelInitrd   = "kernel+initrd"
+	KernelSquashfs = "kernel+squashfs"
+	KernelErofs    = "kernel+erofs"
+	ISOEFI         = "iso-efi"
+	RawEFI         = "raw-efi"
+	Qcow2EFI       = "qcow2-efi"
+	RawBIOS        = "raw-bios"
+	Tar            = "tar"
+	OCI            = "oci"
+)
+
+// Architectures, in Go's spelling.
+const (
+	AMD64 = "amd64"
+	ARM64 = "arm64"
+)
+
+// Start is what begins the boot of a format.
+type Start string
+
+// The ways to start.
+const (
+	Never    Start = ""              // not for a machine
+	ByKernel Start = "kernel loader" // a loader brings kernel, initrd and command line
+	ByRoot   Start = "kernel loader, root on a disk"
+	ByUEFI   Start = "UEFI"    // firmware finds a program on the disk
+	ByBIOS   Start = "PC BIOS" // firmware runs the disk's first sector
+)
+
+// Format is one kind of output.
+type Format struct {
+	Name    string
+	Aliases []string
+	About   string // what it is for
+	Archs   []string
+	// Files are the endings of its files' names, the one that tells it first.
+	Files  []string
+	Kernel bool // needs a kernel
+	Sized  bool // --size makes it longer
+	Start  Start
+	// Root is the file system of a root on a disk.
+	Root  string
+	tools []Tool
+	boots []boot
+}
+
+// Tool is a program or file of the building machine, and the Debian package
+// that brings it. ARCH in either stands for GNU's name of the architecture.
+type Tool struct{ Program, Package string }
+
+// triples are GNU's names of architectures.
+var triples = map[string]string{AMD64: "x86_64-linux-gnu", ARM64: "aarch64-linux-gnu"}
+
+// Triple is GNU's name of an architecture.
+func Triple(arch string) string { return triples[arch] }
+
+// Tools are what the building machine needs to make f for arch.
+func (f Format) Tools(arch string) []Tool {
+	var out []Tool
+	for _, t := range f.tools {
+		program := strings.ReplaceAll(t.Program, "ARCH", Triple(arch))
+		// Debian writes x86-64 where GNU writes x86_64.
+		out = append(out, Tool{program, strings.ReplaceAll(t.Package, "ARCH", strings.ReplaceAll(Triple(arch), "_", "-"))})
+	}
+	return out
+}
+
+// For tells whether f can be made for arch.
+func (f Format) For(arch string) bool { return slices.Contains(f.Archs, arch) }
+
+// Find is the format of that name.
+func Find(name string) (Format, error) {
+	for _, f := range Table {
+		if f.Name == name || slices.Contains(f.Aliases, name) {
+			return f, nil
+		}
+	}
+	return Format{}, fmt.Errorf("there is no format %q: choose of %s", name, strings.Join(Names(), ", "))
+}
+
+// Select are the formats of those names, each once, in the table's order. It
+// fails for names that are not known and formats that arch cannot have.
+func Select(names []string, arch string) ([]Format, error) {
+	want := map[string]bool{}
+	for _, name := range names {
+		f, err := Find(name)
+		if err != nil {
+			return nil, err
+		}
+		if !f.For(arch) {
+			return nil, fmt.Errorf("there is no format %s for %s: only for %s", f.Name, arch, strings.Join(f.Archs, ", "))
+		}
+		want[f.Name] = true
+	}
+	var out []Format
+	for _, f := range Table {
+		if want[f.Name] {
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+// Names are all names, in the table's order.
+func Names() []string {
+	var names []string
+	for _, f := range Table {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// ByFile is the format that file is the first of by its name, and the name
+// before its ending.
+func ByFile(file string) (f Format, prefix string, ok bool) {
+	longest := ""
+	for _, candidate := range Table {
+		for i, suffix := range candidate.Files {
+			if strings.HasSuffix(file, suffix) && len(suffix) > len(longest) {
+				f, longest, ok = candidate, suffix, i == 0
+			}
+		}
+	}
+	return f, strings.TrimSuffix(file, longest), ok
+}

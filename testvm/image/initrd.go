@@ -1,0 +1,101 @@
+package image
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"keelson/testvm/image/cache"
+	"keelson/testvm/image/tree"
+)
+
+// Level and window of the compression were chosen by measuring the example, a
+// root of 66 MB: 24.2 MB in 0.9 s; the best level makes 22.0 MB of it in 5.4 s,
+// a window of 32 MB gains nothing at this level. The kernel needs memory of the
+// window's size while it unpacks.
+const (
+	zstdLevel  = zstd.SpeedBetterCompression
+	zstdWindow = 16 << 20
+)
+
+// initrdsKept is how many packed roots stay in the cache.
+const initrdsKept = 8
+
+// writeInitrd packs a root to file, microcode first, or takes what was packed
+// of the same root before.
+func (b *builder) writeInitrd(file string, root *tree.Tree, ucode []byte) error {
+	packed, err := b.pack(root)
+	if err != nil {
+		return err
+	}
+	return cache.WriteTo(file, func(w io.Writer) error {
+		if _, err := w.Write(append(ucode, make([]byte, -len(ucode)&3)...)); err != nil {
+			return err
+		}
+		return copyFrom(w, packed)
+	})
+}
+
+func copyFrom(w io.Writer, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(w, f)
+	return err
+}
+
+// pack is the file in the cache that holds the root, compressed.
+func (b *builder) pack(root *tree.Tree) (string, error) {
+	entries := initFirst(root.Entries())
+	h := sha256.New()
+	if err := tree.WriteCPIO(h, entries, b.ModTime, inContainer); err != nil {
+		return "", err
+	}
+	store := cache.Store{Dir: filepath.Join(b.CacheDir, "initrds")}
+	key := cache.Key("stream", zstdLevel.String(), fmt.Sprint(zstdWindow), fmt.Sprintf("%x", h.Sum(nil)))
+	if file, ok := store.Path(key); ok {
+		return file, nil
+	}
+	task := b.Progress.Start(fmt.Sprintf("packing a root of %d MB", root.Size()>>20))
+	err := store.Write(key, func(w io.Writer) error { return b.compress(w, entries) })
+	task.Done(err)
+	if err != nil {
+		return "", fmt.Errorf("cannot pack the initrd: %w", err)
+	}
+	return filepath.Join(store.Dir, key), store.Keep(initrdsKept)
+}
+
+func (b *builder) compress(w io.Writer, entries []tree.Entry) error {
+	// One goroutine, so that the result depends on the data alone.
+	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstdLevel),
+		zstd.WithWindowSize(zstdWindow), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	return errors.Join(tree.WriteCPIO(z, entries, b.ModTime, inContainer), z.Close())
+}
+
+// initFirst puts /init before all else.
+func initFirst(entries []tree.Entry) []tree.Entry {
+	out := make([]tree.Entry, 0, len(entries))
+	for _, first := range []bool{true, false} {
+		for _, e := range entries {
+			if (e.Path == "init") == first {
+				out = append(out, e)
+			}
+		}
+	}
+	return out
+}
+
+// inContainer is true for files of bundles and volumes, which are only read:
+// copies of one file in several of them can be one.
+func inContainer(e tree.Entry) bool { return strings.HasPrefix(e.Path, "containers/") }

@@ -1,0 +1,79 @@
+package qemu
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// bus is a way to connect a disk.
+type bus struct {
+	device     string // without "drive=": of the disk
+	controller string // needed once before the first disk; may be empty
+	serial     bool   // the disk must have a serial number
+	order      bool   // the firmware can be told to boot from it
+	media      string // cdrom or nothing
+}
+
+// Buses are the names of all ways to connect a disk.
+var Buses = []string{"virtio", "nvme", "sata", "ide", "usb", "sd", "cdrom"}
+
+// busOf is the bus of a disk on c's machine; virtio if it has none.
+func busOf(c Config, name string) bus {
+	switch name {
+	case "nvme":
+		return bus{device: "nvme", serial: true, order: true}
+	case "sata", "ide":
+		if c.Arch == AMD64 { // Its machines have a controller.
+			return bus{device: "ide-hd", order: true}
+		}
+		return bus{device: "ide-hd", controller: "ich9-ahci", order: true}
+	case "usb":
+		return bus{device: "usb-storage", controller: "qemu-xhci", order: true}
+	case "sd":
+		return bus{device: "sd-card", controller: "sdhci-pci"}
+	case "cdrom":
+		if c.Arch == AMD64 {
+			return bus{device: "ide-cd", order: true, media: "cdrom"}
+		}
+		return bus{device: "scsi-cd", controller: "virtio-scsi-pci", order: true, media: "cdrom"}
+	}
+	return bus{device: virtio(c, "blk"), order: true}
+}
+
+func diskArgs(c Config) []string {
+	var args, controllers []string
+	for i, d := range c.Disks {
+		b := busOf(c, d.Bus)
+		if b.controller != "" && !slices.Contains(controllers, b.controller) {
+			controllers = append(controllers, b.controller)
+			args = append(args, "-device", b.controller)
+		}
+		drive, device := b.args("disk"+strconv.Itoa(i), d)
+		if c.Firmware != "" && b.order {
+			device += ",bootindex=" + strconv.Itoa(i)
+		}
+		args = append(args, "-drive", drive, "-device", device)
+	}
+	return args
+}
+
+// args are the values of -drive and -device.
+func (b bus) args(id string, d Disk) (drive, device string) {
+	format := d.Format
+	if format == "" {
+		format = "raw"
+	}
+	drive = fmt.Sprintf("if=none,id=%s,format=%s,file=%s", id, format, escape(d.Path))
+	if b.media != "" {
+		drive += ",media=" + b.media
+	}
+	if d.ReadOnly || b.media != "" {
+		drive += ",readonly=on"
+	}
+	device = b.device + ",drive=" + id
+	if b.serial {
+		device += ",serial=" + id
+	}
+	return drive, device
+}

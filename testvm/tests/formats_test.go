@@ -1,0 +1,82 @@
+package tests
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/image/format"
+	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/session"
+	"keelson/testvm/vm/vmtest"
+)
+
+// onRoot writes to a container's root, which is an overlay over the root.
+const onRoot = `
+onboot:
+  - name: writable
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "echo written >/file; grep -q written /file"]
+services:
+  AGENT
+`
+
+// Every combination of format, architecture, machine and bus that is claimed
+// to boot brings up all services and powers down when its button is pressed.
+func TestFormats(t *testing.T) {
+	tier.VM(t)
+	var report report
+	for _, b := range format.Boots() {
+		t.Run(b.String(), func(t *testing.T) {
+			if !b.Often {
+				tier.Long(t)
+			}
+			report.add(t, b, bootFormat(t, b))
+		})
+	}
+	report.write(t)
+}
+
+// bootFormat boots and powers off, and tells how long it took to be ready.
+func bootFormat(t *testing.T, b format.Boot) measured {
+	out := buildFor(t, b.Arch, []string{b.Format.Name}, "format", onRoot)
+	m := measured{size: sizeOf(t, out.Files)}
+	i, err := session.Find(out.File(b.Format.Files[0]), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := i.Machine(qemu.Config{Arch: b.Arch, Machine: b.Machine, Memory: 1024}, b.Bus)
+	began := time.Now()
+	v := vmtest.Boot(t, vm.Config{Config: c})
+	m.guest = v.Stage(timeline.Ready).At
+	m.wall, m.cpu = time.Since(began), v.CPUTime()
+	checkStart(t, v, b)
+	if err := v.PowerOff(vmtest.Context(t)); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// checkStart wants the machine to be started as the format says, and containers
+// to work on its root.
+func checkStart(t *testing.T, v *vmtest.VM, b format.Boot) {
+	t.Helper()
+	_, err := v.ReadFile(vmtest.Context(t), "/sys/firmware/efi/fw_platform_size")
+	if isUEFI := b.Format.Start == format.ByUEFI; isUEFI != (err == nil) {
+		t.Errorf("started by UEFI: %v, want %v", err == nil, isUEFI)
+	}
+	for _, e := range v.Timeline() {
+		if e.Stage == timeline.Onboot && e.Result != "exited 0" {
+			t.Errorf("a container cannot write over its root: %v", e)
+		}
+	}
+	if b.Format.Root != "" {
+		checkRootOn(t, v, b.Format.Root)
+	}
+	if !strings.Contains(v.File("/proc/cmdline"), network) {
+		t.Errorf("the command line is %q", v.File("/proc/cmdline"))
+	}
+}

@@ -1,0 +1,59 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/testvm/image/format"
+	"keelson/testvm/vm/vmtest"
+)
+
+// measured is what a boot cost.
+type measured struct {
+	size      int64         // of all files, in bytes on disk
+	guest     time.Duration // from the kernel's start to ready, on the guest's clock
+	wall, cpu time.Duration // from QEMU's start to ready
+}
+
+// report is the table of all boots.
+type report struct{ rows []string }
+
+func (r *report) add(t *testing.T, b format.Boot, m measured) {
+	if t.Failed() {
+		return
+	}
+	r.rows = append(r.rows, fmt.Sprintf("| %s | %s | %s | %s | %.1f | %.1f | %.1f | %.1f |\n", b.Format.Name, b.Arch, b.Machine, b.Bus,
+		float64(m.size)/1e6, m.guest.Seconds(), m.wall.Seconds(), m.cpu.Seconds()))
+	t.Logf("%.1f MB, ready after %v (%v of processor time)", float64(m.size)/1e6, m.wall, m.cpu)
+}
+
+const reportHead = `| format | architecture | machine | disk on | MB | kernel to ready, s | QEMU's start to ready, s | processor time, s |
+|---|---|---|---|---|---|---|---|
+`
+
+// write writes the table where make clean finds it.
+func (r *report) write(t *testing.T) {
+	file := filepath.Join(vmtest.Repository(t), "build/formats.md")
+	if err := os.WriteFile(file, []byte(reportHead+strings.Join(r.rows, "")), 0o644); err != nil {
+		t.Error(err)
+	}
+}
+
+// sizeOf is the room that files take on a disk: holes do not count.
+func sizeOf(t *testing.T, files []string) (n int64) {
+	t.Helper()
+	for _, f := range files {
+		var st unix.Stat_t
+		if err := unix.Stat(f, &st); err != nil {
+			t.Fatal(err)
+		}
+		n += st.Blocks * 512
+	}
+	return n
+}
