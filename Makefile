@@ -37,7 +37,10 @@ MOUNT_POINTS := dev proc run sys tmp var
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2 \
 	mksquashfs:squashfs-tools mkfs.erofs:erofs-utils fakeroot:fakeroot xorriso:xorriso \
-	cpio:cpio zstd:zstd nsenter:util-linux
+	cpio:cpio zstd:zstd nsenter:util-linux mkfs.fat:dosfstools mcopy:mtools sgdisk:gdisk sfdisk:fdisk qemu-img:qemu-utils \
+	x86_64-linux-gnu-objcopy:binutils-x86-64-linux-gnu aarch64-linux-gnu-objcopy:binutils-aarch64-linux-gnu \
+	syslinux:syslinux /usr/lib/syslinux/mbr/mbr.bin:syslinux-common \
+	/usr/share/OVMF/OVMF_CODE_4M.fd:ovmf /usr/share/AAVMF/AAVMF_CODE.fd:qemu-efi-aarch64
 
 # Full reference of the image for LinuxKit's init section.
 INIT_IMAGE = example.org/keelson/init:$(shell git describe --tags --always --dirty 2>/dev/null || echo dev)

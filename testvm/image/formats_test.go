@@ -16,7 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/nstest"
+	"keelson/testvm/image/cache"
+	"keelson/testvm/image/debian"
+	"keelson/testvm/image/disk"
 	"keelson/testvm/image/format"
+	"keelson/testvm/image/progress"
 	"keelson/testvm/tier"
 )
 
@@ -51,7 +55,27 @@ func small(t *testing.T) string {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	for arch := range stubs {
+		if err := os.WriteFile(filepath.Join(dir, "stub-"+arch), stubOf(t, arch), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return dir
+}
+
+// stubOf is systemd's stub of Debian's archive.
+func stubOf(t *testing.T, arch string) []byte {
+	t.Helper()
+	dir, err := cache.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &debian.Archive{Arch: arch, CacheDir: dir, Progress: progress.Discard}
+	data, err := a.Member(t.Context(), stubPackage, stubs[arch])
+	if err != nil {
+		tier.Skip(t, "needs Debian's archive: %v", err)
+	}
+	return data
 }
 
 // needTools skips a test that cannot have the tools of all formats.
@@ -68,7 +92,7 @@ func needTools(t *testing.T, arch string) {
 
 func options(dir, out, arch string, formats ...string) Options {
 	return Options{YAML: []byte(formatsYAML), File: filepath.Join(dir, "a.yml"), Arch: arch, Formats: formats,
-		CacheDir: filepath.Join(out, "cache"), OutDir: filepath.Join(out, "images")}
+		CacheDir: filepath.Join(out, "cache"), OutDir: filepath.Join(out, "images"), Stub: filepath.Join(dir, "stub-"+arch)}
 }
 
 func formatsOf(arch string) (names []string) {
@@ -100,7 +124,54 @@ func TestFormatsAreReproducible(t *testing.T) {
 	}
 	asNobody(t, dir, theirs)
 	for _, arch := range []string{format.AMD64, format.ARM64} {
+		checkDisks(t, filepath.Join(ours, arch, "images"))
 		compare(t, filepath.Join(ours, arch, "images"), filepath.Join(theirs, arch, "images"))
+	}
+}
+
+// checkDisks wants other programs to find partitions and file systems in order,
+// and disks to be sparse.
+func checkDisks(t *testing.T, dir string) {
+	t.Helper()
+	run := func(program string, args ...string) string {
+		path, err := debian.Tool(program)
+		if err != nil {
+			tier.Skip(t, "needs %s", program)
+		}
+		out, err := exec.Command(path, args...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s %q: %v\n%s", program, args, err, out)
+		}
+		return string(out)
+	}
+	for name, at := range map[string]int64{"a-efi.img": disk.Alignment, "a-bios.img": disk.Alignment, "a-efi.iso": -1} {
+		file := filepath.Join(dir, name)
+		if _, err := os.Stat(file); err != nil {
+			continue // Not for this architecture.
+		}
+		if strings.Contains(name, "-efi") && !strings.Contains(run("sgdisk", "-v", file), "No problems found") {
+			t.Errorf("%s: %s", name, run("sgdisk", "-v", file))
+		}
+		run("sfdisk", "--verify", file)
+		if at < 0 {
+			continue
+		}
+		part := filepath.Join(t.TempDir(), name)
+		run("dd", "if="+file, "of="+part, "bs=1M", "skip=1", "status=none")
+		run("fsck.fat", "-n", part)
+		var st unix.Stat_t
+		if err := unix.Stat(file, &st); err != nil || name == "a-efi.img" && st.Blocks*512 > st.Size/2 {
+			t.Errorf("%s takes %d of %d bytes: %v", name, st.Blocks*512, st.Size, err)
+		}
+	}
+	for _, arch := range []string{format.AMD64, format.ARM64} {
+		if strings.Contains(dir, arch) {
+			for _, name := range []string{"a-efi.img", "a-efi.iso"} {
+				if got, err := disk.EFIArch(filepath.Join(dir, name)); got != arch {
+					t.Errorf("%s is for %q, %v", name, got, err)
+				}
+			}
+		}
 	}
 }
 
@@ -194,28 +265,47 @@ func TestRootsKeepOwners(t *testing.T) {
 	}
 }
 
-// A disk that is full is told as such, and nothing half made is left.
+// A disk that is full is told as such, whenever it gets full, and nothing half
+// made is left. Every format is made on larger and larger disks until it fits.
 func TestFullDisk(t *testing.T) {
 	needTools(t, format.AMD64)
+	tier.Root(t)
 	dir := small(t)
+	cacheDir := t.TempDir()
 	nstest.Run(t, func(t *testing.T) {
-		out := t.TempDir()
-		if err := unix.Mount("tmpfs", out, "tmpfs", 0, "size=1m"); err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = unix.Unmount(out, unix.MNT_DETACH) }()
 		for _, name := range formatsOf(format.AMD64) {
-			o := options(dir, out, format.AMD64, name)
-			o.CacheDir = t.TempDir()
-			_, err := Build(t.Context(), o)
-			if err == nil || !strings.Contains(strings.ToLower(err.Error()), "no space left") {
-				t.Errorf("%s on a full disk: %v", name, err)
+			mib := 1
+			for !fitsIn(t, dir, cacheDir, name, mib) {
+				mib += 3
 			}
-			if left := files(t, out); len(left) != 0 {
-				t.Errorf("%s left %q", name, left)
+			if mib < 4 || mib > 60 {
+				t.Errorf("%s fits in %d MiB", name, mib)
 			}
 		}
 	})
+}
+
+// fitsIn builds on a disk of a size, and wants what fails to fail well.
+func fitsIn(t *testing.T, dir, cacheDir, name string, mib int) bool {
+	t.Helper()
+	out := t.TempDir()
+	if err := unix.Mount("tmpfs", out, "tmpfs", 0, fmt.Sprintf("size=%dm", mib)); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Unmount(out, unix.MNT_DETACH) }()
+	o := options(dir, out, format.AMD64, name)
+	o.CacheDir = cacheDir
+	_, err := Build(t.Context(), o)
+	if err == nil {
+		return true
+	}
+	if !strings.Contains(strings.ToLower(err.Error()), "no space left") {
+		t.Fatalf("%s on a full disk of %d MiB: %v", name, mib, err)
+	}
+	if left := files(t, out); len(left) != 0 {
+		t.Errorf("%s left %q", name, left)
+	}
+	return false
 }
 
 // files are all files below dir.
@@ -237,11 +327,13 @@ func files(t *testing.T, dir string) (names []string) {
 func TestFormatsRefused(t *testing.T) {
 	dir, out := small(t), t.TempDir()
 	for want, change := range map[string]func(*Options){
-		"no format \"floppy\"":                      func(o *Options) { o.Formats = []string{"tar", "floppy"} },
-		"no format \"\"":                            func(o *Options) { o.Formats = []string{""} },
-		"of a given size":                           func(o *Options) { o.Formats, o.Size = []string{"tar"}, 1<<20 },
-		"kernel.image: is missing, and format kern": func(o *Options) { o.Formats, o.YAML = []string{"erofs"}, []byte("init: [\"dir:root\"]\n") },
-		"is not keelson's":                          func(o *Options) { os.WriteFile(filepath.Join(dir, "root/init"), []byte("#!/bin/sh"), 0o755) },
+		"no format \"floppy\"": func(o *Options) { o.Formats = []string{"tar", "floppy"} },
+		"no format \"\"":       func(o *Options) { o.Formats = []string{""} },
+		"a disk of 1MiB is too small: its partitions take 38MiB": func(o *Options) { o.Formats, o.Size = []string{"raw-efi"}, 1<<20 },
+		"no format raw-bios for arm64":                           func(o *Options) { o.Formats, o.Arch = []string{"raw-bios"}, format.ARM64 },
+		"of a given size":                                        func(o *Options) { o.Formats, o.Size = []string{"tar"}, 1<<20 },
+		"kernel.image: is missing, and format kern":              func(o *Options) { o.Formats, o.YAML = []string{"erofs"}, []byte("init: [\"dir:root\"]\n") },
+		"is not keelson's":                                       func(o *Options) { os.WriteFile(filepath.Join(dir, "root/init"), []byte("#!/bin/sh"), 0o755) },
 	} {
 		o := options(dir, out, format.AMD64, "squashfs")
 		change(&o)

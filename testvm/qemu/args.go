@@ -62,7 +62,12 @@ func startArgs(c Config) []string {
 	if c.Initrd != "" {
 		args = append(args, "-initrd", c.Initrd)
 	}
-	return append(args, "-append", c.Append)
+	m := machines[c.Machine]
+	line := c.Append + m.append
+	if c.Accel == TCG {
+		line += m.tcgAppend
+	}
+	return append(args, "-append", line)
 }
 
 // guestChannels are the agent's port and a source of random numbers.

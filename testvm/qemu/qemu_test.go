@@ -38,7 +38,7 @@ func TestArgs(t *testing.T) {
 		}, []string{"-drive if=none,id=disk0,format=raw,file=a,,b -device virtio-blk-pci,drive=disk0",
 			"-drive if=none,id=disk1,format=qcow2,file=c,readonly=on -device nvme,drive=disk1,serial=disk1"}, "bootindex"},
 		{"microvm", func(c *Config) { c.Machine, c.Disks = "microvm", []Disk{{Path: "d"}} },
-			[]string{"-M microvm,rtc=on,pit=on,pic=on", "-device virtio-blk-device,drive=disk0", "-device virtio-net-device,netdev=net0"}, "-pci"},
+			[]string{"-M microvm,rtc=on,pit=on,pic=on", "-append quiet reboot=t tsc_early_khz=1000000", "-device virtio-blk-device,drive=disk0", "-device virtio-net-device,netdev=net0"}, "-pci"},
 		{"UEFI", func(c *Config) { c.Firmware, c.Disks = UEFI, []Disk{{Path: "d", Bus: "usb"}, {Path: "e", Bus: "usb"}} },
 			[]string{"if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF", "snapshot=on",
 				"-device qemu-xhci -drive if=none,id=disk0,format=raw,file=d -device usb-storage,drive=disk0,bootindex=0 " +

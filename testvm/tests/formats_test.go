@@ -42,7 +42,7 @@ func TestFormats(t *testing.T) {
 
 // bootFormat boots and powers off, and tells how long it took to be ready.
 func bootFormat(t *testing.T, b format.Boot) measured {
-	out := buildFor(t, b.Arch, []string{b.Format.Name}, "format", onRoot)
+	out := buildFor(t, b.Arch, []string{b.Format.Name}, "format-"+b.Arch, onRoot)
 	m := measured{size: sizeOf(t, out.Files)}
 	i, err := session.Find(out.File(b.Format.Files[0]), "")
 	if err != nil {

@@ -24,6 +24,7 @@ type buildCmd struct {
 	Cache   string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
 	Format  []string `help:"Format of the output, one or several of ${formats}. See testvm formats." default:"kernel+initrd" placeholder:"FORMAT,…"`
 	Size    string   `help:"Size of a disk, as in 512M or 2G; by default as small as it can be. What is left over belongs to no partition." placeholder:"SIZE"`
+	Stub    string   `type:"existingfile" help:"systemd's EFI stub for formats that UEFI starts; by default the one of Debian's package." placeholder:"FILE"`
 	Refresh bool     `help:"Look for newer versions of packages and images that are in the cache."`
 }
 
@@ -44,7 +45,7 @@ func (c *buildCmd) Run(ctx context.Context) error {
 	p, done := newProgress()
 	out, err := image.Build(ctx, image.Options{
 		YAML: source, File: c.File, Name: c.Name, Arch: c.Arch, GuestRoot: c.Guest, CacheDir: c.Cache,
-		OutDir: c.Out, Formats: c.Format, Size: size, Refresh: c.Refresh, Progress: p, ModTime: mtime,
+		OutDir: c.Out, Formats: c.Format, Size: size, Stub: c.Stub, Refresh: c.Refresh, Progress: p, ModTime: mtime,
 	})
 	done()
 	if err != nil {

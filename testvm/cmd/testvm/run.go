@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -56,7 +58,7 @@ func (c *runCmd) config() (qemu.Config, error) {
 		return qemu.Config{}, err
 	}
 	q := image.Machine(qemu.Config{Accel: c.Accel, Machine: c.Machine, CPUs: c.CPUs}, c.Bus)
-	if q.Arch, err = archOf(image.Kernel, c.Arch); err != nil {
+	if q.Arch, err = archOf(image, c.Arch); err != nil {
 		return q, err
 	}
 	q.Append = vm.ConsoleArgs(q.Append, q.Arch)
@@ -112,16 +114,21 @@ func (c *runCmd) image() (session.Image, error) {
 	return image, nil
 }
 
-// archOf is the kernel's architecture, which must be the wanted one if any.
-func archOf(kernel, want string) (string, error) {
-	found, err := qemu.DetectArch(kernel)
+// archOf is the image's architecture, which must be the wanted one if any. That
+// of a disk in QEMU's own format cannot be seen: it is taken for the host's.
+func archOf(image session.Image, want string) (string, error) {
+	found, err := image.Arch()
 	switch {
-	case want == "":
+	case err != nil && want != "":
+		return want, nil
+	case err != nil || found == want || want == "" && found != "":
 		return found, err
-	case err == nil && found != want:
-		return "", fmt.Errorf("cannot run %s on %s: the kernel is for %s", kernel, want, found)
+	case found == "" && want == "":
+		return runtime.GOARCH, nil
+	case found == "":
+		return want, nil
 	}
-	return want, nil
+	return "", fmt.Errorf("cannot run %s on %s: it is for %s", cmp.Or(image.Kernel, image.Disk), want, found)
 }
 
 // mebibytes reads an amount of memory.

@@ -53,6 +53,31 @@ func (a *Archive) Root(ctx context.Context, asked []string) (root *tree.Tree, id
 	return root, id, a.store.Put(id+".tar", buf.Bytes())
 }
 
+// Member is a file of one package, by its path in there.
+func (a *Archive) Member(ctx context.Context, name, file string) ([]byte, error) {
+	packages, err := a.Resolve(ctx, []string{name})
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(packages, func(p Package) bool { return p.Name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("cannot find Debian package %s", name)
+	}
+	deb, err := a.Fetch(ctx, packages[i])
+	if err != nil {
+		return nil, err
+	}
+	files := tree.New()
+	if err := Unpack(ctx, deb, files.ReadTar); err != nil {
+		return nil, err
+	}
+	e, ok := files.Get(file)
+	if !ok || e.Type != tree.File {
+		return nil, fmt.Errorf("cannot find file %s in Debian package %s", file, name)
+	}
+	return e.Data, nil
+}
+
 func (a *Archive) unpackAll(ctx context.Context, packages []Package, asked []string) (*tree.Tree, error) {
 	root := tree.New()
 	if err := skeleton(root); err != nil {

@@ -1,5 +1,14 @@
 package format
 
+// Programs of the building machine that several formats need.
+var (
+	fatTools = []Tool{{"mkfs.fat", "dosfstools"}, {"mcopy", "mtools"}}
+	efiTools = append([]Tool{{"ARCH-objcopy", "binutils-ARCH"}}, fatTools...)
+)
+
+// with is a list of tools and more.
+func with(tools []Tool, more ...Tool) []Tool { return append(tools[:len(tools):len(tools)], more...) }
+
 // every is all architectures.
 var every = []string{AMD64, ARM64}
 
@@ -32,6 +41,42 @@ var Table = []Format{
 		boots: []boot{
 			{arch: AMD64, machine: Q35, bus: Virtio}, {arch: AMD64, machine: MicroVM, bus: Virtio},
 			{arch: ARM64, machine: Virt, bus: NVMe, often: true},
+		},
+	},
+	{
+		Name: ISOEFI, Archs: every, Start: ByUEFI, Kernel: true,
+		About: "a disc for CD drives and for consoles of servers that lend one, or a USB stick",
+		Files: []string{"-efi.iso"}, tools: with(efiTools, Tool{"xorriso", "xorriso"}),
+		boots: []boot{
+			{arch: AMD64, machine: Q35, bus: CDROM, often: true}, {arch: AMD64, machine: Q35, bus: USB},
+			{arch: ARM64, machine: Virt, bus: CDROM}, {arch: ARM64, machine: Virt, bus: USB},
+		},
+	},
+	{
+		Name: RawEFI, Archs: every, Start: ByUEFI, Kernel: true, Sized: true,
+		About: "a disk for PCs and servers: GPT, an EFI system partition with the system as a unified kernel image",
+		Files: []string{"-efi.img"}, tools: efiTools,
+		boots: []boot{
+			{arch: AMD64, machine: Q35, bus: Virtio, often: true}, {arch: AMD64, machine: Q35, bus: NVMe},
+			{arch: AMD64, machine: Q35, bus: SATA}, {arch: AMD64, machine: Q35, bus: USB},
+			{arch: ARM64, machine: Virt, bus: Virtio, often: true}, {arch: ARM64, machine: Virt, bus: NVMe},
+			{arch: ARM64, machine: Virt, bus: USB}, {arch: ARM64, machine: Virt, bus: SD},
+		},
+	},
+	{
+		Name: Qcow2EFI, Archs: every, Start: ByUEFI, Kernel: true, Sized: true,
+		About: "the same disk for QEMU and clouds",
+		Files: []string{"-efi.qcow2"}, tools: with(efiTools, Tool{"qemu-img", "qemu-utils"}),
+		boots: []boot{{arch: AMD64, machine: Q35, bus: Virtio, often: true}, {arch: ARM64, machine: Virt, bus: Virtio}},
+	},
+	{
+		Name: RawBIOS, Archs: []string{AMD64}, Start: ByBIOS, Kernel: true, Sized: true,
+		About: "a disk for PCs without UEFI: MBR, a FAT partition with syslinux, kernel and initrd; made on amd64 only",
+		Files: []string{"-bios.img"},
+		tools: with(fatTools, Tool{"syslinux", "syslinux"}, Tool{"/usr/lib/syslinux/mbr/mbr.bin", "syslinux-common"}),
+		boots: []boot{
+			{arch: AMD64, machine: PC, bus: IDE, often: true}, {arch: AMD64, machine: Q35, bus: SATA},
+			{arch: AMD64, machine: Q35, bus: Virtio}, {arch: AMD64, machine: Q35, bus: USB},
 		},
 	},
 	{

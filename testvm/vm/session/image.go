@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"keelson/testvm/image/disk"
 	"keelson/testvm/image/format"
 	"keelson/testvm/qemu"
 )
@@ -156,23 +157,51 @@ func only(dir string, formats []format.Format) (string, error) {
 	return "", fmt.Errorf("cannot choose between %d images in %s: name one, as in %s", len(prefixes), dir, prefixes[0])
 }
 
+// Arch is the architecture the image is for, by its kernel or the program that
+// firmware starts; empty where that cannot be seen.
+func (i Image) Arch() (string, error) {
+	switch {
+	case i.Kernel != "":
+		return qemu.DetectArch(i.Kernel)
+	case i.Format.Start == format.ByBIOS:
+		return qemu.AMD64, nil
+	case strings.HasSuffix(i.Disk, ".qcow2"):
+		return "", nil
+	}
+	return disk.EFIArch(i.Disk)
+}
+
 // rootDevice is where the first disk on a bus turns up in Linux.
 var rootDevice = map[string]string{
 	"": "/dev/vda", format.Virtio: "/dev/vda", format.NVMe: "/dev/nvme0n1", format.SATA: "/dev/sda",
 	format.IDE: "/dev/sda", format.USB: "/dev/sda", format.SD: "/dev/mmcblk0", format.CDROM: "/dev/sr0",
 }
 
+// writable are the buses on which QEMU has no disks that cannot be written.
+var writable = []string{format.SATA, format.IDE, format.SD}
+
 // Machine puts the image into a machine: its disk first, on the given bus, and
 // on the command line what a root on a disk takes.
 func (i Image) Machine(c qemu.Config, bus string) qemu.Config {
 	c.Kernel, c.Initrd, c.Append = i.Kernel, i.Initrd, i.Cmdline
-	if c.Machine == format.MicroVM {
-		c.Append += " reboot=t" // It has no other way to end by itself.
-	}
 	if i.Disk == "" {
 		return c
 	}
-	d := qemu.Disk{Path: i.Disk, Bus: bus, ReadOnly: true}
+	d := qemu.Disk{Path: i.Disk, Bus: bus}
+	if strings.HasSuffix(i.Disk, ".qcow2") {
+		d.Format = "qcow2"
+	}
+	switch i.Format.Start {
+	case format.ByUEFI:
+		c.Firmware = qemu.UEFI
+	case format.ByBIOS:
+		c.Firmware = qemu.BIOS
+	case format.ByRoot:
+		d.ReadOnly = !slices.Contains(writable, bus)
+	}
+	if d.Bus == "" && strings.HasSuffix(i.Disk, ".iso") {
+		d.Bus = format.CDROM
+	}
 	c.Disks = append([]qemu.Disk{d}, c.Disks...)
 	if i.Format.Start == format.ByRoot && !strings.Contains(" "+c.Append, " root=") {
 		c.Append = strings.TrimSpace(fmt.Sprintf("%s root=%s rootfstype=%s ro", c.Append, rootDevice[bus], i.Format.Root))
