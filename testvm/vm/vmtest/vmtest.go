@@ -16,7 +16,7 @@ import (
 )
 
 // Patience bounds every wait of a VM: generous, because TCG on a busy host is slow.
-const Patience = 4 * time.Minute
+const Patience = 10 * time.Minute
 
 // VM is a machine whose failures fail its test.
 type VM struct {
