@@ -3,9 +3,9 @@ package modules
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -65,11 +65,8 @@ func (l *Loader) Coldplug(modaliases func() ([]string, error)) error {
 		if err != nil {
 			return errors.Join(append(errs, err)...)
 		}
-		fresh := slices.DeleteFunc(aliases, func(a string) bool { return seen[a] })
-		if len(fresh) == 0 {
-			return errors.Join(errs...)
-		}
-		for _, a := range fresh {
+		before := len(l.Loaded)
+		for _, a := range aliases {
 			if seen[a] {
 				continue
 			}
@@ -78,27 +75,74 @@ func (l *Loader) Coldplug(modaliases func() ([]string, error)) error {
 				errs = append(errs, err)
 			}
 		}
+		if len(l.Loaded) == before { // Nothing that could have made a device.
+			return errors.Join(errs...)
+		}
 	}
 }
 
-// Modaliases lists the modalias of every device below sys, which is /sys.
-// Devices that have one are on a bus or, as input devices and DMI are, in a
-// class.
-func Modaliases(sys string) ([]string, error) {
+// Devices finds the modaliases of a machine's devices, of each only once.
+type Devices struct {
+	sys  string
+	seen map[string]bool // folders of devices
+}
+
+// NewDevices makes one that looks below sys, which is /sys.
+func NewDevices(sys string) *Devices { return &Devices{sys: sys, seen: make(map[string]bool)} }
+
+// Fresh lists the modaliases of the devices that have come up since it was
+// called before. Devices that have one are on a bus or, as input devices and
+// DMI are, in one of two classes.
+func (d *Devices) Fresh() ([]string, error) {
+	buses, err := os.ReadDir(filepath.Join(d.sys, "bus"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot list devices: %w", err)
+	}
+	dirs := []string{"class/input", "class/dmi"}
+	for _, b := range buses {
+		dirs = append(dirs, filepath.Join("bus", b.Name(), "devices"))
+	}
 	var all []string
-	for _, pattern := range []string{"bus/*/devices/*/modalias", "class/*/*/modalias"} {
-		files, err := filepath.Glob(filepath.Join(sys, pattern))
-		if err != nil {
-			return nil, fmt.Errorf("cannot list devices: %w", err)
-		}
-		for _, f := range files {
-			// The device may have gone meanwhile.
-			if text, err := os.ReadFile(f); err == nil && len(text) > 1 {
-				all = append(all, strings.TrimSpace(string(text)))
-			}
-		}
+	for _, dir := range dirs {
+		all = d.in(filepath.Join(d.sys, dir), all)
 	}
 	return all, nil
+}
+
+// in adds the modaliases of the new devices in a folder, if there is one.
+func (d *Devices) in(dir string, all []string) []string {
+	f, err := os.Open(dir)
+	if err != nil {
+		return all
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(-1) // A device may go meanwhile.
+	for _, name := range names {
+		path := dir + "/" + name
+		if d.seen[path] {
+			continue
+		}
+		d.seen[path] = true
+		if alias := readAlias(int(f.Fd()), name+"/modalias"); alias != "" {
+			all = append(all, alias)
+		}
+	}
+	return all
+}
+
+// readAlias reads a modalias, of which most devices have none.
+func readAlias(dir int, path string) string {
+	fd, err := unix.Openat(dir, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
+	text := make([]byte, 4096) // sysfs(5) gives a page at most.
+	n, err := unix.Read(fd, text)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text[:n]))
 }
 
 func insert(s Step) error {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -205,20 +206,37 @@ func TestNoModules(t *testing.T) {
 	}
 }
 
-func TestModaliases(t *testing.T) {
+func TestFreshDevices(t *testing.T) {
 	sys := t.TempDir()
-	for path, text := range map[string]string{"bus/pci/devices/0/modalias": "pci:a\n", "bus/x/devices/1/modalias": "\n", "class/dmi/id/modalias": "dmi:b\n"} {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(sys, path)), 0o755); err != nil {
+	put := func(path, text string) {
+		t.Helper()
+		path = filepath.Join(sys, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(sys, path), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := Modaliases(sys)
-	if err != nil || !reflect.DeepEqual(got, []string{"pci:a", "dmi:b"}) {
-		t.Errorf("%q, %v", got, err)
+	devices := NewDevices(sys)
+	want := func(aliases ...string) {
+		t.Helper()
+		got, err := devices.Fresh()
+		slices.Sort(got)
+		if err != nil || !slices.Equal(got, aliases) {
+			t.Errorf("%q, %v, want %q", got, err, aliases)
+		}
 	}
+	want()
+	put("bus/pci/devices/0/modalias", "pci:a\n")
+	put("bus/x/devices/1/modalias", "\n")
+	put("bus/memory/devices/memory0/state", "online\n")
+	put("class/dmi/id/modalias", "dmi:b\n")
+	want("dmi:b", "pci:a")
+	want()
+	put("class/input/input0/modalias", "input:c\n")
+	put("bus/pci/devices/1/modalias", "pci:a\n")
+	want("input:c", "pci:a")
 }
 
 func TestWish(t *testing.T) {

@@ -48,7 +48,7 @@ func Boot(line cmdline.Line, self string) ([]string, error) {
 	for _, name := range always {
 		errs = append(errs, l.Load(name))
 	}
-	errs = append(errs, l.Coldplug(func() ([]string, error) { return Modaliases("/sys") }), ServeKernel(self))
+	errs = append(errs, l.Coldplug(NewDevices("/sys").Fresh), ServeKernel(self))
 	return l.Loaded, errors.Join(errs...)
 }
 

@@ -65,6 +65,7 @@ func (p *pid1) upList() []step.Step {
 	var kernel []step.Step
 	if p.place.machine {
 		kernel = []step.Step{
+			{Stage: "hugepages", Quiet: true, Do: func(context.Context) (string, error) { return "", limitHugePages(p.line) }},
 			{Stage: "kmsg", Quiet: true, Do: func(context.Context) (string, error) { return "", openKernelLog() }},
 			{Stage: "ctrl-alt-del", Quiet: true, Do: func(context.Context) (string, error) { return "", catchCtrlAltDel() }},
 		}
