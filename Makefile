@@ -16,7 +16,6 @@ QEMU_arm64   := qemu-system-aarch64:qemu-system-arm
 TRIPLE       := $(or $(TRIPLE_$(ARCH)),$(error ARCH=$(ARCH) is not supported: amd64 or arm64))
 
 GOBUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w'
-SHIM    := github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
 
 ifeq ($(ARCH),$(HOSTARCH))
 SYSROOT    :=
@@ -55,9 +54,9 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	$(if $(SYSROOT),@.ci/foreign-debs $(ARCH) $(CURDIR)/$(SYSROOT) libseccomp-dev)
 	@mkdir -p $(ROOT)/usr/bin $(ROOT)/sbin $(addprefix $(ROOT)/,$(MOUNT_POINTS))
 	$(GOBUILD) -o $(ROOT)/init ./init
-	$(GOBUILD) -o $(ROOT)/usr/bin/service ./services/cmd/service
-	$(GOBUILD) -o $(ROOT)/usr/bin/containerd ./services/cmd/containerd
-	$(GOBUILD) -tags no_grpc -o $(ROOT)/usr/bin/containerd-shim-runc-v2 $(SHIM)
+	$(GOBUILD) -tags grpcnotrace -o $(ROOT)/usr/bin/service ./services/cmd/service
+	$(GOBUILD) -tags grpcnotrace -o $(ROOT)/usr/bin/containerd ./services/cmd/containerd
+	$(GOBUILD) -tags no_grpc -o $(ROOT)/usr/bin/containerd-shim-runc-v2 ./services/cmd/shim
 	$(RUNC_CGO) CGO_ENABLED=1 GOOS=linux GOARCH=$(ARCH) go build -trimpath \
 		-tags 'netgo osusergo seccomp urfave_cli_no_docs' \
 		-ldflags '-s -w -linkmode external -extldflags -static' \

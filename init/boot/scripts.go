@@ -18,7 +18,7 @@ import (
 const (
 	// stageScript is that of events about scripts.
 	stageScript = "script"
-	// servicesLimit is how long scripts wait for the services to be started.
+	// servicesLimit is how long others wait for the services to be started.
 	servicesLimit = 60 * time.Second
 )
 
@@ -84,14 +84,20 @@ func Late(ctx context.Context) error {
 		for len(items) > 0 && items[0].Name <= scripts.Containerd {
 			items = items[1:]
 		}
-		limit, cancel := context.WithTimeout(ctx, servicesLimit)
-		err = waitForAny(limit, announced)
-		cancel()
+		err = WaitForServices(ctx)
 		if err != nil && ctx.Err() == nil {
 			w.log.Warn("the services are not all started; scripts go on without them", "error", err)
 		}
 		return step.Run(ctx, w.console, w.log, among(scripts.InitDir, items, nil, w.log))
 	})
+}
+
+// WaitForServices returns when the services have been started, or have failed
+// to. It waits for a minute at most.
+func WaitForServices(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, servicesLimit)
+	defer cancel()
+	return waitForAny(ctx, announced)
 }
 
 // waitForAny returns when one of paths, all in one folder, exists. It sleeps on

@@ -66,11 +66,12 @@ func (p *pid1) upList() []step.Step {
 	if p.place.machine {
 		kernel = []step.Step{
 			{Stage: "hugepages", Quiet: true, Do: func(context.Context) (string, error) { return "", limitHugePages(p.line) }},
+			{Stage: "rcu", Quiet: true, Do: func(context.Context) (string, error) { return "", expedite(expeditedRCU, true) }},
 			{Stage: "kmsg", Quiet: true, Do: func(context.Context) (string, error) { return "", openKernelLog() }},
 			{Stage: "ctrl-alt-del", Quiet: true, Do: func(context.Context) (string, error) { return "", catchCtrlAltDel() }},
 		}
 	}
-	return append(kernel, []step.Step{
+	list := append(kernel, []step.Step{
 		{Stage: "limits", Quiet: true, Do: func(context.Context) (string, error) { return "", raiseLimits() }},
 		{Stage: "memory", Name: "protection", Quiet: true, Do: func(context.Context) (string, error) { return "", protect() }},
 		{Stage: timeline.Containerd, Name: "start", Quiet: true, Do: func(context.Context) (string, error) {
@@ -82,8 +83,11 @@ func (p *pid1) upList() []step.Step {
 			return "", p.moveContainerd(ctx)
 		}},
 		{Stage: timeline.Degraded, Quiet: true, Do: func(ctx context.Context) (string, error) { return "", p.keepSupervisor(ctx) }},
-		{Stage: stepLate, Quiet: true, Do: p.late},
 	}...)
+	if p.place.machine {
+		list = append(list, step.Step{Stage: "rcu", Quiet: true, Do: p.expediteUp})
+	}
+	return append(list, step.Step{Stage: stepLate, Quiet: true, Do: p.late})
 }
 
 // openKernelLog lifts the limit of ten lines in five seconds for each writer
@@ -179,6 +183,12 @@ func (p *pid1) downList() []step.Step {
 	const stage = timeline.Shutdown
 	deadline := p.stopDeadline()
 	return []step.Step{
+		{Stage: stage, Name: "rcu", Quiet: true, Limit: killGrace, Do: func(context.Context) (string, error) {
+			if !p.place.machine {
+				return "", nil
+			}
+			return "", expedite(expeditedRCU, true)
+		}},
 		{Stage: stage, Name: "onshutdown", Quiet: true, Limit: onshutdownLimit + 2*killGrace, Do: p.onshutdown},
 		{Stage: stage, Name: "services", Limit: deadline + 2*killGrace, Do: func(context.Context) (string, error) {
 			return p.keepers.get(nameSupervisor).Stop(unix.SIGTERM, deadline), nil
