@@ -131,7 +131,7 @@ func (d drivers) load(e event) error {
 		return nil
 	}
 	if e.lost {
-		return d.loader.Coldplug(func() ([]string, error) { return modules.Modaliases("/sys") })
+		return d.loader.Coldplug(modules.NewDevices("/sys").Fresh)
 	}
 	err := d.loader.Load(e.modalias)
 	if errors.Is(err, unix.ENODEV) { // A device without hardware behind it.

@@ -256,6 +256,16 @@ func (s *System) Signal(sig syscall.Signal) {
 // Try is Signal to what may have ended.
 func (s *System) Try(sig syscall.Signal) error { return s.cmd.Process.Signal(sig) }
 
+// Ends tells whether the system ends by itself within d.
+func (s *System) Ends(d time.Duration) bool {
+	select {
+	case <-s.exited:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
 // Wait waits for the end and returns /init's exit code, -1 for a signal.
 func (s *System) Wait() int {
 	s.t.Helper()
