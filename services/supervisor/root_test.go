@@ -334,7 +334,8 @@ func TestKilledSupervisorTakesOver(t *testing.T) {
 		if err := syscall.Kill(after.PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		s.until("count", "restarted", func(v control.Service) bool { return running(v) && v.PID != before.PID && v.Restarts == 1 })
+		again := s.until("count", "restarted", func(v control.Service) bool { return running(v) && v.PID != before.PID && v.Restarts == 1 })
+		waitForChild(t, again.PID) // So it has counted.
 		s.ask(control.Stop, "count")
 		wholeCount(t)
 	})
