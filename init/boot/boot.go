@@ -29,6 +29,9 @@ const (
 	initPath   = "/init"
 	// linkLimit is how long ip= waits for its device.
 	linkLimit = 15 * time.Second
+	// buttonDelay is how long a boot takes at least that heeds the power button:
+	// most are over before, and opening all input devices has its price.
+	buttonDelay = time.Second
 	// flushLimit is how long the last messages may take to get out.
 	flushLimit = 5 * time.Second
 )
@@ -181,6 +184,9 @@ func withPowerButton(ctx context.Context, w world, f func(context.Context) error
 	side, cancel := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() {
+		if !pause(side, buttonDelay) {
+			return
+		}
 		err := powerbutton.Watch(side, "/dev/input", func() {
 			w.log.Info("power button pressed")
 			if err := init.ask(policy.PowerOff); err != nil {
