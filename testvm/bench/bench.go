@@ -71,7 +71,7 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	report.summarize()
+	report.Summarize()
 	return report, nil
 }
 

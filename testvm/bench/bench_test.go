@@ -86,7 +86,7 @@ func TestReport(t *testing.T) {
 	other := run
 	other.PowerOff *= 1.02
 	r := &Report{Name: "x", Arch: "amd64", Runs: []Run{run, other}}
-	r.summarize()
+	r.Summarize()
 	if s := r.Spread(); s < 0.019 || s > 0.021 {
 		t.Errorf("spread %v", s)
 	}

@@ -45,8 +45,8 @@ var quantities = []struct {
 	{"anonymous memory", "B", func(r Run) float64 { return float64(r.Memory["AnonPages"]) }},
 }
 
-// summarize fills in the figures from the runs.
-func (r *Report) summarize() {
+// Summarize fills in the figures from the runs.
+func (r *Report) Summarize() {
 	for _, q := range quantities {
 		var values []float64
 		sum := 0.0
@@ -77,17 +77,12 @@ func (r *Report) Spread() float64 {
 func (r *Report) WriteTable(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "%s (%s), virtual time, mean of %d seeds\n", r.Name, r.Arch, len(r.Runs))
-	for _, f := range r.Figures {
-		fmt.Fprintf(t, "%s\t%s\t± %.2f %%\t\n", f.Name, quantity(f.Value, f.Unit), f.Spread*100/2)
-	}
-	for _, s := range []struct {
-		name string
-		size int64
-	}{
-		{"image packed", r.Sizes.ImagePacked}, {"image unpacked", r.Sizes.ImageUnpacked},
-		{"guest packed", r.Sizes.GuestPacked}, {"guest unpacked", r.Sizes.GuestUnpacked},
-	} {
-		fmt.Fprintf(t, "%s\t%s\t\t\n", s.name, quantity(float64(s.size), "B"))
+	for _, f := range r.all() {
+		spread := ""
+		if f.Spread > 0 {
+			spread = fmt.Sprintf("± %.2f %%", f.Spread*100/2)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t\n", f.Name, quantity(f.Value, f.Unit), spread)
 	}
 	_ = t.Flush()
 	r.writeProcesses(w)
