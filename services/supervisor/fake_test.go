@@ -25,6 +25,7 @@ type fake struct {
 	created int
 	order   []string      // of starts and stop signals: "+a", "-a"
 	refuse  error         // of Create
+	program string        // that all run
 	hangs   bool          // it answers nothing
 	takes   time.Duration // to create
 	making  map[string]bool
@@ -65,7 +66,12 @@ func (p *fakeProcess) KillAll() error {
 func (p *fakeProcess) KillShim() error                 { return nil }
 func (p *fakeProcess) Drops(syscall.Signal) bool       { return false }
 func (p *fakeProcess) SignalBelow(syscall.Signal) bool { return false }
-func (p *fakeProcess) Close()                          {}
+func (p *fakeProcess) Program() string {
+	p.fake.mu.Lock()
+	defer p.fake.mu.Unlock()
+	return p.fake.program
+}
+func (p *fakeProcess) Close() {}
 
 func newFake() *fake {
 	return &fake{running: map[string]*fakeProcess{}, making: map[string]bool{}, heed: map[syscall.Signal]bool{syscall.SIGTERM: true, syscall.SIGKILL: true}}

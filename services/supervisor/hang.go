@@ -52,6 +52,14 @@ func (s *Supervisor) doubt(tasks Tasks) (hung bool) {
 	return true
 }
 
+// doubtIfSlow doubts containerd unless what it was asked is done, and ctx ends,
+// before long.
+func (s *Supervisor) doubtIfSlow(ctx context.Context, tasks Tasks) {
+	if pause(ctx, callTime) {
+		s.doubt(tasks)
+	}
+}
+
 // watchContainerd finds out that containerd hangs when nobody asks it anything.
 func (s *Supervisor) watchContainerd() {
 	for pause(s.ctx, pingPause) {

@@ -25,6 +25,7 @@ type Process interface {
 	KillShim() error                   // SIGKILL to the shim it was started by
 	Drops(s syscall.Signal) bool       // it would never get the signal
 	SignalBelow(s syscall.Signal) bool // to its descendants; false when there are none
+	Program() string                   // that it runs now; empty: not known
 	Close()                            // Gone may be closed then
 }
 
@@ -138,6 +139,15 @@ func signalPidfd(f *os.File, s syscall.Signal) error {
 }
 
 func (p *process) Drops(s syscall.Signal) bool { return deafTo("/proc", p.pid, s) }
+
+// Program is what /proc/PID/exe leads to (proc_pid_exe(5)).
+func (p *process) Program() string {
+	program, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(p.pid), "exe"))
+	if err != nil {
+		return ""
+	}
+	return program
+}
 
 func (p *process) SignalBelow(s syscall.Signal) bool {
 	children := descendants("/proc", p.pid)

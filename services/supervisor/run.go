@@ -140,6 +140,7 @@ func (r *run) start(ctx context.Context) (pid int, fatal bool, err error) {
 func (r *run) startWith(ctx context.Context, tasks Tasks) (pid int, err error) {
 	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), launchTime)
 	defer cancel()
+	r.supervisor.work.Go(func() { r.supervisor.doubtIfSlow(making, tasks) })
 	if pid, err = r.create(making, tasks); err != nil {
 		return 0, err
 	}

@@ -14,13 +14,45 @@ import (
 func (s *Supervisor) signal(svc *service) {
 	settings := svc.settings()
 	if r := svc.run; r != nil && r.process != nil {
-		if r.process.Drops(settings.StopSignal) {
-			s.signalDeaf(svc, settings.StopSignal)
-		} else if err := r.process.Signal(settings.StopSignal); err != nil {
-			s.options.Logger.Error("service cannot be signalled", "service", svc.name, "error", err)
-		}
+		s.signalOnce(svc, settings.StopSignal)
+		s.signalAgain(svc, r.process.Program(), firstLook)
 	}
 	s.arm(svc, settings.StopTimeout, machine.Timeout)
+}
+
+func (s *Supervisor) signalOnce(svc *service, signal syscall.Signal) {
+	if svc.run.process.Drops(signal) {
+		s.signalDeaf(svc, signal)
+	} else if err := svc.run.process.Signal(signal); err != nil {
+		s.options.Logger.Error("service cannot be signalled", "service", svc.name, "error", err)
+	}
+}
+
+// Times after a stop signal when it is looked whether the program got it.
+const (
+	firstLook = 100 * time.Millisecond
+	lastLook  = time.Second
+)
+
+// signalAgain is for a container that has just been started: the signal may
+// have come to the runtime, which was about to become the container's program
+// and forgot it.
+func (s *Supervisor) signalAgain(svc *service, told string, after time.Duration) {
+	r := svc.run
+	if told == "" || after > lastLook {
+		return
+	}
+	time.AfterFunc(after, func() {
+		s.send(func() {
+			switch now := r.process.Program(); {
+			case svc.run != r || now == "":
+			case now == told:
+				s.signalAgain(svc, told, 3*after)
+			default:
+				s.signalOnce(svc, svc.settings().StopSignal)
+			}
+		})
+	})
 }
 
 // signalDeaf stops a container whose first process would never get the signal.

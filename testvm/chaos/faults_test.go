@@ -31,6 +31,7 @@ var faults = []fault{
 	{"a shim is killed", 10, func(r *run) string { return r.kills(r.shim(r.any())) }},
 	{"a runc is killed", 4, func(r *run) string { return r.kills(r.named("runc")) }},
 	{"containerd is stopped for a while", 4, func(r *run) string { return r.pauses(r.containerd()) }},
+	{"containerd hangs", 1, (*run).hang},
 	{"supervisor is stopped for a while", 2, func(r *run) string { return r.pauses(r.supervisor()) }},
 	{"a shim is stopped for a while", 2, func(r *run) string { return r.pauses(r.shim(r.any())) }},
 	{"a service is killed", 15, (*run).killService},
@@ -107,6 +108,20 @@ func (r *run) pauses(pids []int) string {
 		r.inBackground(func() { time.Sleep(pause); r.kill(pid, unix.SIGCONT) })
 	}
 	return fmt.Sprint(pids, pause)
+}
+
+// hang leaves it to the supervisor to find out, when it wants something of
+// containerd.
+func (r *run) hang() string {
+	pids := r.containerd()
+	if len(pids) == 0 {
+		return ""
+	}
+	for _, pid := range pids {
+		r.kill(pid, unix.SIGSTOP)
+	}
+	r.order("restart", r.any())
+	return fmt.Sprint(pids)
 }
 
 // order gives an order and does not wait for it. It may fail, but not hang.

@@ -1,0 +1,35 @@
+package supervisor
+
+import (
+	"reflect"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A stop signal that came while the runtime was becoming the program is sent
+// again, and one that came to the program is not.
+func TestStopOfWhatIsNotYetItself(t *testing.T) {
+	for _, tt := range []struct {
+		becomes string
+		want    []string
+	}{{"/memfd:runc", []string{"+a", "-a"}}, {"/bin/a", []string{"+a", "-a", "-a"}}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake()
+			f.program = "/memfd:runc"
+			delete(f.heed, syscall.SIGTERM)
+			r := newRig(t, f, map[string]string{"a": `"keelson.stop.timeout":"3s"`})
+			go func() {
+				time.Sleep(firstLook + 1)
+				f.mu.Lock()
+				f.program = tt.becomes
+				f.mu.Unlock()
+			}()
+			r.stop()
+			if got := r.changes(); !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("when it becomes %s: %v, want %v", tt.becomes, got, tt.want)
+			}
+		})
+	}
+}
