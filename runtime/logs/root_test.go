@@ -118,3 +118,42 @@ func TestFloodsShareAFileSystem(t *testing.T) {
 		}
 	})
 }
+
+// What is missing is told by the next process too: the one that dropped it may
+// be killed before there is room.
+func TestLossOutlivesTheProcess(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		const dir, path, ledger, filler = "/run/small", "/run/small/x.log", "/run/x.lost", "/run/small/filler"
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+			t.Fatal(err)
+		}
+		_ = os.WriteFile(filler, make([]byte, 1<<20), 0o600)
+		options := Options{Path: path, Limit: 1 << 20, Ledger: ledger}
+		s, w := streamed(t, options)
+		for range 2 {
+			if _, err := io.WriteString(w, "lost\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Close()
+		s.Finish(10 * time.Second)
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+		s, w = streamed(t, options)
+		if _, err := io.WriteString(w, "again\n"); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		s.Finish(10 * time.Second)
+		if got := read(t, path); got != "keelson: 10 bytes of output are missing here: no space left on device\nagain\n" {
+			t.Errorf("the log is %q", got)
+		}
+		if _, err := os.Stat(ledger); !os.IsNotExist(err) {
+			t.Errorf("the ledger is still there: %v", err)
+		}
+	})
+}

@@ -22,6 +22,7 @@ const quiet = time.Minute
 type Options struct {
 	Path   string       // of the log
 	Limit  int64        // for the log and the one before it
+	Ledger string       // file in which it is kept what the log misses, from one process to the next; may be empty
 	Mirror func([]byte) // is shown what comes, and must not keep it; may be nil
 	Logger *slog.Logger // is told when the log cannot be written; may be nil
 }
@@ -34,9 +35,10 @@ type Stream struct {
 	source  *os.File
 	done    chan struct{}
 
-	lost int64 // bytes dropped since the last note
-	why  error
-	told time.Time
+	ledger ledger
+	lost   int64 // bytes dropped since the last note
+	reason string
+	told   time.Time
 }
 
 // Copy starts to copy what comes out of source, which is a pipe or a FIFO
@@ -47,8 +49,9 @@ func (l *Copier) Copy(source *os.File, options Options) *Stream {
 	}
 	s := &Stream{
 		options: options, target: target{path: options.Path, limit: max(options.Limit, MinLimit) / 2},
-		peeker: &l.peeker, source: source, done: make(chan struct{}),
+		peeker: &l.peeker, source: source, done: make(chan struct{}), ledger: ledger{options.Ledger},
 	}
+	s.lost, s.reason = s.ledger.read()
 	go func() {
 		defer close(s.done)
 		s.run()
@@ -211,7 +214,8 @@ func (s *Stream) drop(fd int, why error) error {
 		return io.EOF
 	}
 	s.lost += int64(n)
-	s.why = why
+	s.reason = reasonOf(why)
+	s.ledger.write(s.lost, s.reason)
 	if now := time.Now(); now.Sub(s.told) > quiet {
 		s.told = now
 		s.options.Logger.Error("output is lost until its log can be written", "log", s.options.Path, "error", why)
@@ -229,14 +233,18 @@ func (s *Stream) admit(size int64) (int64, error) {
 			return 0, err
 		}
 	}
-	var number syscall.Errno
-	reason := "the log could not be written"
-	if errors.As(s.why, &number) {
-		reason = number.Error()
-	}
-	if err := s.target.note(fmt.Sprintf("keelson: %d bytes of output are missing here: %s", s.lost, reason)); err != nil {
+	if err := s.target.note(fmt.Sprintf("keelson: %d bytes of output are missing here: %s", s.lost, s.reason)); err != nil {
 		return 0, err
 	}
 	s.lost = 0
+	s.ledger.write(0, "")
 	return s.target.size()
+}
+
+// reasonOf is the system's word for why a log cannot be written.
+func reasonOf(err error) string {
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
+		return number.Error()
+	}
+	return "the log could not be written"
 }

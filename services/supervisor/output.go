@@ -122,6 +122,7 @@ func (out *output) copy(i int) {
 	}
 	out.stream[i] = out.copier.Copy(f, logs.Options{
 		Path: filepath.Join(out.logs, out.of.Service+logSuffix[i]), Limit: limit, Logger: out.logger,
+		Ledger: out.path(i) + ".lost",
 	})
 }
 
