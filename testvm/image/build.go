@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,9 +100,10 @@ func (b *builder) chooseFormats() (err error) {
 		if f.Kernel && b.doc.Config.Kernel.Image == "" {
 			return b.doc.Errorf("kernel.image", "is missing, and format %s needs a kernel", f.Name)
 		}
-		if b.Size != 0 && !f.Sized && len(b.formats) == 1 {
-			return fmt.Errorf("cannot build %s of a given size: that is for disks", f.Name)
-		}
+	}
+	sized := func(f format.Format) bool { return f.Sized }
+	if b.Size != 0 && !slices.ContainsFunc(b.formats, sized) {
+		return errors.New("cannot build of a given size: none of the formats is a disk with partitions")
 	}
 	return nil
 }

@@ -331,7 +331,7 @@ func TestFormatsRefused(t *testing.T) {
 		"no format \"\"":       func(o *Options) { o.Formats = []string{""} },
 		"a disk of 1MiB is too small: its partitions take 38MiB": func(o *Options) { o.Formats, o.Size = []string{"raw-efi"}, 1<<20 },
 		"no format raw-bios for arm64":                           func(o *Options) { o.Formats, o.Arch = []string{"raw-bios"}, format.ARM64 },
-		"of a given size":                                        func(o *Options) { o.Formats, o.Size = []string{"tar"}, 1<<20 },
+		"of a given size":                                        func(o *Options) { o.Formats, o.Size = []string{"tar", "oci"}, 1<<20 },
 		"kernel.image: is missing, and format kern":              func(o *Options) { o.Formats, o.YAML = []string{"erofs"}, []byte("init: [\"dir:root\"]\n") },
 		"is not keelson's":                                       func(o *Options) { os.WriteFile(filepath.Join(dir, "root/init"), []byte("#!/bin/sh"), 0o755) },
 	} {

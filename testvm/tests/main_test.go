@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -71,28 +72,36 @@ func payload(t testing.TB, arch string) string {
 // AGENT in the services.
 func build(t testing.TB, name, sections string, overlays ...string) image.Output {
 	t.Helper()
-	return buildFor(t, qemu.AMD64, nil, name, sections, overlays...)
+	return buildFor(t, target{arch: qemu.AMD64}, name, sections, overlays...)
 }
 
-// buildFor is build for an architecture and in formats.
-func buildFor(t testing.TB, arch string, formats []string, name, sections string, overlays ...string) image.Output {
+// target is what an image is built for; kernel and initrd for the kernel of the
+// tests where it does not say.
+type target struct {
+	arch, kernel string
+	formats      string // by commas
+}
+
+// buildFor is build for a target.
+func buildFor(t testing.TB, to target, name, sections string, overlays ...string) image.Output {
 	t.Helper()
 	tier.VM(t)
 	buildLock.Lock()
 	defer buildLock.Unlock()
-	key := fmt.Sprint(name, arch, formats)
+	key := fmt.Sprintf("%s %+v", name, to)
 	if out, ok := built[key]; ok {
 		return out
 	}
+	arch, kernel := to.arch, cmp.Or(to.kernel, vmtest.KernelOf(to.arch))
 	inits := []string{fmt.Sprintf("%q", "dir:"+guestRootOf(t, arch))}
 	for _, o := range overlays {
 		inits = append(inits, fmt.Sprintf("%q", "dir:"+o))
 	}
 	yaml := fmt.Sprintf("kernel:\n  image: %s\n  cmdline: \"console=%s %s\"\ninit: [%s]\n%s",
-		vmtest.KernelOf(arch), qemu.ConsoleDevice(arch), network, strings.Join(inits, ", "), sections)
+		kernel, qemu.ConsoleDevice(arch), network, strings.Join(inits, ", "), sections)
 	yaml = strings.ReplaceAll(yaml, "AGENT", strings.TrimSpace(agentService))
 	yaml = strings.ReplaceAll(yaml, "PAYLOAD", payload(t, arch))
-	built[key] = vmtest.Image(t, name, arch, yaml, formats...)
+	built[key] = vmtest.Image(t, name, arch, yaml, strings.FieldsFunc(to.formats, func(r rune) bool { return r == ',' })...)
 	return built[key]
 }
 

@@ -67,7 +67,7 @@ func TestReadOnlyRoots(t *testing.T) {
 // instead.
 func TestNoRoot(t *testing.T) {
 	tier.VM(t)
-	out := buildFor(t, qemu.AMD64, []string{format.KernelSquashfs}, "format-amd64", onRoot)
+	out := buildFor(t, target{arch: qemu.AMD64, formats: format.KernelSquashfs}, "format-amd64", onRoot)
 	i, err := session.Find(out.File("-squashfs.img"), "")
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,8 @@ var Table = []Format{
 		Files: []string{"-squashfs.img", "-squashfs-initrd.img", "-kernel", "-cmdline"},
 		tools: []Tool{{"mksquashfs", "squashfs-tools"}, {"fakeroot", "fakeroot"}},
 		boots: []boot{
-			{arch: AMD64, machine: Q35, bus: Virtio, often: true}, {arch: AMD64, machine: Q35, bus: NVMe}, {arch: AMD64, machine: Q35, bus: SATA},
+			{arch: AMD64, machine: Q35, bus: Virtio, often: true}, {arch: AMD64, machine: Q35, bus: NVMe},
+			{arch: AMD64, machine: Q35, bus: SATA}, {arch: AMD64, machine: Q35, bus: USB}, {arch: AMD64, machine: Q35, bus: SD},
 			{arch: ARM64, machine: Virt, bus: Virtio},
 		},
 	},

@@ -14,12 +14,13 @@ import (
 )
 
 // Default are the modules taken when a YAML file does not say: what QEMU's and
-// clouds' machines have, and the file systems and links containers use. Those
-// a kernel does not have are left out.
+// clouds' machines have, disks of PCs and servers, and the file systems and
+// links containers use. Those a kernel does not have are left out.
 var Default = []string{
 	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng",
 	"virtio_scsi", "virtio_balloon", "vmw_vsock_virtio_transport",
-	"nvme", "ahci", "sd_mod", "sr_mod", "loop",
+	"nvme", "ahci", "ata_piix", "sd_mod", "sr_mod", "loop",
+	"xhci_pci", "ehci_pci", "usb_storage", "uas", "mmc_block", "sdhci_pci", "sdhci_acpi",
 	"overlay", "squashfs", "erofs", "ext4", "isofs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1",
 	"veth", "bridge", "dummy", "wireguard", "af_packet", "8021q",
 	"button", "evdev", "gpio_keys", "gpio_pl061", "virtio_input",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +82,42 @@ func TestMachineOfImage(t *testing.T) {
 			t.Errorf("got %+v", c)
 		}
 	}
+}
+
+// A disk is started by the firmware its format is for.
+func TestMachineOfDisk(t *testing.T) {
+	dir := t.TempDir()
+	for name, want := range map[string]qemu.Config{
+		"a-efi.img":   {Firmware: qemu.UEFI, Disks: []qemu.Disk{{}}},
+		"b-efi.qcow2": {Firmware: qemu.UEFI, Disks: []qemu.Disk{{Format: "qcow2"}}},
+		"c-efi.iso":   {Firmware: qemu.UEFI, Disks: []qemu.Disk{{Bus: "cdrom"}}},
+		"d-bios.img":  {Firmware: qemu.BIOS, Disks: []qemu.Disk{{}}},
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		want.Disks[0].Path = file
+		for _, path := range []string{file, strings.TrimRight(file[:len(dir)+2], "-")} {
+			i, err := session.Find(path, "")
+			if got := i.Machine(qemu.Config{}, ""); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: got %+v, %v", path, got, err)
+			}
+		}
+		arch, err := session.Image{Format: mustFind(t, file), Disk: file}.Arch()
+		if known := map[string]string{"b-efi.qcow2": "", "d-bios.img": qemu.AMD64}; arch != known[name] || (err == nil) != (strings.HasPrefix(name, "b") || strings.HasPrefix(name, "d")) {
+			t.Errorf("%s is for %q, %v", name, arch, err)
+		}
+	}
+}
+
+func mustFind(t *testing.T, file string) format.Format {
+	t.Helper()
+	f, _, ok := format.ByFile(file)
+	if !ok {
+		t.Fatal(file)
+	}
+	return f
 }
 
 func TestUnattended(t *testing.T) {
