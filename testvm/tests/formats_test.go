@@ -1,6 +1,10 @@
 package tests
 
 import (
+	"errors"
+	"math/bits"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +57,9 @@ func bootFormat(t *testing.T, b format.Boot) measured {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if b.Bus == format.SD {
+		i.Disk = padded(t, i.Disk)
+	}
 	c := i.Machine(qemu.Config{Arch: b.Arch, Machine: b.Machine, Memory: 1024}, b.Bus)
 	began := time.Now()
 	v := vmtest.Boot(t, vm.Config{Config: c})
@@ -63,6 +70,20 @@ func bootFormat(t *testing.T, b format.Boot) measured {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// padded is a copy of a disk as long as an SD card may be: a power of two.
+func padded(t *testing.T, disk string) string {
+	t.Helper()
+	data, err := os.ReadFile(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	card := filepath.Join(t.TempDir(), "card.img")
+	if err := errors.Join(os.WriteFile(card, data, 0o644), os.Truncate(card, 1<<bits.Len(uint(len(data)-1)))); err != nil {
+		t.Fatal(err)
+	}
+	return card
 }
 
 // checkStart wants the machine to be started as the format says, and containers
