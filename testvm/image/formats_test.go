@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,10 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/runtime/nstest"
 	"keelson/testvm/image/cache"
 	"keelson/testvm/image/debian"
-	"keelson/testvm/image/disk"
 	"keelson/testvm/image/format"
 	"keelson/testvm/image/progress"
 	"keelson/testvm/tier"
@@ -129,52 +126,6 @@ func TestFormatsAreReproducible(t *testing.T) {
 	}
 }
 
-// checkDisks wants other programs to find partitions and file systems in order,
-// and disks to be sparse.
-func checkDisks(t *testing.T, dir string) {
-	t.Helper()
-	run := func(program string, args ...string) string {
-		path, err := debian.Tool(program)
-		if err != nil {
-			tier.Skip(t, "needs %s", program)
-		}
-		out, err := exec.Command(path, args...).CombinedOutput()
-		if err != nil {
-			t.Errorf("%s %q: %v\n%s", program, args, err, out)
-		}
-		return string(out)
-	}
-	for name, at := range map[string]int64{"a-efi.img": disk.Alignment, "a-bios.img": disk.Alignment, "a-efi.iso": -1} {
-		file := filepath.Join(dir, name)
-		if _, err := os.Stat(file); err != nil {
-			continue // Not for this architecture.
-		}
-		if strings.Contains(name, "-efi") && !strings.Contains(run("sgdisk", "-v", file), "No problems found") {
-			t.Errorf("%s: %s", name, run("sgdisk", "-v", file))
-		}
-		run("sfdisk", "--verify", file)
-		if at < 0 {
-			continue
-		}
-		part := filepath.Join(t.TempDir(), name)
-		run("dd", "if="+file, "of="+part, "bs=1M", "skip=1", "status=none")
-		run("fsck.fat", "-n", part)
-		var st unix.Stat_t
-		if err := unix.Stat(file, &st); err != nil || name == "a-efi.img" && st.Blocks*512 > st.Size/2 {
-			t.Errorf("%s takes %d of %d bytes: %v", name, st.Blocks*512, st.Size, err)
-		}
-	}
-	for _, arch := range []string{format.AMD64, format.ARM64} {
-		if strings.Contains(dir, arch) {
-			for _, name := range []string{"a-efi.img", "a-efi.iso"} {
-				if got, err := disk.EFIArch(filepath.Join(dir, name)); got != arch {
-					t.Errorf("%s is for %q, %v", name, got, err)
-				}
-			}
-		}
-	}
-}
-
 const nobody = 65534
 
 func buildAll(t *testing.T, dir, out string) {
@@ -263,64 +214,6 @@ func TestRootsKeepOwners(t *testing.T) {
 			t.Errorf("%s: the link leads to %q, %v", fstype, to, err)
 		}
 	}
-}
-
-// A disk that is full is told as such, whenever it gets full, and nothing half
-// made is left. Every format is made on larger and larger disks until it fits.
-func TestFullDisk(t *testing.T) {
-	needTools(t, format.AMD64)
-	tier.Root(t)
-	dir := small(t)
-	cacheDir := t.TempDir()
-	nstest.Run(t, func(t *testing.T) {
-		for _, name := range formatsOf(format.AMD64) {
-			mib := 1
-			for !fitsIn(t, dir, cacheDir, name, mib) {
-				mib += 3
-			}
-			if mib < 4 || mib > 60 {
-				t.Errorf("%s fits in %d MiB", name, mib)
-			}
-		}
-	})
-}
-
-// fitsIn builds on a disk of a size, and wants what fails to fail well.
-func fitsIn(t *testing.T, dir, cacheDir, name string, mib int) bool {
-	t.Helper()
-	out := t.TempDir()
-	if err := unix.Mount("tmpfs", out, "tmpfs", 0, fmt.Sprintf("size=%dm", mib)); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Unmount(out, unix.MNT_DETACH) }()
-	o := options(dir, out, format.AMD64, name)
-	o.CacheDir = cacheDir
-	_, err := Build(t.Context(), o)
-	if err == nil {
-		return true
-	}
-	if !strings.Contains(strings.ToLower(err.Error()), "no space left") {
-		t.Fatalf("%s on a full disk of %d MiB: %v", name, mib, err)
-	}
-	if left := files(t, out); len(left) != 0 {
-		t.Errorf("%s left %q", name, left)
-	}
-	return false
-}
-
-// files are all files below dir.
-func files(t *testing.T, dir string) (names []string) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			names = append(names, name)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return names
 }
 
 // What cannot be made is refused before work starts, with a reason.
