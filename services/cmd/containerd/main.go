@@ -51,7 +51,12 @@ import (
 // usual 4 MB would come several times while containerd starts.
 const collectAt = 400
 
+// defaultRoot is where containerd keeps what survives a boot, unless its
+// configuration names another place.
+const defaultRoot = "/var/lib/containerd"
+
 func main() {
+	sweep(defaultRoot)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(collectAt)
 	}
