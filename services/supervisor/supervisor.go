@@ -49,13 +49,15 @@ type Options struct {
 	Events func(timeline.Event)                 // takes what people are to see
 	Logger *slog.Logger                         // takes the rest
 	Power  func(syscall.Signal) error           // signals PID 1
-	Dial   func(context.Context) (Tasks, error) // connects to containerd
+	Dial   func(context.Context) (Tasks, error) // connects to containerd, when it listens
 	Now    func() time.Duration                 // boot-time clock
 	Random func() float64                       // 0 to 1, for jitter
 	Output func(OutputOf) Output                // takes what containers print
 
 	Process func(pid int) (Process, error) // takes hold of a container's first process
 	Exec    Exec                           // for probes
+
+	KillStarting func() error // ends a containerd that does not listen
 }
 
 func (o Options) withDefaults() Options {
@@ -89,6 +91,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Process == nil {
 		o.Process = openProcess
+	}
+	if o.KillStarting == nil {
+		o.KillStarting = func() error { return containerd.KillStarting("/proc", os.Getppid()) }
 	}
 	if o.Exec == nil {
 		o.Exec = (&inside{runtime: o.Runtime, dir: o.StateDir}).exec
@@ -127,7 +132,7 @@ type Supervisor struct {
 func New(options Options) *Supervisor {
 	options = options.withDefaults()
 	return &Supervisor{
-		options: options, link: &link{dial: options.Dial, turn: make(chan struct{}, 1)}, turns: newTurns(),
+		options: options, link: newLink(options), turns: newTurns(),
 		inbox: make(chan func()), ended: make(chan struct{}), down: make(chan struct{}), services: map[string]*service{},
 		told: map[string]bool{}, toStop: map[string]bool{},
 	}

@@ -1,0 +1,53 @@
+package containerd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// daemonName is the name of containerd's process (proc_pid_comm(5)).
+const daemonName = "containerd"
+
+// KillStarting sends SIGKILL to the containerd that parent has started, by its
+// name: one that does not listen yet cannot be found by its socket. It is no
+// error when there is none.
+func KillStarting(proc string, parent int) error {
+	entries, err := os.ReadDir(proc)
+	if err != nil {
+		return fmt.Errorf("cannot find containerd: %w", err)
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid <= 1 {
+			continue
+		}
+		status, err := os.ReadFile(filepath.Join(proc, e.Name(), "status"))
+		if err != nil || !isStarting(string(status), parent) {
+			continue
+		}
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("cannot kill process %d: %w", pid, err)
+		}
+	}
+	return nil
+}
+
+// isStarting reads /proc/PID/status (proc_pid_status(5)).
+func isStarting(status string, parent int) bool {
+	name, ppid := "", ""
+	for line := range strings.Lines(status) {
+		switch key, value, _ := strings.Cut(line, ":"); key {
+		case "Name":
+			name = strings.TrimSpace(value)
+		case "PPid":
+			ppid = strings.TrimSpace(value)
+		}
+	}
+	return name == daemonName && ppid == strconv.Itoa(parent)
+}

@@ -1,0 +1,60 @@
+package containerd
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Only a containerd of this parent's is killed, even when it is stopped.
+func TestKillStarting(t *testing.T) {
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip(err)
+	}
+	program, err := os.ReadFile(sleep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func(name string) (end chan error) {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, program, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(path, "1000")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		end = make(chan error, 1)
+		go func() { end <- cmd.Wait() }()
+		return end
+	}
+	containerd, shim := start("containerd"), start("containerd-shim")
+	if err := KillStarting("/proc", os.Getppid()); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-containerd:
+		t.Fatal("another parent's was killed")
+	case <-time.After(50 * time.Millisecond):
+	}
+	if err := KillStarting("/proc", os.Getpid()); err != nil {
+		t.Error(err)
+	}
+	<-containerd
+	select {
+	case <-shim:
+		t.Error("a shim was killed")
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+func FuzzIsStarting(f *testing.F) {
+	f.Add("Name:\tcontainerd\nState:\tT (stopped)\nPPid:\t1\n", 1)
+	f.Add("Name:\tcontainerd\n", 0)
+	f.Add("PPid", -1)
+	f.Fuzz(func(t *testing.T, status string, parent int) { isStarting(status, parent) })
+}
