@@ -61,7 +61,7 @@ var Table = []Format{
 			{arch: AMD64, machine: Q35, bus: Virtio, often: true}, {arch: AMD64, machine: Q35, bus: NVMe},
 			{arch: AMD64, machine: Q35, bus: SATA}, {arch: AMD64, machine: Q35, bus: USB},
 			{arch: ARM64, machine: Virt, bus: Virtio, often: true}, {arch: ARM64, machine: Virt, bus: NVMe},
-			{arch: ARM64, machine: Virt, bus: USB}, {arch: ARM64, machine: Virt, bus: SD},
+			{arch: ARM64, machine: Virt, bus: USB},
 		},
 	},
 	{
