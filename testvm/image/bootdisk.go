@@ -86,9 +86,13 @@ func (m *maker) rawEFI(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	data, err := m.dataPartition(ctx)
+	if err != nil {
+		return "", err
+	}
 	return m.once("-efi.img", func(file string) error {
 		return disk.Plan{Scheme: disk.GPT, Size: m.Size, ID: m.id("GPT"),
-			Partitions: []disk.Partition{{Name: "ESP", Kind: disk.ESP, Size: info.Size(), Content: esp}}}.Write(file)
+			Partitions: append([]disk.Partition{{Name: "ESP", Kind: disk.ESP, Size: info.Size(), Content: esp}}, data...)}.Write(file)
 	})
 }
 
@@ -146,8 +150,12 @@ func makeRawBIOS(ctx context.Context, m *maker, f format.Format) error {
 		if err != nil {
 			return err
 		}
+		data, err := m.dataPartition(ctx)
+		if err != nil {
+			return err
+		}
 		return disk.Plan{Scheme: disk.MBR, Size: m.Size, ID: m.id("MBR"), BootCode: program,
-			Partitions: []disk.Partition{{Name: "boot", Kind: disk.FAT16, Size: info.Size(), Content: boot, Active: true}}}.Write(file)
+			Partitions: append([]disk.Partition{{Name: "boot", Kind: disk.FAT16, Size: info.Size(), Content: boot, Active: true}}, data...)}.Write(file)
 	})
 }
 

@@ -35,7 +35,7 @@ func Build(ctx context.Context, o Options) (Output, error) {
 	if err := b.chooseFormats(); err != nil {
 		return Output{}, err
 	}
-	if err := checkTools(&doc.Config, expand, b.formats, o.Arch); err != nil {
+	if err := b.checkTools(); err != nil {
 		return Output{}, err
 	}
 	b.fetcher = &source.Fetcher{
@@ -105,7 +105,7 @@ func (b *builder) chooseFormats() (err error) {
 	if b.Size != 0 && !slices.ContainsFunc(b.formats, sized) {
 		return errors.New("cannot build of a given size: none of the formats is a disk with partitions")
 	}
-	return nil
+	return b.chooseData()
 }
 
 func (b *builder) build(ctx context.Context) (Output, error) {

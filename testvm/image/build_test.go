@@ -191,15 +191,16 @@ func TestErrorsOfImages(t *testing.T) {
 
 func TestMissingToolsAreNamedFirst(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	c := &config.Config{Kernel: config.Kernel{Image: "deb:linux-image-amd64"}}
-	err := checkTools(c, expander("amd64", ""), nil, "amd64")
+	b := &builder{Options: Options{Arch: "amd64", Data: &Data{Label: "data"}}, expand: expander("amd64", ""),
+		doc: &config.Document{Config: config.Config{Kernel: config.Kernel{Image: "deb:linux-image-amd64"}}}}
+	err := b.checkTools()
 	for _, want := range []string{"apt-get: install Debian package apt", "dpkg-deb: install Debian package dpkg"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	c.Kernel.Image = "file:x"
-	if err := checkTools(c, expander("amd64", ""), nil, "amd64"); err != nil {
+	b.doc.Config.Kernel.Image, b.Data = "file:x", nil
+	if err := b.checkTools(); err != nil {
 		t.Errorf("no package is asked for: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -48,6 +49,7 @@ func checkDisks(t *testing.T, dir string) {
 		part := filepath.Join(t.TempDir(), name)
 		run("dd", "if="+file, "of="+part, "bs=1M", "skip=1", "status=none")
 		run("fsck.fat", "-n", part)
+		checkData(t, file, run)
 		var st unix.Stat_t
 		if err := unix.Stat(file, &st); err != nil || name == "a-efi.img" && st.Blocks*512 > st.Size/2 {
 			t.Errorf("%s takes %d of %d bytes: %v", name, st.Blocks*512, st.Size, err)
@@ -60,6 +62,27 @@ func checkDisks(t *testing.T, dir string) {
 					t.Errorf("%s is for %q, %v", name, got, err)
 				}
 			}
+		}
+	}
+}
+
+// checkData wants the last partition of a disk to be an ext4 file system with
+// the label data.
+func checkData(t *testing.T, file string, run func(string, ...string) string) {
+	t.Helper()
+	table := strings.TrimSpace(run("sfdisk", "--dump", file))
+	last := regexp.MustCompile(`start= *(\d+), size= *(\d+), type=(?:83|0FC63DAF-8483-4772-8E79-3D69D8477DE4.*name="data")$`).FindStringSubmatch(table)
+	if last == nil {
+		t.Errorf("%s has no partition for data:\n%s", file, table)
+		return
+	}
+	part := filepath.Join(t.TempDir(), "data")
+	run("dd", "if="+file, "of="+part, "bs=512", "skip="+last[1], "count="+last[2], "conv=sparse", "status=none")
+	run("e2fsck", "-fn", part)
+	head := run("dumpe2fs", "-h", part)
+	for _, want := range []string{"Filesystem volume name:   data\n", "Block count:              16384\n", "Total journal size:       16M\n"} {
+		if !strings.Contains(head, want) {
+			t.Errorf("%s: the file system lacks %q:\n%s", file, want, head)
 		}
 	}
 }

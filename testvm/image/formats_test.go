@@ -131,7 +131,9 @@ const nobody = 65534
 func buildAll(t *testing.T, dir, out string) {
 	t.Helper()
 	for _, arch := range []string{format.AMD64, format.ARM64} {
-		o, err := Build(t.Context(), options(dir, filepath.Join(out, arch), arch, formatsOf(arch)...))
+		opts := options(dir, filepath.Join(out, arch), arch, formatsOf(arch)...)
+		opts.Data = &Data{Label: "data"}
+		o, err := Build(t.Context(), opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,6 +226,9 @@ func TestFormatsRefused(t *testing.T) {
 		"no format \"\"":       func(o *Options) { o.Formats = []string{""} },
 		"a disk of 1MiB is too small: its partitions take 38MiB": func(o *Options) { o.Formats, o.Size = []string{"raw-efi"}, 1<<20 },
 		"no format raw-bios for arm64":                           func(o *Options) { o.Formats, o.Arch = []string{"raw-bios"}, format.ARM64 },
+		"with a data partition: none of the formats":             func(o *Options) { o.Data = &Data{Label: "data"} },
+		"label \"my data\" is not":                               func(o *Options) { o.Formats, o.Data = []string{"raw-efi"}, &Data{Label: "my data"} },
+		"an ext4 file system of 1MiB: it takes 32MiB":            func(o *Options) { o.Formats, o.Data = []string{"raw-efi"}, &Data{Label: "data", Size: 1 << 20} },
 		"of a given size":                                        func(o *Options) { o.Formats, o.Size = []string{"tar", "oci"}, 1<<20 },
 		"kernel.image: is missing, and format kern":              func(o *Options) { o.Formats, o.YAML = []string{"erofs"}, []byte("init: [\"dir:root\"]\n") },
 		"is not keelson's":                                       func(o *Options) { os.WriteFile(filepath.Join(dir, "root/init"), []byte("#!/bin/sh"), 0o755) },

@@ -18,6 +18,7 @@ type Options struct {
 	OutDir    string
 	Formats   []string          // of package format; kernel+initrd if empty
 	Size      int64             // of a disk, in bytes; as long as needed if zero
+	Data      *Data             // a partition for data; nil for none
 	Stub      string            // systemd's EFI stub; that of Debian's package if empty
 	Refresh   bool              // look for newer versions of what is in the cache
 	Progress  progress.Progress // nil for none

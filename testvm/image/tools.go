@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"keelson/testvm/image/config"
 	"keelson/testvm/image/debian"
-	"keelson/testvm/image/format"
 	"keelson/testvm/image/source"
 )
 
@@ -15,9 +13,10 @@ import (
 type tool struct{ program, pkg string }
 
 // checkTools names, before any work, every tool that is needed and missing.
-func checkTools(c *config.Config, expand func(string) string, formats []format.Format, arch string) error {
+func (b *builder) checkTools() error {
+	c := &b.doc.Config
 	var need []tool
-	isDeb := func(ref string) bool { kind, _ := source.Split(expand(ref)); return kind == source.Deb }
+	isDeb := func(ref string) bool { kind, _ := source.Split(b.expand(ref)); return kind == source.Deb }
 	refs := append([]string{c.Kernel.Image}, c.Init...)
 	for _, s := range c.Sections() {
 		for _, img := range s.Images {
@@ -35,8 +34,11 @@ func checkTools(c *config.Config, expand func(string) string, formats []format.F
 	if isDeb(c.Kernel.Image) {
 		need = append(need, tool{"depmod", "kmod"})
 	}
-	for _, f := range formats {
-		for _, t := range f.Tools(arch) {
+	if b.Data != nil {
+		need = append(need, tool{"mke2fs", "e2fsprogs"})
+	}
+	for _, f := range b.formats {
+		for _, t := range f.Tools(b.Arch) {
 			need = append(need, tool{t.Program, t.Package})
 		}
 	}

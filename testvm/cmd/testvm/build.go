@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/docker/go-units"
@@ -24,6 +25,7 @@ type buildCmd struct {
 	Cache   string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
 	Format  []string `help:"Format of the output, one or several of ${formats}. See testvm formats." default:"kernel+initrd" placeholder:"FORMAT,…"`
 	Size    string   `help:"Size of a disk, as in 512M or 2G; by default as small as it can be. What is left over belongs to no partition." placeholder:"SIZE"`
+	Data    string   `help:"Add a partition for data with this label to a disk, of 64M if no size is given." placeholder:"LABEL[,size=SIZE]"`
 	Stub    string   `type:"existingfile" help:"systemd's EFI stub for formats that UEFI starts; by default the one of Debian's package." placeholder:"FILE"`
 	Refresh bool     `help:"Look for newer versions of packages and images that are in the cache."`
 }
@@ -42,10 +44,14 @@ func (c *buildCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	data, err := dataPartition(c.Data)
+	if err != nil {
+		return err
+	}
 	p, done := newProgress()
 	out, err := image.Build(ctx, image.Options{
 		YAML: source, File: c.File, Name: c.Name, Arch: c.Arch, GuestRoot: c.Guest, CacheDir: c.Cache,
-		OutDir: c.Out, Formats: c.Format, Size: size, Stub: c.Stub, Refresh: c.Refresh, Progress: p, ModTime: mtime,
+		OutDir: c.Out, Formats: c.Format, Size: size, Data: data, Stub: c.Stub, Refresh: c.Refresh, Progress: p, ModTime: mtime,
 	})
 	done()
 	if err != nil {
@@ -72,6 +78,23 @@ func diskSize(s string) (int64, error) {
 		return 0, fmt.Errorf("cannot use %q as the size of a disk: want something like 512M or 2G", s)
 	}
 	return n, nil
+}
+
+// dataPartition reads LABEL[,size=SIZE]; nil if there is none.
+func dataPartition(s string) (*image.Data, error) {
+	if s == "" {
+		return nil, nil
+	}
+	label, option, more := strings.Cut(s, ",")
+	if !more {
+		return &image.Data{Label: label}, nil
+	}
+	value, ok := strings.CutPrefix(option, "size=")
+	size, err := units.RAMInBytes(value)
+	if !ok || err != nil || size <= 0 {
+		return nil, fmt.Errorf("cannot use %q as a data partition: want LABEL or LABEL,size=SIZE", s)
+	}
+	return &image.Data{Label: label, Size: size}, nil
 }
 
 // newProgress draws on a terminal and writes lines elsewhere.

@@ -1,0 +1,56 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"keelson/testvm/image/disk"
+	"keelson/testvm/image/format"
+	"keelson/testvm/image/fsimage"
+)
+
+// Data is a partition for what is to stay, behind all others: an empty ext4
+// file system, which an onboot container can make as large as the disk.
+type Data struct {
+	Label string // of file system and partition
+	Size  int64  // bytes; DataSize if zero
+}
+
+// DataSize is how large the partition is when nothing else is said.
+const DataSize = 64 << 20
+
+// dataLabel is what ext4 can hold, in characters that need no quoting anywhere.
+var dataLabel = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,15}$`)
+
+// chooseData refuses a data partition that cannot be made.
+func (b *builder) chooseData() error {
+	if b.Data == nil {
+		return nil
+	}
+	if !slices.ContainsFunc(b.formats, func(f format.Format) bool { return f.Sized }) {
+		return errors.New("cannot build with a data partition: none of the formats is a disk with partitions")
+	}
+	if !dataLabel.MatchString(b.Data.Label) {
+		return fmt.Errorf("cannot build with a data partition: label %q is not 1 to 16 letters, digits, dots, hyphens", b.Data.Label)
+	}
+	d := *b.Data // The caller's own stays as it is.
+	if d.Size == 0 {
+		d.Size = DataSize
+	}
+	b.Data = &d
+	return nil
+}
+
+// dataPartition is the partition for data, or none.
+func (m *maker) dataPartition(ctx context.Context) ([]disk.Partition, error) {
+	if m.Data == nil {
+		return nil, nil
+	}
+	file, err := m.once("-data.img", func(file string) error {
+		return fsimage.Ext4{Label: m.Data.Label, Size: m.Data.Size, Time: m.ModTime, ID: m.id("data")}.Make(ctx, file)
+	})
+	return []disk.Partition{{Name: m.Data.Label, Kind: disk.LinuxData, Size: m.Data.Size, Content: file}}, err
+}
