@@ -81,7 +81,7 @@ func measureOnce(ctx context.Context, arch string, o Options, seed uint32) (Run,
 	v, err := vm.Boot(ctx, vm.Config{Config: qemu.Config{
 		Arch: arch, Kernel: o.Kernel, Initrd: o.Initrd, Memory: memory, VirtualTime: true, Seed: seed,
 		// The marks and the kernel's own lines must show, whatever the image says.
-		Append: vm.ConsoleArgs(o.Append, arch) + " loglevel=7",
+		Append: vm.ConsoleArgs(o.Append, qemu.ConsoleDevice(arch)) + " loglevel=7",
 	}})
 	if err != nil {
 		return Run{}, err

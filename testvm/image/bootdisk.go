@@ -86,7 +86,7 @@ func (m *maker) rawEFI(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	data, err := m.dataPartition(ctx)
+	data, err := m.dataPartition(ctx, m.Data)
 	if err != nil {
 		return "", err
 	}
@@ -150,7 +150,7 @@ func makeRawBIOS(ctx context.Context, m *maker, f format.Format) error {
 		if err != nil {
 			return err
 		}
-		data, err := m.dataPartition(ctx)
+		data, err := m.dataPartition(ctx, m.Data)
 		if err != nil {
 			return err
 		}

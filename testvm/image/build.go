@@ -105,6 +105,10 @@ func (b *builder) chooseFormats() (err error) {
 	if b.Size != 0 && !slices.ContainsFunc(b.formats, sized) {
 		return errors.New("cannot build of a given size: none of the formats is a disk with partitions")
 	}
+	forBoard := func(f format.Format) bool { return f.Start == format.ByBoard }
+	if b.Firmware != "" && !slices.ContainsFunc(b.formats, forBoard) {
+		return errors.New("cannot build with firmware: none of the formats is for a board")
+	}
 	return b.chooseData()
 }
 

@@ -45,12 +45,12 @@ func (b *builder) chooseData() error {
 }
 
 // dataPartition is the partition for data, or none.
-func (m *maker) dataPartition(ctx context.Context) ([]disk.Partition, error) {
-	if m.Data == nil {
+func (m *maker) dataPartition(ctx context.Context, d *Data) ([]disk.Partition, error) {
+	if d == nil {
 		return nil, nil
 	}
 	file, err := m.once("-data.img", func(file string) error {
-		return fsimage.Ext4{Label: m.Data.Label, Size: m.Data.Size, Time: m.ModTime, ID: m.id("data")}.Make(ctx, file)
+		return fsimage.Ext4{Label: d.Label, Size: d.Size, Time: m.ModTime, ID: m.id("data")}.Make(ctx, file)
 	})
-	return []disk.Partition{{Name: m.Data.Label, Kind: disk.LinuxData, Size: m.Data.Size, Content: file}}, err
+	return []disk.Partition{{Name: d.Label, Kind: disk.LinuxData, Size: d.Size, Content: file}}, err
 }

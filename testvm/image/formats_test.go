@@ -44,7 +44,13 @@ func small(t *testing.T) string {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("cannot build init: %v\n%s", err, out)
 	}
-	for name, text := range map[string]string{"a.yml": formatsYAML, "vmlinuz": strings.Repeat("kernel", 100_000)} {
+	if err := os.MkdirAll(filepath.Join(dir, "firmware/overlays"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"a.yml": formatsYAML, "vmlinuz": strings.Repeat("kernel", 100_000),
+		"firmware/bootcode.bin": "boot", "firmware/bcm2837-rpi-3-b.dtb": "tree", "firmware/overlays/disable-bt.dtbo": "overlay",
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -88,8 +94,12 @@ func needTools(t *testing.T, arch string) {
 }
 
 func options(dir, out, arch string, formats ...string) Options {
-	return Options{YAML: []byte(formatsYAML), File: filepath.Join(dir, "a.yml"), Arch: arch, Formats: formats,
+	o := Options{YAML: []byte(formatsYAML), File: filepath.Join(dir, "a.yml"), Arch: arch, Formats: formats,
 		CacheDir: filepath.Join(out, "cache"), OutDir: filepath.Join(out, "images"), Stub: filepath.Join(dir, "stub-"+arch)}
+	if slices.Contains(formats, format.RPi) {
+		o.Firmware = filepath.Join(dir, "firmware")
+	}
+	return o
 }
 
 func formatsOf(arch string) (names []string) {
@@ -230,6 +240,8 @@ func TestFormatsRefused(t *testing.T) {
 		"label \"my data\" is not":                               func(o *Options) { o.Formats, o.Data = []string{"raw-efi"}, &Data{Label: "my data"} },
 		"an ext4 file system of 1MiB: it takes 32MiB":            func(o *Options) { o.Formats, o.Data = []string{"raw-efi"}, &Data{Label: "data", Size: 1 << 20} },
 		"of a given size":                                        func(o *Options) { o.Formats, o.Size = []string{"tar", "oci"}, 1<<20 },
+		"none of the formats is for a board":                     func(o *Options) { o.Firmware = dir },
+		"without device trees":                                   func(o *Options) { o.Formats, o.Arch = []string{"rpi"}, format.ARM64 },
 		"kernel.image: is missing, and format kern":              func(o *Options) { o.Formats, o.YAML = []string{"erofs"}, []byte("init: [\"dir:root\"]\n") },
 		"is not keelson's":                                       func(o *Options) { os.WriteFile(filepath.Join(dir, "root/init"), []byte("#!/bin/sh"), 0o755) },
 	} {

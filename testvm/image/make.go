@@ -36,6 +36,7 @@ var makers = map[string]func(context.Context, *maker, format.Format) error{
 	format.RawEFI:         makeRawEFI,
 	format.Qcow2EFI:       makeQcow2EFI,
 	format.RawBIOS:        makeRawBIOS,
+	format.RPi:            makeRPi,
 	format.Tar:            makeTar,
 	format.OCI:            makeOCI,
 }

@@ -20,6 +20,7 @@ type Options struct {
 	Size      int64             // of a disk, in bytes; as long as needed if zero
 	Data      *Data             // a partition for data; nil for none
 	Stub      string            // systemd's EFI stub; that of Debian's package if empty
+	Firmware  string            // folder of a board's firmware; may be empty
 	Refresh   bool              // look for newer versions of what is in the cache
 	Progress  progress.Progress // nil for none
 	ModTime   time.Time         // of every file in the image; 1970 if zero

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -22,13 +23,12 @@ func Program(arch string) (program, pkg string) {
 	return "qemu-system-x86_64", "qemu-system-x86"
 }
 
-// ConsoleDevice is the kernel's name of the console the machine shows.
-func ConsoleDevice(arch string) string {
-	if arch == ARM64 {
-		return "ttyAMA0"
-	}
-	return "ttyS0"
-}
+// ConsoleDevice is the kernel's name of the console that an architecture's
+// usual machine shows.
+func ConsoleDevice(arch string) string { return machines[usual(arch)].console }
+
+// ConsoleOf is the kernel's name of the console that the machine of c shows.
+func ConsoleOf(c Config) string { return machines[cmp.Or(c.Machine, usual(c.Arch))].console }
 
 // Args is the command line of a machine whose Config is complete.
 func Args(c Config) []string {
@@ -36,9 +36,9 @@ func Args(c Config) []string {
 	args = append(args, machineArgs(c)...)
 	args = append(args, "-m", strconv.Itoa(c.Memory)+"M", "-smp", strconv.Itoa(c.CPUs))
 	args = append(args, startArgs(c)...)
-	args = append(args, "-chardev", consoleArg(c), "-serial", "chardev:console",
-		"-chardev", socket("qmp", qmpFD), "-mon", "chardev=qmp,mode=control")
-	if !c.VirtualTime {
+	args = append(args, serialArgs(c)...)
+	args = append(args, "-chardev", socket("qmp", qmpFD), "-mon", "chardev=qmp,mode=control")
+	if !c.VirtualTime && machines[c.Machine].board == nil {
 		// These answer in the host's time, which virtual time must not depend on.
 		args = append(args, guestChannels(c)...)
 		if c.VirtConsole != "" {
@@ -62,6 +62,9 @@ func startArgs(c Config) []string {
 	if c.Initrd != "" {
 		args = append(args, "-initrd", c.Initrd)
 	}
+	if c.DTB != "" {
+		args = append(args, "-dtb", c.DTB)
+	}
 	m := machines[c.Machine]
 	line := c.Append + m.append
 	if c.Accel == TCG {
@@ -77,6 +80,17 @@ func guestChannels(c Config) []string {
 		"-device", "virtserialport,chardev=agent,name=" + AgentPort,
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", virtio(c, "rng") + ",rng=rng",
 	}
+}
+
+// serialArgs are the console and the ports before it.
+func serialArgs(c Config) []string {
+	var args []string
+	if b := machines[c.Machine].board; b != nil {
+		for _, port := range b.serial {
+			args = append(args, "-serial", port)
+		}
+	}
+	return append(args, "-chardev", consoleArg(c), "-serial", "chardev:console")
 }
 
 func consoleArg(c Config) string {
@@ -106,7 +120,7 @@ func machineArgs(c Config) []string {
 	if c.Accel == KVM {
 		options, cpu = m.kvmOptions, "host"
 	}
-	args := []string{"-M", c.Machine + options, "-accel", c.Accel, "-cpu", cpu}
+	args := []string{"-M", c.Machine + options, "-accel", c.Accel + m.accelOptions, "-cpu", cpu}
 	if c.VirtualTime {
 		// The seed fixes what the guest takes for random numbers.
 		args = append(args, "-icount", "shift=0,sleep=off", "-seed", strconv.FormatUint(uint64(c.Seed), 10), "-rtc", "base=2026-01-01T00:00:00,clock=vm")
@@ -125,7 +139,7 @@ func netArgs(c Config) []string {
 		fmt.Fprintf(&dev, ",hostfwd=%s:127.0.0.1:%d-:%d", proto, f.Host, f.Guest)
 	}
 	card := virtio(c, "net") + ",netdev=net0"
-	if !machines[c.Machine].mmio {
+	if machines[c.Machine].virtio == "" {
 		card += ",romfile=" // Without a ROM the card cannot boot from the network, which nobody asks of it.
 	}
 	return []string{"-netdev", dev.String(), "-device", card}

@@ -31,9 +31,10 @@ type Config struct {
 	Firmware string
 	Kernel   string // file; with Firmware only tried when Accel is decided
 	Initrd   string // file, may be empty
+	DTB      string // file with a board's device tree; empty for machines that bring theirs
 	Append   string // kernel command line
-	Memory   int    // MiB, 1024 when zero
-	CPUs     int    // 2 when zero
+	Memory   int    // MiB, 1024 when zero; a board has what it has
+	CPUs     int    // 2 when zero; likewise
 	Disks    []Disk
 	Publish  []Forward
 	// VirtualTime runs one nanosecond per guest instruction on one CPU under
@@ -92,12 +93,15 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Machine, err = machineFor(c); err != nil {
 		return c, err
 	}
+	if b := machines[c.Machine].board; b != nil {
+		c.Memory, c.CPUs, c.Accel = b.memory, b.cpus, TCG
+	}
 	return c, c.findFiles()
 }
 
 // findFiles wants all files that are named.
 func (c Config) findFiles() error {
-	for _, f := range []string{c.Kernel, c.Initrd} {
+	for _, f := range []string{c.Kernel, c.Initrd, c.DTB} {
 		if f == "" {
 			continue
 		}

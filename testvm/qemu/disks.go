@@ -8,7 +8,7 @@ import (
 
 // bus is a way to connect a disk.
 type bus struct {
-	device     string // without "drive=": of the disk
+	device     string // without "drive=": of the disk; empty for the machine's slot for an SD card
 	controller string // needed once before the first disk; may be empty
 	serial     bool   // the disk must have a serial number
 	order      bool   // the firmware can be told to boot from it
@@ -31,6 +31,9 @@ func busOf(c Config, name string) bus {
 	case "usb":
 		return bus{device: "usb-storage", controller: "qemu-xhci", order: true}
 	case "sd":
+		if machines[c.Machine].board != nil { // A slot of its own.
+			return bus{}
+		}
 		return bus{device: "sd-card", controller: "sdhci-pci"}
 	case "cdrom":
 		if c.Arch == AMD64 {
@@ -53,7 +56,10 @@ func diskArgs(c Config) []string {
 		if c.Firmware != "" && b.order {
 			device += ",bootindex=" + strconv.Itoa(i)
 		}
-		args = append(args, "-drive", drive, "-device", device)
+		args = append(args, "-drive", drive)
+		if b.device != "" {
+			args = append(args, "-device", device)
+		}
 	}
 	return args
 }
@@ -64,7 +70,11 @@ func (b bus) args(id string, d Disk) (drive, device string) {
 	if format == "" {
 		format = "raw"
 	}
-	drive = fmt.Sprintf("if=none,id=%s,format=%s,file=%s", id, format, escape(d.Path))
+	slot := "none"
+	if b.device == "" {
+		slot = "sd"
+	}
+	drive = fmt.Sprintf("if=%s,id=%s,format=%s,file=%s", slot, id, format, escape(d.Path))
 	if b.media != "" {
 		drive += ",media=" + b.media
 	}

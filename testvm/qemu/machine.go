@@ -185,8 +185,14 @@ func (m *Machine) CPUTime() time.Duration {
 	return time.Duration(user+system) * clockTick
 }
 
+// HasButton tells whether the machine has a power button.
+func (m *Machine) HasButton() bool { return machines[m.Config.Machine].board == nil }
+
 // Powerdown presses the power button.
 func (m *Machine) Powerdown(ctx context.Context) error {
+	if !m.HasButton() {
+		return fmt.Errorf("%s has no power button", m.Config.Machine)
+	}
 	if m.Config.Arch == ARM64 {
 		return m.Press(ctx, "power")
 	}

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,45 +14,66 @@ const (
 	BIOS = "bios"
 )
 
+// mmio ends the names of virtio devices that are on no bus.
+const mmio = "device"
+
 // kind is a machine that QEMU emulates.
 type kind struct {
 	arch                string
 	options, kvmOptions string // after its name
 	cpu                 string // under TCG
-	mmio                bool   // virtio devices are not on PCI
+	accelOptions        string
+	virtio              string // end of the names of virtio devices; pci when empty
 	usual               bool   // of its architecture
+	console             string // the kernel's name of the one that is shown
+	board               *board // nil for machines made for guests
 	// What a kernel must be told, always and under TCG.
 	append, tcgAppend string
 	firmware          []string
 }
 
+// board is real hardware that QEMU emulates: it has what it has, and neither a
+// bus for virtio devices nor a power button. Its disk is an SD card.
+type board struct {
+	memory, cpus int
+	serial       []string // ports before the console's
+}
+
 // machines by QEMU's names.
 var machines = map[string]kind{
-	"q35": {arch: AMD64, cpu: "max", usual: true, firmware: []string{UEFI, BIOS}},
-	"pc":  {arch: AMD64, cpu: "max", firmware: []string{UEFI, BIOS}},
+	"q35": {arch: AMD64, cpu: "max", usual: true, console: "ttyS0", firmware: []string{UEFI, BIOS}},
+	"pc":  {arch: AMD64, cpu: "max", console: "ttyS0", firmware: []string{UEFI, BIOS}},
 	// With rtc alone Debian's kernel hangs, and a triple fault is the only way to
 	// reboot. Its only clock at first is the TSC, which it measures against the
 	// PIT in vain when the host is busy and then hangs too: QEMU's counts
 	// nanoseconds under TCG.
-	"microvm": {arch: AMD64, cpu: "max", mmio: true, options: ",rtc=on,pit=on,pic=on", kvmOptions: ",rtc=on,pit=on,pic=on",
+	"microvm": {arch: AMD64, cpu: "max", virtio: mmio, console: "ttyS0", options: ",rtc=on,pit=on,pic=on", kvmOptions: ",rtc=on,pit=on,pic=on",
 		append: " reboot=t", tcgAppend: " tsc_early_khz=1000000"},
 	// TCG runs the A72 quicker than "max": it has no pointer authentication and
 	// no SVE to emulate.
-	"virt": {arch: ARM64, cpu: "cortex-a72", usual: true, options: ",gic-version=3", kvmOptions: ",gic-version=host", firmware: []string{UEFI}},
+	"virt": {arch: ARM64, cpu: "cortex-a72", usual: true, console: "ttyAMA0", options: ",gic-version=3", kvmOptions: ",gic-version=host", firmware: []string{UEFI}},
+	// The console is the second port: the first is wired to the Bluetooth chip. In
+	// threads of their own its four processors would wait for each other's locks
+	// whenever the host has fewer to spare.
+	"raspi3b": {arch: ARM64, cpu: "cortex-a53", accelOptions: ",thread=single", console: "ttyS1", board: &board{memory: 1024, cpus: 4, serial: []string{"null"}}},
 }
 
 // Machines are the names of all machines.
 func Machines() []string { return slices.Sorted(maps.Keys(machines)) }
 
-// machineFor is the machine of c, by default its architecture's usual one.
-func machineFor(c Config) (string, error) {
-	if c.Machine == "" {
-		for name, m := range machines {
-			if m.arch == c.Arch && m.usual {
-				c.Machine = name
-			}
+// usual is an architecture's usual machine.
+func usual(arch string) string {
+	for name, m := range machines {
+		if m.arch == arch && m.usual {
+			return name
 		}
 	}
+	return ""
+}
+
+// machineFor is the machine of c, by default its architecture's usual one.
+func machineFor(c Config) (string, error) {
+	c.Machine = cmp.Or(c.Machine, usual(c.Arch))
 	m, ok := machines[c.Machine]
 	switch {
 	case !ok:
@@ -62,14 +84,17 @@ func machineFor(c Config) (string, error) {
 		return "", fmt.Errorf("cannot start a machine: %s has no firmware of kind %q", c.Machine, c.Firmware)
 	case c.Firmware != "" && len(c.Disks) == 0:
 		return "", fmt.Errorf("cannot start a machine: no disk to boot from")
+	case m.board != nil && (c.VirtualTime || len(c.Publish) > 0 || c.VirtConsole != "" || c.Accel == KVM):
+		return "", fmt.Errorf("cannot start a machine: %s has no virtual time, published ports, second console or KVM", c.Machine)
 	}
 	return c.Machine, checkBuses(c)
 }
 
 func checkBuses(c Config) error {
-	for _, d := range c.Disks {
-		if machines[c.Machine].mmio && d.Bus != "" && d.Bus != "virtio" {
-			return fmt.Errorf("cannot start a machine: %s has no bus for a disk on %s", c.Machine, d.Bus)
+	m := machines[c.Machine]
+	for i, d := range c.Disks {
+		if m.virtio == mmio && d.Bus != "" && d.Bus != "virtio" || m.board != nil && (d.Bus != "sd" || i > 0) {
+			return fmt.Errorf("cannot start a machine: %s has no bus for a disk on %s", c.Machine, cmp.Or(d.Bus, "virtio"))
 		}
 		if d.Bus != "" && !slices.Contains(Buses, d.Bus) {
 			return fmt.Errorf("cannot start a machine: bus %q is none of %s", d.Bus, strings.Join(Buses, ", "))
@@ -80,10 +105,7 @@ func checkBuses(c Config) error {
 
 // virtio is QEMU's name of a virtio device for c's machine.
 func virtio(c Config, device string) string {
-	if machines[c.Machine].mmio {
-		return "virtio-" + device + "-device"
-	}
-	return "virtio-" + device + "-pci"
+	return "virtio-" + device + "-" + cmp.Or(machines[c.Machine].virtio, "pci")
 }
 
 // uefi is UEFI firmware: its code, and the variables it starts with.

@@ -48,6 +48,10 @@ func TestArgs(t *testing.T) {
 		{"SD card", func(c *Config) {
 			c.Arch, c.Machine, c.Firmware, c.Disks = ARM64, "virt", UEFI, []Disk{{Path: "d", Bus: "sd"}}
 		}, []string{"-device sdhci-pci", "-device sd-card,drive=disk0"}, "bootindex"},
+		{"board", func(c *Config) {
+			c.Arch, c.Machine, c.DTB, c.Disks = ARM64, "raspi3b", "t", []Disk{{Path: "d", Bus: "sd"}}
+		}, []string{"-M raspi3b -accel tcg,thread=single -cpu cortex-a53", "-dtb t -append quiet -serial null -chardev socket,id=console,fd=3 -serial chardev:console",
+			"-drive if=sd,id=disk0,format=raw,file=d"}, "-device"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -77,11 +81,16 @@ func TestDefaults(t *testing.T) {
 	if err != nil || c.Arch != AMD64 || c.CPUs != 1 || c.Accel != TCG || c.Memory == 0 {
 		t.Errorf("got %+v, %v", c, err)
 	}
+	pi, err := Config{Kernel: kernel, Arch: ARM64, Machine: "raspi3b"}.withDefaults()
+	if err != nil || pi.Memory != 1024 || pi.CPUs != 4 || pi.Accel != TCG {
+		t.Errorf("got %+v, %v", pi, err)
+	}
 	disk := []Disk{{Path: kernel}}
 	for _, bad := range []Config{{}, {Kernel: "/no/such"}, {Kernel: kernel, Arch: "mips"}, {Kernel: kernel, Initrd: "/no/such"},
 		{Kernel: kernel, Machine: "virt"}, {Kernel: kernel, Machine: "toaster"}, {Arch: AMD64, Firmware: BIOS},
 		{Arch: ARM64, Firmware: BIOS, Disks: disk}, {Arch: AMD64, Machine: "microvm", Firmware: UEFI, Disks: disk},
-		{Kernel: kernel, Machine: "microvm", Disks: []Disk{{Path: kernel, Bus: "sd"}}}, {Kernel: kernel, Disks: []Disk{{Path: kernel, Bus: "isa"}}}} {
+		{Kernel: kernel, Machine: "microvm", Disks: []Disk{{Path: kernel, Bus: "sd"}}}, {Kernel: kernel, Arch: ARM64, Machine: "raspi3b", Disks: disk},
+		{Kernel: kernel, Arch: ARM64, Machine: "raspi3b", Accel: KVM}, {Kernel: kernel, DTB: "/no/such"}, {Kernel: kernel, Disks: []Disk{{Path: kernel, Bus: "isa"}}}} {
 		if _, err := bad.withDefaults(); err == nil {
 			t.Errorf("%+v is taken", bad)
 		}

@@ -1,6 +1,8 @@
 package tests
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -53,4 +55,17 @@ func checkKept(t *testing.T, disk string) {
 	if out := tool(t, "debugfs", "-R", "cat /kept", disk); !strings.Contains(out, "kept\n") {
 		t.Errorf("the file on the disk holds %q", out)
 	}
+}
+
+// partition copies one of a disk's partitions, counted from 1, to a file.
+func partition(t *testing.T, disk string, n int, file string) {
+	t.Helper()
+	var table struct {
+		Partitiontable struct{ Partitions []struct{ Start, Size int64 } }
+	}
+	if err := json.Unmarshal([]byte(tool(t, "sfdisk", "--json", disk)), &table); err != nil || len(table.Partitiontable.Partitions) < n {
+		t.Fatalf("%s has no partition %d: %+v, %v", disk, n, table, err)
+	}
+	p := table.Partitiontable.Partitions[n-1]
+	tool(t, "dd", "if="+disk, "of="+file, "conv=sparse", "status=none", fmt.Sprint("skip=", p.Start), fmt.Sprint("count=", p.Size))
 }

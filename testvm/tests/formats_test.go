@@ -47,6 +47,9 @@ func TestFormats(t *testing.T) {
 
 // bootFormat boots and powers off, and tells how long it took to be ready.
 func bootFormat(t *testing.T, b format.Boot) measured {
+	if b.Format.Start == format.ByBoard {
+		return bootBoard(t, b)
+	}
 	to := target{arch: b.Arch, formats: b.Format.Name}
 	if b.Format.Start == format.ByRoot && slices.Contains([]string{format.SATA, format.USB, format.SD}, b.Bus) {
 		to.kernel = "deb:linux-image-" + b.Arch // That for clouds has no drivers for these.

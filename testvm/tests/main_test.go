@@ -80,6 +80,7 @@ func build(t testing.TB, name, sections string, overlays ...string) image.Output
 type target struct {
 	arch, kernel string
 	formats      string // by commas
+	cmdline      string // the console of the usual machine and a network where it does not say
 }
 
 // buildFor is build for a target.
@@ -97,8 +98,9 @@ func buildFor(t testing.TB, to target, name, sections string, overlays ...string
 	for _, o := range overlays {
 		inits = append(inits, fmt.Sprintf("%q", "dir:"+o))
 	}
-	yaml := fmt.Sprintf("kernel:\n  image: %s\n  cmdline: \"console=%s %s\"\ninit: [%s]\n%s",
-		kernel, qemu.ConsoleDevice(arch), network, strings.Join(inits, ", "), sections)
+	line := cmp.Or(to.cmdline, "console="+qemu.ConsoleDevice(arch)+" "+network)
+	yaml := fmt.Sprintf("kernel:\n  image: %s\n  cmdline: \"%s\"\ninit: [%s]\n%s",
+		kernel, line, strings.Join(inits, ", "), sections)
 	yaml = strings.ReplaceAll(yaml, "AGENT", strings.TrimSpace(agentService))
 	yaml = strings.ReplaceAll(yaml, "PAYLOAD", payload(t, arch))
 	built[key] = vmtest.Image(t, name, arch, yaml, strings.FieldsFunc(to.formats, func(r rune) bool { return r == ',' })...)

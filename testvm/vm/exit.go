@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"time"
-
-	"keelson/testvm/qemu"
 )
 
 // Exit is how a guest ended.
@@ -173,13 +171,13 @@ func (v *VM) keepPressing(ctx context.Context) {
 	}
 }
 
-// ConsoleArgs adds what a command line needs for its console to be seen here:
-// nothing when it names one.
-func ConsoleArgs(cmdline, arch string) string {
+// ConsoleArgs makes a command line put its console on a device, unless it names
+// one.
+func ConsoleArgs(cmdline, device string) string {
 	for word := range strings.FieldsSeq(cmdline) {
 		if strings.HasPrefix(word, "console=") {
 			return cmdline
 		}
 	}
-	return strings.TrimSpace(cmdline + " console=" + qemu.ConsoleDevice(arch))
+	return strings.TrimSpace(cmdline + " console=" + device)
 }

@@ -63,6 +63,9 @@ func (v *VM) Accel() string { return v.machine.Config.Accel }
 // Arch is the machine's architecture.
 func (v *VM) Arch() string { return v.machine.Config.Arch }
 
+// HasButton tells whether the machine has a power button.
+func (v *VM) HasButton() bool { return v.machine.HasButton() }
+
 // CPUTime is the processor time the machine has used so far.
 func (v *VM) CPUTime() time.Duration { return v.machine.CPUTime() }
 

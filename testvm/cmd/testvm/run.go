@@ -21,7 +21,7 @@ import (
 type runCmd struct {
 	Image   string        `arg:"" optional:"" help:"A folder that testvm build wrote to, the prefix of an image in it, or one of its files."`
 	Format  string        `help:"Which format of the image to boot, where there are several: ${formats}." placeholder:"FORMAT"`
-	Machine string        `help:"${machines}; by default q35 or virt." placeholder:"MACHINE"`
+	Machine string        `help:"${machines}; by default the one that the image is for, q35 or virt." placeholder:"MACHINE"`
 	Bus     string        `help:"How the image's own disk is connected: ${buses}; by default virtio, an ISO as cdrom." placeholder:"BUS"`
 	Kernel  string        `help:"Kernel file, in place of the image's." placeholder:"FILE"`
 	Initrd  string        `help:"Initial RAM disk, in place of the image's." placeholder:"FILE"`
@@ -38,7 +38,12 @@ type runCmd struct {
 
 // Run boots an image.
 func (c *runCmd) Run(ctx context.Context) error {
-	config, err := c.config()
+	dir, err := os.MkdirTemp("", "testvm-") // for what is taken out of disks
+	if err != nil {
+		return fmt.Errorf("cannot run: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	config, err := c.config(dir)
 	if err != nil {
 		return err
 	}
@@ -52,8 +57,8 @@ func (c *runCmd) Run(ctx context.Context) error {
 }
 
 // config turns the flags into a machine.
-func (c *runCmd) config() (qemu.Config, error) {
-	image, err := c.image()
+func (c *runCmd) config(dir string) (qemu.Config, error) {
+	image, err := c.image(dir)
 	if err != nil {
 		return qemu.Config{}, err
 	}
@@ -61,7 +66,7 @@ func (c *runCmd) config() (qemu.Config, error) {
 	if q.Arch, err = archOf(image, c.Arch); err != nil {
 		return q, err
 	}
-	q.Append = vm.ConsoleArgs(q.Append, q.Arch)
+	q.Append = vm.ConsoleArgs(q.Append, qemu.ConsoleOf(q))
 	if q.Accel != "" && q.Accel != qemu.KVM && q.Accel != qemu.TCG {
 		return q, fmt.Errorf("cannot accelerate by %q: neither kvm nor tcg", q.Accel)
 	}
@@ -91,7 +96,7 @@ func (c *runCmd) connect(q *qemu.Config) error {
 }
 
 // image is the one named, with what the flags put in its place.
-func (c *runCmd) image() (session.Image, error) {
+func (c *runCmd) image(dir string) (session.Image, error) {
 	var image session.Image
 	if c.Image == "" && c.Kernel == "" {
 		return image, errors.New("cannot run nothing: name an image, or give --kernel")
@@ -99,6 +104,9 @@ func (c *runCmd) image() (session.Image, error) {
 	if c.Image != "" {
 		var err error
 		if image, err = session.Find(c.Image, c.Format); err != nil {
+			return image, err
+		}
+		if image, err = image.Unpack(dir); err != nil {
 			return image, err
 		}
 	}

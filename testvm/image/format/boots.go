@@ -8,6 +8,7 @@ const (
 	PC      = "pc"      // PC of the nineties
 	MicroVM = "microvm" // amd64 without PCI and firmware tables
 	Virt    = "virt"    // arm64
+	Raspi3B = "raspi3b" // Raspberry Pi 3B
 )
 
 // Buses that a disk can be on.

@@ -15,6 +15,7 @@ const (
 	RawEFI         = "raw-efi"
 	Qcow2EFI       = "qcow2-efi"
 	RawBIOS        = "raw-bios"
+	RPi            = "rpi"
 	Tar            = "tar"
 	OCI            = "oci"
 )
@@ -33,8 +34,9 @@ const (
 	Never    Start = ""              // not for a machine
 	ByKernel Start = "kernel loader" // a loader brings kernel, initrd and command line
 	ByRoot   Start = "kernel loader, root on a disk"
-	ByUEFI   Start = "UEFI"    // firmware finds a program on the disk
-	ByBIOS   Start = "PC BIOS" // firmware runs the disk's first sector
+	ByUEFI   Start = "UEFI"             // firmware finds a program on the disk
+	ByBIOS   Start = "PC BIOS"          // firmware runs the disk's first sector
+	ByBoard  Start = "board's firmware" // which reads kernel, initrd and command line from the first partition
 )
 
 // Format is one kind of output.

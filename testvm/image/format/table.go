@@ -81,6 +81,12 @@ var Table = []Format{
 		},
 	},
 	{
+		Name: RPi, Archs: []string{ARM64}, Start: ByBoard, Kernel: true, Sized: true,
+		About: "an SD card for a Raspberry Pi 3 or 4: MBR, a FAT partition with kernel, initrd, device trees and the firmware given, a data partition",
+		Files: []string{"-rpi.img"}, tools: with(fatTools, Tool{"mke2fs", "e2fsprogs"}),
+		boots: []boot{{arch: ARM64, machine: Raspi3B, bus: SD, often: true}},
+	},
+	{
 		Name: Tar, Archs: every, About: "the whole root as a tar archive, with kernel and command line in /boot",
 		Files: []string{".tar"},
 	},

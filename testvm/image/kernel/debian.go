@@ -3,9 +3,11 @@ package kernel
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -21,8 +23,15 @@ import (
 // linux-image-… only depend on one.
 var imagePackage = regexp.MustCompile(`^linux-image-[0-9]`)
 
-// vmlinuz is where the kernel lies in what is cached.
-const vmlinuz = "vmlinuz"
+// Where the kernel and device trees lie in what is cached.
+const (
+	vmlinuz     = "vmlinuz"
+	deviceTrees = "device-trees"
+)
+
+// boardTrees are the device trees taken of those in a package, which has them
+// for hundreds of boards: those of the boards that a format is for.
+var boardTrees = []string{"broadcom/bcm2837-rpi-*.dtb", "broadcom/bcm2711-rpi-*.dtb"}
 
 // FromDebian takes kernel and modules out of a package, or out of the one it
 // stands for. asked is nil for the default modules.
@@ -40,9 +49,9 @@ func FromDebian(ctx context.Context, a *debian.Archive, name string, asked []str
 }
 
 func fromPackage(ctx context.Context, a *debian.Archive, p debian.Package, asked []string) (*Kernel, error) {
-	set := "default " + strings.Join(modules.Default, ",")
-	if asked != nil {
-		set = "asked " + strings.Join(asked, ",")
+	set := strings.Join(modules.Default, ",") + " of which " + strings.Join(asked, ",") + " with " + strings.Join(boardTrees, ",")
+	if asked == nil {
+		set += " by default"
 	}
 	store := cache.Store{Dir: filepath.Join(a.CacheDir, "kernels")}
 	key := cache.Key(debian.Version, a.Arch, p.Name, p.Version, p.SHA256, set) + ".tar"
@@ -76,7 +85,15 @@ func split(root *tree.Tree) (*Kernel, error) {
 		return nil, fmt.Errorf("cannot find %s in the cache's kernel", vmlinuz)
 	}
 	root.Remove(vmlinuz)
-	return &Kernel{Image: e.Data, Root: root}, nil
+	trees := tree.New()
+	for _, t := range root.Entries() {
+		if path.Dir(t.Path) == deviceTrees {
+			t.Path = path.Base(t.Path)
+			trees.Set(t)
+		}
+	}
+	root.Remove(deviceTrees)
+	return &Kernel{Image: e.Data, Root: root, Trees: trees}, nil
 }
 
 // unpack makes a tree of the kernel, the modules asked for with all they need,
@@ -106,7 +123,25 @@ func unpack(ctx context.Context, deb string, asked []string) (*tree.Tree, error)
 	if err != nil {
 		return nil, err
 	}
-	return root, root.Put(tree.Entry{Path: vmlinuz, Type: tree.File, Mode: 0o644, Data: data})
+	return root, errors.Join(root.Put(tree.Entry{Path: vmlinuz, Type: tree.File, Mode: 0o644, Data: data}), putDeviceTrees(root, tmp))
+}
+
+// putDeviceTrees adds those of the package unpacked at dir.
+func putDeviceTrees(root *tree.Tree, dir string) error {
+	for _, pattern := range boardTrees {
+		files, _ := filepath.Glob(filepath.Join(dir, "usr/lib/linux-image-*", pattern)) // the pattern is right
+		for _, f := range files {
+			data, err := os.ReadFile(f)
+			if err != nil {
+				return err
+			}
+			err = root.Put(tree.Entry{Path: path.Join(deviceTrees, filepath.Base(f)), Type: tree.File, Mode: 0o644, Data: data})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // reduce keeps of the modules in dir, named for their version, what is needed.

@@ -15,6 +15,7 @@ type Kernel struct {
 	Image []byte
 	UCode []byte     // an uncompressed cpio archive to go before the initrd; may be empty
 	Root  *tree.Tree // modules and the like
+	Trees *tree.Tree // device trees of boards, NAME.dtb; nil or empty where there are none
 }
 
 // FromFile is a kernel alone.

@@ -13,9 +13,13 @@ import (
 	"strings"
 )
 
+// Defaults is the name that stands for Default among others.
+const Defaults = "default"
+
 // Default are the modules taken when a YAML file does not say: what QEMU's and
-// clouds' machines have, disks of PCs and servers, and the file systems and
-// links containers use. Those a kernel does not have are left out.
+// clouds' machines have, disks of PCs and servers, the devices of a Raspberry
+// Pi that a server has a use for, and the file systems and links containers
+// use. Those a kernel does not have are left out.
 var Default = []string{
 	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng",
 	"virtio_scsi", "virtio_balloon", "vmw_vsock_virtio_transport",
@@ -25,6 +29,8 @@ var Default = []string{
 	"veth", "bridge", "dummy", "wireguard", "af_packet", "8021q",
 	"button", "evdev", "gpio_keys", "gpio_pl061", "virtio_input",
 	"rtc_cmos", "rtc_efi", "rtc_pl031",
+	"bcm2835", "bcm2835_wdt", "bcm2835_rng", "bcm2835_thermal", "bcm2711_thermal", "raspberrypi_cpufreq",
+	"sdhci_iproc", "reset_raspberrypi", "dwc2", "phy_generic", "genet", "smsc95xx", "lan78xx",
 }
 
 // Tables are the texts depmod wrote.
@@ -40,7 +46,8 @@ func (e *MissingError) Error() string { return fmt.Sprintf("the kernel has no mo
 // Closure are the files of the asked modules and of all they need, hard or
 // soft, as paths relative to /lib/modules/VERSION, in order. Names that are
 // built in need no file. With strict, a name that does not exist is a
-// *MissingError, otherwise it is passed over. The one name "all" means all.
+// *MissingError, otherwise it is passed over. The one name "all" means all;
+// Defaults among others adds those of Default that exist.
 func Closure(t Tables, asked []string, strict bool) ([]string, error) {
 	byName, needs := parseDep(t.Dep)
 	if len(asked) == 1 && asked[0] == "all" {
@@ -74,6 +81,12 @@ func Closure(t Tables, asked []string, strict bool) ([]string, error) {
 		}
 	}
 	for _, a := range asked {
+		if a == Defaults {
+			for _, name := range Default {
+				take(byName[name])
+			}
+			continue
+		}
 		name := Name(a)
 		if byName[name] == "" && !builtin[name] && strict {
 			return nil, &MissingError{a}

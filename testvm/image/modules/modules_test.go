@@ -31,6 +31,9 @@ func TestClosure(t *testing.T) {
 		{"built in", []string{"virtio_pci"}, true, []string{}},
 		{"missing of a default", []string{"nothing", "crc16"}, false, []string{"kernel/lib/crc16.ko"}},
 		{"none", nil, true, []string{}},
+		{"more than the default", []string{Defaults, "crc16"}, true, []string{
+			"kernel/arch/x86/crypto/crc32c-intel.ko.xz", "kernel/crypto/crc32c_generic.ko", "kernel/drivers/virtio-net.ko",
+			"kernel/fs/ext4/ext4.ko", "kernel/fs/jbd2/jbd2.ko", "kernel/lib/crc16.ko", "kernel/net/failover.ko"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +20,7 @@ import (
 type Image struct {
 	Format                  format.Format
 	Kernel, Initrd, Cmdline string // two files and a command line
+	DTB                     string // file with a board's device tree; may be empty
 	Disk                    string // file; may be empty
 }
 
@@ -125,6 +127,28 @@ func load(f format.Format, prefix string) (Image, error) {
 	return i, nil
 }
 
+// board is the device tree of the board that QEMU emulates.
+const board = "bcm2837-rpi-3-b.dtb"
+
+// Unpack does what a board's firmware does, which QEMU has none of: it takes
+// kernel, initrd, command line and device tree from the disk, to files in dir.
+// Images that something else starts stay as they are.
+func (i Image) Unpack(dir string) (Image, error) {
+	if i.Format.Start != format.ByBoard {
+		return i, nil
+	}
+	if err := disk.Unpack(i.Disk, dir, disk.BoardKernel, disk.BoardInitrd, disk.BoardCmdline, board); err != nil {
+		return i, err
+	}
+	cmdline, err := os.ReadFile(filepath.Join(dir, disk.BoardCmdline))
+	if err != nil {
+		return i, fmt.Errorf("cannot read the image's command line: %w", err)
+	}
+	i.Cmdline = strings.TrimSpace(string(cmdline))
+	i.Kernel, i.Initrd, i.DTB = filepath.Join(dir, disk.BoardKernel), filepath.Join(dir, disk.BoardInitrd), filepath.Join(dir, board)
+	return i, nil
+}
+
 // only is the prefix of the only image in a folder.
 func only(dir string, formats []format.Format) (string, error) {
 	var prefixes []string
@@ -165,6 +189,8 @@ func (i Image) Arch() (string, error) {
 		return qemu.DetectArch(i.Kernel)
 	case i.Format.Start == format.ByBIOS:
 		return qemu.AMD64, nil
+	case i.Format.Start == format.ByBoard:
+		return qemu.ARM64, nil
 	case strings.HasSuffix(i.Disk, ".qcow2"):
 		return "", nil
 	}
@@ -183,7 +209,7 @@ var writable = []string{format.SATA, format.IDE, format.SD}
 // Machine puts the image into a machine: its disk first, on the given bus, and
 // on the command line what a root on a disk takes.
 func (i Image) Machine(c qemu.Config, bus string) qemu.Config {
-	c.Kernel, c.Initrd, c.Append = i.Kernel, i.Initrd, i.Cmdline
+	c.Kernel, c.Initrd, c.Append, c.DTB = i.Kernel, i.Initrd, i.Cmdline, i.DTB
 	if i.Disk == "" {
 		return c
 	}
@@ -196,6 +222,8 @@ func (i Image) Machine(c qemu.Config, bus string) qemu.Config {
 		c.Firmware = qemu.UEFI
 	case format.ByBIOS:
 		c.Firmware = qemu.BIOS
+	case format.ByBoard:
+		c.Machine, d.Bus = cmp.Or(c.Machine, format.Raspi3B), cmp.Or(bus, format.SD)
 	case format.ByRoot:
 		d.ReadOnly = !slices.Contains(writable, bus)
 	}

@@ -73,6 +73,10 @@ func unattended(ctx context.Context, v *vm.VM, o Options) error {
 	}
 	fmt.Fprintln(o.Stdout)
 	WriteTable(o.Stdout, v.Timeline())
+	if !v.HasButton() {
+		fmt.Fprintf(o.Stdout, "\n%s. The machine has no power button: switching it off.\n", ready.Result)
+		return nil
+	}
 	fmt.Fprintf(o.Stdout, "\n%s. Powering off.\n\n", ready.Result)
 	if err := powerOff(v); err != nil {
 		return err

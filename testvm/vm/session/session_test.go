@@ -92,6 +92,7 @@ func TestMachineOfDisk(t *testing.T) {
 		"b-efi.qcow2": {Firmware: qemu.UEFI, Disks: []qemu.Disk{{Format: "qcow2"}}},
 		"c-efi.iso":   {Firmware: qemu.UEFI, Disks: []qemu.Disk{{Bus: "cdrom"}}},
 		"d-bios.img":  {Firmware: qemu.BIOS, Disks: []qemu.Disk{{}}},
+		"e-rpi.img":   {Machine: format.Raspi3B, Disks: []qemu.Disk{{Bus: "sd"}}},
 	} {
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, nil, 0o644); err != nil {
@@ -105,7 +106,7 @@ func TestMachineOfDisk(t *testing.T) {
 			}
 		}
 		arch, err := session.Image{Format: mustFind(t, file), Disk: file}.Arch()
-		if known := map[string]string{"b-efi.qcow2": "", "d-bios.img": qemu.AMD64}; arch != known[name] || (err == nil) != (strings.HasPrefix(name, "b") || strings.HasPrefix(name, "d")) {
+		if known, ok := map[string]string{"b-efi.qcow2": "", "d-bios.img": qemu.AMD64, "e-rpi.img": qemu.ARM64}[name]; arch != known || (err == nil) != ok {
 			t.Errorf("%s is for %q, %v", name, arch, err)
 		}
 	}
