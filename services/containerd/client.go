@@ -98,14 +98,27 @@ func (c *Client) Create(ctx context.Context, s Spec) (pid int, err error) {
 	if err := c.removeLeftover(s.Namespace, s.ID); err != nil {
 		return 0, err
 	}
-	pid, err = c.create(in(ctx, s.Namespace), s)
+	ctx = in(ctx, s.Namespace)
+	pid, err = c.create(ctx, s)
 	if path := inTheWay(err, s.Namespace, s.ID); path != "" {
 		if err := c.clear(path); err != nil {
 			return 0, fmt.Errorf("cannot remove what is left of task %s: %w", s.ID, err)
 		}
-		pid, err = c.create(in(ctx, s.Namespace), s)
+		pid, err = c.create(ctx, s)
+	}
+	if status.Code(err) == codes.AlreadyExists {
+		c.forget(ctx, s.ID)
+		pid, err = c.create(ctx, s)
 	}
 	return pid, err
+}
+
+// forget makes containerd forget a task that it cannot find when it is asked
+// for it and has when it is told to make it: its shim went away at the moment
+// when containerd, newly started, took it over. It answers with an error even
+// when it has forgotten; the next try to make the task tells.
+func (c *Client) forget(ctx context.Context, id string) {
+	_, _ = c.tasks.Delete(ctx, &tasksapi.DeleteTaskRequest{ContainerID: id})
 }
 
 func (c *Client) create(ctx context.Context, s Spec) (pid int, err error) {
