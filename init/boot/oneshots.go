@@ -172,7 +172,7 @@ func (s *series) read(c *one) {
 		c.rules, _ = s.rules(nil)
 		return
 	}
-	for _, w := range c.bundle.Warnings {
+	for _, w := range append(c.bundle.Warnings, c.bundle.Misplaced(bundle.AsOneShot)...) {
 		s.log.Warn("setting ignored", "container", c.name, "error", w)
 	}
 	c.rules, c.bundle.Settings = s.rules(c.bundle)

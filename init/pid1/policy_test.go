@@ -53,8 +53,8 @@ func TestOnbootAttempts(t *testing.T) {
 	dir := system(t, nil)
 	container(t, dir, "/containers/onboot/000-mends", `printf x >>/run/tries; echo try; test "$(cat /run/tries)" = xxx`, "retries=5", "restart.delay=10ms")
 	container(t, dir, "/containers/onboot/001-hangs", "echo hangs; exec sleep 1000", "timeout=1s", "retries=1", "stop.timeout=0s", "on-failure=continue")
-	container(t, dir, "/containers/onboot/002-broken", "exit 0", "on-failure=explode")
-	container(t, dir, "/containers/services/web", "exec sleep 1000")
+	container(t, dir, "/containers/onboot/002-broken", "exit 0", "on-failure=explode", "ready=notify")
+	container(t, dir, "/containers/services/web", "exec sleep 1000", "timeout=5s")
 	s := nstest.Boot(t, dir, nstest.Options{CmdLine: "keelson.onboot=explode keelson.rescue=perhaps"})
 	s.Stage("ready")
 	up := s.Console()
@@ -66,7 +66,8 @@ func TestOnbootAttempts(t *testing.T) {
 	}
 	for _, words := range []string{"attempt 2 of 6 in 10ms (keelson.retries=5)", "attempt 3 of 6 in 20ms", "it took 3 attempts",
 		"2 attempts failed, continuing (keelson.on-failure=continue); log: /var/log/onboot/onboot.001-hangs.out.log",
-		"keelson.onboot=explode", "keelson.rescue=perhaps", "keelson.on-failure: bad value"} {
+		"keelson.onboot=explode", "keelson.rescue=perhaps", "keelson.on-failure: bad value",
+		"annotation keelson.ready: value", "annotation keelson.timeout: value"} {
 		s.Line(words)
 	}
 	if log := s.File("/run/log/onboot/onboot.000-mends.out.log"); log != "try\ntry\ntry\n" {

@@ -227,6 +227,12 @@ func (s *Supervisor) read(svc *service) {
 	for _, warning := range b.Warnings {
 		s.options.Logger.Warn("setting not understood", "service", svc.name, "error", warning)
 	}
+	if b.Settings.Role == bundle.RoleRescue {
+		return
+	}
+	for _, warning := range b.Misplaced(bundle.AsService) {
+		s.options.Logger.Warn("setting ignored", "service", svc.name, "error", warning)
+	}
 }
 
 // names are the services' names, sorted.
