@@ -45,7 +45,7 @@ TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) mke2fs:e2fsprogs gcc:gcc busybox:busy
 INIT_IMAGE = example.org/keelson/init:$(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest guests testvm init-image run test test-all chaos bench lint clean help needs-run needs-test
+.PHONY: all guest guests testvm init-image run test test-all chaos power-cuts bench lint clean help needs-run needs-test
 
 all: guest testvm ## Build the guest binaries and the host tool testvm
 
@@ -95,6 +95,10 @@ test-all: ## The same with the long tests: every format on every machine it boot
 chaos: needs-test guest ## Break things 10 000 times in systems on this kernel, and 200 times in a machine
 	go test -count=1 -v -timeout 12h ./testvm/chaos -chaos.faults=$(or $(FAULTS),10000) \
 		-chaos.machine-faults=$(or $(MACHINE_FAULTS),200) -chaos.systems=$(or $(SYSTEMS),4) -chaos.seed=$(or $(SEED),0)
+
+power-cuts: needs-test guest ## Cut the power of a machine 200 times while it boots and while redis writes
+	go test -count=1 -v -timeout 12h ./testvm/tests -run '^TestPowerCuts$$' \
+		-powercut.cuts=$(or $(CUTS),200) -powercut.seed=$(or $(SEED),0)
 
 bench: needs-run guest testvm ## Measure the boot of a fixed image in virtual time, and many services on this kernel
 	@$(NEED) busybox:busybox-static

@@ -56,6 +56,10 @@ type Disk struct {
 	Format   string // raw (default), qcow2, …
 	Bus      string // one of Buses; virtio when empty
 	ReadOnly bool
+	// Log is a file that gets every write and flush of this run, in the format
+	// of dm-log-writes; it is for package powercut. The host is not told to
+	// flush. Empty for none; on the virtio bus alone.
+	Log string
 }
 
 // Forward leads a port of the host's loopback address to a port of the guest.

@@ -57,8 +57,14 @@ func (d *Disk) set(option string) error {
 	return nil
 }
 
-// create makes the file behind d when it is missing and a size is known.
+// create makes the file behind d when it is missing and a size is known, and
+// empties its log.
 func (d Disk) create() error {
+	if d.Log != "" {
+		if err := os.WriteFile(d.Log, nil, 0o644); err != nil {
+			return fmt.Errorf("cannot make the log of a disk: %w", err)
+		}
+	}
 	_, err := os.Stat(d.Path)
 	if err == nil {
 		return nil

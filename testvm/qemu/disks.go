@@ -75,6 +75,9 @@ func (b bus) args(id string, d Disk) (drive, device string) {
 		slot = "sd"
 	}
 	drive = fmt.Sprintf("if=%s,id=%s,format=%s,file=%s", slot, id, format, escape(d.Path))
+	if d.Log != "" {
+		drive = "if=none,id=" + id + "," + LogNode(d.Path, format, d.Log)
+	}
 	if b.media != "" {
 		drive += ",media=" + b.media
 	}
@@ -82,8 +85,19 @@ func (b bus) args(id string, d Disk) (drive, device string) {
 		drive += ",readonly=on"
 	}
 	device = b.device + ",drive=" + id
+	if d.Log != "" {
+		device += ",physical_block_size=4096,discard=off"
+	}
 	if b.serial {
 		device += ",serial=" + id
 	}
 	return drive, device
+}
+
+// LogNode are the options of a node of QEMU's block layer that is the disk in a
+// file and logs what is written to it. Nothing waits for the host's own disk:
+// what is logged survives the death of QEMU, which is all it is for.
+func LogNode(path, format, log string) string {
+	return fmt.Sprintf("driver=blklogwrites,file.driver=%s,file.file.driver=file,file.file.filename=%s,file.file.cache.no-flush=on,"+
+		"log.driver=raw,log.file.driver=file,log.file.filename=%s,log.file.cache.no-flush=on", format, escape(path), escape(log))
 }

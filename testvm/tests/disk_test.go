@@ -57,15 +57,25 @@ func checkKept(t *testing.T, disk string) {
 	}
 }
 
-// partition copies one of a disk's partitions, counted from 1, to a file.
-func partition(t *testing.T, disk string, n int, file string) {
+// partition copies one of a disk's partitions, counted from 1 and from -1
+// backwards, to a file, and tells where it is, in bytes.
+func partition(t *testing.T, disk string, n int, file string) (start, size int64) {
 	t.Helper()
 	var table struct {
 		Partitiontable struct{ Partitions []struct{ Start, Size int64 } }
 	}
-	if err := json.Unmarshal([]byte(tool(t, "sfdisk", "--json", disk)), &table); err != nil || len(table.Partitiontable.Partitions) < n {
+	err := json.Unmarshal([]byte(tool(t, "sfdisk", "--json", disk)), &table)
+	all := table.Partitiontable.Partitions
+	if n < 0 {
+		n += len(all) + 1
+	}
+	if err != nil || n < 1 || len(all) < n {
 		t.Fatalf("%s has no partition %d: %+v, %v", disk, n, table, err)
 	}
-	p := table.Partitiontable.Partitions[n-1]
+	p := all[n-1]
 	tool(t, "dd", "if="+disk, "of="+file, "conv=sparse", "status=none", fmt.Sprint("skip=", p.Start), fmt.Sprint("count=", p.Size))
+	if err := os.Truncate(file, p.Size*512); err != nil { // dd leaves zeros at the end away.
+		t.Fatal(err)
+	}
+	return p.Start * 512, p.Size * 512
 }

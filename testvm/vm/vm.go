@@ -45,6 +45,13 @@ func (v *VM) Close() {
 	<-v.console.ended
 }
 
+// Cut cuts the machine's power, and waits for its end. What its disks hold then
+// is for package powercut to say.
+func (v *VM) Cut() {
+	v.machine.Cut()
+	<-v.console.ended
+}
+
 // Console is everything the console has printed.
 func (v *VM) Console() string { return v.console.String() }
 

@@ -25,7 +25,7 @@ type buildCmd struct {
 	Cache    string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
 	Format   []string `help:"Format of the output, one or several of ${formats}. See testvm formats." default:"kernel+initrd" placeholder:"FORMAT,…"`
 	Size     string   `help:"Size of a disk, as in 512M or 2G; by default as small as it can be. What is left over belongs to no partition." placeholder:"SIZE"`
-	Data     string   `help:"Add a partition for data with this label to a disk, of 64M if no size is given." placeholder:"LABEL[,size=SIZE]"`
+	Data     string   `help:"Add a partition for data with this label to a disk, of 64M if no size is given; docs/persistent.md." placeholder:"LABEL[,size=SIZE]"`
 	Stub     string   `type:"existingfile" help:"systemd's EFI stub for formats that UEFI starts; by default the one of Debian's package." placeholder:"FILE"`
 	Firmware string   `type:"existingdir" help:"Folder of firmware for a board: its files are copied to the boot partition." placeholder:"DIR"`
 	Refresh  bool     `help:"Look for newer versions of packages and images that are in the cache."`

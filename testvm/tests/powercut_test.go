@@ -1,0 +1,282 @@
+package tests
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/image"
+	"keelson/testvm/image/disk"
+	"keelson/testvm/image/fsimage"
+	"keelson/testvm/powercut"
+	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
+	"keelson/testvm/vm/vmtest"
+)
+
+var (
+	cuts    = flag.Int("powercut.cuts", 4, "how often the power is cut")
+	cutSeed = flag.Uint64("powercut.seed", 0, "of the moments and of what is lost; 0: by chance")
+)
+
+// A disk of the test is enlarged now and then, and goes through so many cuts.
+const (
+	diskAtFirst = 68 << 20
+	diskGrowth  = 96 << 20
+	diskMost    = 1 << 30
+	diskLife    = 20
+)
+
+// cutImage is what the test changes of the example: redis writes its file anew
+// now and then, what the onboot container prints is shown at once, and there are
+// no modules that a boot does without.
+var cutImage = []string{
+	`"--appendfsync", "always"`, `"--appendfsync", "always", "--auto-aof-rewrite-min-size", "1mb"`,
+	"quiet", "quiet linuxkit.runc_console=1",
+	"  cmdline:", "  modules: [virtio_pci, virtio_blk, virtio_net, virtio_rng, virtio_console, overlay, button, evdev]\n  cmdline:",
+}
+
+// moment is when the power is cut: some time after the console shows a line.
+// Times are those of an idle machine without KVM.
+type moment struct {
+	phase  string
+	begins *regexp.Regexp
+	at     time.Duration // about when
+	lasts  time.Duration
+	share  int // of all cuts
+}
+
+const loadPhase, growPhase = "load", "growing"
+
+var moments = []moment{
+	{"kernel and init", regexp.MustCompile(`keelson: .*\] kernel`), 2 * time.Second, time.Second, 1},
+	{"check and mount", regexp.MustCompile(`keelson: .*volumes:`), 2500 * time.Millisecond, time.Second, 2},
+	{growPhase, regexp.MustCompile(`persist: growing partition`), 2500 * time.Millisecond, 700 * time.Millisecond, 3},
+	{"services start", regexp.MustCompile(`onboot 000-persist: exited 0`), 3 * time.Second, time.Second, 2},
+	{"redis reads its data", regexp.MustCompile(`service redis: started`), 4 * time.Second, time.Second, 1},
+	{loadPhase, regexp.MustCompile(`keelson: .*\] ready:`), 5 * time.Second, 3 * time.Second, 6},
+}
+
+// TestPowerCuts cuts the power of a machine whose redis writes, and of one that
+// boots, checks or grows its file system. Each time it boots again, to all
+// services, and has all that redis acknowledged. What was not flushed to the disk
+// is lost in part, as chance has it.
+func TestPowerCuts(t *testing.T) {
+	tier.VM(t)
+	if *cuts == 0 {
+		t.Skip("no cuts are wanted")
+	}
+	r := newCutter(t, cmp.Or(*cutSeed, rand.Uint64()), cutImage...)
+	began := time.Now()
+	for r.count < *cuts {
+		if err := r.life(min(diskLife, *cuts-r.count)); err != nil {
+			t.Fatalf("after %d cuts: %s: %v\nonce more: make power-cuts SEED=%d CUTS=%d", r.count, r.told(), err, r.seed, *cuts)
+		}
+	}
+	if r.phases[loadPhase] > 0 && r.acked == 0 {
+		t.Error("nothing was written")
+	}
+	t.Logf("seed %d: %d cuts in %v: %s. %d writes acknowledged, none lost. Not flushed: %d units kept, %d lost. %d boots to all services",
+		r.seed, r.count, time.Since(began).Round(time.Second), r.told(), r.acked, r.sum.Kept, r.sum.Lost, r.boots)
+}
+
+// Without fsync writes are lost: cuts are felt, and noticed.
+func TestPowerCutsAreFelt(t *testing.T) {
+	tier.VM(t)
+	tier.Long(t)
+	r := newCutter(t, 1, append([]string{`"--appendfsync", "always"`, `"--appendfsync", "no"`}, cutImage[2:]...)...)
+	r.moments = moments[len(moments)-1:]
+	if err := r.life(10); !errors.Is(err, errLost) {
+		t.Errorf("after %d cuts: %v", r.count, err)
+	}
+}
+
+// cutter is one run of the test.
+type cutter struct {
+	*testing.T
+	rng     *rand.Rand
+	seed    uint64
+	out     image.Output
+	moments []moment
+	count   int
+	phases  map[string]int
+	boots   int // to all services
+	acked   int // writes
+	sum     powercut.Summary
+}
+
+func newCutter(t *testing.T, seed uint64, change ...string) *cutter {
+	tier.Tool(t, "mke2fs", "e2fsprogs")
+	return &cutter{T: t, rng: rand.New(rand.NewPCG(seed, 0)), seed: seed, moments: moments, phases: map[string]int{},
+		out: buildPersistent(t, qemu.AMD64, nil, "", change...)}
+}
+
+// told says how many cuts there were in which phase.
+func (r *cutter) told() string {
+	var parts []string
+	for _, m := range moments {
+		parts = append(parts, fmt.Sprintf("%s %d", m.phase, r.phases[m.phase]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// life takes a new disk through some cuts, to a clean end.
+func (r *cutter) life(count int) error {
+	disk, want := r.newDisk(), &written{seed: r.seed}
+	for range count {
+		if err := r.cut(disk, want); err != nil {
+			return err
+		}
+		if r.count++; r.count%10 == 0 {
+			r.Logf("%s cuts %d: %s; %d writes", time.Now().Format(time.TimeOnly), r.count, r.told(), r.acked+want.total())
+		}
+	}
+	v := r.boot(disk, "")
+	defer v.Close()
+	if err := r.ready(v, want); err != nil {
+		return err
+	}
+	if err := v.PowerOff(vmtest.Context(r)); err != nil {
+		return err
+	}
+	file, _, size := dataPartition(r.T, disk)
+	checkClean(r.T, file)
+	if got := blocksOf(r.T, file); got != size/4096 {
+		return fmt.Errorf("the file system has %d blocks of 4096 bytes on %d bytes", got, size)
+	}
+	r.acked += want.total()
+	return nil
+}
+
+// newDisk has one partition, for data, and room behind it.
+func (r *cutter) newDisk() string {
+	dir, id := r.TempDir(), uuid.NewSHA1(uuid.NameSpaceOID, []byte("power cuts"))
+	file, part := filepath.Join(dir, "disk.img"), filepath.Join(dir, "data.img")
+	ext4 := fsimage.Ext4{Label: "data", Size: image.DataSize, Time: time.Unix(0, 0), ID: id}
+	plan := disk.Plan{Scheme: []disk.Scheme{disk.GPT, disk.MBR}[r.rng.IntN(2)], Size: diskAtFirst, ID: id,
+		Partitions: []disk.Partition{{Name: "data", Kind: disk.LinuxData, Size: ext4.Size, Content: part}}}
+	if err := errors.Join(ext4.Make(vmtest.Context(r), part), plan.Write(file)); err != nil {
+		r.Fatal(err)
+	}
+	r.grow(file)
+	return file
+}
+
+// grow makes a disk larger; not when it is large enough.
+func (r *cutter) grow(disk string) bool {
+	info, err := os.Stat(disk)
+	if err != nil {
+		r.Fatal(err)
+	}
+	if info.Size()+diskGrowth > diskMost {
+		return false
+	}
+	if err := os.Truncate(disk, info.Size()+diskGrowth); err != nil {
+		r.Fatal(err)
+	}
+	return true
+}
+
+func (r *cutter) boot(disk, log string) *vmtest.VM {
+	c := machine(r.out)
+	c.Publish = []qemu.Forward{{Guest: 6379}}
+	c.Disks = []qemu.Disk{{Path: disk, Log: log}}
+	return vmtest.Boot(r, c)
+}
+
+// ready waits for all services and for what was written.
+func (r *cutter) ready(v *vmtest.VM, want *written) error {
+	e := v.Stage(timeline.Ready, timeline.Rescue, timeline.Degraded)
+	if e.Stage != timeline.Ready {
+		return fmt.Errorf("the machine does not come up: %v\n%s", e, v.Console())
+	}
+	r.boots++
+	if err := want.check(vmtest.Context(r), v); err != nil {
+		return fmt.Errorf("%w\n%s", err, v.Console())
+	}
+	return nil
+}
+
+// cut boots, cuts the power at some moment, and leaves on the disk what a disk
+// has then.
+func (r *cutter) cut(disk string, want *written) error {
+	m := r.choose(disk)
+	dir := r.TempDir()
+	defer os.RemoveAll(dir)
+	used, log := filepath.Join(dir, "used.img"), filepath.Join(dir, "log")
+	tool(r.T, "cp", "--sparse=always", disk, used)
+	began := time.Now()
+	v := r.boot(used, log)
+	defer v.Close()
+	ended := func() {}
+	if m.phase == loadPhase {
+		if err := r.ready(v, want); err != nil {
+			return err
+		}
+		ended = want.load(v)
+	} else {
+		v.Line(m.begins.String())
+	}
+	slow := float64(time.Since(began)) / float64(m.at)
+	time.Sleep(time.Duration(slow * r.rng.Float64() * float64(m.lasts)))
+	v.Cut()
+	ended()
+	r.phases[phaseOf(v.Console())]++
+	if strings.Contains(v.Console(), "persist: cannot") {
+		return fmt.Errorf("not all went well:\n%s", v.Console())
+	}
+	return r.replay(disk, log)
+}
+
+// choose is a moment by its share.
+func (r *cutter) choose(disk string) moment {
+	n := 0
+	for _, m := range r.moments {
+		n += m.share
+	}
+	n = r.rng.IntN(n)
+	for _, m := range r.moments {
+		if n -= m.share; n < 0 && (m.phase != growPhase || r.grow(disk)) {
+			return m
+		}
+	}
+	return r.moments[len(r.moments)-1]
+}
+
+// phaseOf is the last phase that a console shows the beginning of.
+func phaseOf(console string) string {
+	phase := moments[0].phase
+	for _, m := range moments {
+		if m.begins.MatchString(console) {
+			phase = m.phase
+		}
+	}
+	return phase
+}
+
+// replay writes to the disk what was flushed, and of the rest nothing, all, or
+// any part.
+func (r *cutter) replay(disk, log string) error {
+	share := []float64{0, 1, r.rng.Float64(), r.rng.Float64()}[r.rng.IntN(4)]
+	d, diskErr := os.OpenFile(disk, os.O_WRONLY, 0)
+	l, logErr := os.Open(log)
+	if err := errors.Join(diskErr, logErr); err != nil {
+		return err
+	}
+	defer d.Close()
+	defer l.Close()
+	sum, err := powercut.Replay(d, l, func() bool { return r.rng.Float64() < share })
+	r.sum.Kept, r.sum.Lost = r.sum.Kept+sum.Kept, r.sum.Lost+sum.Lost
+	return err
+}

@@ -1,0 +1,101 @@
+package tests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"keelson/testvm/vm/vmtest"
+)
+
+// errLost is a write that was acknowledged and is not there.
+var errLost = errors.New("a write is lost")
+
+// written is what redis acknowledged: of each writer, how many of its values.
+type written struct {
+	seed  uint64
+	count [4]atomic.Int64
+	wrong atomic.Value // what redis answered in place of an acknowledgement
+}
+
+func (w *written) total() (n int) {
+	for i := range w.count {
+		n += int(w.count[i].Load())
+	}
+	return n
+}
+
+// value is what a writer writes as its nth: up to 2 KiB.
+func (w *written) value(writer int, n int64) string {
+	rng := rand.New(rand.NewPCG(w.seed+uint64(writer), uint64(n)))
+	return strconv.FormatInt(n, 10) + strings.Repeat(string(rune('a'+rng.IntN(26))), rng.IntN(2048))
+}
+
+func listOf(writer int) string { return "writer" + strconv.Itoa(writer) }
+
+func redisOf(v *vmtest.VM, retries int) *redis.Client {
+	return redis.NewClient(&redis.Options{Addr: v.Addr(6379), MaxRetries: retries, MaxRetryBackoff: 50 * time.Millisecond,
+		DialTimeout: time.Minute, ReadTimeout: time.Minute, WriteTimeout: time.Minute, DisableIdentity: true})
+}
+
+// check wants all that was acknowledged to be there, and at most one value more
+// of each writer: one whose answer a cut has swallowed.
+func (w *written) check(ctx context.Context, v *vmtest.VM) error {
+	if wrong := w.wrong.Load(); wrong != nil {
+		return fmt.Errorf("redis does not take what is written: %v", wrong)
+	}
+	c := redisOf(v, 100)
+	defer c.Close()
+	for i := range w.count {
+		got, err := c.LRange(ctx, listOf(i), 0, -1).Result()
+		if err != nil {
+			return fmt.Errorf("cannot read what was written: %w", err)
+		}
+		acked := w.count[i].Load()
+		if n := int64(len(got)); n < acked || n > acked+1 {
+			return fmt.Errorf("%w: redis has %d values of writer %d and acknowledged %d", errLost, n, i, acked)
+		}
+		for n, value := range got {
+			if want := w.value(i, int64(n)); value != want {
+				return fmt.Errorf("%w: value %d of writer %d is %.40q, want %.40q", errLost, n, i, value, want)
+			}
+		}
+		w.count[i].Store(int64(len(got)))
+	}
+	return nil
+}
+
+// load begins to write; ended waits for the end of all writers, which comes when
+// the machine has none of their connections any more.
+func (w *written) load(v *vmtest.VM) (ended func()) {
+	var writers sync.WaitGroup
+	for i := range w.count {
+		writers.Go(func() { w.write(v, i) })
+	}
+	return writers.Wait
+}
+
+// write pushes values until the connection breaks. A value is acknowledged by its
+// place in the list.
+func (w *written) write(v *vmtest.VM, i int) {
+	c := redisOf(v, -1)
+	defer c.Close()
+	for n := w.count[i].Load(); ; n++ {
+		got, err := c.RPush(context.Background(), listOf(i), w.value(i, n)).Result()
+		if refused := redis.Error(nil); errors.As(err, &refused) || err == nil && got != n+1 {
+			w.wrong.Store(fmt.Sprintf("value %d of writer %d: %d, %v", n, i, got, err))
+		}
+		if err != nil || got != n+1 {
+			return
+		}
+		w.count[i].Store(n + 1)
+	}
+}
