@@ -11,9 +11,11 @@ NEED     := .ci/need
 # Names of one architecture in the tongues of GNU, Debian and QEMU.
 TRIPLE_amd64 := x86_64-linux-gnu
 TRIPLE_arm64 := aarch64-linux-gnu
+TRIPLE_s390x := s390x-linux-gnu
 QEMU_amd64   := qemu-system-x86_64:qemu-system-x86
 QEMU_arm64   := qemu-system-aarch64:qemu-system-arm
-TRIPLE       := $(or $(TRIPLE_$(ARCH)),$(error ARCH=$(ARCH) is not supported: amd64 or arm64))
+QEMU_s390x   := qemu-system-s390x:qemu-system-misc
+TRIPLE       := $(or $(TRIPLE_$(ARCH)),$(error ARCH=$(ARCH) is not supported: amd64, arm64 or s390x))
 
 GOBUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w'
 
@@ -30,11 +32,15 @@ RUNC_NEEDS := $(TRIPLE)-gcc:gcc-$(subst _,-,$(TRIPLE)) pkg-config:pkg-config \
 	/usr/$(TRIPLE)/lib/libc.a:libc6-dev-$(ARCH)-cross
 endif
 
+# Architectures besides the host's for which all that is in Go alone is built and
+# vetted.
+MORE_ARCHS := riscv64 s390x
+
 # What /init mounts on; a read-only root must have them.
 MOUNT_POINTS := dev proc run sys tmp var
 
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
-TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2 \
+TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2 \
 	mksquashfs:squashfs-tools mkfs.erofs:erofs-utils fakeroot:fakeroot xorriso:xorriso \
 	cpio:cpio zstd:zstd nsenter:util-linux mkfs.fat:dosfstools mcopy:mtools sgdisk:gdisk sfdisk:fdisk qemu-img:qemu-utils \
 	x86_64-linux-gnu-objcopy:binutils-x86-64-linux-gnu aarch64-linux-gnu-objcopy:binutils-aarch64-linux-gnu \
@@ -45,7 +51,7 @@ TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) mke2fs:e2fsprogs gcc:gcc busybox:busy
 INIT_IMAGE = example.org/keelson/init:$(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest guests testvm init-image run test test-all chaos power-cuts bench lint clean help needs-run needs-test
+.PHONY: all guest testvm init-image run test test-all chaos power-cuts bench lint clean help needs-run needs-test
 
 all: guest testvm ## Build the guest binaries and the host tool testvm
 
@@ -63,10 +69,10 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 		-o $(ROOT)/usr/bin/runc github.com/opencontainers/runc
 	@for name in poweroff reboot halt; do ln -sf ../usr/bin/service $(ROOT)/sbin/$$name; done
 
-guests:
-	@for arch in amd64 arm64; do $(MAKE) --no-print-directory ARCH=$$arch guest || exit 1; done
+guest-%:
+	@$(MAKE) --no-print-directory ARCH=$* guest
 
-init-image: testvm guests ## Pack both guests as the image for LinuxKit's init section: build/init-image.tar
+init-image: testvm guest-amd64 guest-arm64 ## Pack both guests as the image for LinuxKit's init section: build/init-image.tar
 	@chmod -R u=rwX,go=rX build/amd64/root build/arm64/root
 	$(TESTVM) init-image -o build/init-image.tar --name $(INIT_IMAGE) \
 		amd64=build/amd64/root arm64=build/arm64/root
@@ -85,7 +91,7 @@ run: needs-run guest testvm ## Boot examples/demo.yml in QEMU; on a terminal you
 needs-test:
 	@$(NEED) $(IMAGE_NEEDS) $(TEST_NEEDS)
 
-test: needs-test testvm lint guests ## Run all tests: plain, root and VM tier
+test: needs-test testvm lint guest-amd64 guest-arm64 guest-s390x ## Run all tests: plain, root and VM tier
 	go test -race -short ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
 	go test -timeout $(if $(KEELSON_EVERYTHING),180m,60m) ./testvm/...
 
@@ -108,6 +114,7 @@ bench: needs-run guest testvm ## Measure the boot of a fixed image in virtual ti
 lint: ## gofmt, vet, staticcheck and the import rules between the rooms
 	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "not gofmt-ed:"; echo "$$files"; exit 1; }
 	go vet ./...
+	@for arch in $(MORE_ARCHS); do echo "GOARCH=$$arch go vet ./..."; GOARCH=$$arch CGO_ENABLED=0 go vet ./... || exit 1; done
 	go tool staticcheck ./...
 	go tool depguard ./...
 	@! git grep -nE 'unix\.(Mount|Unmount|PivotRoot|MoveMount)\(' -- '*.go' ':!mounts' ':!*_test.go' || \

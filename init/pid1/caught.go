@@ -18,26 +18,14 @@ import (
 //lint:ignore U1000 The kernel calls it.
 func caught()
 
-// caughtReturn is what the kernel needs a handler to return to.
-//
-//lint:ignore U1000 The kernel calls it.
-func caughtReturn()
-
+// caughtAddresses are where caught is, and what the kernel needs it to return to:
+// 0 where the kernel has that itself.
 func caughtAddresses() (handler, restorer uintptr)
 
 // caughtPage is read by caught.
 //
 //lint:ignore U1000 It is, in assembly.
 var caughtPage *byte
-
-// sigaction is the kernel's (include/linux/signal_types.h), the same on amd64 and
-// arm64.
-type sigaction struct {
-	handler  uintptr
-	flags    uint64
-	restorer uintptr
-	mask     uint64
-}
 
 const (
 	saRestorer = 0x04000000
@@ -59,7 +47,7 @@ func rtSigaction(sig syscall.Signal, action, before *sigaction) error {
 // it.
 func catchInto(page []byte) (release func(), err error) {
 	caughtPage = &page[0]
-	handler, restorer := caughtAddresses()
+	action := newSigaction(caughtAddresses())
 	before := map[syscall.Signal]*sigaction{}
 	release = func() {
 		for sig, old := range before {
@@ -68,7 +56,7 @@ func catchInto(page []byte) (release func(), err error) {
 	}
 	for s := range actions {
 		sig, old := s.(syscall.Signal), new(sigaction)
-		err := rtSigaction(sig, &sigaction{handler: handler, flags: saRestorer | saOnStack | saRestart, restorer: restorer}, old)
+		err := rtSigaction(sig, &action, old)
 		if err != nil {
 			release()
 			return nil, err

@@ -14,7 +14,7 @@ func DetectArch(kernel string) (string, error) {
 		return "", fmt.Errorf("cannot read the kernel: %w", err)
 	}
 	defer f.Close()
-	head := make([]byte, 0x210)
+	head := make([]byte, headSize)
 	n, err := io.ReadFull(f, head)
 	if err != nil && err != io.ErrUnexpectedEOF {
 		return "", fmt.Errorf("cannot read the kernel %s: %w", kernel, err)
@@ -22,8 +22,12 @@ func DetectArch(kernel string) (string, error) {
 	if arch := archOf(head[:n]); arch != "" {
 		return arch, nil
 	}
-	return "", fmt.Errorf("cannot tell the architecture of %s: it is neither an x86 bzImage nor an arm64 Image", kernel)
+	return "", fmt.Errorf("cannot tell the architecture of %s: it is neither an x86 bzImage nor an arm64 Image nor an s390x bzImage", kernel)
 }
+
+// headSize is how much of a kernel tells its architecture: s390x has its mark
+// behind 64 KiB of what loads it.
+const headSize = 0x10010
 
 func archOf(head []byte) string {
 	at := func(offset int, magic string) bool {
@@ -32,6 +36,8 @@ func archOf(head []byte) string {
 	switch {
 	case at(0x202, "HdrS"):
 		return AMD64
+	case at(0x10008, "S390EP"):
+		return S390X
 	case at(0x38, "ARM\x64"), at(0, "\x1f\x8b"), at(4, "zimg"):
 		// x86 kernels decompress themselves: a gzip or EFI zboot file is arm64's.
 		return ARM64

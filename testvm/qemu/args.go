@@ -17,8 +17,11 @@ const (
 // Program is the QEMU binary for an architecture, and Package the Debian
 // package that brings it.
 func Program(arch string) (program, pkg string) {
-	if arch == ARM64 {
+	switch arch {
+	case ARM64:
 		return "qemu-system-aarch64", "qemu-system-arm"
+	case S390X:
+		return "qemu-system-s390x", "qemu-system-misc"
 	}
 	return "qemu-system-x86_64", "qemu-system-x86"
 }

@@ -10,6 +10,7 @@ import (
 const (
 	AMD64 = "amd64"
 	ARM64 = "arm64"
+	S390X = "s390x"
 )
 
 // Accelerators. An empty one in a Config lets Accelerator decide.
@@ -23,7 +24,7 @@ const AgentPort = "org.keelson.agent.0"
 
 // Config describes a machine.
 type Config struct {
-	Arch    string // amd64 or arm64; found in the kernel when empty
+	Arch    string // amd64, arm64 or s390x; found in the kernel when empty
 	Machine string // one of Machines; the architecture's usual one when empty
 	Accel   string // kvm or tcg; decided by Accelerator when empty
 	// Firmware boots from the first disk: UEFI or BIOS. When empty the machine
@@ -81,8 +82,8 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		c.Arch = arch
 	}
-	if c.Arch != AMD64 && c.Arch != ARM64 {
-		return c, fmt.Errorf("cannot start a machine: architecture %q is neither amd64 nor arm64", c.Arch)
+	if usual(c.Arch) == "" {
+		return c, fmt.Errorf("cannot start a machine: there is none of architecture %q: amd64, arm64 or s390x", c.Arch)
 	}
 	if c.Memory == 0 {
 		c.Memory = 1024

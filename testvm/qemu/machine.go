@@ -190,7 +190,9 @@ func (m *Machine) CPUTime() time.Duration {
 // HasButton tells whether the machine has a power button.
 func (m *Machine) HasButton() bool { return machines[m.Config.Machine].board == nil }
 
-// Powerdown presses the power button.
+// Powerdown presses the power button. That of s390x is a signal of its console's
+// processor, at which the kernel sends PID 1 a SIGINT and makes a power-down of
+// the reboot that follows (drivers/s390/char/sclp_quiesce.c).
 func (m *Machine) Powerdown(ctx context.Context) error {
 	if !m.HasButton() {
 		return fmt.Errorf("%s has no power button", m.Config.Machine)

@@ -14,8 +14,12 @@ const (
 	BIOS = "bios"
 )
 
-// mmio ends the names of virtio devices that are on no bus.
-const mmio = "device"
+// Ends of the names of virtio devices that are not on PCI: on no bus, and on
+// channels.
+const (
+	mmio = "device"
+	ccw  = "ccw"
+)
 
 // kind is a machine that QEMU emulates.
 type kind struct {
@@ -52,6 +56,8 @@ var machines = map[string]kind{
 	// TCG runs the A72 quicker than "max": it has no pointer authentication and
 	// no SVE to emulate.
 	"virt": {arch: ARM64, cpu: "cortex-a72", usual: true, console: "ttyAMA0", options: ",gic-version=3", kvmOptions: ",gic-version=host", firmware: []string{UEFI}},
+	// ttysclp0 is the terminal; the other console shows lines only.
+	"s390-ccw-virtio": {arch: S390X, cpu: "max", virtio: ccw, usual: true, console: "ttysclp0"},
 	// The console is the second port: the first is wired to the Bluetooth chip. In
 	// threads of their own its four processors would wait for each other's locks
 	// whenever the host has fewer to spare.
@@ -93,7 +99,7 @@ func machineFor(c Config) (string, error) {
 func checkBuses(c Config) error {
 	m := machines[c.Machine]
 	for i, d := range c.Disks {
-		if m.virtio == mmio && d.Bus != "" && d.Bus != "virtio" || m.board != nil && (d.Bus != "sd" || i > 0) {
+		if m.virtio != "" && d.Bus != "" && d.Bus != "virtio" || m.board != nil && (d.Bus != "sd" || i > 0) {
 			return fmt.Errorf("cannot start a machine: %s has no bus for a disk on %s", c.Machine, cmp.Or(d.Bus, "virtio"))
 		}
 		if d.Bus != "" && !slices.Contains(Buses, d.Bus) {

@@ -48,6 +48,8 @@ func TestArgs(t *testing.T) {
 		{"SD card", func(c *Config) {
 			c.Arch, c.Machine, c.Firmware, c.Disks = ARM64, "virt", UEFI, []Disk{{Path: "d", Bus: "sd"}}
 		}, []string{"-device sdhci-pci", "-device sd-card,drive=disk0"}, "bootindex"},
+		{"s390x", func(c *Config) { c.Arch, c.Machine, c.Disks = S390X, "s390-ccw-virtio", []Disk{{Path: "d"}} },
+			[]string{"-M s390-ccw-virtio -accel tcg -cpu max", "-device virtio-serial-ccw", "-device virtio-blk-ccw,drive=disk0", "-device virtio-net-ccw,netdev=net0"}, "romfile"},
 		{"board", func(c *Config) {
 			c.Arch, c.Machine, c.DTB, c.Disks = ARM64, "raspi3b", "t", []Disk{{Path: "d", Bus: "sd"}}
 		}, []string{"-M raspi3b -accel tcg,thread=single -cpu cortex-a53", "-dtb t -append quiet -serial null -chardev socket,id=console,fd=3 -serial chardev:console",
@@ -99,13 +101,14 @@ func TestDefaults(t *testing.T) {
 
 func TestArchOf(t *testing.T) {
 	at := func(offset int, magic string) []byte {
-		b := make([]byte, 0x210)
+		b := make([]byte, headSize)
 		copy(b[offset:], magic)
 		return b
 	}
 	for want, heads := range map[string][][]byte{
 		AMD64: {at(0x202, "HdrS")},
 		ARM64: {at(0x38, "ARM\x64"), at(0, "\x1f\x8b"), at(4, "zimg")},
+		S390X: {at(0x10008, "S390EP")},
 		"":    {nil, at(0, "\x7fELF"), []byte("HdrS")},
 	} {
 		for _, head := range heads {

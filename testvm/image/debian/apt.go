@@ -22,7 +22,7 @@ const Freshness = 24 * time.Hour
 
 // Archive is Debian's archive for one architecture.
 type Archive struct {
-	Arch     string // amd64 or arm64
+	Arch     string // in Debian's spelling, which for these is Go's
 	CacheDir string
 	Refresh  bool // ask the archive again, however fresh the lists are
 	Progress progress.Progress

@@ -9,6 +9,7 @@ const (
 	MicroVM = "microvm" // amd64 without PCI and firmware tables
 	Virt    = "virt"    // arm64
 	Raspi3B = "raspi3b" // Raspberry Pi 3B
+	S390CCW = "s390-ccw-virtio"
 )
 
 // Buses that a disk can be on.

@@ -9,8 +9,11 @@ var (
 // with is a list of tools and more.
 func with(tools []Tool, more ...Tool) []Tool { return append(tools[:len(tools):len(tools)], more...) }
 
-// every is all architectures.
-var every = []string{AMD64, ARM64}
+// efi are the architectures that UEFI is for, every is all.
+var (
+	efi   = []string{AMD64, ARM64}
+	every = append(efi[:2:2], S390X)
+)
 
 // Table is all formats.
 var Table = []Format{
@@ -20,7 +23,7 @@ var Table = []Format{
 		Files: []string{"-initrd.img", "-kernel", "-cmdline"},
 		boots: []boot{
 			{arch: AMD64, machine: Q35, often: true}, {arch: AMD64, machine: MicroVM, often: true},
-			{arch: ARM64, machine: Virt, often: true},
+			{arch: ARM64, machine: Virt, often: true}, {arch: S390X, machine: S390CCW, often: true},
 		},
 	},
 	{
@@ -31,7 +34,7 @@ var Table = []Format{
 		boots: []boot{
 			{arch: AMD64, machine: Q35, bus: Virtio, often: true}, {arch: AMD64, machine: Q35, bus: NVMe},
 			{arch: AMD64, machine: Q35, bus: SATA}, {arch: AMD64, machine: Q35, bus: USB}, {arch: AMD64, machine: Q35, bus: SD},
-			{arch: ARM64, machine: Virt, bus: Virtio},
+			{arch: ARM64, machine: Virt, bus: Virtio}, {arch: S390X, machine: S390CCW, bus: Virtio},
 		},
 	},
 	{
@@ -41,11 +44,11 @@ var Table = []Format{
 		tools: []Tool{{"mkfs.erofs", "erofs-utils"}, {"fakeroot", "fakeroot"}, {"tar", "tar"}},
 		boots: []boot{
 			{arch: AMD64, machine: Q35, bus: Virtio}, {arch: AMD64, machine: MicroVM, bus: Virtio},
-			{arch: ARM64, machine: Virt, bus: NVMe, often: true},
+			{arch: ARM64, machine: Virt, bus: NVMe, often: true}, {arch: S390X, machine: S390CCW, bus: Virtio},
 		},
 	},
 	{
-		Name: ISOEFI, Archs: every, Start: ByUEFI, Kernel: true,
+		Name: ISOEFI, Archs: efi, Start: ByUEFI, Kernel: true,
 		About: "a disc for CD drives and for consoles of servers that lend one, or a USB stick",
 		Files: []string{"-efi.iso"}, tools: with(efiTools, Tool{"xorriso", "xorriso"}),
 		boots: []boot{
@@ -54,7 +57,7 @@ var Table = []Format{
 		},
 	},
 	{
-		Name: RawEFI, Archs: every, Start: ByUEFI, Kernel: true, Sized: true,
+		Name: RawEFI, Archs: efi, Start: ByUEFI, Kernel: true, Sized: true,
 		About: "a disk for PCs and servers: GPT, an EFI system partition with the system as a unified kernel image",
 		Files: []string{"-efi.img"}, tools: efiTools,
 		boots: []boot{
@@ -65,7 +68,7 @@ var Table = []Format{
 		},
 	},
 	{
-		Name: Qcow2EFI, Archs: every, Start: ByUEFI, Kernel: true, Sized: true,
+		Name: Qcow2EFI, Archs: efi, Start: ByUEFI, Kernel: true, Sized: true,
 		About: "the same disk for QEMU and clouds",
 		Files: []string{"-efi.qcow2"}, tools: with(efiTools, Tool{"qemu-img", "qemu-utils"}),
 		boots: []boot{{arch: AMD64, machine: Q35, bus: Virtio, often: true}, {arch: ARM64, machine: Virt, bus: Virtio}},

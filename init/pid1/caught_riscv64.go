@@ -1,0 +1,13 @@
+package pid1
+
+// sigaction is the kernel's (include/linux/signal_types.h), which has no restorer
+// on this architecture.
+type sigaction struct {
+	handler uintptr
+	flags   uint64
+	mask    uint64
+}
+
+func newSigaction(handler, _ uintptr) sigaction {
+	return sigaction{handler: handler, flags: saOnStack | saRestart}
+}
