@@ -51,7 +51,7 @@ TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) mke2fs:e2fsprogs gcc:gc
 INIT_IMAGE = example.org/keelson/init:$(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest testvm init-image run test test-all chaos power-cuts bench lint clean help needs-run needs-test
+.PHONY: all guest testvm init-image run test test-all chaos power-cuts bench chart lint clean help needs-run needs-test
 
 all: guest testvm ## Build the guest binaries and the host tool testvm
 
@@ -110,6 +110,11 @@ bench: needs-run guest testvm ## Measure the boot of a fixed image in virtual ti
 	@$(NEED) busybox:busybox-static
 	$(TESTVM) bench -o build/bench
 	go test -count=1 -v ./testvm/hostbench -run TestFigures -hostbench.figures=$(CURDIR)/build/bench
+
+chart: needs-run guest testvm ## Measure the boot again and draw docs/boot.svg
+	@$(NEED) busybox:busybox-static
+	$(TESTVM) bench -o build/bench
+	cp build/bench/stages.svg docs/boot.svg
 
 lint: ## gofmt, vet, staticcheck and the import rules between the rooms
 	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "not gofmt-ed:"; echo "$$files"; exit 1; }

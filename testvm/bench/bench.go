@@ -32,11 +32,17 @@ var imageYAML string
 
 // ImageYAML is the fixed image around the guest's root tree at guestRoot.
 func ImageYAML(guestRoot string) ([]byte, error) {
+	yaml, err := around(imageYAML, guestRoot)
+	return []byte(yaml), err
+}
+
+// around is an image with the guest's root tree at guestRoot.
+func around(yaml, guestRoot string) (string, error) {
 	abs, err := filepath.Abs(guestRoot)
 	if err != nil {
-		return nil, fmt.Errorf("cannot find the guest's root: %w", err)
+		return "", fmt.Errorf("cannot find the guest's root: %w", err)
 	}
-	return []byte(strings.ReplaceAll(imageYAML, "dir:GUEST", "dir:"+abs)), nil
+	return strings.ReplaceAll(yaml, "dir:GUEST", "dir:"+abs), nil
 }
 
 // Options name an image to be measured.
@@ -75,30 +81,42 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 	return report, nil
 }
 
-func measureOnce(ctx context.Context, arch string, o Options, seed uint32) (Run, error) {
+func measureOnce(ctx context.Context, arch string, o Options, seed uint32) (run Run, err error) {
+	err = boot(ctx, o.machine(arch, seed), func(v *vm.VM) (err error) {
+		run, err = Parse(v.Console())
+		return err
+	})
+	return run, err
+}
+
+// machine is one in virtual time.
+func (o Options) machine(arch string, seed uint32) qemu.Config {
+	return qemu.Config{Arch: arch, Kernel: o.Kernel, Initrd: o.Initrd, Append: o.Append, Memory: memory,
+		VirtualTime: true, Seed: seed}
+}
+
+// boot boots a machine until it powers itself down, and has its marks read.
+func boot(ctx context.Context, c qemu.Config, read func(*vm.VM) error) error {
 	ctx, cancel := context.WithTimeout(ctx, runDeadline)
 	defer cancel()
-	v, err := vm.Boot(ctx, vm.Config{Config: qemu.Config{
-		Arch: arch, Kernel: o.Kernel, Initrd: o.Initrd, Memory: memory, VirtualTime: true, Seed: seed,
-		// The marks and the kernel's own lines must show, whatever the image says.
-		Append: vm.ConsoleArgs(o.Append, qemu.ConsoleDevice(arch)) + " loglevel=7",
-	}})
+	// The marks and the kernel's own lines must show, whatever the image says.
+	c.Append = vm.ConsoleArgs(c.Append, qemu.ConsoleDevice(c.Arch)) + " loglevel=7"
+	v, err := vm.Boot(ctx, vm.Config{Config: c})
 	if err != nil {
-		return Run{}, err
+		return err
 	}
 	defer v.Close()
 	exit, err := awaitEnd(ctx, v)
 	if err != nil {
-		return Run{}, err
+		return err
 	}
 	if exit != vm.PoweredDown {
-		return Run{}, &vm.Failure{What: "measure", Err: fmt.Errorf("the guest %s", exit), Console: v.Tail(vm.FailureLines)}
+		return &vm.Failure{What: "measure", Err: fmt.Errorf("the guest %s", exit), Console: v.Tail(vm.FailureLines)}
 	}
-	run, err := Parse(v.Console())
-	if err != nil {
-		return Run{}, errors.Join(err, &vm.Failure{What: "measure", Err: errors.New("marks are missing"), Console: v.Tail(vm.FailureLines)})
+	if err := read(v); err != nil {
+		return errors.Join(err, &vm.Failure{What: "measure", Err: errors.New("marks are missing"), Console: v.Tail(vm.FailureLines)})
 	}
-	return run, nil
+	return nil
 }
 
 // lastWords are the lines after which no mark comes any more: the end, or what

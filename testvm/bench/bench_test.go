@@ -50,6 +50,23 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// A program's line that the kernel breaks up costs no mark, and the init's clock
+// is set against the kernel's.
+func TestParseMixed(t *testing.T) {
+	mixed := strings.Replace(console, "[    1.500000] keel", "keelson: [   1.490] service one: runn[    1.500000][    T1] keel", 1) + "ing after 0.100s\n"
+	mixed += "[    1.750000] keelson-bench: clock 1765000000\n"
+	r, err := Parse(mixed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !near(r.Services[0], 0.5) || len(r.Services) != 3 || !near(r.Clock, 0.015) || len(r.Steps) != 2 || r.Steps[1].Name != "one" {
+		t.Errorf("got %+v", r)
+	}
+	if _, err := Parse(console + "[    1.750000] keelson-bench: clock x\n"); err == nil || !strings.Contains(err.Error(), "clock") {
+		t.Errorf("a broken clock: %v", err)
+	}
+}
+
 // Every mark is needed, and the error names the one that is missing.
 func TestParseMissing(t *testing.T) {
 	for line, want := range map[string]string{
@@ -70,7 +87,7 @@ func TestParseMissing(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(console)
-	f.Add("[ 1.0] keelson-bench: process 1 2 3\n[ 1.0] keelson-bench: memory X\n")
+	f.Add("[ 1.000000] keelson-bench: process 1 2 3\n[ 1.000000] keelson-bench: memory X\n")
 	f.Fuzz(func(t *testing.T, s string) {
 		if r, err := Parse(s); err == nil && (len(r.Onboot) != containers || len(r.Services) != containers) {
 			t.Errorf("taken: %+v", r)

@@ -13,6 +13,7 @@
 //
 //	keelson-bench: onboot N          N = 1, 2, 3
 //	keelson-bench: service N         N = 1, 2, 3
+//	keelson-bench: clock NS          now by /proc/timer_list; without it the stages are off by some ms
 //	keelson-bench: memory KEY KIB    from /proc/meminfo, once all services are up
 //	keelson-bench: process PID RSS PSS ANON NAME    KiB, from smaps_rollup
 //	keelson-bench: power off         just before PID 1 is asked to power off

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"keelson/runtime/timeline"
 )
@@ -22,71 +23,98 @@ type Process struct {
 
 // Run is what one boot showed. Times are seconds of virtual time.
 type Run struct {
-	Kernel    float64          `json:"kernel"`   // from the kernel's start to /init
-	Onboot    []float64        `json:"onboot"`   // from /init to each onboot mark
-	Services  []float64        `json:"services"` // from /init to each service mark, in order of time
-	PowerOff  float64          `json:"power_off"`
-	Memory    map[string]int64 `json:"memory"` // bytes, by the names of /proc/meminfo
+	Kernel    float64          `json:"kernel"`    // from the kernel's start to /init
+	Onboot    []float64        `json:"onboot"`    // from /init to each onboot mark
+	Services  []float64        `json:"services"`  // from /init to each service mark, in order of time
+	Requested float64          `json:"requested"` // from /init to the request to power off
+	PowerOff  float64          `json:"power_off"` // from then until power is down
+	Memory    map[string]int64 `json:"memory"`    // bytes, by the names of /proc/meminfo
 	Processes []Process        `json:"processes"`
-	Steps     []timeline.Event `json:"steps,omitempty"` // keelson's own, since the kernel's start
+	// Steps are the init's own lines, by the kernel's clock CLOCK_BOOTTIME, which
+	// is Clock seconds ahead of the stamps of the kernel log.
+	Steps []timeline.Event `json:"steps,omitempty"`
+	Clock float64          `json:"clock"`
 }
 
 const containers = 3 // of each kind
 
 // stamped is a line of the kernel log on the console, with or without the
-// caller's number.
-var stamped = regexp.MustCompile(`^\[ *(\d+\.\d+)\](?:\[ *[TC]\d+\])? (.*)$`)
+// caller's number. It may come in the middle of a line that a program writes.
+var stamped = regexp.MustCompile(`\[ *(\d+\.\d{6})\](?:\[ *[TC]\d+\])? (.*)$`)
 
 // reader gathers a Run line by line.
 type reader struct {
 	run                Run
 	started            bool
-	requested, powered float64
+	requested, powered float64 // by the kernel log
 }
 
 // Parse reads the marks on a console.
 func Parse(console string) (Run, error) {
 	r := reader{run: Run{Memory: map[string]int64{}}}
 	for line := range strings.Lines(console) {
-		line = strings.TrimRight(line, "\r\n")
-		if e, ok := timeline.ParseLine(line); ok {
-			r.run.Steps = append(r.run.Steps, e)
-			continue
+		before, k, err := cutKernel(strings.TrimRight(line, "\r\n"))
+		if err != nil {
+			return r.run, err
 		}
-		if err := r.line(line); err != nil {
+		if e, ok := timeline.ParseLine(before); ok {
+			r.run.Steps = append(r.run.Steps, e)
+		}
+		if err := r.line(k); err != nil {
 			return r.run, err
 		}
 	}
 	return r.finish()
 }
 
-func (r *reader) line(line string) error {
-	m := stamped.FindStringSubmatch(line)
+// kernelLine is a line of the kernel log without its stamp.
+type kernelLine struct {
+	at   float64 // seconds by the stamp
+	text string
+}
+
+// cutKernel parts a line of the console into what programs have written and what
+// the kernel has, either of which may be nothing.
+func cutKernel(line string) (string, kernelLine, error) {
+	m := stamped.FindStringSubmatchIndex(line)
 	if m == nil {
-		return nil
+		return line, kernelLine{}, nil
 	}
-	at, err := strconv.ParseFloat(m[1], 64)
+	at, err := strconv.ParseFloat(line[m[2]:m[3]], 64)
 	if err != nil {
-		return fmt.Errorf("cannot read the stamp of %q: %w", line, err)
+		return "", kernelLine{}, fmt.Errorf("cannot read the stamp of %q: %w", line, err)
 	}
-	text := m[2]
+	return line[:m[0]], kernelLine{at, line[m[4]:m[5]]}, nil
+}
+
+// mark is the words of a mark, two at least; none of other lines.
+func (k kernelLine) mark() ([]string, error) {
+	text, ok := strings.CutPrefix(k.text, "keelson-bench: ")
+	if !ok {
+		return nil, nil
+	}
+	words := strings.Fields(text)
+	if len(words) < 2 {
+		return nil, fmt.Errorf("cannot read the mark %q", k.text)
+	}
+	return words, nil
+}
+
+func (r *reader) line(k kernelLine) error {
 	switch {
-	case strings.HasPrefix(text, "Run /init as init process"):
-		r.run.Kernel, r.started = at, true
-	case strings.HasSuffix(text, "reboot: Power down"):
-		r.powered = at
-	default:
-		if mark, ok := strings.CutPrefix(text, "keelson-bench: "); ok {
-			return r.mark(at, strings.Fields(mark))
-		}
+	case strings.HasPrefix(k.text, "Run /init as init process"):
+		r.run.Kernel, r.started = k.at, true
+	case strings.HasSuffix(k.text, "reboot: Power down"):
+		r.powered = k.at
 	}
-	return nil
+	words, err := k.mark()
+	if err != nil || words == nil {
+		return err
+	}
+	return r.mark(k.at, words)
 }
 
 func (r *reader) mark(at float64, words []string) error {
-	if len(words) < 2 {
-		return fmt.Errorf("cannot read the mark %q", words)
-	}
 	since := at - r.run.Kernel
 	switch words[0] {
 	case "onboot":
@@ -95,6 +123,12 @@ func (r *reader) mark(at float64, words []string) error {
 		r.run.Services = append(r.run.Services, since)
 	case "power":
 		r.requested = at
+	case "clock":
+		now, err := strconv.ParseUint(words[1], 10, 63)
+		if err != nil {
+			return fmt.Errorf("cannot read the mark %q: %w", words, err)
+		}
+		r.run.Clock = time.Duration(now).Seconds() - at
 	case "memory":
 		n, err := kibibytes(words[2:])
 		if err != nil {
@@ -161,6 +195,6 @@ func (r *reader) finish() (Run, error) {
 		return r.run, fmt.Errorf("cannot measure this boot, its console lacks: %s", strings.Join(missing, "; "))
 	}
 	slices.Sort(r.run.Services)
-	r.run.PowerOff = r.powered - r.requested
+	r.run.Requested, r.run.PowerOff = r.requested-r.run.Kernel, r.powered-r.requested
 	return r.run, nil
 }

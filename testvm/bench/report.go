@@ -12,12 +12,14 @@ import (
 
 // Report is a measured image.
 type Report struct {
-	Name     string   `json:"name"`
-	Arch     string   `json:"arch"`
-	Sizes    Sizes    `json:"sizes"`
-	Runs     []Run    `json:"runs"`
-	Figures  []Figure `json:"figures"`
-	Binaries []Binary `json:"binaries,omitempty"`
+	Name     string    `json:"name"`
+	Arch     string    `json:"arch"`
+	Sizes    Sizes     `json:"sizes"`
+	Runs     []Run     `json:"runs"`
+	Figures  []Figure  `json:"figures"`
+	Stages   []Stage   `json:"stages"`
+	Binaries []Binary  `json:"binaries,omitempty"`
+	Startup  []Startup `json:"startup,omitempty"`
 }
 
 // Figure is one number with how far the seeds disagree about it.
@@ -45,7 +47,7 @@ var quantities = []struct {
 	{"anonymous memory", "B", func(r Run) float64 { return float64(r.Memory["AnonPages"]) }},
 }
 
-// Summarize fills in the figures from the runs.
+// Summarize fills in figures and stages from the runs.
 func (r *Report) Summarize() {
 	for _, q := range quantities {
 		var values []float64
@@ -60,6 +62,7 @@ func (r *Report) Summarize() {
 		}
 		r.Figures = append(r.Figures, f)
 	}
+	r.Stages = meanStages(r.Runs)
 }
 
 // Spread is the greatest disagreement between seeds about a time.
@@ -85,8 +88,10 @@ func (r *Report) WriteTable(w io.Writer) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t\n", f.Name, quantity(f.Value, f.Unit), spread)
 	}
 	_ = t.Flush()
+	r.writeStages(w)
 	r.writeProcesses(w)
 	r.writeBinaries(w)
+	r.writeStartup(w)
 	fmt.Fprintf(w, "\nNo time differs by more than %.2f %% between seeds.\n", r.Spread()*100)
 }
 

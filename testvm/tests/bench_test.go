@@ -2,6 +2,7 @@ package tests
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"keelson/testvm/bench"
@@ -13,13 +14,7 @@ import (
 // No figure is over its budget (testvm/bench/budget.json), and measured twice an
 // image has the same figures.
 func TestBenchAgrees(t *testing.T) {
-	tier.VM(t)
-	yaml, err := bench.ImageYAML(guestRoot(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := vmtest.Image(t, "bench", qemu.AMD64, string(yaml))
-	o := bench.Options{Name: "bench", Kernel: out.Kernel, Initrd: out.Initrd, Append: out.Cmdline}
+	o := benchImage(t, "bench", bench.ImageYAML)
 	report, err := bench.Measure(vmtest.Context(t), o)
 	if err != nil {
 		t.Fatal(err)
@@ -31,6 +26,7 @@ func TestBenchAgrees(t *testing.T) {
 	for _, over := range report.Over(budget) {
 		t.Error(over)
 	}
+	wantStages(t, report)
 	o.Seeds = 1
 	once, err := bench.Measure(vmtest.Context(t), o)
 	if err != nil {
@@ -47,3 +43,71 @@ func TestBenchAgrees(t *testing.T) {
 }
 
 const tolerance = 0.01
+
+var benchImages = map[string]bench.Options{}
+
+// benchImage builds an image of the benchmark once.
+func benchImage(t *testing.T, name string, yamlFor func(string) ([]byte, error)) bench.Options {
+	t.Helper()
+	tier.VM(t)
+	o, ok := benchImages[name]
+	if !ok {
+		yaml, err := yamlFor(guestRoot(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := vmtest.Image(t, name, qemu.AMD64, string(yaml))
+		o = bench.Options{Name: name, Kernel: out.Kernel, Initrd: out.Initrd, Append: out.Cmdline}
+		benchImages[name] = o
+	}
+	return o
+}
+
+// wantStages wants what the init says of its boot to agree with what containers
+// said to the kernel log.
+func wantStages(t *testing.T, r *bench.Report) {
+	t.Helper()
+	value := func(name string) float64 {
+		i := slices.IndexFunc(r.Figures, func(f bench.Figure) bool { return f.Name == name })
+		return r.Figures[i].Value
+	}
+	for name, end := range map[string]struct{ mark, within float64 }{
+		"/init starts":       {0, 0.015}, // Go's start, and the first threads.
+		"onboot 000-one":     {value("/init to onboot 1"), 0.015},
+		"onboot 002-three":   {value("/init to onboot 3"), 0.015},
+		"service zthree":     {value("/init to 3rd service"), 0.1}, // Not always the third.
+		"kernel powers down": {r.Runs[0].Requested + value("power off"), 0.05},
+	} {
+		i := slices.IndexFunc(r.Stages, func(s bench.Stage) bool { return s.Name == name })
+		if i < 0 {
+			t.Errorf("no stage %q in %+v", name, r.Stages)
+			continue
+		}
+		if s := r.Stages[i]; math.Abs(s.End()-end.mark) > end.within || s.Instructions <= 0 {
+			t.Errorf("%+v, want its end at %v", s, end.mark)
+		}
+	}
+}
+
+// Every program of the guest costs something to start, of which its packages'
+// initialisation is a part.
+func TestBenchStartup(t *testing.T) {
+	all, err := bench.MeasureStartup(vmtest.Context(t), benchImage(t, "startup", bench.StartupYAML))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/init", "/usr/bin/service", "/usr/bin/containerd", "/usr/bin/containerd-shim-runc-v2", "/usr/bin/runc"} {
+		i := slices.IndexFunc(all, func(s bench.Startup) bool { return s.Path == path })
+		if i < 0 {
+			t.Errorf("%s was not measured: %+v", path, all)
+			continue
+		}
+		var inits int64
+		for _, p := range all[i].Initialisers {
+			inits += p.Instructions
+		}
+		if inits <= 0 || all[i].Instructions < inits || all[i].Instructions > 200e6 {
+			t.Errorf("%s: %d instructions, %d of %d packages", path, all[i].Instructions, inits, len(all[i].Initialisers))
+		}
+	}
+}
