@@ -18,7 +18,8 @@
 //	keelson-bench: process PID RSS PSS ANON NAME    KiB, from smaps_rollup
 //	keelson-bench: power off         just before PID 1 is asked to power off
 //
-// Not for wall clock or native measurements.
+// Compare goes by the clock on the wall instead, on two processors: two images in
+// turn, of which the ratios can be trusted. Not for native measurements.
 //
 // Sources: QEMU manual "TCG instruction counting"; Linux
 // Documentation/ABI/testing/dev-kmsg, proc(5), Documentation/filesystems/proc.rst

@@ -2,6 +2,7 @@ package tests
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -109,5 +110,23 @@ func TestBenchStartup(t *testing.T) {
 		if inits <= 0 || all[i].Instructions < inits || all[i].Instructions > 200e6 {
 			t.Errorf("%s: %d instructions, %d of %d packages", path, all[i].Instructions, inits, len(all[i].Initialisers))
 		}
+	}
+}
+
+// An image compared with itself on two processors: both boots have all marks.
+// By how much their times differ depends on what else the host does.
+func TestBenchCompare(t *testing.T) {
+	o := benchImage(t, "bench", bench.ImageYAML)
+	c, err := bench.Compare(vmtest.Context(t), o, o, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range c.Ratios() {
+		if r.A <= 0 || r.B <= 0 || r.Ratio != r.B/r.A {
+			t.Errorf("got %+v", r)
+		}
+	}
+	if p := c.Pairs[0]; reflect.DeepEqual(p.A.Services, p.B.Services) {
+		t.Errorf("two boots by the clock on the wall took the same to the microsecond: %v", p.A.Services)
 	}
 }

@@ -20,6 +20,7 @@ type cli struct {
 	Formats   formatsCmd   `cmd:"" help:"List the formats that images are built in, what they are for and what they need."`
 	Run       runCmd       `cmd:"" help:"Boot an image in QEMU."`
 	Bench     benchCmd     `cmd:"" help:"Measure the boot of an image in virtual time."`
+	Compare   compareCmd   `cmd:"" help:"Boot two images of the benchmark in turn on two processors, by the clock on the wall."`
 	InitImage initImageCmd `cmd:"" help:"Pack guest trees as the image for the init section of LinuxKit."`
 }
 

@@ -1,0 +1,109 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+
+	"keelson/testvm/qemu"
+	"keelson/testvm/vm"
+)
+
+// Pair is a boot of one image and the boot of another right after it.
+type Pair struct{ A, B Run }
+
+// Comparison is two images booted in turn. What else the host did meanwhile hit
+// both alike, so their ratios can be trusted where their times cannot.
+type Comparison struct {
+	A, B  string // names
+	Pairs []Pair
+}
+
+// pairedCPUs is the number of processors of a machine whose time is not virtual.
+const pairedCPUs = 2
+
+// Compare boots two images that write the marks in turn: A B A B and so on. Time
+// is the host's and the machine has two processors, so unlike Measure it shows
+// what side by side is worth.
+func Compare(ctx context.Context, a, b Options, pairs int) (*Comparison, error) {
+	return inTurn(a, b, pairs, func(o Options) (run Run, err error) {
+		arch, err := qemu.DetectArch(o.Kernel)
+		if err != nil {
+			return run, err
+		}
+		c := qemu.Config{Arch: arch, Kernel: o.Kernel, Initrd: o.Initrd, Append: o.Append, Memory: memory, CPUs: pairedCPUs}
+		err = boot(ctx, c, func(v *vm.VM) (err error) {
+			run, err = Parse(v.Console())
+			return err
+		})
+		return run, err
+	})
+}
+
+func inTurn(a, b Options, pairs int, run func(Options) (Run, error)) (*Comparison, error) {
+	if pairs < 1 {
+		return nil, errors.New("cannot compare: want at least one pair of boots")
+	}
+	c := &Comparison{A: a.Name, B: b.Name}
+	for i := range pairs {
+		var p Pair
+		var err error
+		if p.A, err = run(a); err == nil {
+			p.B, err = run(b)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot compare, pair %d of %d: %w", i+1, pairs, err)
+		}
+		c.Pairs = append(c.Pairs, p)
+	}
+	return c, nil
+}
+
+// Ratio compares one figure of two images.
+type Ratio struct {
+	Name, Unit  string
+	A, B        float64 // medians
+	Ratio       float64 // median of what B is to A in each pair
+	Least, Most float64 // of those
+}
+
+// Ratios compares all figures. Those that are zero have no ratio.
+func (c *Comparison) Ratios() []Ratio {
+	var all []Ratio
+	for _, q := range quantities {
+		var a, b, ratios []float64
+		for _, p := range c.Pairs {
+			a, b = append(a, q.of(p.A)), append(b, q.of(p.B))
+			if q.of(p.A) != 0 {
+				ratios = append(ratios, q.of(p.B)/q.of(p.A))
+			}
+		}
+		r := Ratio{Name: q.name, Unit: q.unit, A: median(a), B: median(b)}
+		if len(ratios) > 0 {
+			r.Ratio, r.Least, r.Most = median(ratios), slices.Min(ratios), slices.Max(ratios)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// median is that of at least one value.
+func median(values []float64) float64 {
+	s := slices.Sorted(slices.Values(values))
+	n := len(s)
+	return (s[(n-1)/2] + s[n/2]) / 2
+}
+
+// WriteTable prints the comparison for people.
+func (c *Comparison) WriteTable(w io.Writer) {
+	fmt.Fprintf(w, "A: %s\nB: %s\nMedians by the clock on the wall, %d processors; pairs booted in turn: %d\n", c.A, c.B, pairedCPUs, len(c.Pairs))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\tA\tB\tB/A\tleast\tmost\t\n")
+	for _, r := range c.Ratios() {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%.3f\t%.3f\t%.3f\t\n", r.Name, quantity(r.A, r.Unit), quantity(r.B, r.Unit), r.Ratio, r.Least, r.Most)
+	}
+	_ = t.Flush()
+}
