@@ -12,10 +12,14 @@ NEED     := .ci/need
 TRIPLE_amd64 := x86_64-linux-gnu
 TRIPLE_arm64 := aarch64-linux-gnu
 TRIPLE_s390x := s390x-linux-gnu
+TRIPLE_riscv64 := riscv64-linux-gnu
 QEMU_amd64   := qemu-system-x86_64:qemu-system-x86
 QEMU_arm64   := qemu-system-aarch64:qemu-system-arm
 QEMU_s390x   := qemu-system-s390x:qemu-system-misc
-TRIPLE       := $(or $(TRIPLE_$(ARCH)),$(error ARCH=$(ARCH) is not supported: amd64, arm64 or s390x))
+QEMU_riscv64 := qemu-system-riscv64:qemu-system-misc /usr/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin:opensbi
+# The first release of Debian that has an architecture, if 12 has not.
+RELEASE_riscv64 := trixie
+TRIPLE       := $(or $(TRIPLE_$(ARCH)),$(error ARCH=$(ARCH) is not supported: amd64, arm64, riscv64 or s390x))
 
 GOBUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w'
 
@@ -40,7 +44,7 @@ MORE_ARCHS := riscv64 s390x
 MOUNT_POINTS := dev proc run sys tmp var
 
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
-TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2 \
+TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2 \
 	mksquashfs:squashfs-tools mkfs.erofs:erofs-utils fakeroot:fakeroot xorriso:xorriso \
 	cpio:cpio zstd:zstd nsenter:util-linux mkfs.fat:dosfstools mcopy:mtools sgdisk:gdisk sfdisk:fdisk qemu-img:qemu-utils \
 	x86_64-linux-gnu-objcopy:binutils-x86-64-linux-gnu aarch64-linux-gnu-objcopy:binutils-aarch64-linux-gnu \
@@ -57,7 +61,7 @@ all: guest testvm ## Build the guest binaries and the host tool testvm
 
 guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	@$(NEED) $(RUNC_NEEDS)
-	$(if $(SYSROOT),@.ci/foreign-debs $(ARCH) $(CURDIR)/$(SYSROOT) libseccomp-dev)
+	$(if $(SYSROOT),@RELEASE=$(RELEASE_$(ARCH)) .ci/foreign-debs $(ARCH) $(CURDIR)/$(SYSROOT) libseccomp-dev)
 	@mkdir -p $(ROOT)/usr/bin $(ROOT)/sbin $(addprefix $(ROOT)/,$(MOUNT_POINTS))
 	$(GOBUILD) -o $(ROOT)/init ./init
 	$(GOBUILD) -tags grpcnotrace -o $(ROOT)/usr/bin/service ./services/cmd/service
@@ -91,7 +95,7 @@ run: needs-run guest testvm ## Boot examples/demo.yml in QEMU; on a terminal you
 needs-test:
 	@$(NEED) $(IMAGE_NEEDS) $(TEST_NEEDS)
 
-test: needs-test testvm lint guest-amd64 guest-arm64 guest-s390x ## Run all tests: plain, root and VM tier
+test: needs-test testvm lint guest-amd64 guest-arm64 guest-riscv64 guest-s390x ## Run all tests: plain, root and VM tier
 	go test -race -short ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
 	go test -timeout $(if $(KEELSON_EVERYTHING),180m,60m) ./testvm/...
 

@@ -51,7 +51,7 @@ func (o *Options) complete() (err error) {
 		o.Arch = runtime.GOARCH
 	}
 	if format.Triple(o.Arch) == "" {
-		return fmt.Errorf("cannot build for architecture %q: amd64, arm64 and s390x are supported", o.Arch)
+		return fmt.Errorf("cannot build for architecture %q: amd64, arm64, riscv64 and s390x are supported", o.Arch)
 	}
 	if o.Name == "" {
 		o.Name = strings.TrimSuffix(filepath.Base(o.File), filepath.Ext(o.File))

@@ -12,7 +12,7 @@ type Options struct {
 	YAML      []byte
 	File      string // name of the YAML file, for errors and relative paths
 	Name      string // of the output; the file's own without its ending if empty
-	Arch      string // amd64, arm64 or s390x; the host's if empty
+	Arch      string // amd64, arm64, riscv64 or s390x; the host's if empty
 	GuestRoot string // tree that stands for "keelson" in init; may be empty
 	CacheDir  string // the user's cache folder if empty
 	OutDir    string

@@ -22,7 +22,7 @@ func DetectArch(kernel string) (string, error) {
 	if arch := archOf(head[:n]); arch != "" {
 		return arch, nil
 	}
-	return "", fmt.Errorf("cannot tell the architecture of %s: it is neither an x86 bzImage nor an arm64 Image nor an s390x bzImage", kernel)
+	return "", fmt.Errorf("cannot tell the architecture of %s: it is neither a bzImage of x86 or s390x nor an Image of arm64 or riscv64", kernel)
 }
 
 // headSize is how much of a kernel tells its architecture: s390x has its mark
@@ -38,6 +38,8 @@ func archOf(head []byte) string {
 		return AMD64
 	case at(0x10008, "S390EP"):
 		return S390X
+	case at(0x38, "RSC\x05"):
+		return RISCV
 	case at(0x38, "ARM\x64"), at(0, "\x1f\x8b"), at(4, "zimg"):
 		// x86 kernels decompress themselves: a gzip or EFI zboot file is arm64's.
 		return ARM64

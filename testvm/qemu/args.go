@@ -22,6 +22,8 @@ func Program(arch string) (program, pkg string) {
 		return "qemu-system-aarch64", "qemu-system-arm"
 	case S390X:
 		return "qemu-system-s390x", "qemu-system-misc"
+	case RISCV:
+		return "qemu-system-riscv64", "qemu-system-misc"
 	}
 	return "qemu-system-x86_64", "qemu-system-x86"
 }
@@ -103,11 +105,14 @@ func consoleArg(c Config) string {
 	return socket("console", consoleFD)
 }
 
-// powerButton is a keyboard with a power key, where the machine's own button is
-// of no use: that of "virt" is on a GPIO line, for which kernels made for
-// clouds have no driver.
+// keyButton tells of which architectures the machine's own button is of no use:
+// that of arm64's "virt" is on a GPIO line, for which kernels made for clouds
+// have no driver; that of riscv64 has none.
+func keyButton(arch string) bool { return arch == ARM64 || arch == RISCV }
+
+// powerButton is a keyboard with a power key, where that is so.
 func powerButton(c Config) []string {
-	if c.Arch == ARM64 {
+	if keyButton(c.Arch) {
 		return []string{"-device", virtio(c, "keyboard")}
 	}
 	return nil
@@ -123,7 +128,7 @@ func machineArgs(c Config) []string {
 	if c.Accel == KVM {
 		options, cpu = m.kvmOptions, "host"
 	}
-	args := []string{"-M", c.Machine + options, "-accel", c.Accel + m.accelOptions, "-cpu", cpu}
+	args := []string{"-M", cmp.Or(m.name, c.Machine) + options, "-accel", c.Accel + m.accelOptions, "-cpu", cpu}
 	if c.VirtualTime {
 		// The seed fixes what the guest takes for random numbers.
 		args = append(args, "-icount", "shift=0,sleep=off", "-seed", strconv.FormatUint(uint64(c.Seed), 10), "-rtc", "base=2026-01-01T00:00:00,clock=vm")

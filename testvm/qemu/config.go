@@ -10,6 +10,7 @@ import (
 const (
 	AMD64 = "amd64"
 	ARM64 = "arm64"
+	RISCV = "riscv64"
 	S390X = "s390x"
 )
 
@@ -24,7 +25,7 @@ const AgentPort = "org.keelson.agent.0"
 
 // Config describes a machine.
 type Config struct {
-	Arch    string // amd64, arm64 or s390x; found in the kernel when empty
+	Arch    string // amd64, arm64, riscv64 or s390x; found in the kernel when empty
 	Machine string // one of Machines; the architecture's usual one when empty
 	Accel   string // kvm or tcg; decided by Accelerator when empty
 	// Firmware boots from the first disk: UEFI or BIOS. When empty the machine
@@ -83,7 +84,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Arch = arch
 	}
 	if usual(c.Arch) == "" {
-		return c, fmt.Errorf("cannot start a machine: there is none of architecture %q: amd64, arm64 or s390x", c.Arch)
+		return c, fmt.Errorf("cannot start a machine: there is none of architecture %q: amd64, arm64, riscv64 or s390x", c.Arch)
 	}
 	if c.Memory == 0 {
 		c.Memory = 1024

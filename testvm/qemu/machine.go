@@ -197,7 +197,7 @@ func (m *Machine) Powerdown(ctx context.Context) error {
 	if !m.HasButton() {
 		return fmt.Errorf("%s has no power button", m.Config.Machine)
 	}
-	if m.Config.Arch == ARM64 {
+	if keyButton(m.Config.Arch) {
 		return m.Press(ctx, "power")
 	}
 	return m.QMP.Execute(ctx, "system_powerdown", nil, nil)

@@ -24,6 +24,7 @@ const (
 // kind is a machine that QEMU emulates.
 type kind struct {
 	arch                string
+	name                string // QEMU's, where that of the table is another
 	options, kvmOptions string // after its name
 	cpu                 string // under TCG
 	accelOptions        string
@@ -43,7 +44,7 @@ type board struct {
 	serial       []string // ports before the console's
 }
 
-// machines by QEMU's names.
+// machines by QEMU's names, or others where QEMU uses one twice.
 var machines = map[string]kind{
 	"q35": {arch: AMD64, cpu: "max", usual: true, console: "ttyS0", firmware: []string{UEFI, BIOS}},
 	"pc":  {arch: AMD64, cpu: "max", console: "ttyS0", firmware: []string{UEFI, BIOS}},
@@ -58,6 +59,7 @@ var machines = map[string]kind{
 	"virt": {arch: ARM64, cpu: "cortex-a72", usual: true, console: "ttyAMA0", options: ",gic-version=3", kvmOptions: ",gic-version=host", firmware: []string{UEFI}},
 	// ttysclp0 is the terminal; the other console shows lines only.
 	"s390-ccw-virtio": {arch: S390X, cpu: "max", virtio: ccw, usual: true, console: "ttysclp0"},
+	"riscv-virt":      {arch: RISCV, name: "virt", cpu: "rv64", usual: true, console: "ttyS0"},
 	// The console is the second port: the first is wired to the Bluetooth chip. In
 	// threads of their own its four processors would wait for each other's locks
 	// whenever the host has fewer to spare.

@@ -50,6 +50,7 @@ func TestArgs(t *testing.T) {
 		}, []string{"-device sdhci-pci", "-device sd-card,drive=disk0"}, "bootindex"},
 		{"s390x", func(c *Config) { c.Arch, c.Machine, c.Disks = S390X, "s390-ccw-virtio", []Disk{{Path: "d"}} },
 			[]string{"-M s390-ccw-virtio -accel tcg -cpu max", "-device virtio-serial-ccw", "-device virtio-blk-ccw,drive=disk0", "-device virtio-net-ccw,netdev=net0"}, "romfile"},
+		{"riscv64", func(c *Config) { c.Arch, c.Machine = RISCV, "riscv-virt" }, []string{"-M virt -accel tcg -cpu rv64", "-device virtio-keyboard-pci"}, "gic"},
 		{"board", func(c *Config) {
 			c.Arch, c.Machine, c.DTB, c.Disks = ARM64, "raspi3b", "t", []Disk{{Path: "d", Bus: "sd"}}
 		}, []string{"-M raspi3b -accel tcg,thread=single -cpu cortex-a53", "-dtb t -append quiet -serial null -chardev socket,id=console,fd=3 -serial chardev:console",
@@ -109,6 +110,7 @@ func TestArchOf(t *testing.T) {
 		AMD64: {at(0x202, "HdrS")},
 		ARM64: {at(0x38, "ARM\x64"), at(0, "\x1f\x8b"), at(4, "zimg")},
 		S390X: {at(0x10008, "S390EP")},
+		RISCV: {at(0x38, "RSC\x05")},
 		"":    {nil, at(0, "\x7fELF"), []byte("HdrS")},
 	} {
 		for _, head := range heads {

@@ -54,8 +54,8 @@ func bootFormat(t *testing.T, b format.Boot) measured {
 	if b.Format.Start == format.ByRoot && slices.Contains([]string{format.SATA, format.USB, format.SD}, b.Bus) {
 		to.kernel = "deb:linux-image-" + b.Arch // That for clouds has no drivers for these.
 	}
-	if b.Arch == qemu.S390X {
-		to.kernel = "deb:linux-image-s390x" // There is none for clouds.
+	if b.Arch == qemu.S390X || b.Arch == qemu.RISCV {
+		to.kernel = "deb:linux-image-" + b.Arch // There is none for clouds.
 	}
 	out := buildFor(t, to, strings.ReplaceAll("format-"+b.Arch+to.kernel, ":", "-"), onRoot)
 	m := measured{size: sizeOf(t, out.Files)}

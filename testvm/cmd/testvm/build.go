@@ -20,7 +20,7 @@ type buildCmd struct {
 	File     string   `arg:"" type:"existingfile" help:"LinuxKit YAML file."`
 	Out      string   `short:"o" type:"path" default:"." help:"Folder for the output."`
 	Name     string   `help:"Name of the output; that of the file by default."`
-	Arch     string   `enum:"amd64,arm64,s390x," default:"" help:"Architecture, amd64, arm64 or s390x; the host's by default."`
+	Arch     string   `enum:"amd64,arm64,riscv64,s390x," default:"" help:"Architecture, amd64, arm64, riscv64 or s390x; the host's by default."`
 	Guest    string   `type:"path" help:"Guest tree that the reference keelson in init stands for."`
 	Cache    string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
 	Format   []string `help:"Format of the output, one or several of ${formats}. See testvm formats." default:"kernel+initrd" placeholder:"FORMAT,…"`

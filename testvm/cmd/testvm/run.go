@@ -21,12 +21,12 @@ import (
 type runCmd struct {
 	Image   string        `arg:"" optional:"" help:"A folder that testvm build wrote to, the prefix of an image in it, or one of its files."`
 	Format  string        `help:"Which format of the image to boot, where there are several: ${formats}." placeholder:"FORMAT"`
-	Machine string        `help:"${machines}; by default the one that the image is for, q35, virt or s390-ccw-virtio." placeholder:"MACHINE"`
+	Machine string        `help:"${machines}; by default the one that the image is for, q35, virt, riscv-virt or s390-ccw-virtio." placeholder:"MACHINE"`
 	Bus     string        `help:"How the image's own disk is connected: ${buses}; by default virtio, an ISO as cdrom." placeholder:"BUS"`
 	Kernel  string        `help:"Kernel file, in place of the image's." placeholder:"FILE"`
 	Initrd  string        `help:"Initial RAM disk, in place of the image's." placeholder:"FILE"`
 	Append  *string       `help:"Kernel command line, in place of the image's." placeholder:"TEXT"`
-	Arch    string        `help:"amd64, arm64 or s390x; by default the kernel's." placeholder:"ARCH"`
+	Arch    string        `help:"amd64, arm64, riscv64 or s390x; by default the kernel's." placeholder:"ARCH"`
 	Accel   string        `help:"kvm or tcg; by default kvm if it works (TESTVM_ACCEL does the same)." placeholder:"ACCEL"`
 	Memory  string        `help:"Memory, as in 512M or 2G; a bare number is MiB." default:"1024M"`
 	CPUs    int           `name:"cpus" help:"Number of processors." default:"2"`

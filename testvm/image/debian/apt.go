@@ -43,7 +43,7 @@ func (a *Archive) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	text := render(sources, a.Arch)
+	text := render(forArch(sources, a.Arch), a.Arch)
 	// Another release of the host gets another state.
 	dir := filepath.Join(a.CacheDir, "apt", a.Arch+"-"+cache.Key(text)[:12])
 	for _, sub := range []string{"lists/partial", "archives/partial", "resolved"} {

@@ -40,6 +40,13 @@ func TestHostSources(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
+	if d := cmp.Diff(want, forArch(got, "s390x")); d != "" {
+		t.Error(d)
+	}
+	want[0].Suites = []string{"trixie"}
+	if d := cmp.Diff([]Source{want[0], want[2]}, forArch(got, "riscv64")); d != "" || got[0].Suites[0] != "bookworm" {
+		t.Error(d, got)
+	}
 }
 
 func TestClosure(t *testing.T) {

@@ -60,6 +60,36 @@ func HostSources(dir string) ([]Source, error) {
 	return out, nil
 }
 
+// firstReleases are the first of Debian's releases that have an architecture,
+// where not all of suites do.
+var firstReleases = map[string]string{"riscv64": "trixie"}
+
+// forArch puts the first release that has arch in the place of older ones: as its
+// last point release is, for whoever mirrors an older release may have but that.
+func forArch(sources []Source, arch string) []Source {
+	first := slices.Index(suites, firstReleases[arch])
+	if first < 0 {
+		return sources
+	}
+	var out []Source
+	for _, s := range sources {
+		var mine []string
+		for _, suite := range s.Suites {
+			name, _, more := strings.Cut(strings.ReplaceAll(suite, "/", "-"), "-")
+			switch older := slices.Index(suites, name) < first; {
+			case older && !more:
+				mine = append(mine, suites[first])
+			case !older:
+				mine = append(mine, suite)
+			}
+		}
+		if s.Suites = mine; len(mine) > 0 {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 func parseDeb822(text string) (out []Source) {
 	for _, st := range ParseStanzas(text) {
 		s := Source{strings.Fields(st["uris"]), strings.Fields(st["suites"]), strings.Fields(st["components"])}

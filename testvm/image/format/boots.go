@@ -4,12 +4,13 @@ import "fmt"
 
 // Machines that QEMU emulates.
 const (
-	Q35     = "q35"     // PC with PCI Express
-	PC      = "pc"      // PC of the nineties
-	MicroVM = "microvm" // amd64 without PCI and firmware tables
-	Virt    = "virt"    // arm64
-	Raspi3B = "raspi3b" // Raspberry Pi 3B
-	S390CCW = "s390-ccw-virtio"
+	Q35      = "q35"        // PC with PCI Express
+	PC       = "pc"         // PC of the nineties
+	MicroVM  = "microvm"    // amd64 without PCI and firmware tables
+	Virt     = "virt"       // arm64
+	Raspi3B  = "raspi3b"    // Raspberry Pi 3B
+	RISCVirt = "riscv-virt" // QEMU's virt of riscv64
+	S390CCW  = "s390-ccw-virtio"
 )
 
 // Buses that a disk can be on.

@@ -24,6 +24,7 @@ const (
 const (
 	AMD64 = "amd64"
 	ARM64 = "arm64"
+	RISCV = "riscv64"
 	S390X = "s390x"
 )
 
@@ -62,7 +63,7 @@ type Format struct {
 type Tool struct{ Program, Package string }
 
 // triples are GNU's names of architectures.
-var triples = map[string]string{AMD64: "x86_64-linux-gnu", ARM64: "aarch64-linux-gnu", S390X: "s390x-linux-gnu"}
+var triples = map[string]string{AMD64: "x86_64-linux-gnu", ARM64: "aarch64-linux-gnu", RISCV: "riscv64-linux-gnu", S390X: "s390x-linux-gnu"}
 
 // Triple is GNU's name of an architecture.
 func Triple(arch string) string { return triples[arch] }

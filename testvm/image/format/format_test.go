@@ -59,7 +59,7 @@ func TestSelect(t *testing.T) {
 	if err != nil || !slices.Equal(names, []string{KernelInitrd, KernelErofs, OCI}) {
 		t.Errorf("got %q, %v", names, err)
 	}
-	for arch, name := range map[string]string{AMD64: "floppy", ARM64: "", "riscv64": KernelInitrd, S390X: RawEFI} {
+	for arch, name := range map[string]string{AMD64: "floppy", ARM64: "", "mips64": KernelInitrd, S390X: RawEFI} {
 		if _, err := Select([]string{name}, arch); err == nil {
 			t.Errorf("%q for %s is taken", name, arch)
 		}

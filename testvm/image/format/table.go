@@ -12,7 +12,7 @@ func with(tools []Tool, more ...Tool) []Tool { return append(tools[:len(tools):l
 // efi are the architectures that UEFI is for, every is all.
 var (
 	efi   = []string{AMD64, ARM64}
-	every = append(efi[:2:2], S390X)
+	every = append(efi[:2:2], RISCV, S390X)
 )
 
 // Table is all formats.
@@ -23,7 +23,8 @@ var Table = []Format{
 		Files: []string{"-initrd.img", "-kernel", "-cmdline"},
 		boots: []boot{
 			{arch: AMD64, machine: Q35, often: true}, {arch: AMD64, machine: MicroVM, often: true},
-			{arch: ARM64, machine: Virt, often: true}, {arch: S390X, machine: S390CCW, often: true},
+			{arch: ARM64, machine: Virt, often: true},
+			{arch: RISCV, machine: RISCVirt, often: true}, {arch: S390X, machine: S390CCW, often: true},
 		},
 	},
 	{
@@ -34,7 +35,8 @@ var Table = []Format{
 		boots: []boot{
 			{arch: AMD64, machine: Q35, bus: Virtio, often: true}, {arch: AMD64, machine: Q35, bus: NVMe},
 			{arch: AMD64, machine: Q35, bus: SATA}, {arch: AMD64, machine: Q35, bus: USB}, {arch: AMD64, machine: Q35, bus: SD},
-			{arch: ARM64, machine: Virt, bus: Virtio}, {arch: S390X, machine: S390CCW, bus: Virtio},
+			{arch: ARM64, machine: Virt, bus: Virtio},
+			{arch: RISCV, machine: RISCVirt, bus: Virtio}, {arch: S390X, machine: S390CCW, bus: Virtio},
 		},
 	},
 	{
@@ -44,7 +46,8 @@ var Table = []Format{
 		tools: []Tool{{"mkfs.erofs", "erofs-utils"}, {"fakeroot", "fakeroot"}, {"tar", "tar"}},
 		boots: []boot{
 			{arch: AMD64, machine: Q35, bus: Virtio}, {arch: AMD64, machine: MicroVM, bus: Virtio},
-			{arch: ARM64, machine: Virt, bus: NVMe, often: true}, {arch: S390X, machine: S390CCW, bus: Virtio},
+			{arch: ARM64, machine: Virt, bus: NVMe, often: true},
+			{arch: RISCV, machine: RISCVirt, bus: Virtio}, {arch: S390X, machine: S390CCW, bus: Virtio},
 		},
 	},
 	{

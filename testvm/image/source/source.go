@@ -35,7 +35,7 @@ type Image struct {
 
 // Fetcher gets images. It is for one goroutine.
 type Fetcher struct {
-	Arch     string // amd64, arm64 or s390x
+	Arch     string // amd64, arm64, riscv64 or s390x
 	Base     string // relative paths are relative to this
 	CacheDir string
 	Refresh  bool // ask registries again for what is in the cache
