@@ -34,7 +34,8 @@ services:
     binds: ["/var/lib/store:/store"]
   - name: button
     image: deb:busybox-static
-    command: ["/bin/busybox", "sh", "-ec", "head -n 1 /dev/ttyS1; exec /usr/bin/service poweroff"]
+    command: ["/bin/busybox", "sh", "-ec", "exec </dev/ttyS1; echo listening; head -n 1; exec /usr/bin/service poweroff"]
+    annotations: {keelson.ready: "log:listening"}
     capabilities: [CAP_DAC_OVERRIDE]
     devices: [{path: all, type: c}]
     binds: ["/dev:/dev", "/run:/run", "/containers:/containers", "/usr/bin/service:/usr/bin/service"]
