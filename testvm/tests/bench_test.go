@@ -73,7 +73,7 @@ func wantStages(t *testing.T, r *bench.Report) {
 		return r.Figures[i].Value
 	}
 	for name, end := range map[string]struct{ mark, within float64 }{
-		"/init starts":       {0, 0.015}, // Go's start, and the first threads.
+		"/init starts":       {0, 0.03}, // Go's start, and the first threads.
 		"onboot 000-one":     {value("/init to onboot 1"), 0.015},
 		"onboot 002-three":   {value("/init to onboot 3"), 0.015},
 		"service zthree":     {value("/init to 3rd service"), 0.1}, // Not always the third.
