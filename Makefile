@@ -16,7 +16,7 @@ TRIPLE_riscv64 := riscv64-linux-gnu
 QEMU_amd64   := qemu-system-x86_64:qemu-system-x86
 QEMU_arm64   := qemu-system-aarch64:qemu-system-arm
 QEMU_s390x   := qemu-system-s390x:qemu-system-misc
-QEMU_riscv64 := qemu-system-riscv64:qemu-system-misc /usr/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin:opensbi
+QEMU_riscv64 := qemu-system-riscv64:qemu-system-misc
 # The first release of Debian that has an architecture, if 12 has not.
 RELEASE_riscv64 := trixie
 TRIPLE       := $(or $(TRIPLE_$(ARCH)),$(error ARCH=$(ARCH) is not supported: amd64, arm64, riscv64 or s390x))
