@@ -125,8 +125,11 @@ func socket(id string, fd int) string {
 func machineArgs(c Config) []string {
 	m := machines[c.Machine]
 	options, cpu := m.options, m.cpu
-	if c.Accel == KVM {
+	switch {
+	case c.Accel == KVM:
 		options, cpu = m.kvmOptions, "host"
+	case c.VirtualTime:
+		cpu = cmp.Or(m.virtualCPU, m.cpu)
 	}
 	args := []string{"-M", cmp.Or(m.name, c.Machine) + options, "-accel", c.Accel + m.accelOptions, "-cpu", cpu}
 	if c.VirtualTime {

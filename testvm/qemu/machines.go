@@ -27,6 +27,7 @@ type kind struct {
 	name                string // QEMU's, where that of the table is another
 	options, kvmOptions string // after its name
 	cpu                 string // under TCG
+	virtualCPU          string // in virtual time, when it is another
 	accelOptions        string
 	virtio              string // end of the names of virtio devices; pci when empty
 	usual               bool   // of its architecture
@@ -44,15 +45,21 @@ type board struct {
 	serial       []string // ports before the console's
 }
 
+// usual64 is QEMU's usual processor, with instructions for random numbers, which
+// come from the seed.
+const usual64 = "qemu64,+rdrand"
+
 // machines by QEMU's names, or others where QEMU uses one twice.
 var machines = map[string]kind{
-	"q35": {arch: AMD64, cpu: "max", usual: true, console: "ttyS0", firmware: []string{UEFI, BIOS}},
-	"pc":  {arch: AMD64, cpu: "max", console: "ttyS0", firmware: []string{UEFI, BIOS}},
+	// In virtual time QEMU's usual processor: "max" says of itself that it copies
+	// and fills memory fast by bytes, each of which TCG counts as an instruction.
+	"q35": {arch: AMD64, cpu: "max", virtualCPU: usual64, usual: true, console: "ttyS0", firmware: []string{UEFI, BIOS}},
+	"pc":  {arch: AMD64, cpu: "max", virtualCPU: usual64, console: "ttyS0", firmware: []string{UEFI, BIOS}},
 	// With rtc alone Debian's kernel hangs, and a triple fault is the only way to
 	// reboot. Its only clock at first is the TSC, which it measures against the
 	// PIT in vain when the host is busy and then hangs too: QEMU's counts
 	// nanoseconds under TCG.
-	"microvm": {arch: AMD64, cpu: "max", virtio: mmio, console: "ttyS0", options: ",rtc=on,pit=on,pic=on", kvmOptions: ",rtc=on,pit=on,pic=on",
+	"microvm": {arch: AMD64, cpu: "max", virtualCPU: usual64, virtio: mmio, console: "ttyS0", options: ",rtc=on,pit=on,pic=on", kvmOptions: ",rtc=on,pit=on,pic=on",
 		append: " reboot=t", tcgAppend: " tsc_early_khz=1000000"},
 	// TCG runs the A72 quicker than "max": it has no pointer authentication and
 	// no SVE to emulate.

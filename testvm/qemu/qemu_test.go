@@ -29,7 +29,7 @@ func TestArgs(t *testing.T) {
 		{"arm64", func(c *Config) { c.Arch, c.Machine = ARM64, "virt" }, []string{"-M virt,gic-version=3 -accel tcg -cpu cortex-a72"}, "q35"},
 		{"arm64 kvm", func(c *Config) { c.Arch, c.Machine, c.Accel = ARM64, "virt", KVM }, []string{"-M virt,gic-version=host -accel kvm -cpu host"}, "cortex"},
 		{"virtual time", func(c *Config) { c.VirtualTime, c.Seed = true, 7 },
-			[]string{"-icount shift=0,sleep=off -seed 7", "-chardev file,id=console,path=/dev/fd/3"}, "virtio"},
+			[]string{"-cpu qemu64,+rdrand -icount shift=0,sleep=off -seed 7", "-chardev file,id=console,path=/dev/fd/3"}, "virtio"},
 		{"no initrd", func(c *Config) { c.Initrd = "" }, []string{"-kernel k -append"}, "-initrd"},
 		{"ports", func(c *Config) { c.Publish = []Forward{{"tcp", 80, 8080}, {"udp", 53, 53}} },
 			[]string{"-netdev user,id=net0,hostfwd=tcp:127.0.0.1:80-:8080,hostfwd=udp:127.0.0.1:53-:53"}, "0.0.0.0"},
