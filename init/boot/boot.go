@@ -129,7 +129,7 @@ func own(w world) []step.Step {
 	var list []step.Step
 	if !userspace.Inside() {
 		list = append(list,
-			step.Step{Stage: timeline.Modules, Do: func(context.Context) (string, error) { return loadModules(w.line) }},
+			step.Step{Stage: timeline.Modules, Do: func(context.Context) (string, error) { return loadModules(w) }},
 			step.Step{Stage: timeline.Clock, Do: func(context.Context) (string, error) { return setClock() }})
 	}
 	if userspace.Owns(userspace.UTS) {
@@ -146,8 +146,13 @@ func quietly(f func() error) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return "", f() }
 }
 
-func loadModules(line cmdline.Line) (string, error) {
-	names, err := modules.Boot(line, initPath)
+func loadModules(w world) (string, error) {
+	names, more, err := modules.Boot(w.line, initPath)
+	if more {
+		if err := behind("input"); err != nil {
+			w.log.Error("the power button and keyboards do not work", "error", err)
+		}
+	}
 	return fmt.Sprintf("%d loaded", len(names)), err
 }
 

@@ -164,6 +164,18 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+func TestIsInput(t *testing.T) {
+	for alias, want := range map[string]bool{
+		"acpi:LNXPWRBN:": true, "acpi:PNP0C0C:": true, "acpi:PNP0C0D:": true,
+		"input:b0019v0000p0001e0000-e0,1,k74,ramlsfw": true,
+		"acpi:PNP0C0F:": false, "virtio:d00000001v00001AF4": false, "pci:v00008086d00002918sv": false, "": false,
+	} {
+		if got := IsInput(alias); got != want {
+			t.Errorf("%s: %v", alias, got)
+		}
+	}
+}
+
 // TestColdplugFollowsNewDevices has virtio_pci make a network device.
 func TestColdplugFollowsNewDevices(t *testing.T) {
 	var inserted []string

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -34,22 +36,52 @@ func System(line cmdline.Line) (*DB, error) {
 
 // Boot loads what the machine and the system need, makes self the kernel's
 // helper for what it wants later, and returns the names of those loaded. A
-// system without modules is fine.
-func Boot(line cmdline.Line, self string) ([]string, error) {
+// system without modules is fine. Buttons and input devices are left to Input;
+// more tells that there are some.
+func Boot(line cmdline.Line, self string) (loaded []string, more bool, err error) {
 	db, err := System(line)
 	if errors.Is(err, ErrNone) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	l := NewLoader(db)
+	l, devices := NewLoader(db), NewDevices("/sys")
 	var errs []error
 	for _, name := range always {
 		errs = append(errs, l.Load(name))
 	}
-	errs = append(errs, l.Coldplug(NewDevices("/sys").Fresh), ServeKernel(self))
-	return l.Loaded, errors.Join(errs...)
+	errs = append(errs, l.Coldplug(func() ([]string, error) {
+		all, err := devices.Fresh()
+		count := len(all)
+		all = slices.DeleteFunc(all, IsInput)
+		more = more || len(all) < count
+		return all, err
+	}), ServeKernel(self))
+	return l.Loaded, more, errors.Join(errs...)
+}
+
+// Input loads what Boot left: the modules of devices that only people touch.
+func Input(line cmdline.Line) error {
+	db, err := System(line)
+	if err != nil {
+		return err
+	}
+	devices := NewDevices("/sys")
+	return NewLoader(db).Coldplug(func() ([]string, error) {
+		all, err := devices.Fresh()
+		return slices.DeleteFunc(all, func(alias string) bool { return !IsInput(alias) }), err
+	})
+}
+
+// inputs begin the modaliases of ACPI's buttons for power, sleep and lid, and of
+// the input devices that drivers make (Documentation/input/input.rst; ACPI
+// Specification, "Button Objects").
+var inputs = []string{"input:", "acpi:LNXPWRBN:", "acpi:LNXSLPBN:", "acpi:PNP0C0C:", "acpi:PNP0C0D:", "acpi:PNP0C0E:"}
+
+// IsInput tells whether a device is touched by people only.
+func IsInput(modalias string) bool {
+	return slices.ContainsFunc(inputs, func(begin string) bool { return strings.HasPrefix(modalias, begin) })
 }
 
 const (

@@ -1,0 +1,32 @@
+package boot
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/init/modules"
+)
+
+// behind starts a role that nobody waits for: it runs when nothing else wants
+// the processor (SCHED_IDLE of sched(7)), and PID 1 reaps it.
+func behind(role string) error {
+	c := exec.Command(initPath, role)
+	if err := c.Start(); err != nil {
+		return fmt.Errorf("cannot start init %s: %w", role, err)
+	}
+	return unix.SchedSetAttr(c.Process.Pid, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0)
+}
+
+// Input is the role that loads drivers of buttons and input devices, which no
+// container has to wait for.
+func Input(context.Context) error {
+	return with(func(w world) error {
+		if err := modules.Input(w.line); err != nil {
+			w.log.Error("the power button or keyboards do not work", "error", err)
+		}
+		return nil
+	})
+}
