@@ -62,11 +62,12 @@ all: guest testvm ## Build the guest binaries and the host tool testvm
 guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	@$(NEED) $(RUNC_NEEDS)
 	$(if $(SYSROOT),@RELEASE=$(RELEASE_$(ARCH)) .ci/foreign-debs $(ARCH) $(CURDIR)/$(SYSROOT) libseccomp-dev)
-	@mkdir -p $(ROOT)/usr/bin $(ROOT)/sbin $(addprefix $(ROOT)/,$(MOUNT_POINTS))
+	@mkdir -p $(ROOT)/usr/bin $(ROOT)/usr/libexec $(ROOT)/sbin $(addprefix $(ROOT)/,$(MOUNT_POINTS))
 	$(GOBUILD) -o $(ROOT)/init ./init
 	$(GOBUILD) -tags grpcnotrace -o $(ROOT)/usr/bin/service ./services/cmd/service
 	$(GOBUILD) -tags grpcnotrace -o $(ROOT)/usr/bin/containerd ./services/cmd/containerd
-	$(GOBUILD) -tags no_grpc -o $(ROOT)/usr/bin/containerd-shim-runc-v2 ./services/cmd/shim
+	$(GOBUILD) -o $(ROOT)/usr/bin/containerd-shim-runc-v2 ./services/cmd/shimstart
+	$(GOBUILD) -tags no_grpc -o $(ROOT)/usr/libexec/containerd-shim-runc-v2 ./services/cmd/shim
 	$(RUNC_CGO) CGO_ENABLED=1 GOOS=linux GOARCH=$(ARCH) go build -trimpath \
 		-tags 'netgo osusergo seccomp urfave_cli_no_docs' \
 		-ldflags '-s -w -linkmode external -extldflags -static' \

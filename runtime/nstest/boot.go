@@ -43,12 +43,13 @@ func Main(m *testing.M) int {
 // read-only root must bring. Containers go to dir/containers.
 func Tree(t *testing.T, dir string) {
 	t.Helper()
-	for _, d := range []string{"dev", "etc", "proc", "run", "sys", "tmp", "usr/bin", "var"} {
+	for _, d := range []string{"dev", "etc", "proc", "run", "sys", "tmp", "usr/bin", "usr/libexec", "var"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, file := range []string{"init", "usr/bin/service", "usr/bin/containerd", "usr/bin/containerd-shim-runc-v2", "usr/bin/runc"} {
+	for _, file := range []string{"init", "usr/bin/service", "usr/bin/containerd", "usr/bin/containerd-shim-runc-v2",
+		"usr/libexec/containerd-shim-runc-v2", "usr/bin/runc"} {
 		if err := copyFile(Guest(t, file), filepath.Join(dir, file)); err != nil {
 			t.Fatal(err)
 		}

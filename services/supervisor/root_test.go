@@ -76,8 +76,8 @@ func newSystem(t *testing.T, services map[string]string, annotations map[string]
 // prepareSystem makes one without services.
 func prepareSystem(t *testing.T) *system {
 	t.Helper()
-	for _, name := range []string{"containerd-shim-runc-v2", "runc"} {
-		nstest.Guest(t, "usr/bin/"+name)
+	for _, name := range []string{"bin/containerd-shim-runc-v2", "libexec/containerd-shim-runc-v2", "bin/runc"} {
+		nstest.Guest(t, "usr/"+name)
 	}
 	return &system{t: t, dir: filepath.Join(t.TempDir(), "services")}
 }

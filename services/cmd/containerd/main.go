@@ -14,6 +14,9 @@ import (
 	"runtime/debug"
 
 	"github.com/containerd/containerd/v2/cmd/containerd/command"
+	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/plugin"
+	"github.com/containerd/plugin/registry"
 	"github.com/pelletier/go-toml/v2"
 
 	// The options type of the runc runtime, so that containerd can decode
@@ -55,8 +58,22 @@ const collectAt = 400
 // configuration names another place.
 const defaultRoot = "/var/lib/containerd"
 
+// withoutMetrics takes out of the registry what counts calls for a metrics
+// endpoint: this containerd has none, and making the tables takes a fifth of the
+// time it needs to start.
+func withoutMetrics() {
+	all := registry.Graph(func(*plugin.Registration) bool { return false })
+	registry.Reset()
+	for _, r := range all {
+		if r.Type != plugins.MetricsPlugin {
+			registry.Register(&r)
+		}
+	}
+}
+
 func main() {
 	sweep(defaultRoot)
+	withoutMetrics()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(collectAt)
 	}

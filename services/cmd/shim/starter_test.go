@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/nstest"
+)
+
+func TestToStart(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"runc --root /run/r --log l.json --log-format json start web", "/run/r/web"},
+		{"runc --root /run/r create --bundle b web", ""},
+		{"runc --root /run/r delete start", ""},
+		{"runc start web", ""},
+		{"runc --root start web", ""},
+		{"runc --root /run/r start", ""},
+		{"runc", ""},
+	} {
+		if got := toStart(strings.Fields(tt.args)); got != tt.want {
+			t.Errorf("%s: %q", tt.args, got)
+		}
+	}
+	t.Setenv("NOTIFY_SOCKET", "/run/notify")
+	if got := toStart(strings.Fields("runc --root /run/r start web")); got != "" {
+		t.Error("a container that is to tell when it is ready is not left to runc")
+	}
+}
+
+// Containers of the real runc go when they are let go, and not before.
+func TestRelease(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		// Their processes must be children of this one, as they are of a shim.
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		c := newContainer(t, "echo ran >/run/keelson-mark; exec sleep 1000")
+		if c.marked() {
+			t.Fatal("it ran before")
+		}
+		if err := release(c.state); err != nil {
+			t.Fatal(err)
+		}
+		for begin := time.Now(); !c.marked(); time.Sleep(time.Millisecond) {
+			if time.Since(begin) > 20*time.Second {
+				t.Fatal("it does not run")
+			}
+		}
+		if got := c.runc("state", c.id); !strings.Contains(got, `"status": "running"`) {
+			t.Errorf("runc says %s", got)
+		}
+		if err := release(c.state); !errors.Is(err, unix.ENOENT) {
+			t.Errorf("once more: %v", err)
+		}
+	})
+}
+
+// What does not wait is left to runc, and nobody waits for it.
+func TestNothingToRelease(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		c := newContainer(t, "exec sleep 1000")
+		if err := release(c.state + "2"); err == nil {
+			t.Error("a container that is not there goes")
+		}
+		state, err := os.ReadFile(filepath.Join(c.state, "state.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid, err := initPID(state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if err := release(c.state); !errors.Is(err, errNotWaiting) && !errors.Is(err, unix.ESRCH) {
+			t.Errorf("one that was killed: %v", err)
+		}
+		if _, err := unix.Wait4(pid, nil, 0, nil); err != nil {
+			t.Error(err)
+		}
+		// Its number is another's, who is no child of this process.
+		text := strings.Replace(string(state), `"init_process_pid":`, `"init_process_pid":1,"x":`, 1)
+		c.write(text)
+		defer c.write(string(state)) // What runc kills in the end.
+		if err := release(c.state); !errors.Is(err, errNotWaiting) {
+			t.Errorf("a stranger: %v", err)
+		}
+	})
+}
+
+type container struct {
+	t               *testing.T
+	id, root, state string
+	bundle          string
+}
+
+// newContainer creates one that waits for its start.
+func newContainer(t *testing.T, script string) *container {
+	t.Helper()
+	dir := t.TempDir()
+	c := &container{t: t, id: "it", root: filepath.Join(dir, "runc"), bundle: filepath.Join(dir, "it")}
+	c.state = filepath.Join(c.root, c.id)
+	nstest.Bundle(t, c.bundle, script, nil, "")
+	c.runc("create", "--bundle", c.bundle, c.id)
+	t.Cleanup(func() { c.runc("delete", "--force", c.id) })
+	return c
+}
+
+// marked tells whether the script has left its mark.
+func (c *container) marked() bool {
+	_, err := os.Stat(filepath.Join(c.bundle, "rootfs/run/keelson-mark"))
+	return err == nil
+}
+
+func (c *container) write(state string) {
+	c.t.Helper()
+	if err := os.WriteFile(filepath.Join(c.state, "state.json"), []byte(state), 0o644); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *container) runc(args ...string) string {
+	c.t.Helper()
+	out := filepath.Join(c.t.TempDir(), "out") // The container keeps it open.
+	f, err := os.Create(out)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer f.Close()
+	cmd := exec.Command(nstest.Runc(c.t), append([]string{"--root", c.root}, args...)...)
+	cmd.Stdout, cmd.Stderr = f, f
+	err = cmd.Run()
+	text, _ := os.ReadFile(out)
+	if err != nil {
+		c.t.Fatalf("runc %v: %v: %s", args, err, text)
+	}
+	return string(text)
+}

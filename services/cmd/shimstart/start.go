@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// defaultSockets is where shims listen (containerd's defaults.DefaultStateDir).
+const defaultSockets = "/run/containerd/s"
+
+// grouping are annotations by which several containers share a shim.
+var grouping = []string{"io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"}
+
+// escapes are what Go's encoding/json writes for <, >, & and two separators of
+// lines. A letter of an annotation could be hidden in any other.
+var escapes = strings.NewReplacer(`\u003c`, "", `\u003e`, "", `\u0026`, "", `\u2028`, "", `\u2029`, "")
+
+// ordinary tells whether a shim can be started here. The bundle is the current
+// folder.
+func ordinary(p params) bool {
+	if p.extensions || p.level < 0 || os.Getenv("SCHED_CORE") != "" {
+		return false
+	}
+	spec, err := os.ReadFile("config.json")
+	return err == nil && alone(spec)
+}
+
+// alone tells whether a container has a shim of its own.
+func alone(spec []byte) bool {
+	for _, word := range grouping {
+		if bytes.Contains(spec, []byte(word)) {
+			return false
+		}
+	}
+	return !bytes.Contains(spec, []byte(`\u`)) || !strings.Contains(escapes.Replace(string(spec)), `\u`)
+}
+
+// start starts the shim proper, with its socket as descriptor 3, and returns
+// what containerd is to know of it.
+func start(self string, p params) (_ []byte, err error) {
+	sockets := defaultSockets
+	if p.socketDir != "" {
+		sockets = p.socketDir
+		if err := link(sockets); err != nil {
+			return nil, err
+		}
+	}
+	sum := sha256.Sum256([]byte(filepath.Join(p.address, p.namespace, p.id)))
+	path := filepath.Join(sockets, hex.EncodeToString(sum[:]))
+	fd, err := listen(path)
+	if err != nil {
+		return nil, err
+	}
+	pid, err := spawn(self, p, fd)
+	if err == nil {
+		if err = adjustOOMScore(pid); err != nil {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+	if err != nil {
+		_ = os.Remove(path)
+		return nil, err
+	}
+	return result("unix://" + path), nil
+}
+
+// link notes the folder of sockets in the bundle, where the shim looks for it
+// when it ends.
+func link(sockets string) error {
+	const name = "s"
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.Symlink(sockets, name)
+}
+
+// listen makes the shim's socket, which only root may connect to.
+func listen(path string) (int, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return -1, err
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, wrap("cannot make a socket", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		return -1, wrap("cannot bind "+path, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return -1, err
+	}
+	return fd, wrap("cannot listen on "+path, unix.Listen(fd, unix.SOMAXCONN))
+}
+
+func inUse(err error) bool { return errors.Is(err, unix.EADDRINUSE) }
+
+// spawn starts the shim proper in the bundle, as a process group of its own. It
+// is no child to be waited for: this program ends first.
+func spawn(self string, p params, socket int) (pid int, err error) {
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, wrap("cannot open "+os.DevNull, err)
+	}
+	pid, err = syscall.ForkExec(server,
+		[]string{self, "-namespace", p.namespace, "-id", p.id, "-address", p.address},
+		&syscall.ProcAttr{
+			Env:   append(os.Environ(), "GOMAXPROCS=4", "OTEL_SERVICE_NAME=containerd-shim-"+p.id),
+			Files: []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(socket)},
+			Sys:   &syscall.SysProcAttr{Setpgid: true},
+		})
+	return pid, wrap("cannot execute "+server, err)
+}
+
+// adjustOOMScore makes the kernel kill a shim before containerd, when memory is
+// short: its oom_score_adj is one above (proc_pid_oom_score_adj(5)). Inside of
+// another system that may not be allowed, and it keeps what it has.
+func adjustOOMScore(pid int) error {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(os.Getppid()) + "/oom_score_adj")
+	if err != nil {
+		return err
+	}
+	score, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return err
+	}
+	err = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte(strconv.Itoa(min(score+1, 1000))), 0o644)
+	if errors.Is(err, os.ErrPermission) {
+		return nil
+	}
+	return err
+}
