@@ -21,6 +21,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"keelson/mounts"
 	"keelson/testvm/tier"
@@ -28,6 +29,10 @@ import (
 
 // marker tells the test binary that it runs inside.
 const marker = "KEELSON_NSTEST"
+
+// goroutinesLimit is how long before the deadline a test inside of namespaces is
+// ended, which then prints its goroutines.
+const goroutinesLimit = 20 * time.Second
 
 // Run calls f inside new namespaces. It must be the first thing of a
 // top-level test.
@@ -39,8 +44,11 @@ func Run(t *testing.T, f func(t *testing.T)) {
 		f(t)
 		return
 	}
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe",
-		"-test.run=^"+regexp.QuoteMeta(t.Name())+"$", "-test.v", "-test.count=1")
+	args := []string{"-test.run=^" + regexp.QuoteMeta(t.Name()) + "$", "-test.v", "-test.count=1"}
+	if end, ok := t.Deadline(); ok { // Earlier than that of this process, to hear where it hangs.
+		args = append(args, "-test.timeout="+max(time.Until(end)-goroutinesLimit, time.Second).String())
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), marker+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET |
