@@ -69,7 +69,7 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	$(GOBUILD) -o $(ROOT)/usr/bin/containerd-shim-runc-v2 ./services/cmd/shimstart
 	$(GOBUILD) -tags no_grpc -o $(ROOT)/usr/libexec/containerd-shim-runc-v2 ./services/cmd/shim
 	$(RUNC_CGO) CGO_ENABLED=1 GOOS=linux GOARCH=$(ARCH) go build -trimpath \
-		-tags 'netgo osusergo seccomp urfave_cli_no_docs' \
+		-tags 'netgo osusergo seccomp urfave_cli_no_docs runc_nocriu' \
 		-ldflags '-s -w -linkmode external -extldflags -static' \
 		-o $(ROOT)/usr/bin/runc github.com/opencontainers/runc
 	@for name in poweroff reboot halt; do ln -sf ../usr/bin/service $(ROOT)/sbin/$$name; done
