@@ -30,8 +30,11 @@ RUNC_NEEDS := gcc:gcc /usr/lib/$(TRIPLE)/libc.a:libc6-dev pkg-config:pkg-config 
 	/usr/lib/$(TRIPLE)/libseccomp.a:libseccomp-dev
 else
 SYSROOT    := $(BUILD)/sysroot
+# Go's cache does not know what pkg-config said: the folder is in CGO_LDFLAGS, which
+# it does know, so that a tree that has moved is not linked with the old one's.
 RUNC_CGO   := CC=$(TRIPLE)-gcc PKG_CONFIG_SYSROOT_DIR=$(CURDIR)/$(SYSROOT)/root \
-	PKG_CONFIG_LIBDIR=$(CURDIR)/$(SYSROOT)/root/usr/lib/$(TRIPLE)/pkgconfig
+	PKG_CONFIG_LIBDIR=$(CURDIR)/$(SYSROOT)/root/usr/lib/$(TRIPLE)/pkgconfig \
+	CGO_LDFLAGS=-L$(CURDIR)/$(SYSROOT)/root/usr/lib/$(TRIPLE)
 RUNC_NEEDS := $(TRIPLE)-gcc:gcc-$(subst _,-,$(TRIPLE)) pkg-config:pkg-config \
 	/usr/$(TRIPLE)/lib/libc.a:libc6-dev-$(ARCH)-cross
 endif
