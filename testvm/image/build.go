@@ -53,6 +53,9 @@ func (o *Options) complete() (err error) {
 	if format.Triple(o.Arch) == "" {
 		return fmt.Errorf("cannot build for architecture %q: amd64, arm64, riscv64 and s390x are supported", o.Arch)
 	}
+	if err := checkCompression(o.Compression); err != nil {
+		return err
+	}
 	if o.Name == "" {
 		o.Name = strings.TrimSuffix(filepath.Base(o.File), filepath.Ext(o.File))
 	}

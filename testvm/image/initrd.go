@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -9,19 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-
 	"keelson/testvm/image/cache"
 	"keelson/testvm/image/tree"
-)
-
-// Level and window of the compression were chosen by measuring the example, a
-// root of 66 MB: 24.2 MB in 0.9 s; the best level makes 22.0 MB of it in 5.4 s,
-// a window of 32 MB gains nothing at this level. The kernel needs memory of the
-// window's size while it unpacks.
-const (
-	zstdLevel  = zstd.SpeedBetterCompression
-	zstdWindow = 16 << 20
 )
 
 // initrdsKept is how many packed roots stay in the cache.
@@ -55,32 +45,29 @@ func copyFrom(w io.Writer, file string) error {
 // pack is the file in the cache that holds the root, compressed.
 func (b *builder) pack(root *tree.Tree) (string, error) {
 	entries := initFirst(root.Entries())
-	h := sha256.New()
-	if err := tree.WriteCPIO(h, entries, b.ModTime, inContainer); err != nil {
+	h, size := sha256.New(), counter(0)
+	if err := tree.WriteCPIO(io.MultiWriter(h, &size), entries, b.ModTime, inContainer); err != nil {
 		return "", err
 	}
+	how := compressions[cmp.Or(b.Compression, Fast)]
 	store := cache.Store{Dir: filepath.Join(b.CacheDir, "initrds")}
-	key := cache.Key("stream", zstdLevel.String(), fmt.Sprint(zstdWindow), fmt.Sprintf("%x", h.Sum(nil)))
+	key := cache.Key("stream", how.key, fmt.Sprintf("%x", h.Sum(nil)))
 	if file, ok := store.Path(key); ok {
 		return file, nil
 	}
 	task := b.Progress.Start(fmt.Sprintf("packing a root of %d MB", root.Size()>>20))
-	err := store.Write(key, func(w io.Writer) error { return b.compress(w, entries) })
+	err := store.Write(key, func(w io.Writer) error {
+		z, err := how.open(w, int64(size))
+		if err != nil {
+			return err
+		}
+		return errors.Join(tree.WriteCPIO(z, entries, b.ModTime, inContainer), z.Close())
+	})
 	task.Done(err)
 	if err != nil {
 		return "", fmt.Errorf("cannot pack the initrd: %w", err)
 	}
 	return filepath.Join(store.Dir, key), store.Keep(initrdsKept)
-}
-
-func (b *builder) compress(w io.Writer, entries []tree.Entry) error {
-	// One goroutine, so that the result depends on the data alone.
-	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstdLevel),
-		zstd.WithWindowSize(zstdWindow), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return err
-	}
-	return errors.Join(tree.WriteCPIO(z, entries, b.ModTime, inContainer), z.Close())
 }
 
 // initFirst puts /init before all else.
@@ -99,3 +86,11 @@ func initFirst(entries []tree.Entry) []tree.Entry {
 // inContainer is true for files of bundles and volumes, which are only read:
 // copies of one file in several of them can be one.
 func inContainer(e tree.Entry) bool { return strings.HasPrefix(e.Path, "containers/") }
+
+// counter counts what is written.
+type counter int64
+
+func (c *counter) Write(b []byte) (int, error) {
+	*c += counter(len(b))
+	return len(b), nil
+}

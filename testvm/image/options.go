@@ -9,21 +9,22 @@ import (
 
 // Options say what to build and where.
 type Options struct {
-	YAML      []byte
-	File      string // name of the YAML file, for errors and relative paths
-	Name      string // of the output; the file's own without its ending if empty
-	Arch      string // amd64, arm64, riscv64 or s390x; the host's if empty
-	GuestRoot string // tree that stands for "keelson" in init; may be empty
-	CacheDir  string // the user's cache folder if empty
-	OutDir    string
-	Formats   []string          // of package format; kernel+initrd if empty
-	Size      int64             // of a disk, in bytes; as long as needed if zero
-	Data      *Data             // a partition for data; nil for none
-	Stub      string            // systemd's EFI stub; that of Debian's package if empty
-	Firmware  string            // folder of a board's firmware; may be empty
-	Refresh   bool              // look for newer versions of what is in the cache
-	Progress  progress.Progress // nil for none
-	ModTime   time.Time         // of every file in the image; 1970 if zero
+	YAML        []byte
+	File        string // name of the YAML file, for errors and relative paths
+	Name        string // of the output; the file's own without its ending if empty
+	Arch        string // amd64, arm64, riscv64 or s390x; the host's if empty
+	GuestRoot   string // tree that stands for "keelson" in init; may be empty
+	CacheDir    string // the user's cache folder if empty
+	OutDir      string
+	Formats     []string          // of package format; kernel+initrd if empty
+	Compression string            // of an initrd, one of Compressions; Fast if empty
+	Size        int64             // of a disk, in bytes; as long as needed if zero
+	Data        *Data             // a partition for data; nil for none
+	Stub        string            // systemd's EFI stub; that of Debian's package if empty
+	Firmware    string            // folder of a board's firmware; may be empty
+	Refresh     bool              // look for newer versions of what is in the cache
+	Progress    progress.Progress // nil for none
+	ModTime     time.Time         // of every file in the image; 1970 if zero
 }
 
 // Output is what Build has written. The fields before Files are those of

@@ -34,6 +34,9 @@ func (b *builder) checkTools() error {
 	if isDeb(c.Kernel.Image) {
 		need = append(need, tool{"depmod", "kmod"})
 	}
+	if b.Compression == Best {
+		need = append(need, tool{"zstd", "zstd"})
+	}
 	if b.Data != nil {
 		need = append(need, tool{"mke2fs", "e2fsprogs"})
 	}

@@ -17,18 +17,19 @@ import (
 )
 
 type buildCmd struct {
-	File     string   `arg:"" type:"existingfile" help:"LinuxKit YAML file."`
-	Out      string   `short:"o" type:"path" default:"." help:"Folder for the output."`
-	Name     string   `help:"Name of the output; that of the file by default."`
-	Arch     string   `enum:"amd64,arm64,riscv64,s390x," default:"" help:"Architecture, amd64, arm64, riscv64 or s390x; the host's by default."`
-	Guest    string   `type:"path" help:"Guest tree that the reference keelson in init stands for."`
-	Cache    string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
-	Format   []string `help:"Format of the output, one or several of ${formats}. See testvm formats." default:"kernel+initrd" placeholder:"FORMAT,…"`
-	Size     string   `help:"Size of a disk, as in 512M or 2G; by default as small as it can be. What is left over belongs to no partition." placeholder:"SIZE"`
-	Data     string   `help:"Add a partition for data with this label to a disk, of 64M if no size is given; docs/persistent.md." placeholder:"LABEL[,size=SIZE]"`
-	Stub     string   `type:"existingfile" help:"systemd's EFI stub for formats that UEFI starts; by default the one of Debian's package." placeholder:"FILE"`
-	Firmware string   `type:"existingdir" help:"Folder of firmware for a board: its files are copied to the boot partition." placeholder:"DIR"`
-	Refresh  bool     `help:"Look for newer versions of packages and images that are in the cache."`
+	File        string   `arg:"" type:"existingfile" help:"LinuxKit YAML file."`
+	Out         string   `short:"o" type:"path" default:"." help:"Folder for the output."`
+	Name        string   `help:"Name of the output; that of the file by default."`
+	Arch        string   `enum:"amd64,arm64,riscv64,s390x," default:"" help:"Architecture, amd64, arm64, riscv64 or s390x; the host's by default."`
+	Guest       string   `type:"path" help:"Guest tree that the reference keelson in init stands for."`
+	Cache       string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
+	Format      []string `help:"Format of the output, one or several of ${formats}. See testvm formats." default:"kernel+initrd" placeholder:"FORMAT,…"`
+	Compression string   `enum:"fast,best,none" default:"fast" help:"Compression of an initrd: fast, best (as small as can be, takes a minute and the program zstd), or none (boots soonest)."`
+	Size        string   `help:"Size of a disk, as in 512M or 2G; by default as small as it can be. What is left over belongs to no partition." placeholder:"SIZE"`
+	Data        string   `help:"Add a partition for data with this label to a disk, of 64M if no size is given; docs/persistent.md." placeholder:"LABEL[,size=SIZE]"`
+	Stub        string   `type:"existingfile" help:"systemd's EFI stub for formats that UEFI starts; by default the one of Debian's package." placeholder:"FILE"`
+	Firmware    string   `type:"existingdir" help:"Folder of firmware for a board: its files are copied to the boot partition." placeholder:"DIR"`
+	Refresh     bool     `help:"Look for newer versions of packages and images that are in the cache."`
 }
 
 // Run builds the image and names the files it wrote.
@@ -52,7 +53,7 @@ func (c *buildCmd) Run(ctx context.Context) error {
 	p, done := newProgress()
 	out, err := image.Build(ctx, image.Options{
 		YAML: source, File: c.File, Name: c.Name, Arch: c.Arch, GuestRoot: c.Guest, CacheDir: c.Cache,
-		OutDir: c.Out, Formats: c.Format, Size: size, Data: data, Stub: c.Stub, Firmware: c.Firmware, Refresh: c.Refresh, Progress: p, ModTime: mtime,
+		OutDir: c.Out, Formats: c.Format, Compression: c.Compression, Size: size, Data: data, Stub: c.Stub, Firmware: c.Firmware, Refresh: c.Refresh, Progress: p, ModTime: mtime,
 	})
 	done()
 	if err != nil {

@@ -1,0 +1,67 @@
+package image
+
+import (
+	"bytes"
+	"io"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"keelson/testvm/tier"
+)
+
+func TestCompressions(t *testing.T) {
+	tier.Tool(t, "zstd", "zstd")
+	// The same again, further away than the window of the fast one.
+	part := make([]byte, 2*fastWindow)
+	for i := range part {
+		part[i] = byte(i * i >> 7 * i)
+	}
+	data := append(append([]byte(nil), part...), part...)
+	sizes := map[string]int{}
+	for _, name := range Compressions() {
+		var packed, again bytes.Buffer
+		for _, into := range []*bytes.Buffer{&packed, &again} {
+			z, err := compressions[name].open(into, int64(len(data)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := z.Write(data); err != nil {
+				t.Fatal(err)
+			}
+			if err := z.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(packed.Bytes(), again.Bytes()) {
+			t.Errorf("%s: another result the second time", name)
+		}
+		sizes[name] = packed.Len()
+		if got := unpackZstd(t, name, &packed); !bytes.Equal(got, data) {
+			t.Errorf("%s: other data comes out", name)
+		}
+	}
+	if sizes[Best] >= sizes[Fast] || sizes[Fast] >= sizes[None] || sizes[None] != len(data) {
+		t.Errorf("sizes are %v", sizes)
+	}
+	if err := checkCompression("brotli"); err == nil || checkCompression("") != nil {
+		t.Errorf("an unknown one: %v", err)
+	}
+}
+
+func unpackZstd(t *testing.T, name string, packed io.Reader) []byte {
+	t.Helper()
+	if name != None {
+		z, err := zstd.NewReader(packed, zstd.WithDecoderMaxWindow(64<<20)) // What best promises.
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer z.Close()
+		packed = z
+	}
+	data, err := io.ReadAll(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
