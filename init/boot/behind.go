@@ -17,7 +17,9 @@ func behind(role string) error {
 	if err := c.Start(); err != nil {
 		return fmt.Errorf("cannot start init %s: %w", role, err)
 	}
-	return unix.SchedSetAttr(c.Process.Pid, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0)
+	// Otherwise it runs beside the others.
+	_ = unix.SchedSetAttr(c.Process.Pid, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0)
+	return nil
 }
 
 // Input is the role that loads drivers of buttons and input devices, which no
