@@ -58,7 +58,7 @@ TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:
 INIT_IMAGE = example.org/keelson/init:$(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest testvm init-image run test test-all chaos power-cuts bench chart lint clean help needs-run needs-test
+.PHONY: all guest kernel testvm init-image run test test-all chaos power-cuts bench chart lint clean help needs-run needs-test
 
 all: guest testvm ## Build the guest binaries and the host tool testvm
 
@@ -84,6 +84,21 @@ init-image: testvm guest-amd64 guest-arm64 ## Pack both guests as the image for 
 	@chmod -R u=rwX,go=rX build/amd64/root build/arm64/root
 	$(TESTVM) init-image -o build/init-image.tar --name $(INIT_IMAGE) \
 		amd64=build/amd64/root arm64=build/arm64/root
+
+KERNEL_VERSION := 6.1
+KERNEL_NEEDS   := /usr/src/linux-source-$(KERNEL_VERSION).tar.xz:linux-source-$(KERNEL_VERSION) gcc:gcc xz:xz-utils flex:flex \
+	bison:bison bc:bc /usr/include/libelf.h:libelf-dev /usr/include/openssl/ssl.h:libssl-dev
+KERNEL_SOURCE  := build/kernel/linux-source-$(KERNEL_VERSION)
+
+kernel: ## Build a small kernel for virtual machines from Debian's source: build/kernel/image (amd64)
+	@$(NEED) $(KERNEL_NEEDS)
+	@mkdir -p build/kernel/image
+	tar -C build/kernel -xf /usr/src/linux-source-$(KERNEL_VERSION).tar.xz
+	$(MAKE) -s -C $(KERNEL_SOURCE) ARCH=x86_64 tinyconfig
+	cd $(KERNEL_SOURCE) && scripts/kconfig/merge_config.sh -m .config $(CURDIR)/examples/kernel.config
+	$(MAKE) -s -C $(KERNEL_SOURCE) ARCH=x86_64 olddefconfig
+	$(MAKE) -s -C $(KERNEL_SOURCE) ARCH=x86_64 -j$$(nproc) bzImage
+	cp $(KERNEL_SOURCE)/arch/x86/boot/bzImage build/kernel/image/kernel
 
 testvm: ## Build testvm, which builds, boots and measures images
 	go build -trimpath -o $(TESTVM) ./testvm/cmd/testvm
