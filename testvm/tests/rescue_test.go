@@ -2,7 +2,9 @@ package tests
 
 import (
 	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"keelson/runtime/timeline"
 	"keelson/testvm/vm"
@@ -23,6 +25,18 @@ func (p person) types(text, wants string) {
 	p.Line(wants)
 }
 
+// prompted waits for a prompt behind a text: what is typed before it is no answer.
+func (p person) prompted(behind string) {
+	p.t.Helper()
+	for ctx := vmtest.Context(p.t); ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+		console := p.Console()
+		if i := strings.LastIndex(console, behind); i >= 0 && strings.Contains(console[i:], "rescue> ") {
+			return
+		}
+	}
+	p.t.Fatalf("no prompt behind %q:\n%s", behind, p.Console())
+}
+
 // The prompt over the serial line, of an image without a shell: what went wrong
 // can be looked at, nothing that is typed ends it but an answer, and the boot
 // goes on.
@@ -38,6 +52,7 @@ func TestRescuePrompt(t *testing.T) {
 	p.types("\x1b[A\xff\x00\r", `This is no shell`)
 	p.types("dmesg 20\r", `^\[ +\d+\.\d+\] `)
 	p.types("retry\r", `2 attempts failed, rescue`)
+	p.prompted(`2 attempts failed, rescue`)
 	p.types("continue\r", `onboot 002-never: exited 0`)
 	p.Stage(timeline.Ready)
 	if out := p.File("/run/keelson/onboot/001-bad.json"); !regexp.MustCompile(`"attempts":2,.*then continuing"`).MatchString(out) {

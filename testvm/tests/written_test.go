@@ -83,6 +83,13 @@ func (w *written) load(v *vmtest.VM) (ended func()) {
 	return writers.Wait
 }
 
+// more waits until something more is acknowledged.
+func (w *written) more(ctx context.Context) {
+	for n := w.total(); w.total() == n && w.wrong.Load() == nil && ctx.Err() == nil; {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // write pushes values until the connection breaks. A value is acknowledged by its
 // place in the list.
 func (w *written) write(v *vmtest.VM, i int) {
