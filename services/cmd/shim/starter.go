@@ -25,16 +25,8 @@ type starter struct{ runc.ProcessMonitor }
 // started is what stands for the end of a command that never ran.
 var started = make(chan runc.Exit)
 
-// Start starts a command, or does its work.
-func (s starter) Start(c *exec.Cmd) (chan runc.Exit, error) {
-	if dir := toStart(c.Args); dir != "" && release(dir) == nil {
-		return started, nil
-	}
-	return s.ProcessMonitor.Start(c)
-}
-
-// StartLocked is Start for commands that end with the thread that has started
-// them, as those of the shim do.
+// StartLocked starts a command, or does its work. The shim starts all of them so,
+// since they are to end with it (PR_SET_PDEATHSIG of prctl(2)).
 func (s starter) StartLocked(c *exec.Cmd) (chan runc.Exit, error) {
 	if dir := toStart(c.Args); dir != "" && release(dir) == nil {
 		return started, nil
@@ -79,8 +71,10 @@ func release(dir string) error {
 		return err
 	}
 	defer unix.Close(process)
-	if parent(pid) != os.Getpid() { // It is gone, and its number another's.
-		return errNotWaiting
+	// When it is gone, its number may be that of somebody who is no child of this
+	// process (ECHILD of waitid(2)).
+	if err := unix.Waitid(unix.P_PIDFD, process, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
+		return err
 	}
 	path := filepath.Join(dir, "exec.fifo")
 	fifo, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -93,18 +87,6 @@ func release(dir string) error {
 	}
 	_ = os.Remove(path) // The container runs, whatever becomes of this.
 	return nil
-}
-
-// parent is the parent of a process, the second field behind the name in
-// /proc/PID/stat (proc_pid_stat(5)); 0 when there is no such process.
-func parent(pid int) int {
-	text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-	if len(fields) < 2 {
-		return 0
-	}
-	ppid, _ := strconv.Atoi(string(fields[1]))
-	return ppid
 }
 
 // awaitByte waits until the container's process has written to the FIFO, or is

@@ -95,10 +95,14 @@ func listen(path string) (int, error) {
 	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
 		return -1, wrap("cannot bind "+path, err)
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return -1, err
+	err = os.Chmod(path, 0o600)
+	if err == nil {
+		err = wrap("cannot listen on "+path, unix.Listen(fd, unix.SOMAXCONN))
 	}
-	return fd, wrap("cannot listen on "+path, unix.Listen(fd, unix.SOMAXCONN))
+	if err != nil {
+		_ = os.Remove(path)
+	}
+	return fd, err
 }
 
 func inUse(err error) bool { return errors.Is(err, unix.EADDRINUSE) }
