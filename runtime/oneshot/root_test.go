@@ -165,6 +165,38 @@ func TestTimeoutWhileStarting(t *testing.T) {
 	})
 }
 
+// A runtime that has not made the container yet when its time is over is let
+// make it, and the container is killed then; one that never does is killed.
+func TestTimeoutBeforeRuntimeKnowsContainer(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		for _, delay := range []string{"sleep 1", "exec sleep 60"} {
+			b := container(t, "000-x", "exec sleep 60", map[string]string{"keelson.stop.timeout": "0s"}, boundRoot)
+			o := options(t)
+			o.Timeout = 50 * time.Millisecond
+			o.Runtime = slowRuntime(t, o.Runtime, delay)
+			start := time.Now()
+			r := Run(t.Context(), b, o)
+			if took := time.Since(start); took > 40*time.Second || !strings.Contains(r.Err, "timeout after 50ms") {
+				t.Errorf("%s: after %v: %+v", delay, took, r)
+			}
+			if left, _ := os.ReadDir("/run/runc"); len(left) != 0 {
+				t.Errorf("%s: container is left behind", delay)
+			}
+		}
+	})
+}
+
+// slowRuntime is the runtime that does something else first, deaf to SIGTERM,
+// when it is to run a container.
+func slowRuntime(t *testing.T, runtime, delay string) string {
+	path := filepath.Join(t.TempDir(), "runtime")
+	script := fmt.Sprintf("#!/bin/sh\ntrap '' TERM\ncase \"$*\" in *run*--bundle*) %s;; esac\nexec %s \"$@\"\n", delay, runtime)
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestCancelled(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

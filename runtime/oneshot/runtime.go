@@ -21,9 +21,13 @@ import (
 	"keelson/runtime/prepare"
 )
 
-// killGrace is how long the clean-up of a container that had to be killed
-// may take.
-const killGrace = 10 * time.Second
+const (
+	// killGrace is how long the clean-up of a container that had to be killed
+	// may take.
+	killGrace = 10 * time.Second
+	// killAgain is the time between two tries.
+	killAgain = 100 * time.Millisecond
+)
 
 // command is a call of the runtime.
 func (r *run) command(ctx context.Context, args ...string) *exec.Cmd {
@@ -116,7 +120,7 @@ func (r *run) wait(ctx context.Context, process *os.Process) (*os.ProcessState, 
 		done <- ended{state, err}
 	}()
 	stopping := ctx.Done()
-	var kill <-chan time.Time
+	var kill, last <-chan time.Time
 	for {
 		select {
 		case e := <-done:
@@ -132,11 +136,18 @@ func (r *run) wait(ctx context.Context, process *os.Process) (*os.ProcessState, 
 			defer timer.Stop()
 			kill = timer.C
 		case <-kill:
-			kill = nil
 			r.step("is killed")
 			if err := r.delete(); err != nil {
 				return nil, err
 			}
+			// A runtime that is still making the container has nothing yet to be
+			// deleted. Killed itself it would leave processes nobody can find.
+			kill = time.After(killAgain)
+			if last == nil {
+				last = time.After(killGrace)
+			}
+		case <-last:
+			_ = process.Kill()
 		}
 	}
 }
