@@ -1,12 +1,14 @@
 package mounts
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -174,6 +176,28 @@ func TestVolumes(t *testing.T) {
 	}
 	if names, err := Volumes("/none"); names != nil || err != nil {
 		t.Errorf("no volumes: %v, %v", names, err)
+	}
+}
+
+// What is let go of a moment later was not busy.
+func TestUnmountIsPatient(t *testing.T) {
+	if !inOwnRoot(t) {
+		return
+	}
+	for _, late := range []bool{false, true} {
+		must(t, os.MkdirAll("/held", 0o755))
+		must(t, FS{"t", "/held", "tmpfs", ""}.Make())
+		hold, err := os.Open("/held")
+		must(t, err)
+		limit := 50 * time.Millisecond
+		if late {
+			limit = 3 * time.Second
+		}
+		time.AfterFunc(limit, func() { _ = hold.Close() })
+		busy, err := UnmountSteps([]Step{{Target: "/held"}})
+		if (len(busy) > 0) != late || errors.Is(err, unix.EBUSY) != late {
+			t.Errorf("let go of after %v: %v, %v", limit, busy, err)
+		}
 	}
 }
 

@@ -7,10 +7,16 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+)
+
+const (
+	busyPatience = 500 * time.Millisecond
+	busyPause    = 10 * time.Millisecond
 )
 
 // Step is one unmount of a plan.
@@ -71,36 +77,48 @@ func UnmountPlan(infos []*mountinfo.Info) []Step {
 	return plan
 }
 
-// UnmountAll unmounts all that UnmountPlan names, never lazily. As one mount
-// may hold another (a loop device, an overlay), it tries again those that were
-// busy as long as others go. What stays busy is reported and, when freezing is
-// asked for, made read-only, as is the root. Freezing is about file systems,
-// not mounts: inside another system it would hit that one's.
+// UnmountAll unmounts all that UnmountPlan names, never lazily. What stays busy is
+// reported and, when freezing is asked for, made read-only, as is the root.
+// Freezing is about file systems, not mounts: inside another system it would hit
+// that one's.
 func UnmountAll(freezing bool) error {
 	infos, err := mountinfo.GetMounts(nil)
 	if err != nil {
 		return fmt.Errorf("cannot list what to unmount: %w", err)
 	}
-	rest := UnmountPlan(infos)
-	for {
-		busy := unmountEach(rest)
-		if len(busy) == 0 || len(busy) == len(rest) {
-			if !freezing {
-				return leftover(busy)
-			}
-			return errors.Join(freeze(busy), freezeRoot(infos))
+	busy, _ := UnmountSteps(UnmountPlan(infos))
+	if !freezing {
+		return leftover(busy)
+	}
+	return errors.Join(freeze(busy), freezeRoot(infos))
+}
+
+// UnmountSteps unmounts in this order and returns what could not be, with the
+// errors. As one mount may hold another (a loop device, an overlay), it tries
+// again those that were busy as long as others go, and a little longer: what a
+// process had open the kernel may close some ticks after its end (fput() leaves it
+// to a worker then), and tells nobody.
+func UnmountSteps(steps []Step) (busy []Step, err error) {
+	for end := time.Now().Add(busyPatience); ; steps = busy {
+		busy, err = unmountEach(steps)
+		if len(busy) < len(steps) && len(busy) > 0 {
+			continue
 		}
-		rest = busy
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return busy, err
+		}
+		<-time.After(busyPause)
 	}
 }
 
-func unmountEach(steps []Step) (busy []Step) {
+func unmountEach(steps []Step) (busy []Step, err error) {
+	var errs []error
 	for _, s := range steps {
 		if err := Unmount(s.Target, 0); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
-			busy = append(busy, s)
+			busy, errs = append(busy, s), append(errs, err)
 		}
 	}
-	return busy
+	return busy, errors.Join(errs...)
 }
 
 func leftover(busy []Step) error {

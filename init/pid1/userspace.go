@@ -123,30 +123,17 @@ func isMounted(infos []*mountinfo.Info, target string) bool {
 }
 
 // unmountOwn takes down what was mounted since, latest first; what was there
-// is the outer system's. One mount may hold another, so it goes on as long as
-// some go.
+// is the outer system's.
 func unmountOwn(before []*mountinfo.Info) error {
 	now, err := mountinfo.GetMounts(nil)
 	if err != nil {
 		return fmt.Errorf("cannot list what to unmount: %w", err)
 	}
-	rest := ownMounts(before, now)
-	for {
-		var busy []string
-		var errs []error
-		for _, target := range rest {
-			if err := mounts.Unmount(target, 0); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
-				busy, errs = append(busy, target), append(errs, err)
-			}
-		}
-		if len(busy) == 0 || len(busy) == len(rest) {
-			return errors.Join(errs...)
-		}
-		rest = busy
-	}
+	_, err = mounts.UnmountSteps(ownMounts(before, now))
+	return err
 }
 
-func ownMounts(before, now []*mountinfo.Info) []string {
+func ownMounts(before, now []*mountinfo.Info) []mounts.Step {
 	type key struct {
 		id    int
 		place string
@@ -155,10 +142,10 @@ func ownMounts(before, now []*mountinfo.Info) []string {
 	for _, m := range before {
 		known[key{m.ID, m.Mountpoint}] = true
 	}
-	var own []string
+	var own []mounts.Step
 	for _, m := range now {
 		if m.Mountpoint != "/" && !known[key{m.ID, m.Mountpoint}] {
-			own = append(own, m.Mountpoint)
+			own = append(own, mounts.Step{Target: m.Mountpoint, FSType: m.FSType})
 		}
 	}
 	slices.Reverse(own)

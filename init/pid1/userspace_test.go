@@ -39,8 +39,8 @@ func TestOwnMounts(t *testing.T) {
 	info := func(id int, place string) *mountinfo.Info { return &mountinfo.Info{ID: id, Mountpoint: place} }
 	before := []*mountinfo.Info{info(1, "/"), info(2, "/proc"), info(3, "/data")}
 	now := append(slices.Clone(before[:2]), info(3, "/other"), info(4, "/run"), info(5, "/run/x"), info(6, "/data"), info(7, "/"))
-	if got, want := ownMounts(before, now), []string{"/data", "/run/x", "/run", "/other"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("%q, want %q", got, want)
+	if got, want := ownMounts(before, now), []mounts.Step{{Target: "/data"}, {Target: "/run/x"}, {Target: "/run"}, {Target: "/other"}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 
