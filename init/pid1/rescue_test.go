@@ -120,7 +120,8 @@ func TestRescueShell(t *testing.T) {
 		term.Type("case $- in *m*) echo has=jobs;; *) echo has=none;; esac\r")
 		term.Until("has=" + map[bool]string{true: "jobs", false: "none"}[pts] + "\r")
 		if pts {
-			term.Type("echo sleeps=$((1)); sleep 1000\r")
+			// What says so has the terminal by then.
+			term.Type("sh -c 'echo sleeps=$((1)); exec sleep 1000'\r")
 			term.Until("sleeps=1")
 			term.Type("\x03") // It ends what runs in the shell.
 			term.Until("# ")

@@ -96,7 +96,7 @@ func TestRescueShell(t *testing.T) {
 	p.types("case $- in *m*) echo has=jobs$((1));; esac\r", `has=jobs1`)
 	p.types("ls /host/containers/onboot; ls /host/proc | wc -l\r", `^000-good`)
 	p.types("tty; echo pid=$$ $(cat /host/proc/1/comm)\r", `pid=\d+ init`)
-	p.types("echo 1 >/host/tmp/written; cat /host/tmp/writ*; echo sleeps=$((1)); sleep 1000\r", `sleeps=1`)
+	p.types("echo 1 >/host/tmp/written; cat /host/tmp/writ*; sh -c 'echo sleeps=$((1)); exec sleep 1000'\r", `sleeps=1`)
 	p.types("\x03echo gone=$?\r", `gone=130`)
 	p.types("exit 5\r", `rescue shell has ended.*exited 5`)
 	p.Line(`^rescue> `)
