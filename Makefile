@@ -67,8 +67,8 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	$(if $(SYSROOT),@RELEASE=$(RELEASE_$(ARCH)) .ci/foreign-debs $(ARCH) $(CURDIR)/$(SYSROOT) libseccomp-dev)
 	@mkdir -p $(ROOT)/usr/bin $(ROOT)/usr/libexec $(ROOT)/sbin $(addprefix $(ROOT)/,$(MOUNT_POINTS))
 	$(GOBUILD) -o $(ROOT)/init ./init
-	$(GOBUILD) -tags grpcnotrace -o $(ROOT)/usr/bin/service ./services/cmd/service
-	$(GOBUILD) -tags grpcnotrace -o $(ROOT)/usr/bin/containerd ./services/cmd/containerd
+	$(GOBUILD) -tags "grpcnotrace no_rdt" -o $(ROOT)/usr/bin/service ./services/cmd/service
+	ln -sf service $(ROOT)/usr/bin/containerd
 	$(GOBUILD) -o $(ROOT)/usr/bin/containerd-shim-runc-v2 ./services/cmd/shimstart
 	$(GOBUILD) -tags no_grpc -o $(ROOT)/usr/libexec/containerd-shim-runc-v2 ./services/cmd/shim
 	$(RUNC_CGO) CGO_ENABLED=1 GOOS=linux GOARCH=$(ARCH) go build -trimpath \

@@ -1,5 +1,7 @@
 // Command service is keelson's supervisor (service supervise) and the command
-// line that asks it. Called as poweroff, reboot or halt it does that.
+// line that asks it. Called as poweroff, reboot or halt it does that; called as
+// containerd it is that, in the same file because it is made of much the same
+// packages.
 package main
 
 import (
@@ -9,16 +11,20 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"keelson/services/containerd/daemon"
 )
 
 func main() {
+	name := filepath.Base(os.Args[0])
+	if name == "containerd" {
+		os.Exit(daemon.Main(os.Args[1:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	args := os.Args[1:]
-	if name := filepath.Base(os.Args[0]); name != "service" {
-		if _, ok := commands[name]; ok {
-			args = append([]string{name}, args...)
-		}
+	if _, ok := ways[name]; ok {
+		args = append([]string{name}, args...)
 	}
 	code, err := run(ctx, args, os.Stdout)
 	if err != nil {
