@@ -120,6 +120,18 @@ func numbers(t *testing.T, name string) (all []string) {
 	return all
 }
 
+// untilCounts waits until counting has begun for the nth time, and heeds its
+// signal.
+func untilCounts(t *testing.T, log string, n int) {
+	t.Helper()
+	begun := func() int { return strings.Count("\n"+strings.ReplaceAll(logOf(t, log), "\n", "\n\n"), "\n0\n") }
+	for deadline := time.Now().Add(30 * time.Second); begun() < n; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("counting has not begun %d times", n)
+		}
+	}
+}
+
 // A shim that is killed takes its service with it, and nothing else: what was
 // in the container is gone before the next is made.
 func TestKilledShim(t *testing.T) {
@@ -157,6 +169,7 @@ func TestStoppedContainerd(t *testing.T) {
 		s := newSystem(t, map[string]string{"web": counting, "other": counting}, nil)
 		s.until("web", "running", running)
 		other := s.until("other", "running", running)
+		untilCounts(t, "web.out.log", 1)
 		if err := s.containerd.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
@@ -168,6 +181,7 @@ func TestStoppedContainerd(t *testing.T) {
 		if now := s.until("other", "running", running); now.PID != other.PID {
 			t.Errorf("the other service was %+v and is %+v", other, now)
 		}
+		untilCounts(t, "web.out.log", 2)
 		// On the way down nobody waits for it.
 		if err := s.containerd.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)

@@ -296,7 +296,7 @@ func TestServicesLive(t *testing.T) {
 
 func (s *system) untilLog(name, want string) {
 	s.t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for logOf(s.t, name) != want && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
 	}
