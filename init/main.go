@@ -28,11 +28,11 @@ func main() {
 	if len(os.Args) == 1 && pid1.Inside() || len(os.Args) == 2 && os.Args[1] == "userspace" {
 		os.Exit(pid1.Main())
 	}
-	roles := map[string]func(context.Context) error{"boot": boot.Up, "late": boot.Late, "input": boot.Input, "shutdown": boot.Down, "root": initrd.Up}
+	roles := map[string]func(context.Context) error{"boot": boot.Up, "late": boot.Late, "devices": boot.Devices, "shutdown": boot.Down, "root": initrd.Up}
 	if len(os.Args) != 2 || roles[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: init (as the first process of a machine or a container)\n"+
 			"       init userspace (as the first process of a system inside of this one, whose mounts and root it shares)\n"+
-			"       init boot|late|input|shutdown|root (started by init)")
+			"       init boot|late|devices|shutdown|root (started by init)")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

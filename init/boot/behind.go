@@ -22,12 +22,12 @@ func behind(role string) error {
 	return nil
 }
 
-// Input is the role that loads drivers of buttons and input devices, which no
-// container has to wait for.
-func Input(context.Context) error {
+// Devices is the role that loads drivers of buttons and input devices, which no
+// container has to wait for, and of devices that have come since the boot.
+func Devices(context.Context) error {
 	return with(func(w world) error {
-		if err := modules.Input(w.line); err != nil {
-			w.log.Error("the power button or keyboards do not work", "error", err)
+		if err := modules.Rest(w.line); err != nil {
+			w.log.Error("a device does not work", "error", err)
 		}
 		return nil
 	})

@@ -18,6 +18,7 @@ import (
 	"keelson/mounts"
 	"keelson/runtime/console"
 	"keelson/runtime/timeline"
+	"keelson/runtime/uevent"
 )
 
 // Root is where the root gets mounted.
@@ -87,25 +88,25 @@ func (w Wish) await(ctx context.Context, line cmdline.Line, log *slog.Logger) (s
 		ctx, cancel = context.WithTimeout(ctx, w.Wait)
 		defer cancel()
 	}
-	events, err := listen()
+	events, err := uevent.Listen()
 	if err != nil {
 		return "", err
 	}
-	defer events.close()
+	defer events.Close()
 	d, err := newDrivers(line)
 	if err != nil {
 		return "", err
 	}
 	report := time.AfterFunc(reportTime, func() { log.Warn("waiting for the root", "root", w.Device, "now", list(disks())) })
 	defer report.Stop()
-	for event := (event{lost: true}); ; {
+	for event := (uevent.Event{Lost: true}); ; {
 		if err := d.load(event); err != nil {
 			log.Error("a driver for the root may be missing", "error", err)
 		}
 		if device := w.Find(disks()); device != "" {
 			return device, nil
 		}
-		if event, err = events.next(ctx); err != nil {
+		if event, err = events.Next(ctx); err != nil {
 			return "", fmt.Errorf("cannot find the root, root=%s: %s: %w", w.Device, list(disks()), err)
 		}
 	}
@@ -126,14 +127,14 @@ func newDrivers(line cmdline.Line) (drivers, error) {
 }
 
 // load loads what a new device needs or, when events were lost, all do.
-func (d drivers) load(e event) error {
+func (d drivers) load(e uevent.Event) error {
 	if d.loader == nil {
 		return nil
 	}
-	if e.lost {
+	if e.Lost {
 		return d.loader.Coldplug(modules.NewDevices("/sys").Fresh)
 	}
-	err := d.loader.Load(e.modalias)
+	err := d.loader.Load(e.Modalias)
 	if errors.Is(err, unix.ENODEV) { // A device without hardware behind it.
 		return nil
 	}

@@ -4,7 +4,7 @@
 //
 // It is no module manager: it unloads nothing, follows no `install` commands,
 // and does not decompress in user space (compressed modules need a kernel with
-// CONFIG_MODULE_DECOMPRESS). Devices that appear later are not its business.
+// CONFIG_MODULE_DECOMPRESS).
 //
 // Names are normalised: "-" is "_", and neither path nor suffix belongs to
 // them. A module that cannot be loaded is an error that unwraps to the errno;

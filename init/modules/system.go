@@ -1,16 +1,27 @@
 package modules
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"keelson/init/cmdline"
+	"keelson/runtime/uevent"
+)
+
+const (
+	// catchUp is when devices are looked for that came between Boot's last look and
+	// Follow's beginning: not at once, since the boot is at work.
+	catchUp = time.Second
+	// settle is for the devices behind one that has come, such as a USB hub.
+	settle = 100 * time.Millisecond
 )
 
 // always are the modules the system needs whether or not a device asks.
@@ -34,44 +45,67 @@ func System(line cmdline.Line) (*DB, error) {
 	return db, nil
 }
 
-// Boot loads what the machine and the system need, makes self the kernel's
-// helper for what it wants later, and returns the names of those loaded. A
-// system without modules is fine. Buttons and input devices are left to Input;
-// more tells that there are some.
-func Boot(line cmdline.Line, self string) (loaded []string, more bool, err error) {
-	db, err := System(line)
-	if errors.Is(err, ErrNone) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	l, devices := NewLoader(db), NewDevices("/sys")
-	var errs []error
-	for _, name := range always {
-		errs = append(errs, l.Load(name))
-	}
-	errs = append(errs, l.Coldplug(func() ([]string, error) {
-		all, err := devices.Fresh()
-		count := len(all)
-		all = slices.DeleteFunc(all, IsInput)
-		more = more || len(all) < count
-		return all, err
-	}), ServeKernel(self))
-	return l.Loaded, more, errors.Join(errs...)
+// Drivers are those of the machine as far as they are loaded.
+type Drivers struct {
+	*Loader
+	devices *Devices
+	// Left tells that there are buttons or input devices, which are left to Rest.
+	Left bool
 }
 
-// Input loads what Boot left: the modules of devices that only people touch.
-func Input(line cmdline.Line) error {
+// Boot loads what the machine and the system need and makes self the kernel's
+// helper for what it wants later. A system without modules is fine and gives nil.
+func Boot(line cmdline.Line, self string) (*Drivers, error) {
 	db, err := System(line)
+	if errors.Is(err, ErrNone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	d := &Drivers{Loader: NewLoader(db), devices: NewDevices("/sys")}
+	var errs []error
+	for _, name := range always {
+		errs = append(errs, d.Load(name))
+	}
+	errs = append(errs, d.Coldplug(func() ([]string, error) {
+		all, err := d.devices.Fresh()
+		count := len(all)
+		all = slices.DeleteFunc(all, IsInput)
+		d.Left = d.Left || len(all) < count
+		return all, err
+	}), ServeKernel(self))
+	return d, errors.Join(errs...)
+}
+
+// Follow loads what devices need that come up later, until ctx ends.
+func (d *Drivers) Follow(ctx context.Context, report func(error)) {
+	events, err := uevent.Listen()
+	if err != nil {
+		report(err)
+		return
+	}
+	defer events.Close()
+	err = events.Gather(ctx, catchUp, settle, func(context.Context) {
+		if err := d.Coldplug(d.devices.Fresh); err != nil {
+			report(err)
+		}
+	})
+	if err != nil {
+		report(err)
+	}
+}
+
+// Rest loads what Boot left, and what devices need that have come since.
+func Rest(line cmdline.Line) error {
+	db, err := System(line)
+	if errors.Is(err, ErrNone) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	devices := NewDevices("/sys")
-	return NewLoader(db).Coldplug(func() ([]string, error) {
-		all, err := devices.Fresh()
-		return slices.DeleteFunc(all, func(alias string) bool { return !IsInput(alias) }), err
-	})
+	return NewLoader(db).Coldplug(NewDevices("/sys").Fresh)
 }
 
 // inputs begin the modaliases of ACPI's buttons for power, sleep and lid, and of

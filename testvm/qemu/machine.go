@@ -213,6 +213,12 @@ func (m *Machine) Press(ctx context.Context, keys ...string) error {
 	return m.QMP.Execute(ctx, "send-key", map[string]any{"keys": list}, nil)
 }
 
+// Plug adds a device of a driver of QEMU's, such as "virtio-rng-pci", while the
+// machine runs.
+func (m *Machine) Plug(ctx context.Context, driver string) error {
+	return m.QMP.Execute(ctx, "device_add", map[string]any{"driver": driver}, nil)
+}
+
 // Kill ends the machine at once and waits for its end.
 func (m *Machine) Kill() {
 	_ = m.proc.Kill() // it may have ended: all the better

@@ -64,6 +64,9 @@ func (v *VM) Write(p []byte) (int, error) { return v.machine.Console.Write(p) }
 // Press presses keys together on the machine's keyboard.
 func (v *VM) Press(ctx context.Context, keys ...string) error { return v.machine.Press(ctx, keys...) }
 
+// Plug adds a device of a driver of QEMU's while the machine runs.
+func (v *VM) Plug(ctx context.Context, driver string) error { return v.machine.Plug(ctx, driver) }
+
 // Accel is the accelerator the machine runs under.
 func (v *VM) Accel() string { return v.machine.Config.Accel }
 

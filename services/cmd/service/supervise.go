@@ -54,6 +54,14 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 		}
 	})
 	helpers.Go(func() {
+		if userspace.Inside() { // So are the devices.
+			return
+		}
+		if err := watchDevices(side, log); err != nil {
+			log.Error("devices that come up later do not work", "error", err)
+		}
+	})
+	helpers.Go(func() {
 		if err := runtimelogs.Cap(side, containerdLog, containerdLogLimit); err != nil {
 			log.Error("the log of containerd may grow", "error", err)
 		}

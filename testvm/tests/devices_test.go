@@ -1,0 +1,65 @@
+package tests
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/vmtest"
+)
+
+const waitingForDevice = `
+onboot:
+  - name: wait
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-c", "echo '<2>keelson-test: waits' >/dev/kmsg; until grep -q ^virtio_rng /proc/modules; do sleep 0.1; done"]
+    devices: [{path: all, type: c}]
+    binds: ["/dev/kmsg:/dev/kmsg"]
+services:
+  AGENT
+`
+
+// Devices that come up late get their drivers: while onboot containers run,
+// while services do, and after the supervisor has been killed.
+func TestLateDevices(t *testing.T) {
+	config := machine(build(t, "late-devices", waitingForDevice))
+	config.Machine = "pc" // It has a bus that PCI devices can be put on.
+	v := vmtest.Boot(t, config)
+	plug := func(driver string) {
+		t.Helper()
+		if err := v.Plug(vmtest.Context(t), driver); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v.Line("keelson-test: waits")
+	plug("virtio-rng-pci")
+	v.Stage("ready")
+	plug("virtio-balloon-pci")
+	loaded(t, v, "virtio_balloon")
+	for _, p := range processes(t, v) {
+		if len(p.Args) == 2 && p.Args[1] == "supervise" {
+			if err := v.Client().Signal(vmtest.Context(t), p.PID, 9); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	plug("virtio-scsi-pci")
+	loaded(t, v, "virtio_scsi")
+	v.SignalInit(sigUSR2)
+	v.Exit(vm.PoweredDown)
+}
+
+// loaded waits until a module is.
+func loaded(t *testing.T, v *vmtest.VM, module string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		modules := v.File("/proc/modules")
+		if strings.Contains("\n"+modules, "\n"+module+" ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not among the modules:\n%s", module, modules)
+		}
+	}
+}
