@@ -377,6 +377,7 @@ func TestContainerdMayDie(t *testing.T) {
 		if v := s.ask(control.List, "db").Services[0]; !running(v) || v.Restarts != 0 {
 			t.Errorf("the other service: %+v", v)
 		}
+		s.untilLog("web.out.log", "up\nup\n") // It heeds its signal by then.
 		// Without containerd everything still stops.
 		_ = s.containerd.Process.Kill()
 		_ = s.containerd.Wait()
