@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -26,6 +27,7 @@ type fake struct {
 	order   []string      // of starts and stop signals: "+a", "-a"
 	refuse  error         // of Create
 	program string        // that all run
+	turns   string        // the program that all run once one was signalled
 	hangs   bool          // it answers nothing
 	takes   time.Duration // to create
 	making  map[string]bool
@@ -48,6 +50,7 @@ func (p *fakeProcess) Signal(s syscall.Signal) error {
 	p.fake.mu.Lock()
 	heeds := p.fake.heed[s]
 	p.fake.order = append(p.fake.order, "-"+p.id)
+	p.fake.program = cmp.Or(p.fake.turns, p.fake.program)
 	p.fake.mu.Unlock()
 	if heeds {
 		p.end <- 128 + int(s)

@@ -14,8 +14,9 @@ import (
 func (s *Supervisor) signal(svc *service) {
 	settings := svc.settings()
 	if r := svc.run; r != nil && r.process != nil {
+		told := r.process.Program() // Before it is told, lest it is another right after.
 		s.signalOnce(svc, settings.StopSignal)
-		s.signalAgain(svc, r.process.Program(), firstLook)
+		s.signalAgain(svc, told, firstLook)
 	}
 	s.arm(svc, settings.StopTimeout, machine.Timeout)
 }

@@ -13,11 +13,18 @@ import (
 func TestStopOfWhatIsNotYetItself(t *testing.T) {
 	for _, tt := range []struct {
 		becomes string
+		atOnce  bool
 		want    []string
-	}{{"/memfd:runc", []string{"+a", "-a"}}, {"/bin/a", []string{"+a", "-a", "-a"}}} {
+	}{
+		{"/memfd:runc", false, []string{"+a", "-a"}}, {"/bin/a", false, []string{"+a", "-a", "-a"}},
+		{"/bin/a", true, []string{"+a", "-a", "-a"}},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFake()
 			f.program = "/memfd:runc"
+			if tt.atOnce {
+				f.turns = tt.becomes
+			}
 			delete(f.heed, syscall.SIGTERM)
 			r := newRig(t, f, map[string]string{"a": `"keelson.stop.timeout":"3s"`})
 			go func() {
