@@ -53,14 +53,14 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 			log.Error("the power button does not work", "error", err)
 		}
 	})
-	helpers.Go(func() {
-		if userspace.Inside() { // So are the devices.
+	go func() { // Not waited for: a driver that hangs would be, too.
+		if userspace.Inside() { // The devices are the outer system's.
 			return
 		}
 		if err := watchDevices(side, log); err != nil {
 			log.Error("devices that come up later do not work", "error", err)
 		}
-	})
+	}()
 	helpers.Go(func() {
 		if err := runtimelogs.Cap(side, containerdLog, containerdLogLimit); err != nil {
 			log.Error("the log of containerd may grow", "error", err)
