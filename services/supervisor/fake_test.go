@@ -13,6 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"keelson/runtime/timeline"
 	"keelson/services/containerd"
 	"keelson/services/control"
@@ -26,6 +29,8 @@ type fake struct {
 	created int
 	order   []string      // of starts and stop signals: "+a", "-a"
 	refuse  error         // of Create
+	dies    int           // how many calls of Create it is to die in
+	again   int           // how many attempts outputs were prepared for, after the first
 	program string        // that all run
 	turns   string        // the program that all run once one was signalled
 	hangs   bool          // it answers nothing
@@ -99,6 +104,10 @@ func (f *fake) Create(ctx context.Context, s containerd.Spec) (int, error) {
 	time.Sleep(f.takes)
 	f.mu.Lock()
 	delete(f.making, s.ID)
+	if f.dies > 0 {
+		f.dies--
+		return 0, status.Error(codes.Unavailable, "it died")
+	}
 	if f.refuse != nil {
 		return 0, f.refuse
 	}
@@ -183,11 +192,12 @@ func (f *fake) List(ctx context.Context, _ string) ([]containerd.Task, error) {
 func (f *fake) Close() error { return nil }
 
 // noOutput waits for no pipe, which time in a bubble would not pass.
-type noOutput struct{}
+type noOutput struct{ fake *fake }
 
 func (noOutput) Stdout() string          { return "" }
 func (noOutput) Stderr() string          { return "" }
 func (noOutput) Created(context.Context) {}
+func (o noOutput) Again()                { o.fake.again++ }
 func (noOutput) Close()                  {}
 
 // rig is a supervisor in a bubble of fake time.
@@ -231,7 +241,7 @@ func newRigIn(t *testing.T, f *fake, annotations map[string]string, before func(
 		Now:    func() time.Duration { return time.Since(begin) },
 		Random: func() float64 { return 0 },
 		Power:  func(s syscall.Signal) error { return errors.New(s.String()) },
-		Output: func(OutputOf) Output { return noOutput{} },
+		Output: func(OutputOf) Output { return noOutput{f} },
 
 		Process: f.process,
 		Exec: func(_ context.Context, _, name string, _ []string) (int, string, error) {
@@ -398,6 +408,20 @@ func TestStartThatFailsIsTriedAgain(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		if v := r.is(t, "a", "running", 0); v.Error != "" {
 			t.Errorf("status %+v", v)
+		}
+	})
+}
+
+// Each attempt to create a task gets FIFOs that no shim of an earlier one has.
+func TestContainerdDiesInCreate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.dies = 2
+		r := newRig(t, f, map[string]string{"a": ""})
+		defer r.stop()
+		r.is(t, "a", "running", 0)
+		if f.again != 2 {
+			t.Errorf("output was prepared again %d times, want 2", f.again)
 		}
 	})
 }

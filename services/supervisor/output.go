@@ -3,8 +3,11 @@ package supervisor
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,11 +26,14 @@ const (
 	openTime = 5 * time.Second
 )
 
-// Output takes what one run of a container prints.
+// Output takes what one run of a container prints. The path of a FIFO stays
+// until Created, Again or Close: the shim opens it by name more than once while
+// it creates the task.
 type Output interface {
 	Stdout() string              // FIFO; empty: nowhere
 	Stderr() string              // likewise
 	Created(ctx context.Context) // the container is made, and not started
+	Again()                      // it was not started, and another is to be made in its place
 	Close()                      // it is gone; now all it printed is in its log
 }
 
@@ -72,23 +78,32 @@ func (o *outputs) open(of OutputOf) Output {
 	lock, _ := o.locks.LoadOrStore(of.Service, &sync.Mutex{})
 	out := &output{outputs: o, of: of, handing: !of.Adopted && logs.External(o.socket), lock: lock.(*sync.Mutex)}
 	out.lock.Lock() // The run before may still be finishing.
+	if out.handing {
+		out.removeHanded()
+	}
+	out.ready()
+	return out
+}
+
+// ready prepares the streams that no log is written of yet.
+func (out *output) ready() {
 	ctx, cancel := context.WithCancel(context.Background())
 	out.giveUp = cancel
 	for i := range out.fifo {
-		if i == 0 && of.Terminal {
+		if i == 0 && out.of.Terminal || out.stream[i] != nil {
 			continue
 		}
 		path := out.path(i)
-		if of.Adopted {
+		if out.of.Adopted {
 			if _, err := os.Lstat(path); err != nil {
 				continue // It was handed over.
 			}
 		}
 		if out.handing {
-			path += ".handed"
+			path += handedMark + strconv.FormatUint(rand.Uint64(), 36)
 		}
 		if err := logs.MakeFIFO(path); err != nil {
-			o.logger.Error("service runs without a log", "service", of.Service, "error", err)
+			out.logger.Error("service runs without a log", "service", out.of.Service, "error", err)
 			continue
 		}
 		out.fifo[i] = path
@@ -101,7 +116,23 @@ func (o *outputs) open(of OutputOf) Output {
 		out.handed[i] = handed
 		go func() { handed <- out.handOver(ctx, i) }()
 	}
-	return out
+}
+
+// handedMark stands between the path of a FIFO that is handed over and a number
+// that no other attempt has: a shim left over from an attempt that failed must
+// not be taken for the writer of the next.
+const handedMark = ".handed."
+
+// removeHanded removes what an earlier supervisor had no time to remove.
+func (out *output) removeHanded() {
+	entries, _ := os.ReadDir(out.fifos) // The first service makes the folder.
+	for _, e := range entries {
+		for i := range out.fifo {
+			if strings.HasPrefix(e.Name(), filepath.Base(out.path(i))+handedMark) {
+				_ = os.Remove(filepath.Join(out.fifos, e.Name()))
+			}
+		}
+	}
 }
 
 func (out *output) path(i int) string {
@@ -143,28 +174,47 @@ func (out *output) Created(ctx context.Context) {
 		if err != nil {
 			out.logger.Error("logging daemon gets no log, a file does", "service", out.of.Service, "error", err)
 			out.keep(i)
+			continue
+		}
+		_ = os.Remove(out.fifo[i]) // The shim has both its ends open.
+	}
+}
+
+func (out *output) Again() {
+	if out.handing {
+		out.withdraw()
+		out.ready()
+	}
+}
+
+// withdraw ends what is not handed over yet, and removes the FIFOs of what is.
+func (out *output) withdraw() {
+	out.giveUp()
+	for i, handed := range out.handed {
+		if handed != nil {
+			<-handed // The container was never made.
+			out.handed[i] = nil
+		}
+		if path := out.fifo[i]; path != "" && path != out.path(i) {
+			_ = os.Remove(path)
+			out.fifo[i] = ""
 		}
 	}
 }
 
-// handOver gives the daemon the read end of a stream. From then on that, and
-// the shim's write end, are all there is of it.
+// handOver gives the daemon the read end of a stream as soon as the shim has
+// opened the write end; the shim's own read end is not open by then.
 func (out *output) handOver(ctx context.Context, i int) error {
-	path := out.fifo[i]
-	fd, err := logs.OpenReadEnd(ctx, path)
+	fd, err := logs.OpenReadEnd(ctx, out.fifo[i])
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := logs.HandOver(out.socket, out.of.Service+streamSuffix[i], fd); err != nil {
-		return err
-	}
-	_ = os.Remove(path) // Its ends are known.
-	return nil
+	return logs.HandOver(out.socket, out.of.Service+streamSuffix[i], fd)
 }
 
-// keep makes a FIFO meant for a daemon one of ours. The shim has it open and
-// does not mind its new name.
+// keep makes a FIFO meant for a daemon one of ours. The task is created: the
+// shim has both ends open and needs no name any more.
 func (out *output) keep(i int) {
 	if err := os.Rename(out.fifo[i], out.path(i)); err != nil {
 		out.logger.Error("service runs without a log", "service", out.of.Service, "error", err)
@@ -182,12 +232,7 @@ func (out *output) Close() {
 }
 
 func (out *output) finish() {
-	out.giveUp()
-	for _, handed := range out.handed {
-		if handed != nil {
-			<-handed // The container was never made.
-		}
-	}
+	out.withdraw()
 	var finished sync.WaitGroup
 	for _, s := range out.stream {
 		if s != nil {
@@ -195,11 +240,4 @@ func (out *output) finish() {
 		}
 	}
 	finished.Wait()
-	if out.handing {
-		for i, path := range out.fifo {
-			if path != "" && path != out.path(i) {
-				_ = os.Remove(path) // Handed over, or never opened.
-			}
-		}
-	}
 }

@@ -115,7 +115,7 @@ func (r *run) start(ctx context.Context) (pid int, fatal bool, err error) {
 	}
 	s.send(func() { r.service.release = release })
 	r.openOutput(false)
-	for { // containerd that dies meanwhile is no fault of the service's
+	for ; ; r.output.Again() { // containerd that dies meanwhile is no fault of the service's
 		tasks, err := s.link.get(ctx)
 		if err != nil {
 			return 0, false, err

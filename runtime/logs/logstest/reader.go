@@ -158,7 +158,7 @@ func (r *Reader) answer(conn net.Conn) {
 // the texts of all lines that came under it.
 func (r *Reader) Ended(t testing.TB, name string, n int) []string {
 	t.Helper()
-	late := time.AfterFunc(10*time.Second, func() {
+	late := time.AfterFunc(time.Minute, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.ended[name] = -1 << 20

@@ -1,0 +1,105 @@
+package supervisor
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/logs/logstest"
+)
+
+// newOutputs are outputs beside a logging daemon.
+func newOutputs(t *testing.T) (*outputs, *logstest.Reader) {
+	t.Helper()
+	dir := t.TempDir()
+	o := &outputs{
+		fifos: filepath.Join(dir, "fifos"), logs: filepath.Join(dir, "logs"), socket: filepath.Join(dir, "socket"),
+		logger: slog.New(slog.DiscardHandler),
+	}
+	return o, logstest.Start(t, o.socket, filepath.Join(dir, "query"))
+}
+
+// shimOpens does one of the opens of a shim, which opens a FIFO first to write
+// and then to read, by name.
+func shimOpens(t *testing.T, path string, flags int) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(path, flags|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// untilHanded waits until a stream is at the daemon.
+func untilHanded(t *testing.T, out *output, i int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); len(out.handed[i]) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the stream is never handed over")
+		}
+	}
+}
+
+// The shim opens a FIFO a second time after the daemon has got its read end.
+func TestHandedPathStaysUntilCreated(t *testing.T) {
+	o, daemon := newOutputs(t)
+	out := o.open(OutputOf{Service: "web"}).(*output)
+	defer out.Close()
+	paths := []string{out.Stderr(), out.Stdout()}
+	for i, path := range paths {
+		w := shimOpens(t, path, os.O_WRONLY)
+		untilHanded(t, out, i)
+		r := shimOpens(t, path, os.O_RDONLY)
+		if _, err := w.WriteString("said\n"); err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		w.Close()
+	}
+	out.Created(t.Context())
+	for i, path := range paths {
+		if _, err := os.Lstat(path); !os.IsNotExist(err) {
+			t.Errorf("%s after the create: %v", path, err)
+		}
+		if got := daemon.Ended(t, "web"+streamSuffix[i], 1); !reflect.DeepEqual(got, []string{"said"}) {
+			t.Errorf("the daemon has %q", got)
+		}
+	}
+}
+
+// A shim that an attempt left behind is not taken for that of the next, in the
+// same supervisor or in the one after it.
+func TestLeftoverShimGetsNoReader(t *testing.T) {
+	o, daemon := newOutputs(t)
+	first := o.open(OutputOf{Service: "web", Terminal: true}).(*output)
+	shimOpens(t, first.Stdout(), os.O_RDWR)
+	untilHanded(t, first, 1)
+	left := first.Stdout()
+	first.Again()
+	if _, err := os.Lstat(left); !os.IsNotExist(err) {
+		t.Errorf("the FIFO of the attempt before: %v", err)
+	}
+	shimOpens(t, first.Stdout(), os.O_RDWR)
+	untilHanded(t, first, 1)
+	left = first.Stdout()
+
+	next := (&outputs{fifos: o.fifos, logs: o.logs, socket: o.socket, logger: o.logger}).open(first.of).(*output)
+	defer next.Close()
+	if _, err := os.Lstat(left); !os.IsNotExist(err) {
+		t.Errorf("the FIFO of the supervisor before: %v", err)
+	}
+	w := shimOpens(t, next.Stdout(), os.O_WRONLY)
+	if _, err := w.WriteString("of the last\n"); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if got := daemon.Ended(t, "web.out", 1); !reflect.DeepEqual(got, []string{"of the last"}) {
+		t.Errorf("the daemon has %q", got)
+	}
+}
