@@ -89,7 +89,7 @@ func TestApplyIP(t *testing.T) {
 	must(t, unix.Mount("tmpfs", "/run", "tmpfs", 0, ""))
 	must(t, unix.Mount("tmpfs", "/etc", "tmpfs", 0, ""))
 	add(t, "eth0")
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for range 2 {
 		must(t, ApplyIP(ctx, "10.9.0.5::10.9.0.1:255.255.255.0:box:eth0:off:10.9.0.2"))
@@ -120,7 +120,7 @@ func TestApplyIPWaitsForTheDevice(t *testing.T) {
 	if !inOwnNet(t) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	result := make(chan error, 1)
 	go func() { result <- ApplyIP(ctx, "10.9.0.5:::::late0") }()
@@ -193,7 +193,7 @@ func TestInterfacesComeBack(t *testing.T) {
 		other := exec.Command("sleep", "60")
 		other.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 		must(t, other.Start())
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		err := Interfaces(ctx, other.Process.Pid, []Interface{{Name: "v0", Peer: "out0"}, {Name: "w0", Add: "veth", Peer: "x0", CreateInRoot: true}})
 		cancel()
 		_ = other.Process.Kill()

@@ -44,7 +44,7 @@ func provoke(t *testing.T, s *nstest.System, place string) {
 // are all there.
 func daemons(t *testing.T, s *nstest.System) []int {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		all := slices.Concat(s.Named("containerd"), s.Named("service", "supervise"), s.Named("sleep", "1001"))
 		if len(all) == 3 {
 			return all
@@ -59,7 +59,7 @@ func daemons(t *testing.T, s *nstest.System) []int {
 func again(t *testing.T, s *nstest.System, n int) {
 	t.Helper()
 	const said = "PID 1 has executed itself again"
-	for deadline := time.Now().Add(30 * time.Second); strings.Count(s.Console(), said) < n; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); strings.Count(s.Console(), said) < n; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("executed itself %d times, not %d", strings.Count(s.Console(), said), n)
 		}
@@ -102,7 +102,7 @@ func answers(s *nstest.System) bool {
 // restarted waits for a process of that name which is none of before's.
 func restarted(t *testing.T, s *nstest.System, before []int, name string, words ...string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		now := s.Named(name, words...)
 		if len(now) == 1 && !slices.Contains(before, now[0]) && (name != "service" || answers(s)) {
 			return

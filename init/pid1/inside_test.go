@@ -16,23 +16,14 @@ import (
 	"keelson/runtime/nstest"
 )
 
-// goal is what a whole boot on the host's kernel may take.
-const goal = time.Second
-
 // A whole boot, the guest's own programs and containers, inside of another
 // system; as the first process of a PID namespace.
 func TestWholeBoot(t *testing.T) {
 	dir := system(t, map[string]string{"etc/hostname": "box\n"})
 	container(t, dir, "/containers/onboot/000-one", "echo one")
 	container(t, dir, "/containers/services/web", "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done")
-	s, took := timed(t, dir)
-	for try := 1; took > goal && try < 3; try++ { // The host may have been busy.
-		t.Logf("ready after %v", took)
-		s, took = timed(t, dir)
-	}
-	if took > goal {
-		t.Errorf("ready after %v", took)
-	}
+	s := nstest.Boot(t, dir, nstest.Options{CmdLine: "keelson.loglevel=debug"})
+	s.Stage(timelineReady...)
 	if !strings.Contains(s.Output("/usr/bin/service", "list"), "web") || strings.Contains(s.Console(), "] modules") {
 		t.Error("it is not as it should be")
 	}
@@ -41,13 +32,6 @@ func TestWholeBoot(t *testing.T) {
 	if code := s.Wait(); code != codeReboot {
 		t.Errorf("exit code %d", code)
 	}
-}
-
-// timed boots and tells how long it took.
-func timed(t *testing.T, dir string) (*nstest.System, time.Duration) {
-	s := nstest.Boot(t, dir, nstest.Options{CmdLine: "keelson.loglevel=debug"})
-	ready := s.Stage(timelineReady...)
-	return s, ready.At - s.Stage("kernel").At
 }
 
 // Without a place to write there is no system, and a code that says so.
@@ -110,7 +94,7 @@ func TestGivenMounts(t *testing.T) {
 		if !strings.Contains(s.Output("/bin/sh", "-c", "while read x; do echo $x; done </proc/1/mounts"), "volume /var") {
 			t.Error("the volume is not on /var")
 		}
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			if log, _ := os.ReadFile(filepath.Join(s.Root, "var/log/web.out.log")); len(log) > 0 {
 				break // It runs as soon as it is started, and prints when it gets to it.
 			}

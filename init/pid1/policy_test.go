@@ -97,7 +97,7 @@ func TestOnshutdownGoesOn(t *testing.T) {
 	s.Stage("rescue", "ready")
 	began := time.Now()
 	s.Signal(syscall.SIGUSR2)
-	if code, took := s.Wait(), time.Since(began); code != codeDone || took > 20*time.Second {
+	if code, took := s.Wait(), time.Since(began); code != codeDone || took > onshutdownLimit {
 		t.Errorf("exit code %d after %v", code, took)
 	}
 	s.Line("shutdown mounts: unmounted")

@@ -152,7 +152,7 @@ func TestCloseGivesUp(t *testing.T) {
 
 func closeInTime(t *testing.T, c *Console) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := c.Close(ctx); err != nil {
 		t.Fatal(err)

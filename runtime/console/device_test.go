@@ -39,7 +39,7 @@ func readUntil(t *testing.T, f *os.File, word string) {
 	t.Helper()
 	var seen strings.Builder
 	buffer := make([]byte, 1024)
-	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(seen.String(), word); {
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(seen.String(), word); {
 		n, err := unix.Read(int(f.Fd()), buffer)
 		if n > 0 {
 			seen.Write(buffer[:n])

@@ -81,7 +81,7 @@ func TestDaemonThatDoesNotAnswer(t *testing.T) {
 	for i := 0; err == nil && i < 10000; i++ { // until its queue is full
 		err = HandOver(socket, "x", int(r.Fd()))
 	}
-	if took := time.Since(begin); err == nil || took > 2*socketTime {
+	if took := time.Since(begin); err == nil || took > time.Minute {
 		t.Errorf("%v after %v", err, took)
 	}
 	l.Close()
@@ -110,7 +110,7 @@ func TestReadEndWaitsForTheWriter(t *testing.T) {
 	if _, err := OpenReadEnd(ctx, fifo); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	for deadline := time.Now().Add(time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	if now := runtime.NumGoroutine(); now > before {

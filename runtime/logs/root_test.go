@@ -36,7 +36,7 @@ func TestFullFileSystem(t *testing.T) {
 		}
 		settle := func(good func(string) bool) {
 			t.Helper()
-			for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 				text, _ := os.ReadFile(path)
 				if good(string(text)) {
 					return
@@ -64,7 +64,7 @@ func TestFullFileSystem(t *testing.T) {
 			t.Errorf("told %d times:\n%s", n, said.String())
 		}
 		w.Close()
-		s.Finish(10 * time.Second)
+		s.Finish(time.Minute)
 
 		// And read-only.
 		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_BIND, ""); err != nil {
@@ -74,7 +74,7 @@ func TestFullFileSystem(t *testing.T) {
 		s, w = streamed(t, Options{Path: path, Limit: 1 << 20})
 		write(strings.Repeat("lost\n", 50000))
 		w.Close()
-		s.Finish(10 * time.Second)
+		s.Finish(time.Minute)
 		if read(t, path) != before {
 			t.Error("a read-only file was written")
 		}
@@ -101,7 +101,7 @@ func TestFloodsShareAFileSystem(t *testing.T) {
 					fmt.Fprint(w, strings.Repeat("flood\n", 500))
 				}
 				w.Close()
-				s.Finish(10 * time.Second)
+				s.Finish(time.Minute)
 				done <- true
 			}()
 		}
@@ -139,7 +139,7 @@ func TestLossOutlivesTheProcess(t *testing.T) {
 			}
 		}
 		w.Close()
-		s.Finish(10 * time.Second)
+		s.Finish(time.Minute)
 		if err := os.Remove(filler); err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +148,7 @@ func TestLossOutlivesTheProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.Close()
-		s.Finish(10 * time.Second)
+		s.Finish(time.Minute)
 		if got := read(t, path); got != "keelson: 10 bytes of output are missing here: no space left on device\nagain\n" {
 			t.Errorf("the log is %q", got)
 		}

@@ -27,7 +27,7 @@ import (
 const bootMarker = "KEELSON_NSTEST_BOOT"
 
 // patience bounds every wait for a system that has no other.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Main is for TestMain of packages that use Boot: it runs the tests, or is what
 // runs in a system's namespaces before /init does.
@@ -65,8 +65,8 @@ type Options struct {
 	Env      []string      // added to its environment
 	CmdLine  string        // in place of the kernel's command line
 	Terminal *Terminal     // standard input; nothing to read when nil
-	Limit    time.Duration // it is killed then: 2 minutes when 0
-	Patience time.Duration // bounds every wait for it: 30 s when 0
+	Limit    time.Duration // it is killed then: 8 minutes when 0
+	Patience time.Duration // bounds every wait for it: 2 minutes when 0
 }
 
 // System is /init running in namespaces of its own.

@@ -137,7 +137,7 @@ func TestTimeout(t *testing.T) {
 				if !strings.Contains(r.Err, "timeout after 1.5s") || r.ExitCode != code {
 					t.Errorf("%s: %+v, want code %d", script, r, code)
 				}
-				if took := time.Since(start); took > 20*time.Second {
+				if took := time.Since(start); took > time.Minute {
 					t.Errorf("took %v", took)
 				}
 			}
@@ -169,14 +169,14 @@ func TestTimeoutWhileStarting(t *testing.T) {
 // make it, and the container is killed then; one that never does is killed.
 func TestTimeoutBeforeRuntimeKnowsContainer(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
-		for _, delay := range []string{"sleep 1", "exec sleep 60"} {
-			b := container(t, "000-x", "exec sleep 60", map[string]string{"keelson.stop.timeout": "0s"}, boundRoot)
+		for _, delay := range []string{"sleep 1", "exec sleep 600"} {
+			b := container(t, "000-x", "exec sleep 600", map[string]string{"keelson.stop.timeout": "0s"}, boundRoot)
 			o := options(t)
 			o.Timeout = 50 * time.Millisecond
 			o.Runtime = slowRuntime(t, o.Runtime, delay)
 			start := time.Now()
 			r := Run(t.Context(), b, o)
-			if took := time.Since(start); took > 40*time.Second || !strings.Contains(r.Err, "timeout after 50ms") {
+			if took := time.Since(start); took > 2*time.Minute || !strings.Contains(r.Err, "timeout after 50ms") {
 				t.Errorf("%s: after %v: %+v", delay, took, r)
 			}
 			if left, _ := os.ReadDir("/run/runc"); len(left) != 0 {

@@ -33,7 +33,7 @@ func TestFollow(t *testing.T) {
 	var p Prober
 	defer p.Close()
 	lines := make(chan string, 100)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {

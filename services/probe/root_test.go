@@ -17,7 +17,7 @@ import (
 	"keelson/runtime/nstest"
 )
 
-const soon = 10 * time.Second
+const soon = time.Minute
 
 // later makes the container do something while the test waits.
 func later(f func()) (wait func()) {
@@ -63,7 +63,7 @@ func TestNetwork(t *testing.T) {
 			cancel()
 		}
 		// A thread that is thrown away takes a moment to end.
-		for deadline := time.Now().Add(soon); namespaces(t) != before; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); namespaces(t) != before; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("threads are in network namespaces %s, were in %s", namespaces(t), before)
 			}

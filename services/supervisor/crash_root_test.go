@@ -37,7 +37,7 @@ func (s *system) order(verb, name string) (done chan struct{}) {
 	done = make(chan struct{})
 	go func() {
 		defer close(done)
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		_, _ = control.Call(ctx, testSocket, control.Request{Verb: verb, Names: []string{name}})
 	}()
@@ -90,7 +90,7 @@ func TestKillsDuringOrders(t *testing.T) {
 			t.Errorf("%d shims of web", len(shims))
 		}
 		all := processes(t, counting) // It runs before it has become the shell, and so do the programs of that.
-		for deadline := time.Now().Add(20 * time.Second); len(all) != 2 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); len(all) != 2 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			all = processes(t, counting)
 		}
 		if len(all) != 2 {
@@ -125,7 +125,7 @@ func numbers(t *testing.T, name string) (all []string) {
 func untilCounts(t *testing.T, log string, n int) {
 	t.Helper()
 	begun := func() int { return strings.Count("\n"+strings.ReplaceAll(logOf(t, log), "\n", "\n\n"), "\n0\n") }
-	for deadline := time.Now().Add(30 * time.Second); begun() < n; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); begun() < n; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("counting has not begun %d times", n)
 		}
@@ -151,7 +151,7 @@ func TestKilledShim(t *testing.T) {
 			t.Errorf("after: %+v", after)
 		}
 		all := processes(t, counting) // It runs before it has become the shell, and so do the programs of that.
-		for deadline := time.Now().Add(20 * time.Second); len(all) != 2 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); len(all) != 2 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			all = processes(t, counting)
 		}
 		if len(all) != 2 {

@@ -97,7 +97,7 @@ func TestHealthOfRealServices(t *testing.T) {
 func (s *system) untilEvent(name, result string) {
 	s.t.Helper()
 	var events []timeline.Event
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		events, _ = timeline.Read("/run/keelson/timeline")
 		for _, e := range events {
 			if e.Name == name && strings.HasPrefix(e.Result, result) {

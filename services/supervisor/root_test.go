@@ -167,7 +167,7 @@ func (s *system) fail(format string, args ...any) {
 
 func (s *system) ask(verb string, names ...string) control.Response {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
 	r, err := control.Call(ctx, testSocket, control.Request{Verb: verb, Names: names})
 	if err != nil {
@@ -180,7 +180,7 @@ func (s *system) ask(verb string, names ...string) control.Response {
 func (s *system) until(name, what string, good func(control.Service) bool) control.Service {
 	s.t.Helper()
 	var last control.Response
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if _, err := os.Stat(testSocket); err != nil {
 			continue
 		}
@@ -267,7 +267,7 @@ func TestServicesLive(t *testing.T) {
 		if r := s.ask(control.Stop, "stubborn"); r.Code != 0 {
 			t.Errorf("stop: %+v", r)
 		}
-		if took := time.Since(begin); took < 300*time.Millisecond || took > 3*time.Second {
+		if took := time.Since(begin); took < 300*time.Millisecond || took > time.Minute {
 			t.Errorf("a stubborn service took %v to stop", took)
 		}
 		if v := s.ask(control.List, "stubborn").Services[0]; v.LastExit != "killed by SIGKILL" {
@@ -296,7 +296,7 @@ func TestServicesLive(t *testing.T) {
 
 func (s *system) untilLog(name, want string) {
 	s.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for logOf(s.t, name) != want && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -361,7 +361,7 @@ func wholeCount(t *testing.T) {
 
 func TestContainerdMayDie(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
-		s := newSystem(t, map[string]string{"web": wellBehaved, "db": wellBehaved}, nil)
+		s := newSystem(t, map[string]string{"web": wellBehaved, "db": wellBehaved}, map[string]string{"keelson.stop.timeout": "5m"})
 		before := s.until("web", "running", running)
 		s.until("db", "running", running)
 		for range 2 {
@@ -383,7 +383,7 @@ func TestContainerdMayDie(t *testing.T) {
 		_ = s.containerd.Wait()
 		begin := time.Now()
 		s.end()
-		if took := time.Since(begin); took > 5*time.Second {
+		if took := time.Since(begin); took > time.Minute {
 			t.Errorf("stopping without containerd took %v", took)
 		}
 	})
