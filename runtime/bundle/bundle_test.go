@@ -27,7 +27,7 @@ func TestLoadWhatTheCLIWrites(t *testing.T) {
 		t.Errorf("runtime.json read as %+v, want %+v", web.Runtime, want)
 	}
 	if web.Name != "web" || web.Namespace() != "example" || web.Settings.Restart != RestartAlways ||
-		web.Settings.Ready != (Probe{"tcp", "80"}) || len(web.Warnings) != 0 {
+		web.Settings.Ready.String() != "tcp:80" || len(web.Warnings) != 0 {
 		t.Errorf("read as %+v", web)
 	}
 	if want := filepath.Join(web.Dir, "rootfs"); web.Rootfs() != want || !filepath.IsAbs(want) {

@@ -23,7 +23,7 @@ var placeOf = map[string]Place{
 	"role": AsService, "restart": AsService, "restart.limit": AsService, "after": AsService, "requires": AsService,
 	"ready": AsService, "ready.timeout": AsService,
 	"health": AsService, "health.interval": AsService, "health.timeout": AsService, "health.retries": AsService,
-	"swap": AsService, "log.size": AsService,
+	"log.size": AsService,
 }
 
 // Misplaced tells of each annotation that does nothing because the bundle is

@@ -1,6 +1,8 @@
 package bundle
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"regexp"
@@ -8,59 +10,155 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/kballard/go-shellquote"
 	"golang.org/x/sys/unix"
 )
 
-// probe reads none, notify, exec:COMMAND, tcp:PORT, http:PORT/PATH,
-// unix:/PATH or log:REGEX.
-func probe(to *Probe, value string) string {
+// Probe is a way to learn the state of a service. The zero value is none. Only
+// the field that its kind uses is set.
+type Probe struct {
+	Kind   string // notify, exec, tcp, http, unix or log; empty for none
+	Target string // what follows the colon, as written
+
+	Addresses []netip.AddrPort // tcp, http: tried in this order
+	Path      string           // http: path and query of the request; unix: of the socket
+	Args      []string         // exec: the command, at least one word
+	Pattern   *regexp.Regexp   // log
+}
+
+// String is the probe as its annotation has it.
+func (p Probe) String() string {
+	if p.Target == "" {
+		return p.Kind
+	}
+	return p.Kind + ":" + p.Target
+}
+
+// probeKinds holds, for each kind, what reads its target. Kinds without a target
+// are not among them.
+var probeKinds = map[string]func(*Probe) error{
+	"exec": (*Probe).parseExec,
+	"tcp":  (*Probe).parseTCP,
+	"http": (*Probe).parseHTTP,
+	"unix": (*Probe).parseUnix,
+	"log":  (*Probe).parseLog,
+}
+
+// ParseProbe reads none, notify, exec:COMMAND, tcp:[ADDRESS:]PORT,
+// http:[ADDRESS:]PORT/PATH, unix:/PATH or log:REGEX. What it accepts can be run.
+func ParseProbe(value string) (Probe, error) {
 	kind, target, hasTarget := strings.Cut(value, ":")
-	var good bool
-	switch kind {
-	case "none":
-		*to = Probe{}
-		return noTarget(hasTarget)
-	case "notify":
-		*to = Probe{Kind: kind}
-		return noTarget(hasTarget)
-	case "exec":
-		good = strings.TrimSpace(target) != ""
-	case "tcp":
-		good = isAddress(target)
-	case "http":
-		where, _, _ := strings.Cut(target, "/")
-		good = isAddress(where)
-	case "unix":
-		good = strings.HasPrefix(target, "/")
-	case "log":
-		_, err := regexp.Compile(target)
-		good = err == nil && target != ""
-	}
-	if !good {
-		return "want none, notify, exec:COMMAND, tcp:[ADDRESS:]PORT, http:[ADDRESS:]PORT/PATH, unix:/PATH or log:REGEX"
-	}
-	*to = Probe{Kind: kind, Target: target}
-	return ""
-}
-
-func noTarget(has bool) string {
-	if has {
-		return "takes nothing after a colon"
-	}
-	return ""
-}
-
-// isAddress takes PORT, or ADDRESS:PORT where the address is a number or
-// localhost.
-func isAddress(s string) bool {
-	if host, port, err := net.SplitHostPort(s); err == nil {
-		if _, err := netip.ParseAddr(host); err != nil && host != "localhost" {
-			return false
+	parse, known := probeKinds[kind]
+	switch {
+	case known:
+		p := Probe{Kind: kind, Target: target}
+		if err := parse(&p); err != nil {
+			return Probe{}, err
 		}
-		s = port
+		return p, nil
+	case kind != "none" && kind != "notify":
+		return Probe{}, errors.New("want none, notify, exec:COMMAND, tcp:[ADDRESS:]PORT, http:[ADDRESS:]PORT/PATH, unix:/PATH or log:REGEX")
+	case hasTarget:
+		return Probe{}, fmt.Errorf("%s takes nothing after a colon", kind)
+	case kind == "none":
+		return Probe{}, nil
 	}
-	port, err := strconv.ParseUint(s, 10, 16)
-	return err == nil && port > 0
+	return Probe{Kind: kind}, nil
+}
+
+func probe(to *Probe, value string) string {
+	p, err := ParseProbe(value)
+	if err != nil {
+		return err.Error()
+	}
+	*to = p
+	return ""
+}
+
+// parseExec splits the command's words as a shell does; no shell runs it.
+func (p *Probe) parseExec() (err error) {
+	p.Args, err = shellquote.Split(p.Target)
+	switch {
+	case err != nil:
+		return errors.New(strings.ToLower(err.Error()))
+	case len(p.Args) == 0 || p.Args[0] == "":
+		return errors.New("exec needs a command")
+	}
+	return noNUL(p.Target)
+}
+
+func (p *Probe) parseTCP() (err error) {
+	p.Addresses, err = addresses(p.Target)
+	return err
+}
+
+func (p *Probe) parseHTTP() (err error) {
+	where, path, _ := strings.Cut(p.Target, "/")
+	if p.Addresses, err = addresses(where); err != nil {
+		return err
+	}
+	for _, b := range []byte(path) {
+		if b <= ' ' || b >= 0x7f || b == '#' {
+			return errors.New("the path holds a character that a request cannot have: write it as %XX")
+		}
+	}
+	p.Path = "/" + path
+	return nil
+}
+
+func (p *Probe) parseUnix() error {
+	if !strings.HasPrefix(p.Target, "/") {
+		return errors.New("unix needs an absolute path")
+	}
+	p.Path = p.Target
+	return noNUL(p.Target)
+}
+
+func (p *Probe) parseLog() (err error) {
+	if p.Target == "" {
+		return errors.New("log needs a regular expression")
+	}
+	p.Pattern, err = regexp.Compile(p.Target)
+	return err
+}
+
+// noNUL refuses what no system call takes.
+func noNUL(s string) error {
+	if strings.ContainsRune(s, 0) {
+		return errors.New("a NUL byte is not allowed")
+	}
+	return nil
+}
+
+// addresses reads PORT or HOST:PORT. A port alone, or that of localhost, is
+// looked for at 127.0.0.1, then at ::1. Other names are refused: they may mean
+// one address to the host and another to the container. Addresses with a zone are
+// refused too: interfaces have different numbers in the container's network.
+func addresses(target string) ([]netip.AddrPort, error) {
+	host, service, err := net.SplitHostPort(target)
+	if !strings.Contains(target, ":") {
+		host, service, err = "localhost", target, nil
+	}
+	if err != nil {
+		return nil, errors.New("want PORT, IPV4:PORT or [IPV6]:PORT")
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil || port == 0 {
+		return nil, errors.New("the port is not one of 1 to 65535")
+	}
+	hosts := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+	if host != "localhost" {
+		addr, err := netip.ParseAddr(host)
+		if err != nil || addr.Zone() != "" {
+			return nil, errors.New("the host is neither localhost nor an address without a zone")
+		}
+		hosts = []netip.Addr{addr.Unmap()}
+	}
+	var all []netip.AddrPort
+	for _, h := range hosts {
+		all = append(all, netip.AddrPortFrom(h, uint16(port)))
+	}
+	return all, nil
 }
 
 // Real-time signals as C libraries number them: the first two are theirs.

@@ -67,8 +67,6 @@ type Settings struct {
 	Timeout   time.Duration // one-shot: of each attempt, 0 is none
 	Retries   int           // one-shot: after a pause of Delay, doubling to MaxDelay
 
-	Swap string // restart or health-gated
-
 	LogSize int64 // bytes, for each of stdout and stderr; 0: by the size of the disk
 }
 
@@ -81,27 +79,12 @@ type Limit struct {
 // String is the limit as its annotation has it.
 func (l Limit) String() string { return fmt.Sprintf("%d/%v", l.N, l.Per) }
 
-// Probe is a way to learn the state of a service. Kind is empty for none.
-type Probe struct {
-	Kind   string // notify, exec, tcp, http, unix, log
-	Target string // what follows the colon
-}
-
-// String is the probe as its annotation has it.
-func (p Probe) String() string {
-	if p.Target == "" {
-		return p.Kind
-	}
-	return p.Kind + ":" + p.Target
-}
-
 // Defaults are the settings of a bundle that has no annotations.
 func Defaults() Settings {
 	return Settings{
 		Role: RoleService, Restart: RestartOnFailure, Delay: 100 * time.Millisecond, MaxDelay: 30 * time.Second,
 		HealthInterval: 10 * time.Second, HealthTimeout: 5 * time.Second, HealthRetries: 3,
 		StopSignal: syscall.SIGTERM, StopTimeout: 10 * time.Second,
-		Swap: "restart",
 	}
 }
 
@@ -151,9 +134,9 @@ var setters = map[string]func(*Settings, string) string{
 	"ready":             func(s *Settings, v string) string { return probe(&s.Ready, v) },
 	"ready.timeout":     func(s *Settings, v string) string { return duration(&s.ReadyTimeout, v) },
 	"health":            func(s *Settings, v string) string { return probe(&s.Health, v) },
-	"health.interval":   func(s *Settings, v string) string { return duration(&s.HealthInterval, v) },
-	"health.timeout":    func(s *Settings, v string) string { return duration(&s.HealthTimeout, v) },
-	"health.retries":    func(s *Settings, v string) string { return count(&s.HealthRetries, v) },
+	"health.interval":   func(s *Settings, v string) string { return atLeast(shortestHealth, &s.HealthInterval, v) },
+	"health.timeout":    func(s *Settings, v string) string { return atLeast(shortestHealth, &s.HealthTimeout, v) },
+	"health.retries":    func(s *Settings, v string) string { return positive(&s.HealthRetries, v) },
 	"stop.signal":       func(s *Settings, v string) string { return signal(&s.StopSignal, v) },
 	"stop.timeout":      func(s *Settings, v string) string { return duration(&s.StopTimeout, v) },
 	"on-failure": func(s *Settings, v string) string {
@@ -161,7 +144,6 @@ var setters = map[string]func(*Settings, string) string{
 	},
 	"timeout":  func(s *Settings, v string) string { return duration(&s.Timeout, v) },
 	"retries":  func(s *Settings, v string) string { return count(&s.Retries, v) },
-	"swap":     func(s *Settings, v string) string { return oneOf(&s.Swap, v, "restart", "health-gated") },
 	"log.size": func(s *Settings, v string) string { return size(&s.LogSize, v) },
 }
 
@@ -182,6 +164,28 @@ func duration(to *time.Duration, value string) string {
 		return "want a duration such as 500ms, 10s or 2m, at most 24h"
 	}
 	*to = d
+	return ""
+}
+
+// shortestHealth is the least interval and timeout of a health check: less would
+// take all the time there is.
+const shortestHealth = 100 * time.Millisecond
+
+func atLeast(least time.Duration, to *time.Duration, value string) string {
+	var d time.Duration
+	if duration(&d, value) != "" || d < least {
+		return fmt.Sprintf("want a duration from %v to 24h", least)
+	}
+	*to = d
+	return ""
+}
+
+func positive(to *int, value string) string {
+	var n int
+	if count(&n, value) != "" || n == 0 {
+		return "want a whole number, 1 or more"
+	}
+	*to = n
 	return ""
 }
 

@@ -1,10 +1,12 @@
 package bundle
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,15 +20,15 @@ func TestParseSettings(t *testing.T) {
 		"keelson.requires": "db", "keelson.ready": "http:80/health", "keelson.ready.timeout": "3s",
 		"keelson.health": "exec:/bin/check -q", "keelson.health.interval": "5s", "keelson.health.timeout": "1s",
 		"keelson.health.retries": "2", "keelson.stop.signal": "INT", "keelson.stop.timeout": "0s",
-		"keelson.on-failure": "reboot", "keelson.timeout": "30s", "keelson.retries": "4", "keelson.swap": "health-gated",
+		"keelson.on-failure": "reboot", "keelson.timeout": "30s", "keelson.retries": "4",
 		"keelson.log.size": "1.5MiB", "keelson.role": "rescue",
 	})
 	want := Settings{
 		Role: RoleRescue, Restart: RestartAlways, Delay: time.Second, MaxDelay: time.Minute, Limit: Limit{5, 2 * time.Minute},
 		After: []string{"a", "b"}, Requires: []string{"db"},
-		Ready: Probe{"http", "80/health"}, ReadyTimeout: 3 * time.Second,
-		Health: Probe{"exec", "/bin/check -q"}, HealthInterval: 5 * time.Second, HealthTimeout: time.Second, HealthRetries: 2,
-		StopSignal: syscall.SIGINT, OnFailure: "reboot", Timeout: 30 * time.Second, Retries: 4, Swap: "health-gated",
+		Ready: Probe{Kind: "http", Target: "80/health", Addresses: localhost, Path: "/health"}, ReadyTimeout: 3 * time.Second,
+		Health: Probe{Kind: "exec", Target: "/bin/check -q", Args: []string{"/bin/check", "-q"}}, HealthInterval: 5 * time.Second, HealthTimeout: time.Second, HealthRetries: 2,
+		StopSignal: syscall.SIGINT, OnFailure: "reboot", Timeout: 30 * time.Second, Retries: 4,
 		LogSize: 3 << 19,
 	}
 	if len(errs) != 0 || !reflect.DeepEqual(got, want) {
@@ -34,13 +36,56 @@ func TestParseSettings(t *testing.T) {
 	}
 }
 
-func TestProbesOfAnAddress(t *testing.T) {
-	for _, value := range []string{"tcp:10.0.0.1:80", "tcp:[::1]:80", "tcp:localhost:80", "http:[fe80::1]:80/x", "http:80", "http:localhost:80/a?b"} {
-		kind, target, _ := strings.Cut(value, ":")
-		if s, errs := ParseSettings(map[string]string{"keelson.ready": value}); len(errs) != 0 || s.Ready != (Probe{kind, target}) {
-			t.Errorf("%s: %+v, %v", value, s.Ready, errs)
+// localhost is where a probe of port 80 alone looks.
+var localhost = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:80"), netip.MustParseAddrPort("[::1]:80")}
+
+func TestParseProbe(t *testing.T) {
+	for value, want := range map[string]Probe{
+		"none":              {},
+		"notify":            {Kind: "notify"},
+		"tcp:80":            {Kind: "tcp", Addresses: localhost},
+		"tcp:localhost:80":  {Kind: "tcp", Addresses: localhost},
+		"tcp:10.0.0.1:443":  {Kind: "tcp", Addresses: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:443")}},
+		"tcp:[fd00::1]:1":   {Kind: "tcp", Addresses: []netip.AddrPort{netip.MustParseAddrPort("[fd00::1]:1")}},
+		"http:80":           {Kind: "http", Addresses: localhost, Path: "/"},
+		"http:80/a/b?c=%20": {Kind: "http", Addresses: localhost, Path: "/a/b?c=%20"},
+		"unix:/run/x:y":     {Kind: "unix", Path: "/run/x:y"},
+		`exec:a "b c" d\ e`: {Kind: "exec", Args: []string{"a", "b c", "d e"}},
+		"log:^up: ":         {Kind: "log", Pattern: regexp.MustCompile("^up: ")},
+	} {
+		if _, target, has := strings.Cut(value, ":"); has {
+			want.Target = target
+		}
+		if got, err := ParseProbe(value); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v; want %+v", value, got, err, want)
+		}
+		if got := want.String(); got != value && value != "none" {
+			t.Errorf("%s is shown as %s", value, got)
 		}
 	}
+}
+
+// What the parser accepts can be run.
+func FuzzParseProbe(f *testing.F) {
+	for _, s := range []string{"none", "notify", "tcp:80", "http:8080/healthz?a=b", "http:[::1]:80/x", "http:80/\r\nHost: x", `exec:a "b`, "unix:/x", "log:("} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := ParseProbe(s)
+		if err != nil {
+			if !reflect.DeepEqual(p, Probe{}) {
+				t.Errorf("%q is refused and gives %+v", s, p)
+			}
+			return
+		}
+		good := map[string]bool{
+			"": true, "notify": true, "exec": len(p.Args) > 0, "tcp": len(p.Addresses) > 0, "unix": strings.HasPrefix(p.Path, "/"), "log": p.Pattern != nil,
+			"http": len(p.Addresses) > 0 && strings.HasPrefix(p.Path, "/") && !strings.ContainsAny(p.Path, " \r\n\x00#"),
+		}
+		if !good[p.Kind] {
+			t.Errorf("%q gives %+v", s, p)
+		}
+	})
 }
 
 // The annotations of the documentation's examples mean something, and none lacks one.
@@ -64,9 +109,6 @@ func TestDocumentedSettings(t *testing.T) {
 		}
 	}
 	for name := range setters {
-		if name == "swap" {
-			continue // Nothing heeds it yet.
-		}
 		if !found["keelson."+name+" in supervision.md"] {
 			t.Errorf("docs/supervision.md has no example of keelson.%s", name)
 		}
@@ -75,28 +117,30 @@ func TestDocumentedSettings(t *testing.T) {
 
 func TestBadSettingsLeaveDefaults(t *testing.T) {
 	for key, values := range map[string][]string{
-		"keelson.restart":        {"", "sometimes"},
-		"keelson.restart.delay":  {"1", "-1s", "25h", "soon"},
-		"keelson.restart.limit":  {"5", "0/1m", "5/0s", "x/1m", "5/x"},
-		"keelson.after":          {"", "a,,b", "a/b"},
-		"keelson.ready":          {"", "tcp", "tcp:0", "tcp:65536", "tcp:example.org:80", "tcp:::1:80", "http:10.0.0.1/x", "unix:run", "log:(", "log:", "exec: ", "http:x/", "udp:1", "none:1", "notify:1"},
-		"keelson.health.retries": {"-1", "x", "9999999999"},
-		"keelson.stop.signal":    {"", "0", "65", "SIGNOTHING", "SIGRTMIN+31", "SIGRTMIN-1", "SIGRTMAX+1"},
-		"keelson.stop.timeout":   {"ten"},
-		"keelson.on-failure":     {"panic"},
-		"keelson.timeout":        {"1", "-1s", "25h"},
-		"keelson.retries":        {"-1", "many"},
-		"keelson.role":           {"", "shell"},
-		"keelson.swap":           {"hot"},
-		"keelson.log.size":       {"", "0", "-1MiB", "63KiB", "2TiB", "1e30", "NaN", "much", "1 m i b"},
-		"keelson.restrat":        {"always"},
+		"keelson.restart":       {"", "sometimes"},
+		"keelson.restart.delay": {"1", "-1s", "25h", "soon"},
+		"keelson.restart.limit": {"5", "0/1m", "5/0s", "x/1m", "5/x"},
+		"keelson.after":         {"", "a,,b", "a/b"},
+		"keelson.ready": {"", "tcp", "tcp:0", "tcp:65536", "tcp:example.org:80", "tcp:::1:80", "http:10.0.0.1/x", "unix:run", "log:(", "log:", "exec: ", "http:x/", "udp:1", "none:1",
+			"tcp:[fe80::1%eth0]:80", "tcp:1:2:3", "tcp:-1", `exec:/bin/x "open`, `exec:""`, "exec:/bin/x\x00", "http:80/a#b", "http:80/a b", "http:80/é", "unix:/a\x00", "notify:1"},
+		"keelson.health.retries":  {"-1", "0", "x", "9999999999"},
+		"keelson.stop.signal":     {"", "0", "65", "SIGNOTHING", "SIGRTMIN+31", "SIGRTMIN-1", "SIGRTMAX+1"},
+		"keelson.stop.timeout":    {"ten"},
+		"keelson.on-failure":      {"panic"},
+		"keelson.timeout":         {"1", "-1s", "25h"},
+		"keelson.retries":         {"-1", "many"},
+		"keelson.role":            {"", "shell"},
+		"keelson.swap":            {"restart"},
+		"keelson.health.interval": {"0s", "99ms"}, "keelson.health.timeout": {"0s"},
+		"keelson.log.size": {"", "0", "-1MiB", "63KiB", "2TiB", "1e30", "NaN", "much", "1 m i b"},
+		"keelson.restrat":  {"always"},
 	} {
 		for _, value := range values {
 			got, errs := ParseSettings(map[string]string{key: value})
-			if len(errs) != 1 || !strings.Contains(errs[0].Error(), key) || !strings.Contains(errs[0].Error(), `"`+strings.TrimSpace(value)+`"`) {
+			if len(errs) != 1 || !strings.Contains(errs[0].Error(), key) || !strings.Contains(errs[0].Error(), strconv.Quote(strings.TrimSpace(value))) {
 				t.Errorf("%s=%q: errors %v", key, value, errs)
 			}
-			if want := Defaults(); key != "keelson.ready" && !reflect.DeepEqual(got, want) {
+			if want := Defaults(); !reflect.DeepEqual(got, want) {
 				t.Errorf("%s=%q: settings %+v, want the defaults", key, value, got)
 			}
 		}

@@ -9,21 +9,22 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/bundle"
 )
 
 // tcpCheck is good when something listens.
-func tcpCheck(target string, c Container) (check, error) {
-	all, err := addresses(target)
+func tcpCheck(p bundle.Probe, c Container) check {
 	d := &dialer{pid: c.PID}
 	return check{close: d.close, once: func(ctx context.Context) error {
-		return each(all, func(addr netip.AddrPort) error {
+		return each(p.Addresses, func(addr netip.AddrPort) error {
 			conn, err := d.dial(ctx, addr)
 			if err != nil {
 				return fmt.Errorf("tcp %s: %w", addr, err)
 			}
 			return conn.Close()
 		})
-	}}, err
+	}}
 }
 
 // each tries one after the other; of several errors, the first is told.

@@ -7,30 +7,23 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/kballard/go-shellquote"
+	"keelson/runtime/bundle"
 )
 
 // largestOutput is how much of what a command printed is told, in bytes.
 const largestOutput = 200
 
-// execCheck is good when the command exits with 0. Its words are split as a
-// shell does, which is not run.
-func execCheck(target string, c Container) (func(context.Context) error, error) {
-	args, err := shellquote.Split(target)
-	switch {
-	case err != nil:
-		return nil, errors.New(strings.ToLower(err.Error()))
-	case len(args) == 0 || args[0] == "":
-		return nil, errors.New("there is no command")
-	case c.Exec == nil:
+// execCheck is good when the command exits with 0.
+func execCheck(p bundle.Probe, c Container) (func(context.Context) error, error) {
+	if c.Exec == nil {
 		return nil, errors.New("there is no way to run a command inside")
 	}
 	return func(ctx context.Context) error {
-		code, output, err := c.Exec(ctx, args)
+		code, output, err := c.Exec(ctx, p.Args)
 		if err == nil && code == 0 {
 			return nil
 		}
-		name := "exec " + args[0]
+		name := "exec " + p.Args[0]
 		switch {
 		case ctx.Err() != nil:
 			return fmt.Errorf("%s: %w", name, errNoAnswer)

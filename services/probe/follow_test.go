@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"keelson/runtime/bundle"
 )
 
 func write(t *testing.T, path, text string) {
@@ -86,7 +84,7 @@ func TestWaitForLog(t *testing.T) {
 	var p Prober
 	defer p.Close()
 	c := Container{Lines: p.Follow(Log{Path: path})}
-	probe := bundle.Probe{Kind: "log", Target: "^ready to (accept|serve)"}
+	probe := parsed("log:^ready to (accept|serve)")
 	write(t, path, "not ready to accept\n")
 	if err := p.Wait(t.Context(), probe, c, 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "no line matches") {
 		t.Error(err)

@@ -11,9 +11,6 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// shortestInterval keeps a slip of the pen from taking all time there is.
-const shortestInterval = 100 * time.Millisecond
-
 // Watch returns when the container is no longer well, with the reason: after
 // retries failed attempts in a row, each interval after the one before and of
 // at most timeout. For log and notify, an attempt fails when no line matches,
@@ -32,10 +29,7 @@ func (p *Prober) Watch(ctx context.Context, probe bundle.Probe, c Container, int
 	if c.Notify != nil {
 		all.Go(func() { cancel(c.Notify.teller.watchdog(watching)) })
 	}
-	w := &watcher{check: check, interval: max(interval, shortestInterval), timeout: timeout, retries: max(retries, 1)}
-	if w.timeout == 0 {
-		w.timeout = attemptTime
-	}
+	w := &watcher{check: check, interval: interval, timeout: timeout, retries: retries}
 	if probe.Kind == "notify" {
 		w.instead = func() bool { return c.Notify.State().Watchdog > 0 }
 	}

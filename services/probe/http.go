@@ -9,23 +9,24 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"keelson/runtime/bundle"
 )
 
 // largestHead is how much of an answer is read, in bytes.
 const largestHead = 64 << 10
 
 // httpCheck is good when the answer's status is 2xx or 3xx.
-func httpCheck(target string, c Container) (check, error) {
-	p, err := parsePage(target)
+func httpCheck(p bundle.Probe, c Container) check {
 	d := &dialer{pid: c.PID}
 	return check{close: d.close, once: func(ctx context.Context) error {
-		return each(p.addresses, func(addr netip.AddrPort) error {
-			if err := d.get(ctx, addr, p.path); err != nil {
-				return fmt.Errorf("http %s%s: %w", addr, p.path, err)
+		return each(p.Addresses, func(addr netip.AddrPort) error {
+			if err := d.get(ctx, addr, p.Path); err != nil {
+				return fmt.Errorf("http %s%s: %w", addr, p.Path, err)
 			}
 			return nil
 		})
-	}}, err
+	}}
 }
 
 func (d *dialer) get(ctx context.Context, addr netip.AddrPort, path string) error {

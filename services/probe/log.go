@@ -4,21 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
+
+	"keelson/runtime/bundle"
 )
 
 // logCheck is good when a line matches; each is a beat.
-func logCheck(target string, c Container) (check, error) {
-	pattern, err := regexp.Compile(target)
-	if err != nil {
-		return check{}, err
-	}
+func logCheck(p bundle.Probe, c Container) (check, error) {
 	if c.Lines == nil {
 		return check{}, errors.New("the service's output cannot be read")
 	}
 	beats := func(ctx context.Context, beat func()) error {
 		err := c.Lines(ctx, func(line []byte) bool {
-			if pattern.Match(line) {
+			if p.Pattern.Match(line) {
 				beat()
 			}
 			return ctx.Err() != nil
@@ -26,7 +23,7 @@ func logCheck(target string, c Container) (check, error) {
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("log: %w", err)
 		}
-		return fmt.Errorf("log: no line matches %q", target)
+		return fmt.Errorf("log: no line matches %q", p.Target)
 	}
 	return check{beats: beats, wait: first(beats)}, nil
 }

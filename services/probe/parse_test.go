@@ -9,40 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestAddresses(t *testing.T) {
-	for target, want := range map[string]string{
-		"80":           "127.0.0.1:80 [::1]:80",
-		"localhost:80": "127.0.0.1:80 [::1]:80",
-		"10.0.0.1:443": "10.0.0.1:443",
-		"[fd00::1]:1":  "[fd00::1]:1",
-		"":             "", "0": "", "65536": "", "x": "", "example:80": "", "[fe80::1%eth0]:80": "", "1:2:3": "", "::1:80": "", "-1": "",
-	} {
-		all, err := addresses(target)
-		var got []string
-		for _, a := range all {
-			got = append(got, a.String())
-		}
-		if strings.Join(got, " ") != want || (err == nil) != (want != "") {
-			t.Errorf("%q: %v, %v; want %q", target, got, err, want)
-		}
-	}
-}
-
-func FuzzPage(f *testing.F) {
-	for _, s := range []string{"80", "80/", "8080/healthz?a=b", "[::1]:80/x", "80/a b", "80/\r\nHost: x", "1.2.3.4:5/é"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		p, err := parsePage(s)
-		if err != nil {
-			return
-		}
-		if len(p.addresses) == 0 || !strings.HasPrefix(p.path, "/") || strings.ContainsAny(p.path, " \r\n\x00#") {
-			t.Errorf("%q gives %+v", s, p)
-		}
-	})
-}
-
 func TestReadStatus(t *testing.T) {
 	for answer, want := range map[string]string{
 		"HTTP/1.1 200 OK\r\n\r\n": "200 OK",

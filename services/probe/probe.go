@@ -90,7 +90,7 @@ type check struct {
 // only with an error.
 type beats func(ctx context.Context, beat func()) error
 
-// prepare reads a probe's target, so that a bad one is told at once.
+// prepare makes a probe ready to be run.
 func (p *Prober) prepare(probe bundle.Probe, c Container) (check, error) {
 	var ch check
 	var err error
@@ -99,23 +99,23 @@ func (p *Prober) prepare(probe bundle.Probe, c Container) (check, error) {
 		good := func(context.Context) error { return nil }
 		ch = check{once: good, wait: good}
 	case "tcp":
-		ch, err = tcpCheck(probe.Target, c)
+		ch = tcpCheck(probe, c)
 	case "http":
-		ch, err = httpCheck(probe.Target, c)
+		ch = httpCheck(probe, c)
 	case "exec":
-		ch.once, err = execCheck(probe.Target, c)
+		ch.once, err = execCheck(probe, c)
 	case "unix":
-		u := unixCheck{path: probe.Target, pid: c.PID, watches: &p.watches}
+		u := unixCheck{path: probe.Path, pid: c.PID, watches: &p.watches}
 		ch = check{once: u.once, wait: u.wait}
 	case "log":
-		ch, err = logCheck(probe.Target, c)
+		ch, err = logCheck(probe, c)
 	case "notify":
 		ch, err = notifyCheck(c)
 	default:
 		err = errors.New("no such kind")
 	}
 	if err != nil {
-		return check{}, fmt.Errorf("cannot probe by %s: %w", describe(probe), err)
+		return check{}, fmt.Errorf("cannot probe by %s: %w", probe, err)
 	}
 	if ch.close == nil {
 		ch.close = func() {}
@@ -124,13 +124,6 @@ func (p *Prober) prepare(probe bundle.Probe, c Container) (check, error) {
 		ch.wait = func(ctx context.Context) error { return retry(ctx, ch.once) }
 	}
 	return ch, nil
-}
-
-func describe(p bundle.Probe) string {
-	if p.Target == "" {
-		return p.Kind
-	}
-	return p.Kind + ":" + p.Target
 }
 
 // retry attempts until that goes well; when ctx ends, it returns what was

@@ -36,28 +36,28 @@ func TestNetwork(t *testing.T) {
 		defer l.Close()
 		before := namespaces(t)
 
-		err = p.Wait(t.Context(), bundle.Probe{Kind: "tcp", Target: "80"}, c, 100*time.Millisecond)
+		err = p.Wait(t.Context(), parsed("tcp:80"), c, 100*time.Millisecond)
 		if want := "tcp 127.0.0.1:80: connection refused"; !errors.Is(err, unix.ECONNREFUSED) || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("nobody listens inside: %v", err)
 		}
 		late := later(func() { b.do("listen tcp 127.0.0.1:80") })
-		must(t, p.Wait(t.Context(), bundle.Probe{Kind: "tcp", Target: "80"}, c, soon))
+		must(t, p.Wait(t.Context(), parsed("tcp:80"), c, soon))
 		late()
 		b.do("listen tcp [::1]:81")
-		must(t, p.Once(t.Context(), bundle.Probe{Kind: "tcp", Target: "81"}, c))
-		must(t, p.Once(t.Context(), bundle.Probe{Kind: "tcp", Target: "80"}, Container{PID: os.Getpid()}))
+		must(t, p.Once(t.Context(), parsed("tcp:81"), c))
+		must(t, p.Once(t.Context(), parsed("tcp:80"), Container{PID: os.Getpid()}))
 
 		late = later(func() { b.do("serve 204 127.0.0.1:82") })
-		must(t, p.Wait(t.Context(), bundle.Probe{Kind: "http", Target: "82/health?x=y"}, c, soon))
+		must(t, p.Wait(t.Context(), parsed("http:82/health?x=y"), c, soon))
 		late()
 		b.do("serve 503 [::1]:83")
-		err = p.Once(t.Context(), bundle.Probe{Kind: "http", Target: "[::1]:83/"}, c)
+		err = p.Once(t.Context(), parsed("http:[::1]:83/"), c)
 		if err == nil || !strings.Contains(err.Error(), "503") {
 			t.Errorf("status 503: %v", err)
 		}
 		for _, silent := range []string{"82/slow", "80/"} {
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			if err := p.Once(ctx, bundle.Probe{Kind: "http", Target: silent}, c); !errors.Is(err, errNoAnswer) {
+			if err := p.Once(ctx, parsed("http:"+silent), c); !errors.Is(err, errNoAnswer) {
 				t.Errorf("%s: %v", silent, err)
 			}
 			cancel()
@@ -68,7 +68,7 @@ func TestNetwork(t *testing.T) {
 				t.Fatalf("threads are in network namespaces %s, were in %s", namespaces(t), before)
 			}
 		}
-		if err := p.Once(t.Context(), bundle.Probe{Kind: "tcp", Target: "80"}, Container{PID: 1 << 22}); err == nil {
+		if err := p.Once(t.Context(), parsed("tcp:80"), Container{PID: 1 << 22}); err == nil {
 			t.Error("probed a process that is not there")
 		}
 	})
@@ -103,7 +103,7 @@ func TestUnixSocket(t *testing.T) {
 			"magic": "/proc/self/root/run/outside.sock", "folder": up + "run"} {
 			must(t, os.Symlink(target, filepath.Join(b.root, name)))
 		}
-		probe := func(path string) bundle.Probe { return bundle.Probe{Kind: "unix", Target: path} }
+		probe := func(path string) bundle.Probe { return parsed("unix:" + path) }
 		for _, path := range []string{"/absolute", "/relative", "/magic", "/folder/outside.sock", "/" + up + "run/outside.sock"} {
 			if err := p.Once(t.Context(), probe(path), c); !errors.Is(err, unix.ENOENT) {
 				t.Errorf("%s: %v", path, err)
@@ -185,8 +185,7 @@ func descriptors(t *testing.T) int {
 
 // BenchmarkWaiting is the CPU time that 100 waiting services take in a second.
 func BenchmarkWaiting(b *testing.B) {
-	for _, probe := range []bundle.Probe{{Kind: "tcp", Target: "80"}, {Kind: "http", Target: "80/"},
-		{Kind: "unix", Target: "/run/nothing"}, {Kind: "log", Target: "nothing"}, {Kind: "notify"}} {
+	for _, probe := range []bundle.Probe{parsed("tcp:80"), parsed("http:80/"), parsed("unix:/run/nothing"), parsed("log:nothing"), parsed("notify")} {
 		b.Run(probe.Kind, func(b *testing.B) { benchmarkWaiting(b, probe) })
 	}
 }
