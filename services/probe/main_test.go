@@ -75,13 +75,16 @@ func obey(verb, arg string) error {
 	return fmt.Errorf("no verb")
 }
 
+// notifyAt is where a box has its NOTIFY_SOCKET.
+const notifyAt = "/run/keelson/notify"
+
 func notify(text string) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	return unix.Sendto(fd, []byte(text), 0, &unix.SockaddrUnix{Name: NotifySocket("it")})
+	return unix.Sendto(fd, []byte(text), 0, &unix.SockaddrUnix{Name: notifyAt})
 }
 
 // barrier waits for its pipe to be closed, as sd_notify_barrier(3) does.
@@ -95,7 +98,7 @@ func barrier() error {
 		return err
 	}
 	defer unix.Close(fd)
-	to := &unix.SockaddrUnix{Name: NotifySocket("it")}
+	to := &unix.SockaddrUnix{Name: notifyAt}
 	if err := unix.Sendmsg(fd, []byte("BARRIER=1"), unix.UnixRights(int(w.Fd())), to, 0); err != nil {
 		return err
 	}
@@ -118,7 +121,7 @@ func newBox(t *testing.T, name string) *box {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), role+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWPID}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	in, err := cmd.StdinPipe()
 	must(t, err)
 	out, err := cmd.StdoutPipe()

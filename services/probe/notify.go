@@ -2,20 +2,58 @@ package probe
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/prepare"
 )
 
 // largestMessage is the size of the largest message taken, in bytes: longer
 // ones are dropped.
 const largestMessage = 4096
 
-// NotifySocket is the NOTIFY_SOCKET of a service, for its environment.
-func NotifySocket(service string) string { return "@keelson/" + service }
+// notifyName is the socket's name in the folder of its container.
+const notifyName = "notify"
+
+// NotifySocket is a NOTIFY_SOCKET for a container that is about to be made: in
+// dir, a private folder of the container (prepare.PrivateDir). Where there is
+// none it is an abstract name that nobody had before: whoever shares the
+// container's network namespace can see it, and keep it busy when it is free,
+// but not know that of the next start.
+func NotifySocket(service, dir string) string {
+	if dir == "" {
+		return "@keelson/" + service + "/" + rand.Text()
+	}
+	return filepath.Join(dir, notifyName)
+}
+
+// NotifySocketOf finds the NOTIFY_SOCKET that a container was made with in the
+// environment of its first process; empty when it has none.
+func NotifySocketOf(pid int) string {
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return ""
+	}
+	return notifySocketIn(string(environ))
+}
+
+// notifySocketIn takes only what NotifySocket could have made. The last one is
+// the supervisor's.
+func notifySocketIn(environ string) (socket string) {
+	for entry := range strings.SplitSeq(environ, "\x00") {
+		value, ok := strings.CutPrefix(entry, "NOTIFY_SOCKET=")
+		if ok && (strings.HasPrefix(value, "@keelson/") || filepath.IsAbs(value) && filepath.Base(value) == notifyName) {
+			socket = value
+		}
+	}
+	return socket
+}
 
 // Notify takes a service's messages.
 type Notify struct {
@@ -24,33 +62,64 @@ type Notify struct {
 	belongs func(pid int) bool
 }
 
-// Listen makes the socket of a service in the network namespace of its
-// container's first process, which need not have been started yet. Messages
-// are taken from processes for which belongs is true; where it is nil, from
-// those in the cgroup that the first process is in now, and below. A process
-// that has ended since cannot be found there: it is believed when the network
-// namespace, which only those in it can send from, is not the supervisor's own.
+// Listen makes the socket of a service, at an address of NotifySocket, for the
+// container whose first process is pid, which need not have been started yet.
+// Messages are taken from processes for which belongs is true; where it is nil,
+// from those in the cgroup that the first process is in now, and below. A process
+// that has ended since cannot be found there: it is believed when only those of
+// the container could send, as the socket is in a folder, or a network namespace,
+// of the container's own.
 //
-// When the supervisor has died, the one after it listens at the same name;
+// When the supervisor has died, the one after it listens at the same address;
 // what was sent meanwhile is lost.
-func Listen(service string, pid int, belongs func(pid int) bool) (*Notify, error) {
+func Listen(address string, pid int, belongs func(pid int) bool) (*Notify, error) {
+	abstract := strings.HasPrefix(address, "@")
 	if belongs == nil {
 		own, err := readCgroup(pid)
 		if err != nil {
-			return nil, fmt.Errorf("cannot listen to %s: %w", service, err)
+			return nil, fmt.Errorf("cannot listen to %s: %w", address, err)
 		}
-		apart := !sameNetNS(pid)
+		apart := !abstract || !sameNetNS(pid)
 		belongs = func(pid int) bool {
 			other, err := readCgroup(pid)
 			return err == nil && own.holds(other) || apart && ended(pid)
 		}
 	}
 	fd, err := -1, error(nil)
-	entered := inNetNS(pid, func() { fd, err = bind(NotifySocket(service)) })
-	if err := errors.Join(entered, err); err != nil {
-		return nil, fmt.Errorf("cannot listen to %s: %w", service, err)
+	if abstract {
+		entered := inNetNS(pid, func() { fd, err = bind(address) })
+		err = errors.Join(entered, err)
+	} else {
+		fd, err = bindInFolder(address, pid)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen to %s: %w", address, err)
 	}
 	return &Notify{file: os.NewFile(uintptr(fd), "notify"), teller: newTeller(), belongs: belongs}, nil
+}
+
+// bindInFolder binds a socket in the private folder of a container, in place of
+// the one that an earlier supervisor has left there. All users of the container
+// may send to it.
+func bindInFolder(path string, pid int) (int, error) {
+	folder, err := prepare.PrivateFolder(pid, filepath.Dir(path))
+	if err != nil {
+		return -1, err
+	}
+	defer folder.Close()
+	at := int(folder.Fd())
+	if err := unix.Unlinkat(at, notifyName, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		return -1, fmt.Errorf("cannot remove the old socket: %w", err)
+	}
+	fd, err := bind(fmt.Sprintf("/proc/self/fd/%d/%s", at, notifyName))
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.Fchmodat(at, notifyName, 0o666, 0); err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("cannot let all users send: %w", err)
+	}
+	return fd, nil
 }
 
 // ended tells whether a process is gone or a zombie, whose cgroup of version 1

@@ -134,17 +134,24 @@ func TestUnixSocket(t *testing.T) {
 func TestNotify(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		b := newBox(t, "it")
-		n, err := Listen("it", b.pid, nil)
+		n, err := Listen(notifyAt, b.pid, nil)
 		must(t, err)
-		if _, err := Listen("it", b.pid, nil); err == nil {
-			t.Error("a name was given twice")
+		if _, err := os.Lstat(notifyAt); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the socket outside of the container: %v", err)
+		}
+		if _, err := Listen(notifyAt, os.Getpid(), nil); err == nil {
+			t.Error("a folder of the system's own is used")
 		}
 		news, ended := make(chan State, 10), make(chan error, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { ended <- n.Serve(ctx, func(s State) { news <- s }) }()
 
-		// From the namespace, but not from the container.
-		must(t, inNetNS(b.pid, func() { must(t, notify("READY=1\nSTATUS=forged")) }))
+		// Through the container's root, but not from the container.
+		forged := &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/%d/root%s", b.pid, notifyAt)}
+		sender, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		must(t, err)
+		must(t, unix.Sendto(sender, []byte("READY=1\nSTATUS=forged"), 0, forged))
+		must(t, unix.Close(sender))
 		b.do("notify STATUS=starting|WATCHDOG_USEC=60000000")
 		if s := <-news; s.Ready || s.Status != "starting" || s.Watchdog != time.Minute {
 			t.Errorf("%+v", s)
@@ -170,9 +177,33 @@ func TestNotify(t *testing.T) {
 		}
 		cancel()
 		must(t, <-ended)
-		again, err := Listen("it", b.pid, nil) // as the next supervisor does
+		again, err := Listen(notifyAt, b.pid, nil) // as the next supervisor does
 		must(t, err)
+		go func() { ended <- again.Serve(t.Context(), func(s State) { news <- s }) }()
+		b.do("notify STATUS=again")
+		if s := <-news; s.Status != "again" {
+			t.Errorf("%+v", s)
+		}
 		must(t, again.Close())
+		must(t, <-ended)
+	})
+}
+
+// A container that can have no private folder gets a name that nobody had
+// before; one that others took is refused, not shared.
+func TestNotifyByName(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		b := newBox(t, "it")
+		first, second := NotifySocket("it", ""), NotifySocket("it", "")
+		if first == second || !strings.HasPrefix(first, "@keelson/it/") {
+			t.Errorf("addresses %s and %s", first, second)
+		}
+		n, err := Listen(first, b.pid, nil)
+		must(t, err)
+		if _, err := Listen(first, b.pid, nil); !errors.Is(err, unix.EADDRINUSE) {
+			t.Errorf("a name was given twice: %v", err)
+		}
+		must(t, n.Close())
 	})
 }
 
@@ -202,7 +233,7 @@ func benchmarkWaiting(b *testing.B, probe bundle.Probe) {
 		ctx, cancel := context.WithCancel(b.Context())
 		ended := make(chan error)
 		for i := range services {
-			n, err := Listen(fmt.Sprint("bench", i), pid, nil)
+			n, err := Listen(NotifySocket(fmt.Sprint("bench", i), ""), pid, nil)
 			must(b, err)
 			defer n.Close()
 			go func() {

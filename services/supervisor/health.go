@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"keelson/runtime/prepare"
 	"keelson/services/machine"
 	"keelson/services/probe"
 )
@@ -110,7 +111,8 @@ func (r *run) addNotifySocket(spec *specs.Spec) {
 		return
 	}
 	process := *spec.Process
-	process.Env = append(process.Env[:len(process.Env):len(process.Env)], "NOTIFY_SOCKET="+probe.NotifySocket(r.name))
+	r.notifyAt = probe.NotifySocket(r.name, prepare.PrivateDir(spec))
+	process.Env = append(process.Env[:len(process.Env):len(process.Env)], "NOTIFY_SOCKET="+r.notifyAt)
 	spec.Process = &process
 }
 
@@ -122,7 +124,7 @@ func (r *run) listen(pid int) error {
 	if r.notify != nil { // of a try before
 		_ = r.notify.Close()
 	}
-	n, err := probe.Listen(r.name, pid, nil)
+	n, err := probe.Listen(r.notifyAt, pid, nil)
 	if err != nil {
 		return err
 	}

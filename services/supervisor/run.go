@@ -43,6 +43,7 @@ type run struct {
 	oom        oomCounter
 	process    Process       // set before hasStarted, or adopt
 	notify     *probe.Notify // nil: not by that
+	notifyAt   string        // its NOTIFY_SOCKET
 	logAt      [2]int64      // where its output begins in its logs
 }
 
@@ -209,7 +210,9 @@ func (r *run) hold(pid int, old saved) {
 	r.abort()
 	r.oom = newOOMCounter(pid)
 	if old.Pid == pid {
-		r.logAt = old.LogAt
+		r.logAt, r.notifyAt = old.LogAt, old.NotifyAt
+	} else {
+		r.notifyAt = probe.NotifySocketOf(pid)
 	}
 	var err error
 	if r.process, err = s.options.Process(pid); err != nil {

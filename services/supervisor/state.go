@@ -30,6 +30,7 @@ type saved struct {
 	Reason   string          `json:"reason,omitempty"`
 	First    first           `json:"first"`
 	LogAt    [2]int64        `json:"logAt"` // where its output begins in its logs
+	NotifyAt string          `json:"notifyAt,omitempty"`
 }
 
 func (s *Supervisor) stateFile(name string) string {
@@ -43,7 +44,7 @@ func (s *Supervisor) save(svc *service) {
 		LastExit: svc.lastExit, Reason: svc.reason, First: svc.first,
 	}
 	if svc.run != nil && svc.pid != 0 {
-		now.LogAt = svc.run.logAt
+		now.LogAt, now.NotifyAt = svc.run.logAt, svc.run.notifyAt
 	}
 	text, err := json.Marshal(now)
 	if err == nil {
