@@ -58,7 +58,7 @@ TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:
 INIT_IMAGE = example.org/keelson/init:$(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest kernel testvm init-image run test test-all chaos power-cuts bench chart lint clean help needs-run needs-test
+.PHONY: all guest kernel testvm init-image run test test-all test-load chaos power-cuts bench chart lint clean help needs-run needs-test
 
 all: guest testvm ## Build the guest binaries and the host tool testvm
 
@@ -120,6 +120,9 @@ test: needs-test testvm lint guest-amd64 guest-arm64 guest-riscv64 guest-s390x #
 
 test-all: ## The same with the long tests: every format on every machine it boots on; table in build/formats.md
 	KEELSON_EVERYTHING=1 $(MAKE) --no-print-directory test
+
+test-load: needs-test guest ## Plain and root tier three times beside four busy processes
+	.ci/loaded go test -race -short -count=3 -timeout 120m ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
 
 chaos: needs-test guest ## Break things 10 000 times in systems on this kernel, and 200 times in a machine
 	go test -count=1 -v -timeout 12h ./testvm/chaos -chaos.faults=$(or $(FAULTS),10000) \
