@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -154,6 +155,20 @@ func TestSeriesGoesOn(t *testing.T) {
 	}
 	if to, _ := os.Readlink(s.link); to != s.logs {
 		t.Errorf("logs are not linked: %q", to)
+	}
+}
+
+// Two containers with one log: both run, and the console says that a log is lost.
+func TestSeriesNamesThatClash(t *testing.T) {
+	s := bundles(t, "a", "a.out")
+	var said bytes.Buffer
+	var attempts []string
+	s.kind, s.log, s.runOne = "onboot", slog.New(slog.NewTextHandler(&said, nil)), failing(map[string]int{}, &attempts)
+	if err := s.run(t.Context()); err != nil || len(attempts) != 2 {
+		t.Errorf("%v, %q", err, attempts)
+	}
+	if want := "onboot a and a.out share the file /var/log/onboot/onboot.a.out.log"; strings.Count(said.String(), want) != 1 {
+		t.Errorf("said %q", said.String())
 	}
 }
 

@@ -26,6 +26,7 @@ const (
 
 // series is a folder of containers run one after the other.
 type series struct {
+	kind   string // name of the section
 	dir    string // of the bundles
 	logs   string // folder of logs
 	link   string // leads to logs
@@ -78,7 +79,7 @@ func onshutdown(w world) *series {
 
 func newSeries(w world, dir, kind, prefix, stage string) *series {
 	return &series{
-		dir: dir, logs: filepath.Join(runLogs, kind), link: filepath.Join(varLogs, kind), state: filepath.Join(stateDir, kind),
+		kind: kind, dir: dir, logs: filepath.Join(runLogs, kind), link: filepath.Join(varLogs, kind), state: filepath.Join(stateDir, kind),
 		prefix: prefix, stage: stage, out: w.console, log: w.log, runOne: oneshot.Run, ask: findParent().ask, person: w.person,
 		debug: w.line.Enabled("linuxkit.runc_debug"),
 		live:  w.line.Enabled("linuxkit.runc_console"),
@@ -95,6 +96,12 @@ func (s *series) run(ctx context.Context) error {
 		var askErr error
 		goOn, askErr = s.askFirst(ctx)
 		err = errors.Join(err, askErr)
+	}
+	names := bundle.NewNames(s.kind)
+	for _, name := range s.rest {
+		if clash := names.Add(name); clash != nil { // They run one after the other: the log is that of the last.
+			s.log.Warn("a log is lost", "error", clash)
+		}
 	}
 	if len(s.rest) > 0 {
 		err = errors.Join(err, os.MkdirAll(s.logs, 0o755), os.MkdirAll(s.state, 0o755), s.linkLogs())

@@ -81,7 +81,7 @@ func created(events []byte, name string) bool {
 // shorten empties the file at path when it is larger than limit; its last
 // bytes go to the old file.
 func shorten(path string, limit int64) error {
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,10 @@ func shorten(path string, limit int64) error {
 	if err != nil || !info.Mode().IsRegular() || info.Size() <= limit {
 		return err
 	}
-	old, err := os.Create(Old(path))
+	if err := os.Remove(Old(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	old, err := os.OpenFile(Old(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}

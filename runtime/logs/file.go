@@ -22,7 +22,8 @@ type target struct {
 }
 
 // open opens the file where that is not done yet. It is not O_APPEND, which
-// splice(2) refuses.
+// splice(2) refuses. Containers may be given the folder: what they put in the
+// file's place, such as a link to another file, is removed and not used.
 func (t *target) open() error {
 	if t.f != nil {
 		return nil
@@ -30,7 +31,12 @@ func (t *target) open() error {
 	if err := os.MkdirAll(filepath.Dir(t.path), 0o755); err != nil {
 		return fmt.Errorf("cannot make log directory: %w", err)
 	}
-	f, err := os.OpenFile(t.path, os.O_RDWR|os.O_CREATE|unix.O_NONBLOCK, 0o644)
+	if info, err := os.Lstat(t.path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		if err := os.Remove(t.path); err != nil {
+			return fmt.Errorf("cannot remove what is in the place of a log: %w", err)
+		}
+	}
+	f, err := os.OpenFile(t.path, os.O_RDWR|os.O_CREATE|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return fmt.Errorf("cannot open log: %w", err)
 	}

@@ -2,8 +2,13 @@ package logs
 
 import (
 	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestCut(t *testing.T) {
@@ -47,6 +52,52 @@ func FuzzCut(f *testing.F) {
 			t.Error("a line is torn where there was an end of one")
 		}
 	})
+}
+
+// A container that is given the folder of logs can have nothing written to
+// another file, or emptied, by what it puts in the place of a log.
+func TestPlaceOfLogIsTaken(t *testing.T) {
+	dir := t.TempDir()
+	victim, log := filepath.Join(dir, "victim"), filepath.Join(dir, "web.log")
+	big := strings.Repeat("x", 1000)
+	for _, take := range []func(path string) error{
+		func(path string) error { return os.Symlink(victim, path) },
+		func(path string) error { return unix.Mkfifo(path, 0o600) },
+		func(path string) error { return os.Symlink("/dev/null", path) },
+	} {
+		if err := errors.Join(os.WriteFile(victim, []byte(big), 0o600), take(log)); err != nil {
+			t.Fatal(err)
+		}
+		to := target{path: log, limit: MinLimit}
+		if err := to.open(); err != nil {
+			t.Fatal(err)
+		}
+		if err := to.note("a line"); err != nil {
+			t.Error(err)
+		}
+		to.close()
+		if text, err := os.ReadFile(log); err != nil || string(text) != "a line\n" {
+			t.Errorf("log holds %q, %v", text, err)
+		}
+		// Cap: its file, and the one before.
+		capped := filepath.Join(dir, "containerd.log")
+		if err := errors.Join(os.WriteFile(capped, []byte(big), 0o600), take(Old(capped)), shorten(capped, 100)); err != nil {
+			t.Error(err)
+		}
+		if text, err := os.ReadFile(Old(capped)); err != nil || len(text) != 100 {
+			t.Errorf("old log holds %d bytes, %v", len(text), err)
+		}
+		if err := errors.Join(os.Remove(capped), take(capped)); err != nil {
+			t.Fatal(err)
+		}
+		_ = shorten(capped, 100)
+		if text, err := os.ReadFile(victim); err != nil || string(text) != big {
+			t.Errorf("the other file holds %q, %v", text, err)
+		}
+		for _, path := range []string{log, capped, Old(capped)} {
+			_ = os.Remove(path)
+		}
+	}
 }
 
 func TestShare(t *testing.T) {

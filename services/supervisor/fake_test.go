@@ -426,6 +426,24 @@ func TestContainerdDiesInCreate(t *testing.T) {
 	})
 }
 
+// Two services with one log would write over each other's lines: the second is
+// not started, and the console says why.
+func TestNamesThatClash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFake(), map[string]string{"a": "", "a.out": "", "containerd": ""})
+		defer r.stop()
+		r.is(t, "a", "running", 0)
+		v := r.is(t, "a.out", "failed", 0)
+		if want := "failed: services a and a.out share the file /var/log/a.out.log: rename one of them"; v.Error != want {
+			t.Errorf("reason %q", v.Error)
+		}
+		r.is(t, "containerd", "failed", 0)
+		if r.created != 1 {
+			t.Errorf("%d tasks were made", r.created)
+		}
+	})
+}
+
 func TestOrders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, newFake(), map[string]string{"a": "", "b": ""})

@@ -38,7 +38,8 @@ type run struct {
 	abort      context.CancelFunc
 	name, dir  string
 	bundle     *bundle.Bundle
-	streams    int // of all services together
+	clash      error // its name keeps it from being started
+	streams    int   // of all services together
 	output     Output
 	oom        oomCounter
 	process    Process       // set before hasStarted, or adopt
@@ -103,6 +104,9 @@ func (r *run) startInTurn() (pid int, fatal bool, err error) {
 // start is the list of what has to happen.
 func (r *run) start(ctx context.Context) (pid int, fatal bool, err error) {
 	s := r.supervisor
+	if r.clash != nil {
+		return 0, true, r.clash
+	}
 	if r.bundle == nil {
 		if r.bundle, err = bundle.Load(r.dir); err != nil {
 			return 0, true, err

@@ -15,6 +15,7 @@ import (
 type service struct {
 	name, dir string
 	bundle    *bundle.Bundle // nil: it cannot be loaded; tried again at the next start
+	clash     error          // its name keeps it from being started
 	state     machine.State
 	since     time.Duration // when state was entered
 	history   machine.History
@@ -189,7 +190,7 @@ func (s *Supervisor) launch(svc *service) {
 func (s *Supervisor) begin(svc *service) {
 	r := &run{
 		supervisor: s, service: svc,
-		name: svc.name, dir: svc.dir, bundle: svc.bundle, streams: 2 * len(s.services),
+		name: svc.name, dir: svc.dir, bundle: svc.bundle, clash: svc.clash, streams: 2 * len(s.services),
 	}
 	r.ctx, r.cancel = context.WithCancel(s.ctx)
 	r.starting, r.abort = context.WithCancel(r.ctx)

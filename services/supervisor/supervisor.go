@@ -112,7 +112,8 @@ type Supervisor struct {
 
 	// The rest belongs to Serve's goroutine.
 	services  map[string]*service
-	sorted    []string // their names
+	taken     *bundle.Names // what of the services' names is taken
+	sorted    []string      // their names
 	graph     *order.Graph
 	told      map[string]bool // what is wrong with it
 	toStop    map[string]bool // once nobody needs them
@@ -134,7 +135,7 @@ func New(options Options) *Supervisor {
 	return &Supervisor{
 		options: options, link: newLink(options), turns: newTurns(),
 		inbox: make(chan func()), ended: make(chan struct{}), down: make(chan struct{}), services: map[string]*service{},
-		told: map[string]bool{}, toStop: map[string]bool{},
+		taken: bundle.NewNames("services"), told: map[string]bool{}, toStop: map[string]bool{},
 	}
 }
 
@@ -211,6 +212,7 @@ func (s *Supervisor) add(name string) bool {
 	if svc.bundle != nil && svc.bundle.Settings.Role == bundle.RoleRescue {
 		return false
 	}
+	svc.clash = s.taken.Add(name)
 	s.services[name] = svc
 	s.sorted = slices.Sorted(maps.Keys(s.services))
 	return true

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"keelson/runtime/bundle"
 )
 
 var volumeName = regexp.MustCompile(`^[a-z0-9_-]+$`)
@@ -62,6 +64,7 @@ func (d *Document) checkKernel() error {
 func (d *Document) checkContainers() error {
 	for _, s := range d.Config.Sections() {
 		seen := map[string]bool{}
+		names := bundle.NewNames(s.Name)
 		for i, img := range s.Images {
 			at := fmt.Sprintf("%s[%d]", s.Name, i)
 			switch {
@@ -75,6 +78,11 @@ func (d *Document) checkContainers() error {
 				return d.Errorf(at+".name", "two services are named %q", img.Name)
 			}
 			seen[img.Name] = true
+			if s.Name == "services" { // Others get a number each.
+				if err := names.Add(img.Name); err != nil {
+					return d.ErrorAt(at+".name", err)
+				}
+			}
 		}
 	}
 	return nil

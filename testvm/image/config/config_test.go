@@ -88,6 +88,8 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 		{"no name", "services:\n  - image: x\n", 2, "services[0]"},
 		{"no image", "onboot:\n  - name: x\n", 2, "onboot[0]"},
 		{"service twice", "services:\n  - {name: a, image: x}\n  - {name: a, image: x}\n", 3, "services[1].name"},
+		{"log of another", "services:\n  - {name: a, image: x}\n  - {name: a.out, image: x}\n", 3, "services[1].name"},
+		{"log of containerd", "services:\n  - {name: containerd, image: x}\n", 2, "services[0].name"},
 		{"escaping name", "services:\n  - name: ../a\n    image: x\n", 2, "services[0].name"},
 		{"bad volume", "volumes:\n  - name: A\n", 2, "volumes[0].name"},
 		{"volume format", "volumes:\n  - name: a\n    format: ext4\n", 3, "volumes[0].format"},
