@@ -34,6 +34,16 @@ func TestParse(t *testing.T) {
 		{"reboot -f", "", true},
 		{"start", "", false},
 		{"list --bogus", "", false},
+		{"list -f", "", false},
+		{"boot -n 3", "", false},
+		{"start --json a", "", false},
+		{"", "", true},
+		{"-q", "", true},
+		{"-q start a", "a", true},
+		{"-v --containerd-namespace services.linuxkit stop a", "a", true},
+		{"-q -v start a", "", false},
+		{"start -sock /run/containerd/containerd.sock -path /containers/services a", "a", true},
+		{"restart a -path /containers/services", "a", true},
 		{"bogus", "", false},
 	} {
 		inv, _, err := parse(strings.Fields(c.args))
@@ -47,6 +57,46 @@ func TestUsageErrorsHaveTheirStatus(t *testing.T) {
 	code, err := run(t.Context(), []string{"bogus"}, &bytes.Buffer{})
 	if code != control.CodeUsage || err == nil {
 		t.Fatalf("%d, %v", code, err)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range []string{"help", "-h", "--help", "start -h", "-q help"} {
+		var out bytes.Buffer
+		if code, err := run(t.Context(), strings.Fields(args), &out); code != control.CodeOK || err != nil || out.String() != usage {
+			t.Errorf("%s: %d, %v: %s", args, code, err, out.String())
+		}
+	}
+}
+
+// LinuxKit's -path may be the supervisor's own folder by another name, and
+// nothing else.
+func TestPathOfBundles(t *testing.T) {
+	dir := t.TempDir()
+	own, other := filepath.Join(dir, "own"), filepath.Join(dir, "other")
+	for _, d := range []string{filepath.Join(own, "web"), filepath.Join(other, "web"), filepath.Join(other, "db")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("own", filepath.Join(dir, "bound")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		given, own, name string
+		ok               bool
+	}{
+		{"", own, "web", true},
+		{own + "/", own, "web", true},
+		{filepath.Join(dir, "bound"), own, "web", true},
+		{other, filepath.Join(dir, "unseen"), "web", true},
+		{other, own, "web", false},
+		{other, own, "db", false},
+		{filepath.Join(dir, "unseen"), own, "web", false},
+	} {
+		if err := sameBundle(c.given, c.own, c.name); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
 
