@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"keelson/init/cmdline"
-	"keelson/init/modules"
 	"keelson/init/policy"
 	"keelson/init/scripts"
 	"keelson/init/step"
@@ -144,33 +143,6 @@ func own(w world) []step.Step {
 
 func quietly(f func() error) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return "", f() }
-}
-
-// loadModules goes on with devices that come up later for as long as this role
-// runs; the supervisor sees to those after it.
-func loadModules(ctx context.Context, w world) (string, error) {
-	drivers, err := modules.Boot(w.line, initPath)
-	if drivers == nil {
-		return "0 loaded", err
-	}
-	if drivers.Left {
-		if err := behind("devices"); err != nil {
-			w.log.Error("the power button and keyboards do not work", "error", err)
-		}
-	}
-	count := len(drivers.Loaded)
-	go follow(ctx, drivers, w.log)
-	return fmt.Sprintf("%d loaded", count), err
-}
-
-func follow(ctx context.Context, drivers *modules.Drivers, log *slog.Logger) {
-	report := func(err error) { log.Error("devices that come late may not work", "error", err) }
-	defer func() {
-		if r := recover(); r != nil { // The boot is worth more.
-			report(fmt.Errorf("panic: %v", r))
-		}
-	}()
-	drivers.Follow(ctx, report)
 }
 
 // network brings up lo and then what ip= asks for.

@@ -24,7 +24,7 @@ type DB struct {
 var ErrNone = errors.New("no modules for this kernel")
 
 // Open reads the database of kernel release from the first of roots, such as
-// /lib/modules, that has it, and the configuration in confDirs.
+// /lib/modules, that has it, and the configuration in confDirs, the first one first in rank.
 func Open(release string, roots, confDirs []string) (*DB, error) {
 	for _, root := range roots {
 		dir := filepath.Join(root, release)
@@ -48,13 +48,7 @@ func read(dir string, confDirs []string) (*DB, error) {
 		kind := bus(a.Pattern)
 		db.aliases[kind] = append(db.aliases[kind], a)
 	}
-	for _, d := range confDirs {
-		names, _ := filepath.Glob(filepath.Join(d, "*.conf"))
-		for _, name := range names {
-			err = errors.Join(err, with(name, false, db.config.parse))
-		}
-	}
-	return db, err
+	return db, errors.Join(err, db.config.read(confDirs))
 }
 
 // with reads the file called name; a missing one is fine unless required.
@@ -76,13 +70,19 @@ func with(name string, required bool, parse func(io.Reader) error) error {
 // Config is for adding to what modprobe.d says.
 func (db *DB) Config() *Config { return &db.config }
 
-// Resolve names the modules for a module's name or an alias. Blacklisted ones
-// are left out when they come by an alias, as in modprobe.
+// Resolve names the modules for a module's name or an alias: those that
+// modprobe.d has for it, else the module of that name, else those that have it
+// among their own aliases. Blacklisted ones are left out when they come by an
+// alias, as in modprobe.
 func (db *DB) Resolve(alias string) []string {
-	if name := normal(alias); db.builtin[name] || db.files[name].path != "" {
+	names, found := db.config.alias(alias)
+	if found {
+		return slices.DeleteFunc(names, func(name string) bool { return db.config.Blacklist[name] })
+	}
+	name := normal(alias)
+	if _, own := db.config.installCommand(name); own || db.builtin[name] || db.files[name].path != "" {
 		return []string{name}
 	}
-	var names []string
 	for _, kind := range slices.Compact([]string{bus(alias), ""}) {
 		for _, a := range db.aliases[kind] {
 			if !db.config.Blacklist[a.Module] && !slices.Contains(names, a.Module) && match(a.Pattern, alias) {
@@ -93,12 +93,13 @@ func (db *DB) Resolve(alias string) []string {
 	return names
 }
 
-// Step is a module to insert.
+// Step is a module to insert, or a command to run in its place.
 type Step struct {
-	Name   string
-	File   string
-	Params []string
-	Soft   bool // wanted, not needed: may fail
+	Name    string
+	File    string
+	Params  []string
+	Install string // a command; empty for none
+	Soft    bool   // wanted, not needed: may fail
 }
 
 // Plan lists what to insert, in order, to have module name: soft
@@ -120,14 +121,24 @@ type plan struct {
 }
 
 func (p *plan) add(name string, soft bool) {
-	f, ok := p.db.files[name]
-	if p.seen[name] || p.db.builtin[name] || !ok {
+	f := p.db.files[name]
+	command, install := p.db.config.installCommand(name)
+	if p.seen[name] || p.db.builtin[name] || f.path == "" && !install {
 		return
 	}
 	p.seen[name] = true // Before its dependencies: soft ones may go round.
-	for _, pre := range p.db.soft[name].Pre {
-		p.add(pre, true)
+	around := p.db.softdeps(name)
+	p.addSoft(around.Pre)
+	if install { // It sees to dependencies itself.
+		p.steps = append(p.steps, Step{Name: name, Install: command, Soft: soft})
+	} else {
+		p.addFile(name, f, soft)
 	}
+	p.addSoft(around.Post)
+}
+
+// addFile adds a module with those that it depends on.
+func (p *plan) addFile(name string, f file, soft bool) {
 	for _, dep := range slices.Backward(f.deps) {
 		p.add(Name(dep), soft)
 	}
@@ -136,7 +147,21 @@ func (p *plan) add(name string, soft bool) {
 		path = filepath.Join(p.db.dir, path)
 	}
 	p.steps = append(p.steps, Step{Name: name, File: path, Params: p.db.config.Options[name], Soft: soft})
-	for _, post := range p.db.soft[name].Post {
-		p.add(post, true)
+}
+
+// addSoft adds soft dependencies, which are names or aliases.
+func (p *plan) addSoft(aliases []string) {
+	for _, alias := range aliases {
+		for _, name := range p.db.Resolve(alias) {
+			p.add(name, true)
+		}
 	}
+}
+
+// softdeps are those of a module: what modprobe.d says, else the module's own.
+func (db *DB) softdeps(name string) Soft {
+	if s, ok := db.config.soft[name]; ok {
+		return s
+	}
+	return db.soft[name]
 }

@@ -44,6 +44,7 @@ func (l *Loader) load(name string) error {
 	for _, step := range l.db.Plan(name, l.done) {
 		l.done[step.Name] = true
 		switch err := l.insert(step); {
+		case err == nil && step.Install != "":
 		case err == nil:
 			l.Loaded = append(l.Loaded, step.Name)
 		case errors.Is(err, unix.EEXIST):
@@ -56,7 +57,7 @@ func (l *Loader) load(name string) error {
 
 // Coldplug loads the modules for every device there is, again and again until
 // no new device comes up: a bus's driver makes new ones. A device without
-// hardware behind it (ENODEV) is not worth a word.
+// hardware behind it (ENODEV) and a blocked module are not reported.
 func (l *Loader) Coldplug(modaliases func() ([]string, error)) error {
 	seen := make(map[string]bool)
 	var errs []error
@@ -71,7 +72,7 @@ func (l *Loader) Coldplug(modaliases func() ([]string, error)) error {
 				continue
 			}
 			seen[a] = true
-			if err := l.Load(a); err != nil && !errors.Is(err, unix.ENODEV) {
+			if err := l.Load(a); err != nil && !errors.Is(err, unix.ENODEV) && !errors.Is(err, ErrBlocked) {
 				errs = append(errs, err)
 			}
 		}
@@ -146,6 +147,9 @@ func readAlias(dir int, path string) string {
 }
 
 func insert(s Step) error {
+	if s.Install != "" {
+		return runInstall(s.Name, s.Install)
+	}
 	f, err := os.Open(s.File)
 	if err != nil {
 		return err

@@ -83,6 +83,9 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		db.Resolve(text)
+		if nodes, _ := parseDevname(strings.NewReader(text)); slices.ContainsFunc(nodes, func(n StaticNode) bool { return !filepath.IsLocal(n.Name) }) {
+			t.Fatalf("nodes outside of /dev: %+v", nodes)
+		}
 	})
 }
 
@@ -259,5 +262,45 @@ func TestWish(t *testing.T) {
 		if _, ok := Wish(args); ok {
 			t.Errorf("%q is no wish", args)
 		}
+	}
+}
+
+func TestStaticNodes(t *testing.T) {
+	nodes, err := tree(t, map[string]string{"1.0/modules.dep": "", "1.0/modules.devname": "# comment\nfuse fuse c10:229\n" +
+		"tun net/tun c10:200\nx ../x c1:1\nx /x c1:1\nloop loop0 b7:0\ncuse cuse c10:203\ny y c99999:1\ny y c1\ny y\n"}).StaticNodes()
+	want := []StaticNode{{"fuse", 0o666, 10, 229}, {"net/tun", 0o666, 10, 200}, {"cuse", 0o600, 10, 203}}
+	if err != nil || !slices.Equal(nodes, want) {
+		t.Errorf("%+v, %v", nodes, err)
+	}
+}
+
+func TestLoadFileSystem(t *testing.T) {
+	db := tree(t, map[string]string{
+		"1.0/modules.dep":     "kernel/fuse.ko:\nkernel/pstore.ko:\nkernel/efivarfs.ko:\nkernel/bpf.ko:\nkernel/off.ko:\n",
+		"1.0/modules.alias":   "alias fs-fusectl fuse\nalias fs-efivarfs efivarfs\nalias fs-bpf bpf\nalias fs-off off\n",
+		"1.0/modules.builtin": "kernel/bpf.ko\n",
+		"conf/a.conf":         "install off /bin/false\n",
+	})
+	l := &Loader{db: db, done: map[string]bool{}}
+	l.insert = func(s Step) error {
+		switch {
+		case s.Install != "":
+			return ErrBlocked
+		case s.Name == "efivarfs":
+			return unix.ENODEV
+		}
+		return nil
+	}
+	for fstype, want := range map[string]bool{"fusectl": true, "pstore": true, "efivarfs": false, "bpf": false, "selinuxfs": false, "off": false} {
+		if got, err := l.LoadFileSystem(fstype); got != want || err != nil {
+			t.Errorf("%s: %v, %v", fstype, got, err)
+		}
+	}
+	slices.Sort(l.Loaded)
+	if !slices.Equal(l.Loaded, []string{"fuse", "pstore"}) {
+		t.Errorf("loaded %q", l.Loaded)
+	}
+	if found, err := l.LoadFileSystem("fusectl"); !found || err != nil {
+		t.Errorf("loaded already: %v, %v", found, err)
 	}
 }

@@ -14,18 +14,14 @@ type Alias struct{ Pattern, Module string }
 // Soft are the modules wanted before and after another, if there are any.
 type Soft struct{ Pre, Post []string }
 
-// Config is what modprobe.d and the kernel command line say.
-type Config struct {
-	Blacklist map[string]bool
-	Options   map[string][]string
-}
-
 // Name is the normalised name of the module in a file.
 func Name(file string) string {
 	base := path.Base(file)
 	base, _, _ = strings.Cut(base, ".ko")
 	return normal(base)
 }
+
+func isBlank(r rune) bool { return r == ' ' || r == '\t' }
 
 func normal(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
@@ -74,23 +70,27 @@ func parseAlias(r io.Reader) ([]Alias, error) {
 func parseSoftdep(r io.Reader) (map[string]Soft, error) {
 	all := make(map[string]Soft)
 	err := lines(r, func(f []string) {
-		if f[0] != "softdep" || len(f) < 3 {
-			return
+		if f[0] == "softdep" && len(f) > 2 {
+			all[normal(f[1])] = all[normal(f[1])].with(f[2:])
 		}
-		soft, into := all[normal(f[1])], ""
-		for _, word := range f[2:] {
-			switch {
-			case word == "pre:" || word == "post:":
-				into = word
-			case into == "pre:":
-				soft.Pre = append(soft.Pre, normal(word))
-			case into == "post:":
-				soft.Post = append(soft.Post, normal(word))
-			}
-		}
-		all[normal(f[1])] = soft
 	})
 	return all, err
+}
+
+// with is s and the modules in words: "pre: b c post: d".
+func (s Soft) with(words []string) Soft {
+	into := ""
+	for _, word := range words {
+		switch {
+		case word == "pre:" || word == "post:":
+			into = word
+		case into == "pre:":
+			s.Pre = append(slices.Clip(s.Pre), normal(word))
+		case into == "post:":
+			s.Post = append(slices.Clip(s.Post), normal(word))
+		}
+	}
+	return s
 }
 
 // parseBuiltin reads modules.builtin: a file name a line.
@@ -98,47 +98,4 @@ func parseBuiltin(r io.Reader) (map[string]bool, error) {
 	builtin := make(map[string]bool)
 	err := lines(r, func(f []string) { builtin[Name(f[0])] = true })
 	return builtin, err
-}
-
-// parseConfig reads a file of modprobe.d; of it, blacklist and options.
-func (c *Config) parse(r io.Reader) error {
-	return lines(r, func(f []string) {
-		switch {
-		case f[0] == "blacklist" && len(f) > 1:
-			c.Blacklist[normal(f[1])] = true
-		case f[0] == "options" && len(f) > 2:
-			name := normal(f[1])
-			c.Options[name] = append(slices.Clip(c.Options[name]), f[2:]...)
-		}
-	})
-}
-
-// Param takes a parameter of the kernel command line: modprobe.blacklist=a,b
-// or MODULE.OPTION=VALUE.
-func (c *Config) Param(name, value string, set bool) {
-	if name == "modprobe.blacklist" || name == "module_blacklist" {
-		for m := range strings.SplitSeq(value, ",") {
-			c.Blacklist[normal(m)] = true
-		}
-		return
-	}
-	module, option, ok := strings.Cut(name, ".")
-	if !ok || module == "" || option == "" {
-		return
-	}
-	if set {
-		option += "=" + quoted(value)
-	}
-	c.Options[normal(module)] = append(c.Options[normal(module)], option)
-}
-
-func quoted(value string) string {
-	if strings.ContainsAny(value, " \t") {
-		return `"` + value + `"`
-	}
-	return value
-}
-
-func newConfig() Config {
-	return Config{Blacklist: make(map[string]bool), Options: make(map[string][]string)}
 }

@@ -34,8 +34,7 @@ func System(line cmdline.Line) (*DB, error) {
 		return nil, fmt.Errorf("cannot ask for the kernel's release: %w", err)
 	}
 	db, err := Open(unix.ByteSliceToString(name.Release[:]),
-		[]string{"/lib/modules", "/usr/lib/modules"},
-		[]string{"/usr/lib/modprobe.d", "/lib/modprobe.d", "/run/modprobe.d", "/etc/modprobe.d"})
+		[]string{"/lib/modules", "/usr/lib/modules"}, configDirs)
 	if err != nil {
 		return nil, err
 	}

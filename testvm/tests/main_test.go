@@ -81,6 +81,7 @@ func build(t testing.TB, name, sections string, overlays ...string) image.Output
 type target struct {
 	arch, kernel string
 	formats      string // by commas
+	modules      string // by commas; the default ones where it does not say
 	cmdline      string // the console of the usual machine and a network where it does not say
 }
 
@@ -102,6 +103,9 @@ func buildFor(t testing.TB, to target, name, sections string, overlays ...string
 	line := cmp.Or(to.cmdline, "console="+qemu.ConsoleDevice(arch)+" "+network)
 	yaml := fmt.Sprintf("kernel:\n  image: %s\n  cmdline: \"%s\"\ninit: [%s]\n%s",
 		kernel, line, strings.Join(inits, ", "), sections)
+	if to.modules != "" {
+		yaml = strings.Replace(yaml, "  cmdline:", "  modules: ["+to.modules+"]\n  cmdline:", 1)
+	}
 	yaml = strings.ReplaceAll(yaml, "AGENT", strings.TrimSpace(agentService))
 	yaml = strings.ReplaceAll(yaml, "PAYLOAD", payload(t, arch))
 	built[key] = vmtest.Image(t, name, arch, yaml, strings.FieldsFunc(to.formats, func(r rune) bool { return r == ',' })...)
