@@ -76,7 +76,7 @@ var (
 
 func (o *outputs) open(of OutputOf) Output {
 	lock, _ := o.locks.LoadOrStore(of.Service, &sync.Mutex{})
-	out := &output{outputs: o, of: of, handing: !of.Adopted && logs.External(o.socket), lock: lock.(*sync.Mutex)}
+	out := &output{outputs: o, of: of, handing: !of.Adopted && !probesLog(of.Settings) && logs.External(o.socket), lock: lock.(*sync.Mutex)}
 	out.lock.Lock() // The run before may still be finishing.
 	if out.handing {
 		out.removeHanded()
@@ -84,6 +84,12 @@ func (o *outputs) open(of OutputOf) Output {
 	out.ready()
 	return out
 }
+
+// probesLog reports whether a probe looks at the service's log, which a logging
+// daemon would have instead.
+func probesLog(s bundle.Settings) bool { return s.Ready.Kind == logKind || s.Health.Kind == logKind }
+
+const logKind = "log"
 
 // ready prepares the streams that no log is written of yet.
 func (out *output) ready() {

@@ -5,11 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"keelson/runtime/bundle"
 	"keelson/runtime/logs/logstest"
 )
 
@@ -101,5 +103,19 @@ func TestLeftoverShimGetsNoReader(t *testing.T) {
 	w.Close()
 	if got := daemon.Ended(t, "web.out", 1); !reflect.DeepEqual(got, []string{"of the last"}) {
 		t.Errorf("the daemon has %q", got)
+	}
+}
+
+// A probe of the log needs its file, which a logging daemon would not write.
+func TestProbedLogIsNotHandedOver(t *testing.T) {
+	o, _ := newOutputs(t)
+	for kind, handed := range map[string]bool{"": true, "tcp": true, "log": false} {
+		for _, settings := range []bundle.Settings{{Ready: bundle.Probe{Kind: kind}}, {Health: bundle.Probe{Kind: kind}}} {
+			out := o.open(OutputOf{Service: "web", Settings: settings}).(*output)
+			if out.handing != handed || strings.Contains(out.Stdout(), handedMark) != handed {
+				t.Errorf("%q: handed over %v, to %s", kind, out.handing, out.Stdout())
+			}
+			out.Close()
+		}
 	}
 }

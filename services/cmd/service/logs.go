@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +43,12 @@ func logs(ctx context.Context, inv invocation) (int, error) {
 		found = found || ok
 		tails = append(tails, t)
 	}
+	if !found && inv.lines <= 0 && !inv.follow {
+		if text, err := runtimelogs.Fetch(runtimelogs.QuerySocket, tailLimit, name, name+".out"); err == nil && len(text) > 0 {
+			_, err = inv.out.Write(text)
+			return control.CodeOK, err
+		}
+	}
 	if !found {
 		return control.CodeNotFound, fmt.Errorf("%s has no log in %s; a logging daemon may have it", name, logDir)
 	}
@@ -65,22 +73,46 @@ func (t *tail) close() {
 	}
 }
 
-// show copies the rotated part and the log, or its last lines when lines is
+// show copies the rotated parts and the log, or its last lines when lines is
 // above zero; false when there is neither.
 func (t *tail) show(out io.Writer, lines int) (bool, error) {
 	found := false
 	if lines <= 0 {
-		old := &tail{path: runtimelogs.Old(t.path)}
-		defer old.close()
-		if err := old.more(out); err != nil {
-			return false, err
+		for _, path := range rotated(t.path) {
+			old := &tail{path: path}
+			err := old.more(out)
+			found = found || old.f != nil
+			old.close()
+			if err != nil {
+				return false, err
+			}
 		}
-		found = old.f != nil
 	}
 	if err := t.open(); err != nil || t.f == nil {
 		return found, err
 	}
 	return true, show(out, t.f, lines)
+}
+
+// rotated are the parts of a log that were rotated away, the oldest first:
+// PATH.1 is the supervisor's; LinuxKit's logwrite, which writes what a logging
+// daemon has, begins with PATH.0 and goes on to higher numbers for older ones.
+func rotated(path string) []string {
+	entries, _ := os.ReadDir(filepath.Dir(path)) // Without the folder there is no log, which is told.
+	var numbers []uint64
+	for _, e := range entries {
+		suffix, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
+		n, err := strconv.ParseUint(suffix, 10, 16)
+		if ok && err == nil && strconv.FormatUint(n, 10) == suffix {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	var paths []string
+	for _, n := range slices.Backward(numbers) {
+		paths = append(paths, fmt.Sprintf("%s.%d", path, n))
+	}
+	return paths
 }
 
 func (t *tail) open() error {

@@ -100,6 +100,27 @@ func TestPathOfBundles(t *testing.T) {
 	}
 }
 
+// The parts of a log come the oldest first, whoever rotated it.
+func TestRotatedParts(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"x.log.10", "x.log.9", "x.log.0", "x.log.1", "x.log", "x.log.lost", "x.log.01", "x.log.-1", "x.log.", "xx.log.3"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	one := &tail{path: filepath.Join(dir, "x.log")}
+	defer one.close()
+	found, err := one.show(&out, 0)
+	if want := "x.log.10\nx.log.9\nx.log.1\nx.log.0\nx.log\n"; err != nil || !found || out.String() != want {
+		t.Errorf("%q, %v, %v", out.String(), found, err)
+	}
+	only := &tail{path: filepath.Join(dir, "xx.log")}
+	if found, err := only.show(&out, 0); err != nil || !found {
+		t.Errorf("a log of which an old part is left: %v, %v", found, err)
+	}
+}
+
 func TestShowLastLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.log")
 	if err := os.WriteFile(path, []byte("one\ntwo\nthree\n"), 0o600); err != nil {
