@@ -1,5 +1,5 @@
 // Command init is the first process of a keelson system, the roles it starts
-// itself in (boot, late, shutdown, root), and the kernel's helper for loading modules.
+// itself in (boot, late, shutdown, root, script), and the kernel's helper for loading modules.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"keelson/init/initrd"
 	"keelson/init/modules"
 	"keelson/init/pid1"
+	"keelson/init/scripts"
 )
 
 func main() {
@@ -28,11 +29,15 @@ func main() {
 	if len(os.Args) == 1 && pid1.Inside() || len(os.Args) == 2 && os.Args[1] == "userspace" {
 		os.Exit(pid1.Main())
 	}
+	if len(os.Args) == 3 && os.Args[1] == "script" {
+		os.Exit(scripts.Interpret(os.Args[2]))
+	}
 	roles := map[string]func(context.Context) error{"boot": boot.Up, "late": boot.Late, "devices": boot.Devices, "shutdown": boot.Down, "root": initrd.Up}
 	if len(os.Args) != 2 || roles[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: init (as the first process of a machine or a container)\n"+
 			"       init userspace (as the first process of a system inside of this one, whose mounts and root it shares)\n"+
-			"       init boot|late|devices|shutdown|root (started by init)")
+			"       init boot|late|devices|shutdown|root (started by init)\n"+
+			"       init script PATH (a script of plain commands, without its shell; started by init)")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -7,8 +7,13 @@
 // expected to end; one that does not holds up what comes after it, as in
 // LinuxKit, and is reported.
 //
+// A script whose shell is missing is run by Interpret, where it is nothing but
+// plain commands. This is no shell: nothing is expanded, and there are no pipes,
+// conditions, loops or functions.
+//
 // Run gives errors of execve(2), and ErrInterrupted.
 //
 // Sources: LinuxKit's docs/architecture.md and the folders of its packages init,
-// runc and containerd; execve(2), readdir(3).
+// runc and containerd; execve(2), readdir(3);
+// sh(1posix).
 package scripts

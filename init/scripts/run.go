@@ -31,12 +31,9 @@ func Run(ctx context.Context, path string, patience time.Duration, slow func()) 
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("not run: %w", context.Cause(ctx))
 	}
-	cmd := exec.Command(path)
-	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr // Files, so nobody waits for who else holds them.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		return "", explain(path, err)
+	cmd, err := start(path)
+	if err != nil {
+		return "", fmt.Errorf("cannot start it: %w", err)
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -68,16 +65,35 @@ func end(group int, ended <-chan struct{}) {
 	}
 }
 
-// explain says what a missing file means when the script is there.
-func explain(path string, err error) error {
+// start starts the program at path. A script whose shell is not in the image is
+// run by this program, where it is nothing but plain commands.
+func start(path string) (*exec.Cmd, error) {
+	cmd := newCommand(path)
+	err := cmd.Start()
 	_, missing := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && missing == nil:
-		return fmt.Errorf("cannot start it: its interpreter is not in the image: %w", err)
 	case errors.Is(err, unix.ENOEXEC):
-		return fmt.Errorf("cannot start it: neither a program nor a script that begins with #!: %w", err)
+		return nil, fmt.Errorf("neither a program nor a script that begins with #!: %w", err)
+	case !errors.Is(err, fs.ErrNotExist) || missing != nil:
+		return cmd, err
 	}
-	return fmt.Errorf("cannot start it: %w", err)
+	switch _, interpreter, perr := readPlain(path); {
+	case interpreter == "":
+		return nil, fmt.Errorf("its interpreter is not in the image: %w", err)
+	case perr != nil:
+		return nil, fmt.Errorf("its interpreter %s is not in the image, and it cannot be run without: %w; "+
+			"add an image with a static one to the init section", interpreter, perr)
+	}
+	cmd = newCommand("/proc/self/exe", "script", path)
+	return cmd, cmd.Start()
+}
+
+func newCommand(path string, args ...string) *exec.Cmd {
+	cmd := exec.Command(path, args...)
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr // Files, so nobody waits for who else holds them.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return cmd
 }
 
 func status(s *os.ProcessState) string {
@@ -92,4 +108,12 @@ func status(s *os.ProcessState) string {
 		return fmt.Sprintf("killed by signal %d", int(ws.Signal()))
 	}
 	return fmt.Sprintf("exited %d", ws.ExitStatus())
+}
+
+// exitCode is that of a shell: 128+N when signal N ended the program.
+func exitCode(s *os.ProcessState) int {
+	if ws, ok := s.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return s.ExitCode()
 }

@@ -28,6 +28,7 @@ func init() {
 		"hog":      hog,       // hog: at SIGUSR1 take memory until killed
 		"notify":   notify,    // notify TEXT...: to $NOTIFY_SOCKET, a line each
 		"files":    files,     // files PID DURATION: it can open no more for that long
+		"logwrite": logwrite,  // logwrite SIZE: LinuxKit's
 		"help":     help,
 	}
 }
@@ -49,6 +50,8 @@ func run(args []string) error {
 		return guest()
 	case filepath.Base(args[0]) == "containerd":
 		return wrapContainerd(args)
+	case filepath.Base(args[0]) == "memlogd":
+		return memlogd(args[1:])
 	case len(args) < 2 || commands[args[1]] == nil:
 		return fmt.Errorf("want one of: %s", strings.Join(slices.Sorted(maps.Keys(commands)), ", "))
 	}

@@ -1,0 +1,164 @@
+package scripts
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// plainLimit bounds a script that is run without a shell, in bytes.
+const plainLimit = 64 << 10
+
+// shells are the interpreters whose plain scripts can be run without them.
+var shells = []string{"sh", "ash", "dash", "bash"}
+
+// plain is a script of plain commands (sh(1posix), "Simple Commands"), which
+// needs no shell.
+type plain struct {
+	commands []command
+	stop     bool // at the first command that fails, by the first line's -e
+}
+
+// command is a program, or one of the builtins, with its arguments.
+type command struct {
+	line      int
+	join      string   // how it follows the one before: "&&", "||" or ""
+	env       []string // NAME=VALUE, for it alone
+	args      []string // none: env is for all that follow
+	redirects []redirect
+	later     bool // "&": it is not waited for
+}
+
+// redirect is FD>FILE, FD>>FILE, FD<FILE, or FD>&FD.
+type redirect struct {
+	fd     int
+	op     string // ">", ">>", "<", ">&"
+	target string
+}
+
+// errNeedsShell is returned for a script that is more than plain commands.
+type errNeedsShell struct {
+	line int
+	what string
+}
+
+func (e errNeedsShell) Error() string {
+	return fmt.Sprintf("line %d: %s needs a shell", e.line, e.what)
+}
+
+// needShell are the words that begin what is not a plain command.
+var needShell = []string{"if", "then", "else", "elif", "fi", "for", "while", "until", "do", "done", "case", "esac", "function", "select",
+	"time", "{", "}", "!", ".", "source", "eval", "trap", "wait", "read", "local", "return", "shift", "unset", "umask", "ulimit", "cd", "command",
+	"alias", "break", "continue", "getopts", "jobs", "bg", "fg", "readonly", "times", "type"}
+
+// readPlain reads the script at path, and the interpreter that it names.
+func readPlain(path string) (p plain, interpreter string, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return plain{}, "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, plainLimit+1))
+	if err != nil {
+		return plain{}, "", err
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	words := strings.Fields(strings.TrimPrefix(first, "#!"))
+	switch {
+	case !strings.HasPrefix(first, "#!") || len(words) == 0:
+		return plain{}, "", fs.ErrInvalid
+	case len(text) > plainLimit:
+		return plain{}, words[0], fmt.Errorf("it is longer than %d KiB", plainLimit>>10)
+	case !slices.Contains(shells, filepath.Base(words[0])):
+		return plain{}, words[0], errors.New("it is no shell")
+	}
+	p, err = parsePlain(string(text))
+	for _, flags := range words[1:] {
+		p.stop = p.stop || strings.HasPrefix(flags, "-") && strings.Contains(flags, "e")
+	}
+	return p, words[0], err
+}
+
+// parsePlain reads a script. Expansions, patterns, pipes and everything compound
+// is an errNeedsShell.
+func parsePlain(text string) (plain, error) {
+	s := scanner{text: text, line: 1}
+	var p plain
+	c := command{line: 1}
+	end := func(join string) error {
+		empty := len(c.args)+len(c.env)+len(c.redirects) == 0
+		if empty && (join != "" || c.join != "" || c.later) {
+			return errNeedsShell{s.line, "a list without a command"}
+		}
+		if c.later && c.join != "" {
+			return errNeedsShell{s.line, "a list in the background"}
+		}
+		if !empty {
+			p.commands = append(p.commands, c)
+		}
+		c = command{line: s.line, join: join}
+		return nil
+	}
+	for {
+		t, err := s.next()
+		switch {
+		case err != nil:
+			return plain{}, err
+		case t.kind == atEnd:
+			return p, end("")
+		case t.kind == isWord:
+			err = c.add(t, s.line)
+		case t.kind == isRedirect:
+			var r redirect
+			r, err = s.redirect(t)
+			c.redirects = append(c.redirects, r)
+		case t.text == "&":
+			c.later = true
+			err = end("")
+		case t.text == "\n" && len(c.args) == 0 && c.join != "":
+			continue // A list goes on in the next line.
+		case t.text == "\n" || t.text == ";":
+			err = end("")
+		default:
+			err = end(t.text)
+		}
+		if err != nil {
+			return plain{}, err
+		}
+	}
+}
+
+// add takes a word of a command.
+func (c *command) add(t token, line int) error {
+	if len(c.args) > 0 {
+		c.args = append(c.args, t.text)
+		return nil
+	}
+	c.line = line
+	switch name, _, assigns := strings.Cut(t.text, "="); {
+	case assigns && !t.quoted && isName(name):
+		c.env = append(c.env, t.text)
+		return nil
+	case !t.quoted && slices.Contains(needShell, t.text):
+		return errNeedsShell{line, t.text}
+	}
+	c.args = append(c.args, t.text)
+	return nil
+}
+
+// isName reports whether s is the name of a variable.
+func isName(s string) bool {
+	for i, r := range s {
+		if r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (i == 0 || r < '0' || r > '9') {
+			return false
+		}
+	}
+	return s != ""
+}
