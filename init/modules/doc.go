@@ -2,8 +2,8 @@
 // the machine, those the system itself needs, and those the kernel asks for.
 // It reads what depmod(8) wrote and leaves linking to the kernel.
 //
-// It is no module manager: it unloads nothing, and does not decompress in user
-// space (compressed modules need a kernel with CONFIG_MODULE_DECOMPRESS).
+// It is no module manager: it unloads nothing. What the kernel cannot decompress,
+// another program does (runtime/unpack).
 //
 // Names are normalised: "-" is "_", and neither path nor suffix belongs to
 // them. A module that cannot be loaded is an error that unwraps to the errno;

@@ -145,23 +145,3 @@ func readAlias(dir int, path string) string {
 	}
 	return strings.TrimSpace(string(text[:n]))
 }
-
-func insert(s Step) error {
-	if s.Install != "" {
-		return runInstall(s.Name, s.Install)
-	}
-	f, err := os.Open(s.File)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	flags := 0
-	if !strings.HasSuffix(s.File, ".ko") {
-		flags = unix.MODULE_INIT_COMPRESSED_FILE
-	}
-	err = unix.FinitModule(int(f.Fd()), strings.Join(s.Params, " "), flags)
-	if flags != 0 && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) {
-		return fmt.Errorf("%w (compressed modules need a kernel with CONFIG_MODULE_DECOMPRESS)", err)
-	}
-	return err
-}

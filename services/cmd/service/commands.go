@@ -24,6 +24,7 @@ const usage = `usage: service [OPTIONS] [COMMAND]
   boot [--json]             what the boot was spent on
   poweroff|reboot|halt [-f] the machine; with -f at once, stopping nothing
   supervise                 be the supervisor (started by /init)
+  unpack-module             a compressed kernel module, from standard input to output (started by /init)
 
 Options before the command, as LinuxKit's service has them:
   -v                        say what was done
@@ -69,6 +70,7 @@ func init() {
 		"boot":           {boot, 0, 0, jsonFlag},
 		"supervise":      {supervise, 0, 0, noFlags},
 		"containerd":     {startContainerd, 0, 0, noFlags},
+		"unpack-module":  {unpackModule, 0, 0, noFlags},
 	}
 }
 
