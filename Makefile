@@ -43,13 +43,17 @@ endif
 # vetted.
 MORE_ARCHS := riscv64 s390x
 
+# When the sources were last changed, in seconds since 1970: a guest's clock is not
+# believed when it is before. The same sources give the same.
+BUILD_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
+
 # What /init mounts on; a read-only root must have them.
 MOUNT_POINTS := dev proc run sys tmp var
 
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2 \
 	mksquashfs:squashfs-tools mkfs.erofs:erofs-utils fakeroot:fakeroot xorriso:xorriso \
-	cpio:cpio zstd:zstd nsenter:util-linux mkfs.fat:dosfstools mcopy:mtools sgdisk:gdisk sfdisk:fdisk qemu-img:qemu-utils \
+	cpio:cpio zstd:zstd xz:xz-utils nsenter:util-linux mkfs.fat:dosfstools mcopy:mtools sgdisk:gdisk sfdisk:fdisk qemu-img:qemu-utils \
 	x86_64-linux-gnu-objcopy:binutils-x86-64-linux-gnu aarch64-linux-gnu-objcopy:binutils-aarch64-linux-gnu \
 	syslinux:syslinux /usr/lib/syslinux/mbr/mbr.bin:syslinux-common \
 	/usr/share/OVMF/OVMF_CODE_4M.fd:ovmf /usr/share/AAVMF/AAVMF_CODE.fd:qemu-efi-aarch64
@@ -65,7 +69,7 @@ all: guest testvm ## Build the guest binaries and the host tool testvm
 guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	@$(NEED) $(RUNC_NEEDS)
 	$(if $(SYSROOT),@RELEASE=$(RELEASE_$(ARCH)) .ci/foreign-debs $(ARCH) $(CURDIR)/$(SYSROOT) libseccomp-dev)
-	@mkdir -p $(ROOT)/usr/bin $(ROOT)/usr/libexec $(ROOT)/sbin $(addprefix $(ROOT)/,$(MOUNT_POINTS))
+	@mkdir -p $(ROOT)/usr/bin $(ROOT)/usr/libexec $(ROOT)/usr/lib/keelson $(ROOT)/sbin $(addprefix $(ROOT)/,$(MOUNT_POINTS))
 	$(GOBUILD) -o $(ROOT)/init ./init
 	$(GOBUILD) -tags "grpcnotrace no_rdt" -o $(ROOT)/usr/bin/service ./services/cmd/service
 	ln -sf service $(ROOT)/usr/bin/containerd
@@ -75,6 +79,7 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 		-tags 'netgo osusergo seccomp urfave_cli_no_docs runc_nocriu' \
 		-ldflags '-s -w -linkmode external -extldflags -static' \
 		-o $(ROOT)/usr/bin/runc github.com/opencontainers/runc
+	$(if $(BUILD_TIME),@echo $(BUILD_TIME) >$(ROOT)/usr/lib/keelson/build-time)
 	@for name in poweroff reboot halt; do ln -sf ../usr/bin/service $(ROOT)/sbin/$$name; done
 
 guest-%:

@@ -129,7 +129,7 @@ func own(w world) []step.Step {
 	if !userspace.Inside() {
 		list = append(list,
 			step.Step{Stage: timeline.Modules, Do: func(ctx context.Context) (string, error) { return loadModules(ctx, w) }},
-			step.Step{Stage: timeline.Clock, Do: func(context.Context) (string, error) { return setClock() }})
+			step.Step{Stage: timeline.Clock, Do: func(context.Context) (string, error) { return setClock(w.log) }})
 	}
 	if userspace.Owns(userspace.UTS) {
 		list = append(list, step.Step{Stage: timeline.Hostname, Do: func(context.Context) (string, error) { return setHostname() }})

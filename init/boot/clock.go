@@ -4,44 +4,120 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-const rtcDevice = "/dev/rtc0"
+const (
+	rtcDevice = "/dev/rtc0"
+	// buildTimeFile holds when the image was built, in seconds since 1970. It is
+	// not a file's time of change, which an initramfs may have from the clock that
+	// is to be judged (CONFIG_INITRAMFS_PRESERVE_MTIME).
+	buildTimeFile = "/usr/lib/keelson/build-time"
+)
 
-// unset is when the clock cannot have been set: a kernel that knows nothing
-// starts in 1970.
-var unset = time.Date(2020, time.January, 1, 0, 0, 0, 0, time.UTC)
+// oldest is the earliest time that is believed of an image that does not say
+// when it was built: a kernel that knows nothing starts in 1970.
+var oldest = time.Date(2020, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// imageYears is how long an image is taken to be in use.
+const imageYears = 20
 
 // setClock sets the system clock from the hardware clock, which keeps UTC,
-// unless the kernel, or who started it, has done so.
-func setClock() (string, error) {
-	if kernelSetClock("/sys/class/rtc") || time.Now().After(unset) {
-		return "set by the kernel", nil
+// unless the kernel, or who started it, has done so. A clock that cannot be
+// right is reported, and set to the time of the image's build: the certificates
+// in it, at least, are valid then.
+func setClock(log *slog.Logger) (string, error) {
+	built, err := buildTime(buildTimeFile)
+	if err != nil {
+		log.Warn("going on without the time at which the image was built", "error", err)
+	}
+	now, source, err := readClock()
+	if err != nil {
+		log.Warn("going on without the hardware clock", "error", err)
+	}
+	doubt := implausible(now, built)
+	if doubt == "" && source == byKernel {
+		return source, nil
+	}
+	set := now
+	if doubt != "" {
+		set = built
+		log.Warn("the clock is not believed; it is set to the time of the image's build until a time service corrects it",
+			"clock", fmt.Sprintf("%s (%s)", now.Format(time.RFC3339), source), "reason", doubt, "set to", set.Format(time.RFC3339))
+	}
+	ts := unix.NsecToTimespec(set.UnixNano())
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
+		return "", fmt.Errorf("cannot set the clock to %s: %w", set.Format(time.RFC3339), err)
+	}
+	return set.Format(time.RFC3339), nil
+}
+
+// Sources of the time.
+const (
+	byKernel   = "set by the kernel"
+	byHardware = "hardware clock"
+	byNothing  = "no hardware clock"
+)
+
+// readClock returns the best known time and where it is from. With an error it
+// is what the kernel began with.
+func readClock() (time.Time, string, error) {
+	now := time.Now().UTC()
+	if kernelSetClock("/sys/class/rtc") || now.After(oldest) {
+		return now, byKernel, nil
 	}
 	f, err := os.Open(rtcDevice)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "no hardware clock", nil
+		return now, byNothing, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("cannot read the hardware clock: %w", err)
+		return now, byNothing, fmt.Errorf("cannot read the hardware clock: %w", err)
 	}
 	defer f.Close()
 	rtc, err := unix.IoctlGetRTCTime(int(f.Fd()))
 	if err != nil {
-		return "", fmt.Errorf("cannot read the hardware clock: %w", err)
+		return now, byNothing, fmt.Errorf("cannot read the hardware clock: %w", err)
 	}
-	now := fromRTC(rtc)
-	ts := unix.NsecToTimespec(now.UnixNano())
-	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
-		return "", fmt.Errorf("cannot set the clock to %s: %w", now.Format(time.RFC3339), err)
+	return fromRTC(rtc), byHardware, nil
+}
+
+// implausible returns why a clock cannot be right in an image built at built,
+// or "".
+func implausible(now, built time.Time) string {
+	switch {
+	case now.Before(built):
+		return "it is before the image was built, " + built.Format(time.RFC3339)
+	case now.After(built.AddDate(imageYears, 0, 0)):
+		return fmt.Sprintf("it is more than %d years after the image was built, %s", imageYears, built.Format(time.RFC3339))
 	}
-	return now.Format(time.RFC3339), nil
+	return ""
+}
+
+// buildTime reads when the image was built. Without the file, or with one that
+// cannot be used, that is oldest.
+func buildTime(file string) (time.Time, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return oldest, nil
+	}
+	if err != nil {
+		return oldest, fmt.Errorf("cannot read the build time: %w", err)
+	}
+	seconds, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 33) // Up to the year 2242.
+	if err != nil {
+		return oldest, fmt.Errorf("cannot use %s: want seconds since 1970: %w", file, err)
+	}
+	if built := time.Unix(int64(seconds), 0).UTC(); built.After(oldest) {
+		return built, nil
+	}
+	return oldest, nil
 }
 
 // kernelSetClock looks for the hardware clock from which the kernel took its

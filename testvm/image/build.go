@@ -18,6 +18,7 @@ import (
 	"keelson/testvm/image/modules"
 	"keelson/testvm/image/progress"
 	"keelson/testvm/image/source"
+	"keelson/testvm/image/tree"
 )
 
 // Build makes an image and writes it to the output folder in every format asked
@@ -124,7 +125,22 @@ func (b *builder) build(ctx context.Context) (Output, error) {
 	if err := a.assemble(ctx); err != nil {
 		return Output{}, err
 	}
+	b.recordBuildTime(a.root)
 	return b.make(ctx, k, a.root)
+}
+
+// buildTimeFile is where keelson's /init finds when the image was built.
+const buildTimeFile = "usr/lib/keelson/build-time"
+
+// recordBuildTime replaces the build time of the guest's tree by the image's own
+// where one is given.
+func (b *builder) recordBuildTime(root *tree.Tree) {
+	e, ok := root.Get(buildTimeFile)
+	if !ok || b.ModTime.Unix() == 0 {
+		return
+	}
+	e.Data = fmt.Appendln(nil, b.ModTime.Unix())
+	root.Set(e)
 }
 
 // kernel is nil if the file names none.

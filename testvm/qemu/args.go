@@ -122,6 +122,10 @@ func socket(id string, fd int) string {
 	return fmt.Sprintf("socket,id=%s,fd=%d", id, fd)
 }
 
+// virtualStart is when virtual time starts: later than any image was built, and not
+// so much later that an image doubts it.
+const virtualStart = "2030-01-01T00:00:00"
+
 func machineArgs(c Config) []string {
 	m := machines[c.Machine]
 	options, cpu := m.options, m.cpu
@@ -134,7 +138,9 @@ func machineArgs(c Config) []string {
 	args := []string{"-M", cmp.Or(m.name, c.Machine) + options, "-accel", c.Accel + m.accelOptions, "-cpu", cpu}
 	if c.VirtualTime {
 		// The seed fixes what the guest takes for random numbers.
-		args = append(args, "-icount", "shift=0,sleep=off", "-seed", strconv.FormatUint(uint64(c.Seed), 10), "-rtc", "base=2026-01-01T00:00:00,clock=vm")
+		args = append(args, "-icount", "shift=0,sleep=off", "-seed", strconv.FormatUint(uint64(c.Seed), 10), "-rtc", "base="+cmp.Or(c.RTC, virtualStart)+",clock=vm")
+	} else if c.RTC != "" {
+		args = append(args, "-rtc", "base="+c.RTC)
 	}
 	return args
 }

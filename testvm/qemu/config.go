@@ -45,6 +45,9 @@ type Config struct {
 	// one Seed, from which all random numbers come, are the same to the
 	// instruction.
 	VirtualTime bool
+	// RTC is what the hardware clock says at the start, YYYY-MM-DDTHH:MM:SS in
+	// UTC; the host's time when empty.
+	RTC string
 	// VirtConsole is a file that gets what the guest prints on a second
 	// console, hvc0. Empty for none.
 	VirtConsole string
