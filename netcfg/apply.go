@@ -6,91 +6,143 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"strings"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// ResolvConf is where resolv.conf is written when /etc/resolv.conf is no link
-// that says otherwise.
-const ResolvConf = "/run/resolvconf/resolv.conf"
-
-// ApplyIP configures what the value of an `ip=` parameter asks for: address,
-// default route, hostname, and name servers. It waits for the device until
-// ctx ends. ErrDynamic is returned for what only a DHCP client can do.
-func ApplyIP(ctx context.Context, value string) error {
-	p, err := ParseIP(value)
-	if err != nil || p.Off {
-		return err
-	}
+// Apply sets what p asks for on its link: hardware address, MTU, address, and a
+// default route. It waits for the link until ctx ends, and returns the link's
+// name. What cannot be set is in the error and holds up nothing else.
+//
+// rank is the number of default routes that go before this one's.
+func (p IPParam) Apply(ctx context.Context, rank int) (string, error) {
 	link, err := waitLink(ctx, p.Device)
 	if err != nil {
-		return fmt.Errorf("cannot apply ip=%s: %w", value, err)
+		return p.Device, err
 	}
-	if err := p.configure(link); err != nil {
-		return fmt.Errorf("cannot apply ip=%s: %w", value, err)
+	var errs []error
+	if len(p.MAC) > 0 {
+		errs = append(errs, setMAC(link, p.MAC))
 	}
-	return p.names()
+	if p.MTU > 0 {
+		if err := netlink.LinkSetMTU(link, p.MTU); err != nil {
+			errs = append(errs, fmt.Errorf("cannot set field mtu of %s to %d: %w", link.Attrs().Name, p.MTU, err))
+		}
+	}
+	if p.Client.IsValid() || p.Up {
+		errs = append(errs, p.configure(link, rank))
+	}
+	return link.Attrs().Name, errors.Join(errs...)
 }
 
-func (p IPParam) configure(link netlink.Link) error {
-	if err := addAddress(link, p.Client.String()); err != nil {
-		return err
+// setMAC sets a hardware address, for which most drivers want the link down.
+func setMAC(link netlink.Link, mac net.HardwareAddr) error {
+	err := netlink.LinkSetHardwareAddr(link, mac)
+	if errors.Is(err, unix.EBUSY) {
+		err = errors.Join(netlink.LinkSetDown(link), netlink.LinkSetHardwareAddr(link, mac), netlink.LinkSetUp(link))
 	}
-	if err := netlink.LinkSetUp(link); err != nil {
-		return fmt.Errorf("cannot bring %s up: %w", link.Attrs().Name, err)
-	}
-	if !p.Gateway.IsValid() || p.Gateway.IsUnspecified() {
-		return nil
-	}
-	route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.IP(p.Gateway.AsSlice())}
-	if err := netlink.RouteReplace(route); err != nil {
-		return fmt.Errorf("cannot route over %s: %w", p.Gateway, err)
+	if err != nil {
+		return fmt.Errorf("cannot set field mac of %s to %s: %w", link.Attrs().Name, mac, err)
 	}
 	return nil
 }
 
-func (p IPParam) names() error {
+func (p IPParam) configure(link netlink.Link, rank int) error {
 	var errs []error
-	if p.Hostname != "" {
-		if err := unix.Sethostname([]byte(p.Hostname)); err != nil {
-			errs = append(errs, fmt.Errorf("cannot set hostname %s: %w", p.Hostname, err))
-		}
+	if p.Client.IsValid() && !hasAddress(link, p.Client.Addr()) {
+		errs = append(errs, addAddress(link, p.Client.String()))
 	}
-	if len(p.DNS) > 0 {
-		errs = append(errs, writeResolvConf(resolvConfPath("/etc/resolv.conf"), p.DNS))
+	if err := netlink.LinkSetUp(link); err != nil {
+		errs = append(errs, fmt.Errorf("cannot bring %s up: %w", link.Attrs().Name, err))
+	}
+	if p.Gateway.IsValid() {
+		if err := netlink.RouteReplace(p.route(link, rank)); err != nil {
+			errs = append(errs, fmt.Errorf("cannot route over field gw %s by %s: %w", p.Gateway, link.Attrs().Name, err))
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// resolvConfPath is where etc leads to when it is a link, else ResolvConf.
-func resolvConfPath(etc string) string {
-	to, err := os.Readlink(etc)
-	if err != nil {
-		return ResolvConf
+// ipv6Metric is what the kernel makes of a metric of 0 for IPv6.
+const ipv6Metric = 1024
+
+// route is the default route. A gateway outside of the prefix is on the link all
+// the same (ip-route(8), onlink): many clouds give each machine a single address.
+func (p IPParam) route(link netlink.Link, rank int) *netlink.Route {
+	r := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.IP(p.Gateway.AsSlice()), Priority: rank}
+	if p.Gateway.Is6() {
+		r.Priority += ipv6Metric
 	}
-	if !filepath.IsAbs(to) {
-		to = filepath.Join(filepath.Dir(etc), to)
+	if !p.Client.Contains(p.Gateway) {
+		r.SetFlag(netlink.FLAG_ONLINK)
 	}
-	return to
+	return r
 }
 
-func writeResolvConf(path string, servers []netip.Addr) error {
-	var b strings.Builder
-	for _, s := range servers {
-		fmt.Fprintf(&b, "nameserver %s\n", s)
+// Rank is the number of default routes of the same family that list has before
+// its entry i.
+func Rank(list []IPParam, i int) int {
+	n := 0
+	for _, p := range list[:i] {
+		if p.Gateway.IsValid() && p.Gateway.Is4() == list[i].Gateway.Is4() {
+			n++
+		}
 	}
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
-	if err == nil {
-		err = os.WriteFile(path, []byte(b.String()), 0o644)
+	return n
+}
+
+// hasAddress reports whether link has addr, with whatever prefix length: what
+// the kernel or an outer system has configured stays.
+func hasAddress(link netlink.Link, addr netip.Addr) bool {
+	list, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	return err == nil && slices.ContainsFunc(list, func(a netlink.Addr) bool { return a.IP.Equal(net.IP(addr.AsSlice())) })
+}
+
+// Present reports whether there is a link that p can be applied to.
+func (p IPParam) Present() (bool, error) {
+	links, err := links(p.Device)
+	return len(links) > 0, err
+}
+
+// Configured returns an address that a link of p has already, as from the
+// kernel's own `ip=dhcp` (CONFIG_IP_PNP), as "10.0.2.15/24 on eth0"; "" when
+// there is none.
+func (p IPParam) Configured() (string, error) {
+	links, err := links(p.Device)
+	for _, link := range links {
+		list, listErr := netlink.AddrList(link, netlink.FAMILY_V4)
+		if listErr == nil && len(list) > 0 {
+			return list[0].IPNet.String() + " on " + link.Attrs().Name, nil
+		}
 	}
+	return "", err
+}
+
+// links returns those that waitLink takes for name.
+func links(name string) ([]netlink.Link, error) {
+	list, err := netlink.LinkList()
 	if err != nil {
-		return fmt.Errorf("cannot write name servers: %w", err)
+		return nil, fmt.Errorf("cannot list links: %w", err)
 	}
-	return nil
+	return slices.DeleteFunc(list, func(l netlink.Link) bool { return !wanted(l, name) }), nil
+}
+
+// SetHostName sets the host name, and the NIS domain when there is one.
+func (p IPParam) SetHostName() error {
+	var errs []error
+	if p.Hostname != "" {
+		if err := unix.Sethostname([]byte(p.Hostname)); err != nil {
+			errs = append(errs, fmt.Errorf("cannot set field hostname %s: %w", p.Hostname, err))
+		}
+	}
+	if p.Domain != "" {
+		if err := unix.Setdomainname([]byte(p.Domain)); err != nil {
+			errs = append(errs, fmt.Errorf("cannot set the NIS domain of field hostname to %s: %w", p.Domain, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // waitLink returns the link called name, or for "" the first that is no
@@ -108,7 +160,7 @@ func waitLink(ctx context.Context, name string) (netlink.Link, error) {
 		select {
 		case u, ok := <-updates:
 			if !ok {
-				return nil, errAnswersEnded
+				return nil, ErrWatchEnded
 			}
 			if u.Header.Type == unix.RTM_NEWLINK && wanted(u.Link, name) {
 				return u.Link, nil
@@ -122,7 +174,9 @@ func waitLink(ctx context.Context, name string) (netlink.Link, error) {
 	}
 }
 
-var errAnswersEnded = errors.New("cannot watch links: the kernel's answers ended")
+// ErrWatchEnded is returned when the kernel has dropped messages about links
+// (ENOBUFS of netlink(7)).
+var ErrWatchEnded = errors.New("cannot watch links: the kernel's answers ended")
 
 // unsubscribe ends a subscription and what it still has to say.
 func unsubscribe(updates <-chan netlink.LinkUpdate, done chan<- struct{}) {

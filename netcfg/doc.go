@@ -1,5 +1,5 @@
 // Package netcfg configures the network of a keelson system over rtnetlink:
-// the loopback, the kernel's own `ip=` parameter in its static form, and the
+// the loopback, the kernel's `ip=` parameter without its dynamic methods, and the
 // interfaces a bundle asks for.
 //
 // It is no DHCP client (that is a container's work) and no firewall, and it
@@ -9,5 +9,6 @@
 // Errors name the link; they unwrap to the errno or to ErrNoLink.
 //
 // Sources: rtnetlink(7), network_namespaces(7), resolv.conf(5); kernel document
-// admin-guide/nfs/nfsroot.rst for the syntax of `ip=`.
+// admin-guide/nfs/nfsroot.rst and its net/ipv4/ipconfig.c, and
+// dracut.cmdline(7), for the syntax of `ip=`.
 package netcfg

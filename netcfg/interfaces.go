@@ -124,7 +124,7 @@ func waitGone(ctx context.Context, names []string) error {
 		select {
 		case _, ok := <-updates:
 			if !ok {
-				return errAnswersEnded
+				return ErrWatchEnded
 			}
 		case <-ctx.Done():
 			return fmt.Errorf("still there: %w", ctx.Err())

@@ -3,142 +3,294 @@ package netcfg
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
-// ErrDynamic is that of an `ip=` that asks for DHCP, BOOTP or RARP.
-var ErrDynamic = errors.New("dynamic configuration is not done by init: run a DHCP client as an onboot container")
-
-// IPParam is a parsed `ip=`. Addresses that were not given are not valid.
+// IPParam is a parsed `ip=`. What was not given, or is not usable, has its zero
+// value.
 type IPParam struct {
-	Off      bool // nothing is to be configured
 	Client   netip.Prefix
-	Gateway  netip.Addr
+	Gateway  netip.Addr // of the same family as Client, which is valid then
 	Hostname string
+	Domain   string // NIS domain: what follows the first "." of the host name
 	Device   string // empty: the first that is no loopback
 	DNS      []netip.Addr
+	MTU      int
+	MAC      net.HardwareAddr
+	Up       bool   // the link comes up without an address (auto6, link6)
+	Dynamic  string // the method, when there is no address and it takes a client for DHCP, BOOTP or RARP
+}
+
+// NeedsLink reports whether there is something to set on a link.
+func (p IPParam) NeedsLink() bool {
+	return p.Client.IsValid() || p.Up || p.MTU > 0 || len(p.MAC) > 0
 }
 
 // ParseIP parses the value of the kernel's parameter
 //
 //	ip=<client>:<server>:<gw>:<netmask>:<hostname>:<device>:<autoconf>:<dns0>:<dns1>:<ntp0>
 //
-// where all but the client may be empty or missing, or a bare <autoconf>
-// word. A missing netmask is that of the address's class, as in the kernel.
-// The addresses of NFS and NTP servers are checked and not used.
+// where any may be empty or missing, or a bare <autoconf> word
+// (admin-guide/nfs/nfsroot.rst), and the forms of dracut.cmdline(7)
+//
+//	ip=<device>:<autoconf>[:<mtu>][:<mac>]
+//	ip=<client>:<peer>:<gw>:<netmask>:<hostname>:<device>:<autoconf>[:<mtu>][:<mac>]
+//
+// The netmask may be a prefix length, and IPv6 addresses stand in brackets. A
+// missing netmask is that of the address's class, as in the kernel, or 128. The
+// addresses of servers, peers and NTP servers are checked and not used.
+//
+// The error names each field that is not usable; the result has the others.
 func ParseIP(value string) (IPParam, error) {
-	p, err := parseIP(value)
-	if err != nil {
-		return IPParam{}, fmt.Errorf("cannot use ip=%s: %w", value, err)
+	p := parser{value: value}
+	fields := splitFields(value)
+	switch {
+	case value == "" || len(fields) == 1 && p.word("autoconf", value) || strings.HasPrefix(value, "dhcp,"):
+		// The kernel takes an empty value for "off". A DHCP client identifier may hold colons.
+		if strings.HasPrefix(value, "dhcp,") {
+			p.Dynamic = "dhcp"
+		}
+	case len(fields) > 1 && isMethod(fields[1]):
+		p.word("autoconf", fields[1])
+		p.hardware(fields[2:])
+		p.device(fields[0]) // Last, since it may clear the others.
+	default:
+		p.kernelForm(fields)
 	}
-	return p, nil
+	return p.IPParam, errors.Join(p.errs...)
 }
 
-func parseIP(value string) (IPParam, error) {
-	fields := strings.Split(value, ":")
-	if len(fields) == 1 && fields[0] != "" && fields[0][0] > '9' {
-		return autoconf(fields[0])
-	}
-	if len(fields) > 10 {
-		return IPParam{}, fmt.Errorf("%d fields, the kernel knows 10", len(fields))
-	}
-	fields = append(fields, make([]string, 10-len(fields))...)
-	if fields[0] == "" {
-		return dynamicOrOff(fields[6])
-	}
-	if _, err := autoconf(fields[6]); err != nil && !errors.Is(err, ErrDynamic) {
-		return IPParam{}, err
-	}
-	p := IPParam{Hostname: fields[4], Device: fields[5]}
-	if strings.ContainsAny(p.Device, "/ \t\n") || len(p.Device) > 15 {
-		return IPParam{}, fmt.Errorf("%q is no name for a network device", p.Device)
-	}
-	return p, p.addresses(fields)
+// parser collects an IPParam and what is wrong with its fields.
+type parser struct {
+	IPParam
+	value string
+	errs  []error
 }
 
-// dynamicOrOff is what an `ip=` without a client address means.
-func dynamicOrOff(word string) (IPParam, error) {
-	if word == "" {
-		return IPParam{}, ErrDynamic
-	}
-	return autoconf(word)
+func (p *parser) bad(field, format string, args ...any) {
+	p.errs = append(p.errs, fmt.Errorf("cannot use field %s of ip=%s: %w", field, p.value, fmt.Errorf(format, args...)))
 }
 
-func autoconf(word string) (IPParam, error) {
-	switch word {
-	case "", "off", "none":
-		return IPParam{Off: true}, nil
-	case "on", "any", "dhcp", "bootp", "rarp", "both", "dhcp6", "auto6":
-		return IPParam{}, ErrDynamic
-	}
-	return IPParam{}, fmt.Errorf("unknown method %q", word)
-}
-
-func (p *IPParam) addresses(fields []string) error {
-	client, err := ipv4("client address", fields[0])
-	if err != nil {
-		return err
-	}
-	bits, err := maskBits(fields[3], client)
-	if err != nil {
-		return err
-	}
-	p.Client = netip.PrefixFrom(client, bits)
-	if p.Gateway, err = ipv4("gateway", fields[2]); err != nil {
-		return err
-	}
-	for i, name := range map[int]string{1: "server address", 9: "NTP server"} {
-		if _, err := ipv4(name, fields[i]); err != nil {
-			return err
+// splitFields splits at colons outside of brackets.
+func splitFields(value string) []string {
+	var fields []string
+	begin, inside := 0, false
+	for i := range len(value) {
+		switch value[i] {
+		case '[':
+			inside = true
+		case ']':
+			inside = false
+		case ':':
+			if !inside {
+				fields = append(fields, value[begin:i])
+				begin = i + 1
+			}
 		}
 	}
-	for _, field := range fields[7:9] {
-		dns, err := ipv4("DNS server", field)
-		if err != nil {
-			return err
-		}
-		if dns.IsValid() && !dns.IsUnspecified() {
+	return append(fields, value[begin:])
+}
+
+const (
+	fieldClient = iota
+	fieldServer
+	fieldGateway
+	fieldNetmask
+	fieldHostname
+	fieldDevice
+	fieldAutoconf
+	fieldDNS0
+	fieldDNS1
+	fieldNTP
+	fieldCount
+)
+
+func (p *parser) kernelForm(fields []string) {
+	fields = append(fields, make([]string, max(0, fieldCount-len(fields)))...)
+	p.client(fields[fieldClient], fields[fieldNetmask])
+	p.gateway(fields[fieldGateway])
+	p.hostname(fields[fieldHostname])
+	p.address("server", fields[fieldServer])
+	if !p.word("autoconf", fields[fieldAutoconf]) {
+		p.bad("autoconf", "unknown method %q", fields[fieldAutoconf])
+	}
+	if fields[fieldClient] == "" && fields[fieldAutoconf] == "" {
+		p.Dynamic = "any"
+	}
+	if fields[fieldClient] != "" { // The kernel takes a given address whatever the method.
+		p.Dynamic = ""
+	}
+	if tail := fields[fieldDNS0:]; isHardware(tail) {
+		p.hardware(tail)
+	} else {
+		p.servers(fields)
+	}
+	p.device(fields[fieldDevice]) // Last, since it may clear the others.
+}
+
+func (p *parser) servers(fields []string) {
+	for i, name := range []string{"dns0", "dns1"} {
+		if dns := p.address(name, fields[fieldDNS0+i]); dns.IsValid() {
 			p.DNS = append(p.DNS, dns)
 		}
 	}
-	return nil
+	p.address("ntp0", fields[fieldNTP])
+	if len(fields) > fieldCount {
+		p.bad("11", "the kernel knows %d fields; IPv6 addresses need brackets", fieldCount)
+	}
 }
 
-// ipv4 parses an address that may be missing.
-func ipv4(what, s string) (netip.Addr, error) {
-	if s == "" {
-		return netip.Addr{}, nil
-	}
-	addr, err := netip.ParseAddr(s)
-	if err != nil || !addr.Is4() {
-		return netip.Addr{}, fmt.Errorf("%s %q is not an IPv4 address", what, s)
-	}
-	return addr, nil
+// isHardware reports whether the fields behind the method are dracut's: an MTU,
+// a hardware address, or both.
+func isHardware(fields []string) bool {
+	_, notMTU := strconv.Atoi(fields[0])
+	_, notMAC := net.ParseMAC(joinMAC(fields[1:]))
+	return notMTU == nil || notMAC == nil
 }
 
-func maskBits(mask string, client netip.Addr) (int, error) {
+func (p *parser) hardware(fields []string) {
+	if len(fields) > 0 && fields[0] != "" {
+		mtu, err := strconv.Atoi(fields[0])
+		if err != nil || mtu < 68 || mtu > 65535 { // RFC 791, RFC 1122
+			p.bad("mtu", "%q is not a number from 68 to 65535", fields[0])
+		} else {
+			p.MTU = mtu
+		}
+	}
+	if len(fields) < 2 {
+		return
+	}
+	if text := joinMAC(fields[1:]); text != "" {
+		mac, err := net.ParseMAC(text)
+		if err != nil {
+			p.bad("mac", "%q is not a hardware address", text)
+		}
+		p.MAC = mac
+	}
+}
+
+// joinMAC puts a hardware address together again. Empty fields are those that
+// were added at the end.
+func joinMAC(fields []string) string { return strings.TrimRight(strings.Join(fields, ":"), ":") }
+
+// word takes a method. It reports whether it is one; "" is.
+func (p *parser) word(field, word string) bool {
+	switch name, _, _ := strings.Cut(word, ","); name {
+	case "", "off", "none", "static":
+	case "auto6", "link6":
+		p.Up = true
+	case "on", "any", "dhcp", "dhcp4", "dhcp6", "bootp", "rarp", "both", "single-dhcp", "either6", "ibft":
+		p.Dynamic = name
+	default:
+		return false
+	}
+	return true
+}
+
+func isMethod(word string) bool { return word != "" && new(parser).word("", word) }
+
+// device takes the name of a link. When it is not usable there is no link to
+// configure.
+func (p *parser) device(name string) {
+	if name == "." || name == ".." || strings.ContainsAny(name, "/: \t\n\v\f\r\x00") || len(name) > 15 {
+		p.bad("device", "%q is no name for a network device", name)
+		p.Client, p.Gateway, p.MTU, p.MAC, p.Up = netip.Prefix{}, netip.Addr{}, 0, nil, false
+		return
+	}
+	p.Device = name
+}
+
+// hostname takes a name as the kernel does: its first label.
+func (p *parser) hostname(name string) {
+	p.Hostname, p.Domain, _ = strings.Cut(name, ".")
+	if len(p.Hostname) > 64 || len(p.Domain) > 64 { // sethostname(2)
+		p.bad("hostname", "%q is longer than 64 bytes", name)
+		p.Hostname, p.Domain = "", ""
+	}
+}
+
+// address takes an address that may be missing, which 0.0.0.0 counts as.
+func (p *parser) address(field, text string) netip.Addr {
+	if text == "" {
+		return netip.Addr{}
+	}
+	inner, bracket := strings.CutPrefix(text, "[")
+	if bracket {
+		inner = strings.TrimSuffix(inner, "]")
+	}
+	addr, err := netip.ParseAddr(inner)
+	if err != nil || addr.Is4() == bracket || addr.Zone() != "" {
+		p.bad(field, "%q is neither an IPv4 address nor an IPv6 address in brackets", text)
+		return netip.Addr{}
+	}
+	if addr.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return addr
+}
+
+// client takes the address, which may have its prefix length behind it, and the
+// netmask.
+func (p *parser) client(text, mask string) {
+	if inside, ok := strings.CutSuffix(text, "]"); ok && strings.Contains(inside, "/") { // [fd00::1/64]
+		address, bits, _ := strings.Cut(inside, "/")
+		text = address + "]/" + bits
+	}
+	text, bits, given := strings.Cut(text, "/")
+	if given && mask == "" {
+		mask = bits
+	}
+	if addr := p.address("client", text); addr.IsValid() {
+		p.Client = netip.PrefixFrom(addr, p.netmask(mask, addr))
+	}
+}
+
+func (p *parser) netmask(mask string, client netip.Addr) int {
 	if mask == "" {
-		return classBits(client), nil
+		return defaultBits(client)
 	}
-	addr, err := ipv4("netmask", mask)
-	if err != nil {
-		return 0, err
+	if bits, err := strconv.Atoi(mask); err == nil {
+		if bits >= 0 && bits <= client.BitLen() {
+			return bits
+		}
+		p.bad("netmask", "prefix length %s is not within 0 and %d", mask, client.BitLen())
+		return defaultBits(client)
 	}
-	b := addr.As4()
-	word := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-	bits := 0
-	for word&(1<<31) != 0 {
-		word <<= 1
-		bits++
+	addr, err := netip.ParseAddr(mask)
+	if err != nil || !addr.Is4() || !client.Is4() {
+		p.bad("netmask", "%q is no netmask of %s", mask, client)
+		return defaultBits(client)
 	}
-	if word != 0 {
-		return 0, fmt.Errorf("netmask %q has holes", mask)
+	ones, bits := net.IPMask(addr.AsSlice()).Size()
+	if bits == 0 {
+		p.bad("netmask", "%q has holes", mask)
+		return defaultBits(client)
 	}
-	return bits, nil
+	return ones
 }
 
-func classBits(addr netip.Addr) int {
+func (p *parser) gateway(text string) {
+	gateway := p.address("gw", text)
+	switch {
+	case !gateway.IsValid():
+	case !p.Client.IsValid():
+		p.bad("gw", "there is no client address to use it with")
+	case gateway.Is4() != p.Client.Addr().Is4():
+		p.bad("gw", "%s and the client address %s are of different families", gateway, p.Client.Addr())
+	default:
+		p.Gateway = gateway
+	}
+}
+
+// defaultBits is the prefix length of the address's class (RFC 791), or that of
+// a single IPv6 address.
+func defaultBits(addr netip.Addr) int {
+	if !addr.Is4() {
+		return 128
+	}
 	switch first := addr.As4()[0]; {
 	case first < 128:
 		return 8

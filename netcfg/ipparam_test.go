@@ -1,81 +1,136 @@
 package netcfg
 
 import (
-	"errors"
+	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 )
 
 func TestParseIP(t *testing.T) {
 	addr, prefix := netip.MustParseAddr, netip.MustParsePrefix
+	mac := net.HardwareAddr{0x52, 0x54, 0, 0x12, 0x34, 0x56}
 	for _, tc := range []struct {
 		in   string
 		want IPParam
 	}{
-		{"off", IPParam{Off: true}},
-		{"none", IPParam{Off: true}},
-		{"::::::off", IPParam{Off: true}},
+		{"", IPParam{}},
+		{"off", IPParam{}},
+		{"none", IPParam{}},
+		{"static", IPParam{}},
+		{"::::::off", IPParam{}},
+		{"::::::", IPParam{Dynamic: "any"}},
+		{"::::box", IPParam{Dynamic: "any", Hostname: "box"}},
+		{"dhcp", IPParam{Dynamic: "dhcp"}},
+		{"on", IPParam{Dynamic: "on"}},
+		{"any", IPParam{Dynamic: "any"}},
+		{"bootp", IPParam{Dynamic: "bootp"}},
+		{"rarp", IPParam{Dynamic: "rarp"}},
+		{"both", IPParam{Dynamic: "both"}},
+		{"auto6", IPParam{Up: true}},
+		{"dhcp,1,client-id", IPParam{Dynamic: "dhcp"}},
+		{"dhcp,1,aa:bb:cc", IPParam{Dynamic: "dhcp"}},
+		{":::::eth0:dhcp,1,client-id", IPParam{Dynamic: "dhcp", Device: "eth0"}},
+		{"::::box.example.org:eth0:dhcp:10.0.2.3", IPParam{Dynamic: "dhcp", Device: "eth0", Hostname: "box", Domain: "example.org",
+			DNS: []netip.Addr{addr("10.0.2.3")}}},
 		{"10.0.0.5", IPParam{Client: prefix("10.0.0.5/8")}},
+		{"10.0.0.5/24::10.0.0.1", IPParam{Client: prefix("10.0.0.5/24"), Gateway: addr("10.0.0.1")}},
 		{"172.16.0.5::::h", IPParam{Client: prefix("172.16.0.5/16"), Hostname: "h"}},
 		{"192.168.0.5:::255.255.254.0", IPParam{Client: prefix("192.168.0.5/23")}},
-		{"10.0.2.15::10.0.2.2:255.255.255.0:box:eth0:off:10.0.2.3:1.1.1.1:10.0.2.4", IPParam{
+		{"10.0.0.1:::24", IPParam{Client: prefix("10.0.0.1/24")}},
+		{"10.0.0.1:::255.255.255.0::eth0:dhcp", IPParam{Client: prefix("10.0.0.1/24"), Device: "eth0"}},
+		{"10.0.0.1:::255.255.255.0::eth0:static", IPParam{Client: prefix("10.0.0.1/24"), Device: "eth0"}},
+		{"10.0.2.15:10.0.2.9:10.0.2.2:255.255.255.0:box:eth0:off:10.0.2.3:1.1.1.1:10.0.2.4", IPParam{
 			Client: prefix("10.0.2.15/24"), Gateway: addr("10.0.2.2"), Hostname: "box", Device: "eth0",
 			DNS: []netip.Addr{addr("10.0.2.3"), addr("1.1.1.1")}}},
-		{"10.0.2.15:::255.255.255.255::eth1:none:0.0.0.0", IPParam{Client: prefix("10.0.2.15/32"), Device: "eth1"}},
+		{"10.0.2.15::0.0.0.0:255.255.255.255::eth1:none:0.0.0.0", IPParam{Client: prefix("10.0.2.15/32"), Device: "eth1"}},
+		{"192.0.2.10::172.31.1.1:255.255.255.255::eth0:none:1.1.1.1", IPParam{
+			Client: prefix("192.0.2.10/32"), Gateway: addr("172.31.1.1"), Device: "eth0", DNS: []netip.Addr{addr("1.1.1.1")}}},
+		{"[2001:db8::5]::[fe80::1]:64:box:eth0:none:[2001:db8::53]", IPParam{
+			Client: prefix("2001:db8::5/64"), Gateway: addr("fe80::1"), Hostname: "box", Device: "eth0", DNS: []netip.Addr{addr("2001:db8::53")}}},
+		{"[2001:db8::5/48]", IPParam{Client: prefix("2001:db8::5/48")}},
+		{"[2001:db8::5]", IPParam{Client: prefix("2001:db8::5/128")}},
+		{"eth0:dhcp", IPParam{Dynamic: "dhcp", Device: "eth0"}},
+		{"eth0:off", IPParam{Device: "eth0"}},
+		{"eth0:auto6", IPParam{Up: true, Device: "eth0"}},
+		{"eth0:dhcp:1400", IPParam{Dynamic: "dhcp", Device: "eth0", MTU: 1400}},
+		{"eth0:dhcp:1400:52:54:00:12:34:56", IPParam{Dynamic: "dhcp", Device: "eth0", MTU: 1400, MAC: mac}},
+		{"eth0:dhcp::52-54-00-12-34-56", IPParam{Dynamic: "dhcp", Device: "eth0", MAC: mac}},
+		{"10.0.0.5::10.0.0.1:255.255.255.0:box:eth0:none:9000:52:54:00:12:34:56", IPParam{
+			Client: prefix("10.0.0.5/24"), Gateway: addr("10.0.0.1"), Hostname: "box", Device: "eth0", MTU: 9000, MAC: mac}},
+		{"10.0.0.5:::24::eth0:none::52:54:00:12:34:56", IPParam{Client: prefix("10.0.0.5/24"), Device: "eth0", MAC: mac}},
+		{"10.0.0.5:::24::eth0:none:1400", IPParam{Client: prefix("10.0.0.5/24"), Device: "eth0", MTU: 1400}},
 	} {
 		got, err := ParseIP(tc.in)
 		if err != nil || !reflect.DeepEqual(got, tc.want) {
-			t.Errorf("%s: %+v, %v\nwant %+v", tc.in, got, err, tc.want)
+			t.Errorf("ip=%s: %+v, %v\nwant %+v", tc.in, got, err, tc.want)
 		}
 	}
 }
 
-func TestParseIPRefuses(t *testing.T) {
-	for _, in := range []string{"dhcp", "on", "any", ":::::eth0:dhcp", "", "::::::"} {
-		if _, err := ParseIP(in); !errors.Is(err, ErrDynamic) {
-			t.Errorf("%q: %v, want ErrDynamic", in, err)
+// A field that is not usable is named, and the others are there.
+func TestParseIPNamesFields(t *testing.T) {
+	addr, prefix := netip.MustParseAddr, netip.MustParsePrefix
+	for _, tc := range []struct {
+		in, fields string
+		want       IPParam
+	}{
+		{"10.0.0", "client", IPParam{}},
+		{"x", "client", IPParam{}},
+		{"fd00::1", "client", IPParam{}}, // Reads as client "fd00", server "", gateway "1".
+		{"10.0.0.1:::255.0.255.0:box", "netmask", IPParam{Client: prefix("10.0.0.1/8"), Hostname: "box"}},
+		{"10.0.0.1:::33", "netmask", IPParam{Client: prefix("10.0.0.1/8")}},
+		{"[fd00::1]:::129", "netmask", IPParam{Client: prefix("fd00::1/128")}},
+		{"[fd00::1]:::255.255.255.0", "netmask", IPParam{Client: prefix("fd00::1/128")}},
+		{"10.0.0.1::gw:24:::none:10.0.0.3", "gw", IPParam{Client: prefix("10.0.0.1/24"), DNS: []netip.Addr{addr("10.0.0.3")}}},
+		{"10.0.0.1::[fe80::1]:24", "gw", IPParam{Client: prefix("10.0.0.1/24")}},
+		{"::10.0.0.1:::eth0:dhcp", "gw", IPParam{Dynamic: "dhcp", Device: "eth0"}},
+		{"10.0.0.1:srv::24", "server", IPParam{Client: prefix("10.0.0.1/24")}},
+		{"10.0.0.1:::24:::maybe", "autoconf", IPParam{Client: prefix("10.0.0.1/24")}},
+		{"10.0.0.1:::24:box:a/b", "device", IPParam{Hostname: "box"}},
+		{"10.0.0.1:::24::sixteen-letters-", "device", IPParam{}},
+		{"10.0.0.1:::24::::dns:1.1.1.1", "dns0", IPParam{Client: prefix("10.0.0.1/24"), DNS: []netip.Addr{addr("1.1.1.1")}}},
+		{"10.0.0.1:::24::::::ntp", "ntp0", IPParam{Client: prefix("10.0.0.1/24")}},
+		{"10.0.0.1:::24:::::::x", "11", IPParam{Client: prefix("10.0.0.1/24")}},
+		{"10.0.0.1:::24::eth0:none:10", "mtu", IPParam{Client: prefix("10.0.0.1/24"), Device: "eth0"}},
+		{"eth0:dhcp:1400:zz", "mac", IPParam{Dynamic: "dhcp", Device: "eth0", MTU: 1400}},
+		{"10.0.0.1:::24:" + strings.Repeat("h", 65), "hostname", IPParam{Client: prefix("10.0.0.1/24")}},
+		{"10.0.0::bad:24:box", "client gw", IPParam{Hostname: "box"}},
+	} {
+		got, err := ParseIP(tc.in)
+		if !reflect.DeepEqual(got, tc.want) {
+			t.Errorf("ip=%s: %+v, want %+v", tc.in, got, tc.want)
 		}
-	}
-	for _, in := range []string{"10.0.0", "10.0.0.1:::255.0.255.0", "10.0.0.1:::24", "x", "fe80", "10.0.0.1::gw",
-		"10.0.0.1::::::maybe", "10.0.0.1:::::a/b", "10.0.0.1:::::::::::1", "10.0.0.1:::::::dns", "10.0.0.1:srv"} {
-		if p, err := ParseIP(in); err == nil || errors.Is(err, ErrDynamic) {
-			t.Errorf("%q: %+v, %v; want a refusal", in, p, err)
+		for _, field := range strings.Fields(tc.fields) {
+			if err == nil || !strings.Contains(err.Error(), "field "+field+" of ip="+tc.in+":") {
+				t.Errorf("ip=%s: %v, want field %s named", tc.in, err, field)
+			}
 		}
 	}
 }
 
 func FuzzParseIP(f *testing.F) {
-	f.Add("10.0.2.15::10.0.2.2:255.255.255.0:box:eth0:off:10.0.2.3:1.1.1.1")
-	f.Add("dhcp")
-	f.Add("::::::off")
+	for _, seed := range []string{"10.0.2.15::10.0.2.2:255.255.255.0:box:eth0:off:10.0.2.3:1.1.1.1", "dhcp", "::::::off", "dhcp,1,aa:bb",
+		"[fd00::1/64]::[fe80::1]:::eth0:none:9000:52:54:00:12:34:56", "eth0:dhcp:1400:52-54-00-12-34-56", "[", "]:[:]:/", "[::/]"} {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, s string) {
 		p, err := ParseIP(s)
-		if err == nil && !p.Off && !p.Client.IsValid() {
-			t.Fatalf("%q: neither off nor an address: %+v", s, p)
+		switch {
+		case p.Client != netip.Prefix{} && !p.Client.IsValid():
+			t.Fatalf("%q: client %v", s, p.Client)
+		case p.Gateway.IsValid() && (!p.Client.IsValid() || p.Gateway.Is4() != p.Client.Addr().Is4()):
+			t.Fatalf("%q: gateway %v of client %v", s, p.Gateway, p.Client)
+		case len(p.Device) > 15 || strings.ContainsAny(p.Device, "/\x00") || p.MTU < 0 || p.MTU > 65535 || len(p.Hostname) > 64:
+			t.Fatalf("%q: %+v", s, p)
+		case err == nil && s != "" && reflect.DeepEqual(p, IPParam{}) && !strings.Contains(s, ":") && !isMethod(s) && s != "0.0.0.0" && s[0] != '[' && !strings.Contains(s, "/"):
+			t.Fatalf("%q: nothing was taken and nothing said", s)
+		}
+		for _, dns := range p.DNS {
+			if !dns.IsValid() {
+				t.Fatalf("%q: %+v", s, p)
+			}
 		}
 	})
-}
-
-func TestResolvConf(t *testing.T) {
-	dir := t.TempDir()
-	etc := filepath.Join(dir, "etc")
-	if got := resolvConfPath(etc); got != ResolvConf {
-		t.Errorf("without a link: %s", got)
-	}
-	if err := os.Symlink("run/r/resolv.conf", etc); err != nil {
-		t.Fatal(err)
-	}
-	path := resolvConfPath(etc)
-	if want := filepath.Join(dir, "run/r/resolv.conf"); path != want {
-		t.Fatalf("link leads to %s, want %s", path, want)
-	}
-	if err := writeResolvConf(path, []netip.Addr{netip.MustParseAddr("10.0.2.3")}); err != nil {
-		t.Fatal(err)
-	}
-	if got, _ := os.ReadFile(etc); string(got) != "nameserver 10.0.2.3\n" {
-		t.Errorf("resolv.conf is %q", got)
-	}
 }

@@ -3,8 +3,11 @@ package netcfg
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -82,56 +85,147 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
-func TestApplyIP(t *testing.T) {
+// apply parses and applies values as the boot does.
+func apply(t *testing.T, values ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var list []IPParam
+	for _, value := range values {
+		p, err := ParseIP(value)
+		must(t, err)
+		list = append(list, p)
+	}
+	for i, p := range list {
+		_, err := p.Apply(ctx, Rank(list, i))
+		must(t, err)
+	}
+}
+
+// gateways returns the default routes, as "GATEWAY METRIC".
+func gateways(t *testing.T, family int) string {
+	t.Helper()
+	routes, err := netlink.RouteList(nil, family)
+	must(t, err)
+	var all []string
+	for _, r := range routes {
+		if r.Gw != nil {
+			all = append(all, fmt.Sprintf("%s %d", r.Gw, r.Priority))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+func TestApply(t *testing.T) {
+	if !inOwnNet(t) {
+		return
+	}
+	add(t, "eth0")
+	for range 2 {
+		apply(t, "10.9.0.5::10.9.0.1:255.255.255.0:box:eth0:off:10.9.0.2")
+	}
+	if got := addresses(t, "eth0"); !strings.HasPrefix(got, "10.9.0.5/24") {
+		t.Errorf("eth0 has %s", got)
+	}
+	if got := gateways(t, netlink.FAMILY_V4); got != "10.9.0.1 0" {
+		t.Errorf("gateways %s", got)
+	}
+	// What is there already, as from the kernel, stays as it is.
+	apply(t, "10.9.0.5:::16::eth0")
+	if got := addresses(t, "eth0"); strings.Contains(got, "/16") {
+		t.Errorf("eth0 has %s", got)
+	}
+	p, err := ParseIP(":::::eth0:dhcp")
+	must(t, err)
+	if there, err := p.Configured(); err != nil || there != "10.9.0.5/24 on eth0" {
+		t.Errorf("eth0 has %q, %v", there, err)
+	}
+}
+
+// Clouds give a machine a single address and a gateway outside of it.
+func TestApplyOnLink(t *testing.T) {
+	if !inOwnNet(t) {
+		return
+	}
+	add(t, "eth0")
+	add(t, "eth1")
+	apply(t, "192.0.2.10::172.31.1.1:255.255.255.255::eth0:none:1.1.1.1", "198.51.100.7::198.51.100.1:24::eth1:none:1400:52:54:00:12:34:56",
+		"[2001:db8::5]::[fe80::1]:64::eth0:none", "[2001:db8:1::5]::[2001:db8:2::1]:64::eth1:none")
+	if got := addresses(t, "eth0"); !strings.HasPrefix(got, "192.0.2.10/32 ") || !strings.Contains(got, "2001:db8::5/64") {
+		t.Errorf("eth0 has %s", got)
+	}
+	if got := gateways(t, netlink.FAMILY_V4); got != "172.31.1.1 0, 198.51.100.1 1" {
+		t.Errorf("gateways %s", got)
+	}
+	if got := gateways(t, netlink.FAMILY_V6); got != "2001:db8:2::1 1025, fe80::1 1024" {
+		t.Errorf("IPv6 gateways %s", got)
+	}
+	link, err := linkByName("eth1")
+	must(t, err)
+	if a := link.Attrs(); a.MTU != 1400 || a.HardwareAddr.String() != "52:54:00:12:34:56" {
+		t.Errorf("eth1 has MTU %d and address %s", a.MTU, a.HardwareAddr)
+	}
+}
+
+// What cannot be set holds up nothing else: here a hardware address that is a
+// group's, and a gateway that is a group.
+func TestApplyAsFarAsItGoes(t *testing.T) {
+	if !inOwnNet(t) {
+		return
+	}
+	add(t, "eth0")
+	p, err := ParseIP("10.9.0.5::224.0.0.1:24:box.example.org:eth0:none:1400:01:00:5e:00:00:01")
+	must(t, err)
+	_, err = p.Apply(t.Context(), 0)
+	for _, field := range []string{"field mac", "field gw"} {
+		if err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%v, want %s named", err, field)
+		}
+	}
+	if got := addresses(t, "eth0"); !strings.HasPrefix(got, "10.9.0.5/24") {
+		t.Errorf("eth0 has %s", got)
+	}
+	must(t, p.SetHostName())
+	var uts unix.Utsname
+	must(t, unix.Uname(&uts))
+	if name, domain := unix.ByteSliceToString(uts.Nodename[:]), unix.ByteSliceToString(uts.Domainname[:]); name != "box" || domain != "example.org" {
+		t.Errorf("host is called %s, in domain %s", name, domain)
+	}
+}
+
+func TestNameServers(t *testing.T) {
 	if !inOwnNet(t) {
 		return
 	}
 	must(t, unix.Mount("tmpfs", "/run", "tmpfs", 0, ""))
 	must(t, unix.Mount("tmpfs", "/etc", "tmpfs", 0, ""))
-	add(t, "eth0")
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	for range 2 {
-		must(t, ApplyIP(ctx, "10.9.0.5::10.9.0.1:255.255.255.0:box:eth0:off:10.9.0.2"))
-	}
-	if got := addresses(t, "eth0"); !strings.HasPrefix(got, "10.9.0.5/24") {
-		t.Errorf("eth0 has %s", got)
-	}
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
-	must(t, err)
-	var gateways []string
-	for _, r := range routes {
-		if r.Gw != nil {
-			gateways = append(gateways, r.Gw.String())
-		}
-	}
-	if strings.Join(gateways, " ") != "10.9.0.1" {
-		t.Errorf("gateways %v", gateways)
-	}
-	if name, _ := os.Hostname(); name != "box" {
-		t.Errorf("host is called %s", name)
-	}
+	must(t, NameServers([]netip.Addr{netip.MustParseAddr("10.9.0.2")}))
 	if got, _ := os.ReadFile(ResolvConf); string(got) != "nameserver 10.9.0.2\n" {
 		t.Errorf("resolv.conf is %q", got)
 	}
 }
 
-func TestApplyIPWaitsForTheDevice(t *testing.T) {
+func TestApplyWaitsForTheDevice(t *testing.T) {
 	if !inOwnNet(t) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
+	p, err := ParseIP("10.9.0.5:::::late0")
+	must(t, err)
+	if there, err := p.Present(); there || err != nil {
+		t.Errorf("it is there: %v, %v", there, err)
+	}
 	result := make(chan error, 1)
-	go func() { result <- ApplyIP(ctx, "10.9.0.5:::::late0") }()
+	go func() { _, err := p.Apply(t.Context(), 0); result <- err }()
 	add(t, "late0")
 	must(t, <-result)
 	if got := addresses(t, "late0"); !strings.HasPrefix(got, "10.9.0.5/8") {
 		t.Errorf("late0 has %s", got)
 	}
-	over, stop := context.WithCancel(context.Background())
+	over, stop := context.WithCancel(t.Context())
 	stop()
-	if err := ApplyIP(over, "10.9.0.6:::::never0"); !errors.Is(err, ErrNoLink) {
+	p.Device = "never0"
+	if _, err := p.Apply(over, 0); !errors.Is(err, ErrNoLink) {
 		t.Errorf("a device that never comes: %v", err)
 	}
 }

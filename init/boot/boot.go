@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"keelson/init/scripts"
 	"keelson/init/step"
 	"keelson/mounts"
-	"keelson/netcfg"
 	"keelson/runtime/console"
 	"keelson/runtime/oomscore"
 	"keelson/runtime/powerbutton"
@@ -26,8 +24,6 @@ const (
 	volumesDir = "/containers/volumes"
 	issueFile  = "/etc/issue"
 	initPath   = "/init"
-	// linkLimit is how long ip= waits for its device.
-	linkLimit = 15 * time.Second
 	// buttonDelay is how long a boot takes at least that heeds the power button:
 	// most are over before, and opening all input devices has its price.
 	buttonDelay = time.Second
@@ -41,6 +37,7 @@ type world struct {
 	console *console.Console
 	log     *slog.Logger
 	policy  policy.CommandLine
+	links   *links // that are waited for
 }
 
 // Up is the boot role. It returns when everything has been tried, or early
@@ -86,7 +83,7 @@ func with(f func(world) error) error {
 	if err := oomscore.Renounce(); err != nil {
 		c.Logger().Error("containers and scripts are protected like init", "error", err)
 	}
-	err = f(world{line: line, console: c, log: c.Logger(), policy: policy.Silent()})
+	err = f(world{line: line, console: c, log: c.Logger(), policy: policy.Silent(), links: new(links)})
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
 	_ = c.Close(ctx) // There is nowhere left to tell of it.
@@ -136,31 +133,13 @@ func own(w world) []step.Step {
 	}
 	list = append(list, step.Step{Stage: timeline.Network, Name: "resolv.conf", Quiet: true, Do: quietly(makeResolvConf)})
 	if userspace.Owns(userspace.Network) {
-		list = append(list, step.Step{Stage: timeline.Network, Do: func(ctx context.Context) (string, error) { return network(ctx, w.line, w.log) }})
+		list = append(list, step.Step{Stage: timeline.Network, Do: func(ctx context.Context) (string, error) { return network(ctx, w) }})
 	}
 	return list
 }
 
 func quietly(f func() error) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return "", f() }
-}
-
-// network brings up lo and then what ip= asks for.
-func network(ctx context.Context, line cmdline.Line, log *slog.Logger) (string, error) {
-	if err := netcfg.Loopback(); err != nil {
-		return "", err
-	}
-	done := []string{"lo"}
-	ctx, cancel := context.WithTimeout(ctx, linkLimit)
-	defer cancel()
-	for _, value := range line.Values("ip") {
-		log.Debug("applying", "ip", value)
-		if err := netcfg.ApplyIP(ctx, value); err != nil {
-			return "", err
-		}
-		done = append(done, "ip="+value)
-	}
-	return strings.Join(done, " "), nil
 }
 
 func mountVolumes() (string, error) {

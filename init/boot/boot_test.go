@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"keelson/init/cmdline"
@@ -324,5 +325,34 @@ func TestNoContainers(t *testing.T) {
 	s := &series{dir: filepath.Join(t.TempDir(), "none")}
 	if err := s.run(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Only containers that may need the links wait for them, and not for ever.
+func TestWaitForLinks(t *testing.T) {
+	own := &specs.Spec{Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.NetworkNamespace}}}}
+	other := &specs.Spec{Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.NetworkNamespace, Path: "/run/netns/x"}}}}
+	host := &specs.Spec{Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.MountNamespace}}}}
+	named := &specs.Spec{Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.NetworkNamespace, Path: "/proc/1/ns/net"}}}}
+	for _, s := range []*specs.Spec{own, other} {
+		waiting := &links{gone: make(chan struct{}), until: time.Now().Add(time.Hour)} // Would hang.
+		if waiting.wait(t.Context(), &bundle.Bundle{Spec: s}) {
+			t.Errorf("%+v goes without", s.Linux.Namespaces)
+		}
+	}
+	for _, s := range []*specs.Spec{host, named, {}, nil} {
+		b := &bundle.Bundle{Spec: s}
+		over := &links{gone: make(chan struct{}), until: time.Now()}
+		if first, second := over.wait(t.Context(), b), over.wait(t.Context(), b); !first || second {
+			t.Errorf("%+v: told %v, then %v; want once", s, first, second)
+		}
+		waiting := &links{gone: make(chan struct{}), until: time.Now().Add(time.Hour)}
+		go close(waiting.gone)
+		if waiting.wait(t.Context(), b) {
+			t.Errorf("%+v goes without", s)
+		}
+		if new(links).wait(t.Context(), b) || (*links)(nil).wait(t.Context(), b) {
+			t.Errorf("%+v waits for nothing", s)
+		}
 	}
 }

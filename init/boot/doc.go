@@ -4,7 +4,8 @@
 //
 // What it does to the system, in order: loads modules, serves the kernel's
 // wishes for more, sets the clock and the host name, makes what
-// /etc/resolv.conf leads to, brings up lo and what ip= asks for, mounts the
+// /etc/resolv.conf leads to, brings up lo and what ip= asks for (role Network for
+// devices that come later), mounts the
 // volumes, runs the containers of /containers/onboot one after the other, and
 // shows /etc/issue. Core mounts and limits are PID 1's work, services the
 // supervisor's.

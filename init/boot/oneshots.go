@@ -38,6 +38,7 @@ type series struct {
 	out    output
 	log    *slog.Logger
 	runOne func(context.Context, *bundle.Bundle, oneshot.Options) oneshot.Result
+	links  *links // that a container may need
 
 	// rules are what holds for a container, or for one that cannot be read (nil).
 	rules func(*bundle.Bundle) (policy.Rules, bundle.Settings)
@@ -58,7 +59,7 @@ type output interface {
 
 func onboot(w world) *series {
 	s := newSeries(w, bundle.OnbootDir, "onboot", "onboot.", timeline.Onboot)
-	s.rules, s.first = w.policy.Rules, w.policy.First
+	s.rules, s.first, s.links = w.policy.Rules, w.policy.First, w.links
 	return s
 }
 
@@ -126,6 +127,9 @@ func (s *series) run(ctx context.Context) error {
 // with the next.
 func (s *series) container(ctx context.Context, name string) (goOn bool, err error) {
 	c := s.load(name)
+	if c.bundle != nil && s.links.wait(ctx, c.bundle) {
+		s.log.Warn("container runs without a network device that ip= names", "container", name, "waited", linkGrace)
+	}
 	for {
 		d, saveErr := s.attempt(ctx, c)
 		err = errors.Join(err, saveErr)

@@ -1,0 +1,205 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"keelson/netcfg"
+	"keelson/runtime/bundle"
+	"keelson/runtime/timeline"
+)
+
+const (
+	// NetworkRole is the name of the role Network.
+	NetworkRole = "network"
+	// linkGrace is how long onboot containers in the host's network namespace wait,
+	// all together, for links that ip= names: a USB adapter answers after a second
+	// or two.
+	linkGrace = 3 * time.Second
+	// watchPause is the time before links are watched again.
+	watchPause = time.Second
+)
+
+// network brings up lo and applies each ip= as far as it goes. A parameter whose
+// link is not there yet is left to the role Network.
+func network(ctx context.Context, w world) (string, error) {
+	failed := netcfg.Loopback()
+	done := []string{"lo"}
+	values := w.line.Values("ip")
+	list, errs := parseIPs(values)
+	if len(values) > 0 {
+		errs = append(errs, setNames(list, w.line.Values("nameserver"))...)
+	}
+	var late []string
+	for i, p := range list {
+		there, err := p.Present()
+		switch {
+		case !p.NeedsLink():
+		case err == nil && !there:
+			late = append(late, strconv.Itoa(i))
+			w.log.Warn("the boot goes on without a network device, which is configured when it comes", "ip", values[i])
+		default:
+			tell(w.log, apply(ctx, list, i), "ip", values[i])
+			done = append(done, "ip="+values[i])
+		}
+		tellDynamic(w.log, p, values[i])
+	}
+	if len(late) > 0 {
+		errs = append(errs, w.links.start(late))
+	}
+	tell(w.log, errors.Join(errs...))
+	return strings.Join(done, " "), failed
+}
+
+func parseIPs(values []string) (list []netcfg.IPParam, errs []error) {
+	for _, value := range values {
+		p, err := netcfg.ParseIP(value)
+		list, errs = append(list, p), append(errs, err)
+	}
+	return list, errs
+}
+
+// setNames sets what needs no link: the host name given last, and all name
+// servers, those of nameserver= (dracut.cmdline(7)) behind those of ip=.
+func setNames(list []netcfg.IPParam, nameservers []string) (errs []error) {
+	var servers []netip.Addr
+	for _, p := range list {
+		errs = append(errs, p.SetHostName())
+		servers = append(servers, p.DNS...)
+	}
+	for _, text := range nameservers {
+		addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("cannot use nameserver=%s: it is no address", text))
+			continue
+		}
+		servers = append(servers, addr)
+	}
+	return append(errs, netcfg.NameServers(servers))
+}
+
+func apply(ctx context.Context, list []netcfg.IPParam, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, linkGrace) // It has been there.
+	defer cancel()
+	_, err := list[i].Apply(ctx, netcfg.Rank(list, i))
+	return err
+}
+
+// tellDynamic says what becomes of a parameter that asks for DHCP. The kernel
+// has done so itself where it has the code (CONFIG_IP_PNP) and the drivers.
+func tellDynamic(log *slog.Logger, p netcfg.IPParam, value string) {
+	if p.Dynamic == "" {
+		return
+	}
+	if there, err := p.Configured(); err == nil && there != "" {
+		log.Info("the kernel has configured the network", "ip", value, "address", there)
+		return
+	}
+	log.Warn("init has no DHCP client: this parameter needs one among the onboot containers", "ip", value)
+}
+
+// tell says each error that err is joined from in a line of its own.
+func tell(log *slog.Logger, err error, args ...any) {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range many.Unwrap() {
+			tell(log, one, args...)
+		}
+	} else if err != nil {
+		log.Error("a part of the network is not configured", append(args, "error", err)...)
+	}
+}
+
+// links are those that the role Network waits for.
+type links struct {
+	gone   chan struct{} // closed when it has ended; nil when it does not run
+	until  time.Time     // end of linkGrace
+	missed bool          // a container has run without
+}
+
+// start starts the role Network for the parameters of those numbers. It
+// outlives this role.
+func (l *links) start(numbers []string) error {
+	c := exec.Command(initPath, append([]string{NetworkRole}, numbers...)...)
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	if err := c.Start(); err != nil {
+		return fmt.Errorf("cannot wait for network devices: cannot start init %s: %w", NetworkRole, err)
+	}
+	l.gone, l.until = make(chan struct{}), time.Now().Add(linkGrace)
+	go func() {
+		defer close(l.gone)
+		_ = c.Wait() // It says itself what failed.
+	}()
+	return nil
+}
+
+// wait waits, for a container that may use them, for the links to be
+// configured. It reports whether this is the first to go without.
+func (l *links) wait(ctx context.Context, b *bundle.Bundle) bool {
+	if l == nil || l.gone == nil || l.missed || !onHostNetwork(b.Spec) {
+		return false
+	}
+	ctx, cancel := context.WithDeadline(ctx, l.until)
+	defer cancel()
+	select {
+	case <-l.gone:
+		return false
+	case <-ctx.Done():
+		l.missed = errors.Is(ctx.Err(), context.DeadlineExceeded)
+		return l.missed
+	}
+}
+
+// onHostNetwork reports whether a container has no network namespace of its own.
+func onHostNetwork(s *specs.Spec) bool {
+	if s == nil || s.Linux == nil {
+		return true
+	}
+	for _, n := range s.Linux.Namespaces {
+		if n.Type == specs.NetworkNamespace {
+			return n.Path == "/proc/1/ns/net"
+		}
+	}
+	return true
+}
+
+// Network is the role that waits for links and applies the ip= parameters of
+// those numbers, counted from 0. It ends when all are applied, or with ctx.
+func Network(ctx context.Context, numbers []string) error {
+	return with(func(w world) error {
+		values := w.line.Values("ip")
+		list, _ := parseIPs(values) // What is wrong with them has been said.
+		var all sync.WaitGroup
+		for _, text := range numbers {
+			i, err := strconv.Atoi(text)
+			if err != nil || i < 0 || i >= len(list) {
+				return fmt.Errorf("no ip= parameter has the number %q", text)
+			}
+			all.Go(func() { applyLate(ctx, w, list, i, values[i]) })
+		}
+		all.Wait()
+		return nil
+	})
+}
+
+func applyLate(ctx context.Context, w world, list []netcfg.IPParam, i int, value string) {
+	device, err := list[i].Apply(ctx, netcfg.Rank(list, i))
+	for errors.Is(err, netcfg.ErrWatchEnded) && pause(ctx, watchPause) {
+		device, err = list[i].Apply(ctx, netcfg.Rank(list, i))
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	tell(w.log, err, "ip", value)
+	w.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Network, Name: device, Result: "ip=" + value})
+}
