@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -177,13 +176,12 @@ func withPowerButton(ctx context.Context, w world, f func(context.Context) error
 }
 
 func showIssue(c *console.Console) error {
-	text, err := os.ReadFile(issueFile)
-	if os.IsNotExist(err) {
-		return nil
-	}
+	text, err := readSmall(issueFile)
 	if err != nil {
 		return fmt.Errorf("cannot show the greeting: %w", err)
 	}
-	c.Raw(text)
+	if len(text) > 0 {
+		c.Raw(text)
+	}
 	return nil
 }

@@ -24,14 +24,70 @@ import (
 )
 
 func TestHostname(t *testing.T) {
-	for _, tc := range []struct{ file, current, mac, want string }{
-		{"box\n", "old", "52:54:00:12:34:56", "box"},
+	for _, tc := range []struct{ given, current, mac, want string }{
+		{"box", "old", "52:54:00:12:34:56", "box"},
 		{"", "given", "52:54:00:12:34:56", "given"},
 		{"", "(none)", "52:54:00:12:34:56", "linuxkit-525400123456"},
-		{" \n", "", "", "linuxkit"},
+		{"", "", "", "linuxkit"},
 	} {
-		if got := hostname(tc.file, tc.current, tc.mac); got != tc.want {
+		if got := hostname(tc.given, tc.current, tc.mac); got != tc.want {
 			t.Errorf("%+v: %s", tc, got)
+		}
+	}
+}
+
+func TestParseHostname(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "\n \n": "", "box\n": "box", "# the name of this machine\nbox7\n": "box7", "\n\t#\n box7 # of ours\nother\n": "box7",
+		"box7\r\nother\r\n": "box7", "\ufeffbox7\n": "box7", "a.example.org.\n": "a.example.org", "My_Box-1": "My_Box-1", "# only\n#": "",
+		strings.Repeat("x", 64): strings.Repeat("x", 64),
+	} {
+		if got, err := parseHostname(text); got != want || err != nil {
+			t.Errorf("%q: %q, %v, want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"b\x00x", "bücher", "a..b", ".", "-a", "a-", "a/b", "box;reboot", strings.Repeat("x", 65), "\n=\nbox"} {
+		if got, err := parseHostname(text); got != "" || err == nil {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+}
+
+func FuzzParseHostname(f *testing.F) {
+	f.Add("# a\n\nbox7 # b\nc")
+	f.Add("\ufeff\x00.")
+	f.Fuzz(func(t *testing.T, text string) {
+		name, err := parseHostname(text)
+		if name != "" && (err != nil || len(name) > hostnameMax || strings.ContainsAny(name, "# \n\x00")) {
+			t.Errorf("%q: %q, %v", text, name, err)
+		}
+	})
+}
+
+func TestReadSmall(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name string, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return filepath.Join(dir, name)
+	}
+	full := put("full", os.WriteFile(filepath.Join(dir, "full"), make([]byte, smallLimit), 0o600))
+	if data, err := readSmall(full); len(data) != smallLimit || err != nil {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+	if data, err := readSmall(filepath.Join(dir, "none")); data != nil || err != nil {
+		t.Errorf("missing: %q, %v", data, err)
+	}
+	for _, path := range []string{
+		dir,
+		put("fifo", unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600)),
+		put("zero", os.Symlink("/dev/zero", filepath.Join(dir, "zero"))),
+		put("long", os.WriteFile(filepath.Join(dir, "long"), make([]byte, smallLimit+1), 0o600)),
+	} {
+		if data, err := readSmall(path); len(data) != 0 || err == nil {
+			t.Errorf("%s: %d bytes, %v", path, len(data), err)
 		}
 	}
 }
@@ -44,7 +100,14 @@ func TestMakeTarget(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, path := range []string{link, plain, filepath.Join(dir, "none")} {
+	// A target that is there is not opened: a FIFO would wait for a reader.
+	fifo := filepath.Join(dir, "fifo")
+	for _, err := range []error{unix.Mkfifo(fifo+".target", 0o600), os.Symlink("fifo.target", fifo)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{link, plain, fifo, filepath.Join(dir, "none")} {
 		if err := makeTarget(path); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}

@@ -103,12 +103,12 @@ func implausible(now, built time.Time) string {
 // buildTime reads when the image was built. Without the file, or with one that
 // cannot be used, that is oldest.
 func buildTime(file string) (time.Time, error) {
-	text, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return oldest, nil
-	}
+	text, err := readSmall(file)
 	if err != nil {
 		return oldest, fmt.Errorf("cannot read the build time: %w", err)
+	}
+	if text == nil {
+		return oldest, nil
 	}
 	seconds, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 33) // Up to the year 2242.
 	if err != nil {

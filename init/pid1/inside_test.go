@@ -19,7 +19,7 @@ import (
 // A whole boot, the guest's own programs and containers, inside of another
 // system; as the first process of a PID namespace.
 func TestWholeBoot(t *testing.T) {
-	dir := system(t, map[string]string{"etc/hostname": "box\n"})
+	dir := system(t, map[string]string{"etc/hostname": "# the name of this machine\nbox\nother\n"})
 	container(t, dir, "/containers/onboot/000-one", "echo one")
 	container(t, dir, "/containers/services/web", "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done")
 	s := nstest.Boot(t, dir, nstest.Options{CmdLine: "keelson.loglevel=debug"})
