@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ files:
 func project(t *testing.T, dir string) {
 	t.Helper()
 	for name, data := range map[string]string{
-		"vmlinuz": "KERNEL", "x.conf": "x", "a.yml": buildYAML, "guest-amd64/init": "INIT", "guest-amd64/usr/bin/app": strings.Repeat("app", 1000),
+		"vmlinuz": "KERNEL", "x.conf": "x", "a.yml": buildYAML, "guest-amd64/init": "INIT", "guest-amd64/" + wholeFile: "", "guest-amd64/usr/bin/app": strings.Repeat("app", 1000),
 	} {
 		file := filepath.Join(dir, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(data), 0o644)); err != nil {
@@ -140,6 +141,12 @@ func TestInitrd(t *testing.T) {
 	list := names(t, read(t, build(t, dir, dir).Initrd))
 	if list[0] != "init" {
 		t.Errorf("%s stands first, not init", list[0])
+	}
+	if at := slices.Index(list, wholeFile); at != len(list)-1 {
+		t.Errorf("%s stands at %d of %d, not last", wholeFile, at, len(list))
+	}
+	if at := slices.Index(list, begunFile); at < 0 || at > 4 {
+		t.Errorf("%s stands at %d", begunFile, at)
 	}
 	all := "\n" + strings.Join(list, "\n") + "\n"
 	for _, want := range []string{"etc/x", "usr/bin/app", "containers/onboot/000-first/lower/etc/hosts", "containers/services/second/config.json", "containers/services/third/lower/usr/bin/app"} {
@@ -290,6 +297,24 @@ func TestImagesDoNotReachOutOfTheirDirectory(t *testing.T) {
 	for _, e := range a.root.Entries() {
 		if !strings.HasPrefix(e.Path, "containers") {
 			t.Errorf("%s lies outside the container", e.Path)
+		}
+	}
+}
+
+// Every initramfs has the nodes without which its first process may not start,
+// those that lead to a root on a disk included; an image's own stay.
+func TestNodes(t *testing.T) {
+	own := tree.New()
+	own.Set(tree.Entry{Path: "dev/null", Type: tree.Char, Mode: 0o600, Major: 1, Minor: 3})
+	for name, root := range map[string]*tree.Tree{"empty": tree.New(), "own": own} {
+		addNodes(root)
+		console, _ := root.Get("dev/console")
+		null, _ := root.Get("dev/null")
+		if console.Type != tree.Char || console.Major != 5 || console.Minor != 1 || null.Type != tree.Char || null.Major != 1 || null.Minor != 3 {
+			t.Errorf("%s: %+v, %+v", name, console, null)
+		}
+		if (null.Mode == 0o600) != (name == "own") {
+			t.Errorf("%s: the node has mode %o", name, null.Mode)
 		}
 	}
 }

@@ -44,7 +44,11 @@ func copyFrom(w io.Writer, file string) error {
 
 // pack is the file in the cache that holds the root, compressed.
 func (b *builder) pack(root *tree.Tree) (string, error) {
-	entries := initFirst(root.Entries())
+	root = root.Clone()
+	addNodes(root)
+	root.Remove(wholeFile) // One unpacked before is not the end.
+	root.Set(tree.Entry{Path: begunFile, Type: tree.File, Mode: 0o444, Data: []byte("testvm build\n")})
+	entries := append(initFirst(root.Entries()), tree.Entry{Path: wholeFile, Type: tree.File, Mode: 0o444, Data: []byte("testvm build\n")})
 	h, size := sha256.New(), counter(0)
 	if err := tree.WriteCPIO(io.MultiWriter(h, &size), entries, b.ModTime, inContainer); err != nil {
 		return "", err
@@ -70,12 +74,45 @@ func (b *builder) pack(root *tree.Tree) (string, error) {
 	return filepath.Join(store.Dir, key), store.Keep(initrdsKept)
 }
 
-// initFirst puts /init before all else.
+// Nodes are what a program finds in /dev before anybody has mounted something
+// there. The kernel opens /dev/console for its first process; programs whose
+// standard file descriptors are missing, because no driver serves that console,
+// need /dev/null. Modes are those of devtmpfs.
+func Nodes() []tree.Entry {
+	return []tree.Entry{
+		{Path: "dev/console", Type: tree.Char, Mode: 0o600, Major: 5, Minor: 1},
+		{Path: "dev/null", Type: tree.Char, Mode: 0o666, Major: 1, Minor: 3},
+	}
+}
+
+// addNodes adds Nodes that are missing.
+func addNodes(root *tree.Tree) {
+	for _, e := range Nodes() {
+		if _, ok := root.Get(e.Path); !ok {
+			root.Set(e)
+		}
+	}
+}
+
+// Entries of an initramfs by which /init knows whether the kernel has unpacked
+// all of it: one at the beginning, the other at the very end.
+const (
+	begunFile = "run/keelson/unpacking"
+	wholeFile = "run/keelson/unpacked"
+)
+
+// isFirst reports whether an entry stands at the beginning of an initramfs.
+func isFirst(path string) bool {
+	return path == "init" || path == begunFile || strings.HasPrefix(begunFile, path+"/")
+}
+
+// initFirst puts /init before all else, and with it the file that says that
+// there must be an end.
 func initFirst(entries []tree.Entry) []tree.Entry {
 	out := make([]tree.Entry, 0, len(entries))
 	for _, first := range []bool{true, false} {
 		for _, e := range entries {
-			if (e.Path == "init") == first {
+			if isFirst(e.Path) == first {
 				out = append(out, e)
 			}
 		}

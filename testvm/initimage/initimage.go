@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"keelson/testvm/image"
 	"keelson/testvm/image/ocilayout"
 	"keelson/testvm/image/tree"
 )
@@ -93,6 +94,9 @@ func makeImage(tag name.Tag, arch, dir string) (v1.Image, error) {
 	}
 	if err := check(files); err != nil {
 		return nil, err
+	}
+	for _, e := range image.Nodes() {
+		files.Set(e)
 	}
 	return ocilayout.Image(files, ocilayout.Options{Arch: arch, Time: epoch, CreatedBy: "testvm init-image",
 		Config: v1.Config{WorkingDir: "/", Labels: map[string]string{

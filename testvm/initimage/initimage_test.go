@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
+	"keelson/testvm/image"
 	"keelson/testvm/image/tree"
 )
 
@@ -145,12 +146,13 @@ func checkFiles(t *testing.T, img v1.Image, arch string) {
 		}
 		want = append(want, e)
 	}
+	want = append(want, image.Nodes()...)
 	if files.Len() != len(want) {
 		t.Errorf("%d files, want %d", files.Len(), len(want))
 	}
 	for _, w := range want {
 		got, ok := files.Get(w.Path)
-		if !ok || got.Type != w.Type || got.Mode != w.Mode || got.Link != w.Link || !bytes.Equal(got.Data, w.Data) || got.UID+got.GID != 0 {
+		if !ok || got.Type != w.Type || got.Mode != w.Mode || got.Link != w.Link || !bytes.Equal(got.Data, w.Data) || got.UID+got.GID != 0 || got.Major != w.Major || got.Minor != w.Minor {
 			t.Errorf("%s is %+v, want %+v", w.Path, got, w)
 		}
 	}
