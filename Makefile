@@ -70,7 +70,7 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	@$(NEED) $(RUNC_NEEDS)
 	$(if $(SYSROOT),@RELEASE=$(RELEASE_$(ARCH)) .ci/foreign-debs $(ARCH) $(CURDIR)/$(SYSROOT) libseccomp-dev)
 	@mkdir -p $(ROOT)/usr/bin $(ROOT)/usr/libexec $(ROOT)/usr/lib/keelson $(ROOT)/sbin $(addprefix $(ROOT)/,$(MOUNT_POINTS))
-	$(GOBUILD) -o $(ROOT)/init ./init
+	$(GOBUILD) -ldflags '-s -w -E main.entry' -o $(ROOT)/init ./init
 	$(GOBUILD) -tags "grpcnotrace no_rdt" -o $(ROOT)/usr/bin/service ./services/cmd/service
 	ln -sf service $(ROOT)/usr/bin/containerd
 	$(GOBUILD) -o $(ROOT)/usr/bin/containerd-shim-runc-v2 ./services/cmd/shimstart

@@ -1,0 +1,34 @@
+//go:build amd64 || arm64 || riscv64 || s390x
+
+package main
+
+// entry is where the kernel starts /init: the Makefile gives it to the linker
+// (-E main.entry). It makes sure that file descriptor 0 exists, then jumps to
+// the entry point of the Go runtime.
+//
+// The kernel starts its first process without file descriptors 0 to 2 when no
+// driver serves the console that the command line names ("unable to open an
+// initial console"). The Go runtime opens /dev/null for missing ones before any
+// Go code runs, and ends the program when it cannot (runtime.checkfds), as with
+// the empty /dev of an initramfs: a kernel panic. So entry, in assembly:
+//
+//   - does nothing when file descriptor 0 exists;
+//   - opens /dev/null as file descriptor 0, the runtime the other two;
+//   - in process 1, when that fails, makes /dev and the node /dev/null, then
+//     tries again; where the root is read-only or the node is no good, mounts
+//     devtmpfs on /dev, then tries again.
+//
+// It uses no memory but the names below, and leaves the stack as it is.
+//
+//lint:ignore U1000 The linker uses it.
+func entry()
+
+// Names that entry passes to the kernel.
+var (
+	//lint:ignore U1000 Assembly reads it.
+	entryDev = [...]byte{'/', 'd', 'e', 'v', 0}
+	//lint:ignore U1000 Assembly reads it.
+	entryNull = [...]byte{'/', 'd', 'e', 'v', '/', 'n', 'u', 'l', 'l', 0}
+	//lint:ignore U1000 Assembly reads it.
+	entryDevtmpfs = [...]byte{'d', 'e', 'v', 't', 'm', 'p', 'f', 's', 0}
+)
