@@ -14,15 +14,13 @@ import (
 
 // leadingList is done before there is a console in an initramfs that only leads
 // to a root on a disk.
-func leadingList() []step.Step {
+func leadingList(sink step.Sink) []step.Step {
 	const stage = timeline.Mounts
 	return []step.Step{
 		{Stage: stage, Name: "essential", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
 			return "", mounts.Apply(mounts.Essential())
 		}},
-		{Stage: stage, Name: "initramfs", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
-			return "", checkRoot()
-		}},
+		rootStep(sink, "initramfs"),
 	}
 }
 

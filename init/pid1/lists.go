@@ -36,21 +36,30 @@ const (
 
 // earlyList is done before there is a console. Who cannot do the Fatal ones
 // cannot run a single program.
-func earlyList() []step.Step {
+func earlyList(sink step.Sink) []step.Step {
 	const stage = timeline.Mounts
 	return []step.Step{
 		{Stage: stage, Name: "essential", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
 			return "", mounts.Apply(mounts.Essential())
 		}},
-		{Stage: stage, Name: "root", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
-			return "", checkRoot()
-		}},
+		rootStep(sink, "root"),
 		{Stage: stage, Name: "initramfs", Quiet: true, On: step.Fatal, Do: leaveInitramfs},
 		{Stage: stage, Do: mountCore},
 		{Stage: stage, Name: "writable", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
 			return "", checkWritable("/run", "/var")
 		}},
 	}
+}
+
+// rootStep checks that the initramfs is whole. A warning is an event of its own.
+func rootStep(sink step.Sink, name string) step.Step {
+	return step.Step{Stage: timeline.Mounts, Name: name, Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
+		warning, err := checkRoot()
+		if warning != "" {
+			sink.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Mounts, Name: name, Result: "warning: " + warning})
+		}
+		return "", err
+	}}
 }
 
 func legacyCgroups() bool {

@@ -103,10 +103,10 @@ func (p *pid1) start(early *buffer) {
 	}()
 	p.place, err = look()
 	p.place.announce()
-	list := earlyList()
+	list := earlyList(early)
 	switch {
 	case p.place.machine && initrd.Here():
-		next, list = phaseLead, leadingList()
+		next, list = phaseLead, leadingList(early)
 	case !p.place.machine:
 		list = p.userspaceList()
 	}

@@ -234,6 +234,53 @@ func FuzzFailedUnpacking(f *testing.F) {
 	})
 }
 
+func TestUnpackingVerdict(t *testing.T) {
+	const failed = "Initramfs unpacking failed: "
+	ours, ended := unpacking{begun: true}, unpacking{begun: true, whole: true}
+	for _, tc := range []struct {
+		u             unpacking
+		says          string
+		warning, fail string
+	}{
+		{unpacking{}, "", "", ""},
+		{ended, "", "", ""},
+		{ended, "invalid magic at start of compressed archive", "image is complete", ""},
+		{ended, "ZSTD-compressed data is truncated", "image is complete", ""},
+		{ended, "write error", "image is complete", ""},
+		{ours, "", "", "ends before its last entry"},
+		{ours, "invalid magic at start of compressed archive", "", "truncated or corrupt"},
+		{ours, "ZSTD-compressed data is truncated", "", "truncated or corrupt"},
+		{ours, "write error", "", "has 469 MB of memory"},
+		{unpacking{}, "write error", "", "has 469 MB of memory"},
+		{unpacking{}, "Out of memory while allocating ZSTD_DStream", "", "has 469 MB of memory"},
+		{unpacking{}, "XZ decompressor ran out of memory", "", "has 469 MB of memory"},
+		{unpacking{}, "Could not allocate output buffer", "", "has 469 MB of memory"},
+		{unpacking{}, "invalid magic at start of compressed archive", "image is complete", ""},
+		{unpacking{}, "junk within compressed archive", "image is complete", ""},
+		{unpacking{}, "broken padding", "image is complete", ""},
+		{unpacking{}, "compression method lz4 not configured", "image is complete", ""},
+		{unpacking{}, "ZSTD-compressed data is truncated", "", "truncated or corrupt"},
+		{unpacking{}, "junk at the end of compressed archive", "", "truncated or corrupt"},
+		{unpacking{}, "no cpio magic", "", "truncated or corrupt"},
+		{unpacking{}, "crc error", "", "truncated or corrupt"},
+		{unpacking{}, "words that no kernel has said yet", "", "truncated or corrupt"},
+	} {
+		if tc.u.complaint = tc.says; tc.says != "" {
+			tc.u.complaint = failed + tc.says
+		}
+		warning, err := tc.u.verdict(func() string { return "469 MB" })
+		if (warning == "") != (tc.warning == "") || !strings.Contains(warning, tc.warning) || !strings.Contains(warning, tc.says) && warning != "" {
+			t.Errorf("%+v: warning %q", tc.u, warning)
+		}
+		if (err == nil) != (tc.fail == "") || err != nil && (!errors.Is(err, ErrIncompleteRoot) || !strings.Contains(err.Error(), tc.fail) || !strings.Contains(err.Error(), tc.says)) {
+			t.Errorf("%+v: error %v", tc.u, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "memory") != (tc.fail == "has 469 MB of memory") {
+			t.Errorf("%+v: wrong cause: %v", tc.u, err)
+		}
+	}
+}
+
 func TestComplaintInAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kmsg")
 	if err := os.WriteFile(path, []byte("0,1,2,-;Initramfs unpacking failed: write error\n"), 0o600); err != nil {
@@ -251,7 +298,7 @@ func TestMemTotal(t *testing.T) {
 	for text, want := range map[string]string{
 		"MemTotal:         223744 kB\nMemFree: 1 kB\n": "218 MB", "": "an unknown amount", "MemTotal:": "an unknown amount", "MemTotal: x kB": "an unknown amount",
 	} {
-		if got := memTotal(text); got != want {
+		if got := memTotalIn(text); got != want {
 			t.Errorf("%q: %s", text, got)
 		}
 	}

@@ -1,0 +1,140 @@
+package tests
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/image/format"
+	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/session"
+	"keelson/testvm/vm/vmtest"
+)
+
+// junk is what a boot loader that rounds sizes up may leave behind an initramfs.
+const junk = "JUNKJUNKJUNK"
+
+// A machine whose only console has no driver when the kernel starts /init comes
+// up, from initramfs of several makes. The kernel gives /init no file
+// descriptors then. Junk behind the archive, as with some boot loaders, is
+// reported and does no harm.
+func TestNoInitialConsole(t *testing.T) {
+	tier.VM(t)
+	const services = "services:\n  AGENT\n"
+	out := build(t, "plain", services)
+	t.Run("hvc0", func(t *testing.T) {
+		c := machine(out)
+		c.VirtConsole = filepath.Join(t.TempDir(), "hvc0")
+		c.Initrd = changed(t, c.Initrd, func(b []byte) []byte { return append(b, junk...) })
+		checkComesUp(t, c, "console=hvc0", true)
+		if text, err := os.ReadFile(c.VirtConsole); err != nil || !strings.Contains(string(text), "keelson: ") || !strings.Contains(string(text), "ready") {
+			t.Errorf("hvc0 shows %q, %v", text, err)
+		}
+	})
+	// The nodes of the builder are enough for an /init that makes none.
+	t.Run("null", func(t *testing.T) {
+		dir := vmtest.Folder(t, "init-without-entry")
+		vmtest.Program(t, qemu.AMD64, "./init", filepath.Join(dir, "init"))
+		checkComesUp(t, machine(build(t, "without-entry", services, dir)), "console=null", false)
+	})
+	// /init is enough in an initramfs with an empty /dev, and without the marks of
+	// the builder by which it knows the end.
+	t.Run("empty", func(t *testing.T) {
+		c := machine(out)
+		c.Initrd = foreign(t, c.Initrd, junk)
+		checkComesUp(t, c, "console=", true)
+	})
+	t.Run("ttyUSB0", func(t *testing.T) {
+		disk := buildFor(t, target{arch: qemu.AMD64, formats: format.KernelSquashfs}, "format-amd64", onRoot)
+		i, err := session.Find(disk.File("-squashfs.img"), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := vm.Config{Config: i.Machine(qemu.Config{Arch: qemu.AMD64, Memory: 1024}, "")}
+		c.Initrd = foreign(t, c.Initrd, "")
+		c.Append = "root=/dev/vda console=ttyS0"
+		checkComesUp(t, c, "console=ttyUSB0", false)
+	})
+}
+
+// checkComesUp boots a machine with another console in place of the serial one,
+// and wants it ready, with or without a warning about the initramfs.
+func checkComesUp(t *testing.T, c vm.Config, console string, warned bool) {
+	t.Helper()
+	c.Append = strings.Replace(c.Append, "console=ttyS0", console, 1) + " panic=-1"
+	v := vmtest.Boot(t, c)
+	text := v.File(timeline.Path)
+	for ctx := vmtest.Context(t); !strings.Contains(text, timeline.Ready) && ctx.Err() == nil; text = v.File(timeline.Path) {
+		time.Sleep(100 * time.Millisecond) // The agent is a service, and may answer first.
+	}
+	if !strings.Contains(text, timeline.Ready) || strings.Contains(text, "the image is complete") != warned {
+		t.Errorf("the timeline is:\n%s", text)
+	}
+	v.SignalInit(sigUSR2)
+	v.Exit(vm.PoweredDown)
+}
+
+// An initramfs that is cut off stops the boot, and the message names the
+// archive and not the memory.
+func TestTruncatedInitramfs(t *testing.T) {
+	c := plain(t)
+	c.Initrd = changed(t, c.Initrd, func(b []byte) []byte { return b[:len(b)-len(b)/8] })
+	v := vmtest.Boot(t, c)
+	if e := v.Stage(timeline.Fatal); !strings.Contains(e.Result, "truncated or corrupt") || strings.Contains(e.Result, "memory") {
+		t.Errorf("it says %q", e.Result)
+	}
+}
+
+// foreign is an initramfs as another builder makes it of the same files, with
+// more behind it: without nodes in /dev and without marks of its beginning and end.
+func foreign(t *testing.T, initrd, behind string) string {
+	t.Helper()
+	return changed(t, initrd, func(packed []byte) []byte {
+		z, err := zstd.NewReader(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer z.Close()
+		archive, err := z.DecodeAll(packed, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for old, other := range map[string]string{"dev/null": "dev/nul_", "dev/console": "dev/consol_",
+			"run/keelson/unpacking": "run/keelson/unpackin_", "run/keelson/unpacked": "run/keelson/unpacke_"} {
+			// A name follows the last field of its header, the checksum, which is 0.
+			name := []byte("00000000" + old + "\x00")
+			if bytes.Count(archive, name) != 1 {
+				t.Errorf("the archive does not have one entry %s", old)
+			}
+			archive = bytes.Replace(archive, name, []byte("00000000"+other+"\x00"), 1)
+		}
+		w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(8<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		return append(w.EncodeAll(archive, nil), behind...)
+	})
+}
+
+// changed is a copy of a file with other contents.
+func changed(t *testing.T, file string, change func([]byte) []byte) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "initrd.img")
+	if err := os.WriteFile(name, change(data), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
