@@ -1,91 +1,62 @@
 package prepare
 
 import (
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"keelson/mounts"
 	"keelson/runtime/bundle"
 )
 
 // privateName is the name of a private folder in a tmpfs of its container.
 const privateName = "keelson"
 
-var canMountPrivate = sync.OnceValue(mounts.CanMountPrivate)
-
-// PrivateDir is where a container can be given a folder that is in its own mount
-// namespace only: in a tmpfs that its spec mounts, /dev by preference. It is
-// empty where there is none: when /dev is the host's, as the root file system
-// may be read-only; without a mount namespace; and before Linux 5.2.
-func PrivateDir(s *specs.Spec) string {
-	if !ownMountNS(s) || !canMountPrivate() {
-		return ""
+// PrivateDir is where a container can have a folder that is in its own mount
+// namespace only, and the mount that the spec needs for it, behind all others: a
+// small tmpfs within a tmpfs that the spec mounts, /dev by preference, where the
+// runtime can make the mount point even if the root file system is read-only. It
+// is empty where there is none: when /dev is the host's, and without a mount
+// namespace. Where the root is shared, mounts below it show outside.
+func PrivateDir(s *specs.Spec) (dir string, mount specs.Mount) {
+	if !ownMountNS(s) || strings.Contains(s.Linux.RootfsPropagation, "shared") {
+		return "", specs.Mount{}
 	}
 	var own []string
 	for _, m := range s.Mounts {
 		target := filepath.Join("/", m.Destination)
-		own = without(own, target)
-		if fits(bundle.Mount{Type: m.Type, Source: m.Source, Destination: target, Options: m.Options}, s.Linux.RootfsPropagation) {
+		own = slices.DeleteFunc(own, func(covered string) bool { return inside(target, covered) })
+		if fits(bundle.Mount{Type: m.Type, Source: m.Source, Destination: target, Options: m.Options}) {
 			own = append(own, target)
 		}
 	}
-	for _, target := range own {
-		if target == "/dev" {
-			own[0] = target
-		}
-	}
 	if len(own) == 0 {
-		return ""
+		return "", specs.Mount{}
 	}
-	return filepath.Join(own[0], privateName)
+	dir = filepath.Join(own[0], privateName)
+	if slices.Contains(own, "/dev") {
+		dir = filepath.Join("/dev", privateName)
+	}
+	return dir, specs.Mount{
+		Destination: dir, Type: "tmpfs", Source: "tmpfs",
+		Options: []string{"nosuid", "nodev", "noexec", "mode=755", "size=4k", "nr_inodes=4"},
+	}
 }
 
 func ownMountNS(s *specs.Spec) bool {
-	if s.Linux == nil {
+	return s.Linux != nil && slices.ContainsFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool {
+		return ns.Type == specs.MountNamespace && ns.Path == ""
+	})
+}
+
+// fits reports whether a mount is a tmpfs of the container's own that every user
+// of it can enter. One that is to be read-only is made so behind all mounts.
+func fits(m bundle.Mount) bool {
+	if m.Type != "tmpfs" || isBind(m) || hasWord(m.Options, "shared", "rshared") {
 		return false
 	}
-	for _, ns := range s.Linux.Namespaces {
-		if ns.Type == specs.MountNamespace {
-			return ns.Path == ""
-		}
-	}
-	return false
+	return m.Destination == "/dev" || !slices.ContainsFunc(words(m.Options), func(word string) bool {
+		return strings.HasPrefix(word, "mode=")
+	})
 }
-
-// fits reports whether a mount is a tmpfs of the container's own that can be
-// written to and that every user of the container can enter. PrivateFolder makes
-// it private, which a mount other than /dev may not be meant to be.
-func fits(m bundle.Mount, propagation string) bool {
-	if m.Type != "tmpfs" || isBind(m) || hasWord(m.Options, "ro", "shared", "rshared") {
-		return false
-	}
-	if m.Destination == "/dev" {
-		return true
-	}
-	for _, word := range words(m.Options) {
-		if strings.HasPrefix(word, "mode=") {
-			return false
-		}
-	}
-	return !strings.Contains(propagation, "shared")
-}
-
-// without leaves out the targets that a mount on top covers.
-func without(targets []string, top string) []string {
-	var left []string
-	for _, t := range targets {
-		if !inside(top, t) {
-			left = append(left, t)
-		}
-	}
-	return left
-}
-
-// PrivateFolder opens (O_PATH) the private folder dir of the container whose
-// first process is pid, and mounts it where that is not done. Call it after
-// create.
-func PrivateFolder(pid int, dir string) (*os.File, error) { return mounts.PrivateFolder(pid, dir) }

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -38,6 +39,8 @@ func obey(verb, arg string) error {
 	switch verb {
 	case "chroot":
 		return unix.Chroot(arg)
+	case "tmpfs":
+		return errors.Join(unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""), os.MkdirAll(arg, 0o755), unix.Mount("tmpfs", arg, "tmpfs", 0, "mode=755"))
 	case "mkdir":
 		return os.MkdirAll(arg, 0o755)
 	case "bind": // does not listen

@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"keelson/runtime/prepare"
 )
 
 // largestMessage is the size of the largest message taken, in bytes: longer
@@ -102,24 +101,74 @@ func Listen(address string, pid int, belongs func(pid int) bool) (*Notify, error
 // the one that an earlier supervisor has left there. All users of the container
 // may send to it.
 func bindInFolder(path string, pid int) (int, error) {
-	folder, err := prepare.PrivateFolder(pid, filepath.Dir(path))
+	folder, err := openFolder(filepath.Dir(path), pid)
 	if err != nil {
 		return -1, err
 	}
-	defer folder.Close()
-	at := int(folder.Fd())
-	if err := unix.Unlinkat(at, notifyName, 0); err != nil && !errors.Is(err, unix.ENOENT) {
-		return -1, fmt.Errorf("cannot remove the old socket: %w", err)
-	}
-	fd, err := bind(fmt.Sprintf("/proc/self/fd/%d/%s", at, notifyName))
-	if err != nil {
-		return -1, err
-	}
-	if err := unix.Fchmodat(at, notifyName, 0o666, 0); err != nil {
+	defer unix.Close(folder)
+	fd := -1
+	err = asOwner(folder, func() error {
+		if err := unix.Unlinkat(folder, notifyName, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("cannot remove the old socket: %w", err)
+		}
+		var err error
+		if fd, err = bind(fmt.Sprintf("/proc/self/fd/%d/%s", folder, notifyName)); err != nil {
+			return err
+		}
+		return unix.Fchmodat(folder, notifyName, 0o666, 0)
+	})
+	if err != nil && fd >= 0 {
 		_ = unix.Close(fd)
-		return -1, fmt.Errorf("cannot let all users send: %w", err)
+		fd = -1
+	}
+	return fd, err
+}
+
+// openFolder opens (O_PATH) a private folder in the root of process pid.
+func openFolder(dir string, pid int) (int, error) {
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("cannot open root of process %d: %w", pid, err)
+	}
+	defer unix.Close(root)
+	fd, err := unix.Openat2(root, dir, &unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return -1, fmt.Errorf("cannot open %s of process %d: %w", dir, pid, err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil || fs.Type != unix.TMPFS_MAGIC {
+		_ = unix.Close(fd)
+		return -1, errors.Join(fmt.Errorf("cannot use %s of process %d: it is no tmpfs", dir, pid), err)
 	}
 	return fd, nil
+}
+
+// asOwner calls f, on one thread, as the user and group that own a folder
+// (setfsuid(2)): in a file system of another user namespace nobody else can make
+// a file (EOVERFLOW).
+func asOwner(folder int, f func() error) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(folder, &st); err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	gid, err := unix.SetfsgidRetGid(int(st.Gid))
+	if err != nil {
+		return err
+	}
+	uid, err := unix.SetfsuidRetUid(int(st.Uid))
+	if err == nil {
+		err = f()
+	}
+	_, back := unix.SetfsuidRetUid(uid)
+	_, backGroup := unix.SetfsgidRetGid(gid)
+	if back == nil && backGroup == nil { // Else nobody else gets this thread.
+		runtime.UnlockOSThread()
+	}
+	return err
 }
 
 // ended tells whether a process is gone or a zombie, whose cgroup of version 1

@@ -111,7 +111,11 @@ func (r *run) addNotifySocket(spec *specs.Spec) {
 		return
 	}
 	process := *spec.Process
-	r.notifyAt = probe.NotifySocket(r.name, prepare.PrivateDir(spec))
+	dir, mount := prepare.PrivateDir(spec)
+	if dir != "" {
+		spec.Mounts = append(spec.Mounts[:len(spec.Mounts):len(spec.Mounts)], mount)
+	}
+	r.notifyAt = probe.NotifySocket(r.name, dir)
 	process.Env = append(process.Env[:len(process.Env):len(process.Env)], "NOTIFY_SOCKET="+r.notifyAt)
 	spec.Process = &process
 }

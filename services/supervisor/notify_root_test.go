@@ -75,8 +75,13 @@ func TestNotifySocketIsPrivate(t *testing.T) {
 			"plain":  func(*specs.Spec) {},
 			"host":   hostNetwork,
 			"shared": func(spec *specs.Spec) { hostNetwork(spec); spec.Linux.RootfsPropagation = "rshared" },
-			"user":   func(spec *specs.Spec) { ownUsers(spec); spec.Process.User = specs.User{UID: 1000, GID: 1000} },
-			"dev":    func(spec *specs.Spec) { hostNetwork(spec); hostDev(spec) },
+			"ro": func(spec *specs.Spec) {
+				hostNetwork(spec)
+				spec.Root.Readonly = true
+				spec.Mounts[1].Options = append(spec.Mounts[1].Options, "ro")
+			},
+			"user": func(spec *specs.Spec) { ownUsers(spec); spec.Process.User = specs.User{UID: 1000, GID: 1000} },
+			"dev":  func(spec *specs.Spec) { hostNetwork(spec); hostDev(spec) },
 		}
 		for name, change := range services {
 			s.add(name, "echo $NOTIFY_SOCKET; n=0; trap 'exit 0' TERM; "+
@@ -101,7 +106,8 @@ func TestNotifySocketIsPrivate(t *testing.T) {
 					t.Fatalf("%s: its log holds %q after %d starts", name, said, starts)
 				}
 				socket := said[starts-1]
-				if name == "dev" && (seen[socket] || !strings.HasPrefix(socket, "@keelson/dev/")) || name != "dev" && socket != "/dev/keelson/notify" {
+				named := name == "dev" || name == "shared"
+				if named && (seen[socket] || !strings.HasPrefix(socket, "@keelson/"+name+"/")) || !named && socket != "/dev/keelson/notify" {
 					t.Errorf("%s has the socket %s", name, socket)
 				}
 				seen[socket] = true

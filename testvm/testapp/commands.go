@@ -110,3 +110,10 @@ func notify(args []string) error {
 	_, err = c.Write([]byte(strings.Join(args, "\n")))
 	return err
 }
+
+func sayReady([]string) error {
+	if err := notify([]string{"READY=1"}); err != nil {
+		return err
+	}
+	return sleep(nil)
+}

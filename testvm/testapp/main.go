@@ -27,6 +27,7 @@ func init() {
 		"orphans":  orphans,   // orphans N: leave N to PID 1
 		"hog":      hog,       // hog: at SIGUSR1 take memory until killed
 		"notify":   notify,    // notify TEXT...: to $NOTIFY_SOCKET, a line each
+		"ready":    sayReady,  // ready: say so to $NOTIFY_SOCKET, and sleep for ever
 		"files":    files,     // files PID DURATION: it can open no more for that long
 		"logwrite": logwrite,  // logwrite SIZE: LinuxKit's
 		"help":     help,

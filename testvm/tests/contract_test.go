@@ -90,8 +90,9 @@ services:
     annotations: {keelson.restart: never}
   - name: mapped
     image: dir:PAYLOAD
-    command: ["/testapp", "sleep"]
+    command: ["/testapp", "ready"]
     readonly: true
+    annotations: {keelson.ready: notify}
     userns: new
     net: new
     ipc: new
@@ -164,6 +165,11 @@ func TestContract(t *testing.T) {
 				v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q did /var/log/remote.out.log || service status remote | grep -q exited; do busybox usleep 50000; done")
 				if text := v.File("/var/log/remote.log"); text != "" {
 					t.Errorf("it complains: %s", text)
+				}
+			})
+			t.Run("notify socket", func(t *testing.T) {
+				if env := v.File(fmt.Sprintf("/proc/%d/environ", mainPID(t, v, "mapped"))); !strings.Contains(env, "NOTIFY_SOCKET=/dev/keelson/notify\x00") {
+					t.Errorf("environment %q", env)
 				}
 			})
 			t.Run("user namespace", func(t *testing.T) {
