@@ -81,6 +81,7 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 		-o $(ROOT)/usr/bin/runc github.com/opencontainers/runc
 	$(if $(BUILD_TIME),@echo $(BUILD_TIME) >$(ROOT)/usr/lib/keelson/build-time)
 	@for name in poweroff reboot halt; do ln -sf ../usr/bin/service $(ROOT)/sbin/$$name; done
+	ln -sf ../init $(ROOT)/sbin/usermode-helper
 
 guest-%:
 	@$(MAKE) --no-print-directory ARCH=$* guest
@@ -93,17 +94,24 @@ init-image: testvm guest-amd64 guest-arm64 ## Pack both guests as the image for 
 KERNEL_VERSION := 6.1
 KERNEL_NEEDS   := /usr/src/linux-source-$(KERNEL_VERSION).tar.xz:linux-source-$(KERNEL_VERSION) gcc:gcc xz:xz-utils flex:flex \
 	bison:bison bc:bc /usr/include/libelf.h:libelf-dev /usr/include/openssl/ssl.h:libssl-dev
-KERNEL_SOURCE  := build/kernel/linux-source-$(KERNEL_VERSION)
+# Where the kernel is built, and one more file of settings for it.
+KERNEL_DIR     := build/kernel
+KERNEL_MORE    :=
+KERNEL_SOURCE   = $(KERNEL_DIR)/linux-source-$(KERNEL_VERSION)
 
 kernel: ## Build a small kernel for virtual machines from Debian's source: build/kernel/image (amd64)
 	@$(NEED) $(KERNEL_NEEDS)
-	@mkdir -p build/kernel/image
-	tar -C build/kernel -xf /usr/src/linux-source-$(KERNEL_VERSION).tar.xz
+	@mkdir -p $(KERNEL_DIR)/image
+	tar -C $(KERNEL_DIR) -xf /usr/src/linux-source-$(KERNEL_VERSION).tar.xz
 	$(MAKE) -s -C $(KERNEL_SOURCE) ARCH=x86_64 tinyconfig
-	cd $(KERNEL_SOURCE) && scripts/kconfig/merge_config.sh -m .config $(CURDIR)/examples/kernel.config
+	cd $(KERNEL_SOURCE) && scripts/kconfig/merge_config.sh -m .config $(abspath examples/kernel.config $(KERNEL_MORE))
 	$(MAKE) -s -C $(KERNEL_SOURCE) ARCH=x86_64 olddefconfig
 	$(MAKE) -s -C $(KERNEL_SOURCE) ARCH=x86_64 -j$$(nproc) bzImage
-	cp $(KERNEL_SOURCE)/arch/x86/boot/bzImage build/kernel/image/kernel
+	cp $(KERNEL_SOURCE)/arch/x86/boot/bzImage $(KERNEL_DIR)/image/kernel
+	if grep -q '=m$$' $(KERNEL_SOURCE)/.config; then \
+		$(MAKE) -s -C $(KERNEL_SOURCE) ARCH=x86_64 -j$$(nproc) modules && \
+		$(MAKE) -s -C $(KERNEL_SOURCE) ARCH=x86_64 modules_install INSTALL_MOD_PATH=$(abspath $(KERNEL_DIR)/modules) && \
+		tar -C $(KERNEL_DIR)/modules --exclude build --exclude source -cf $(KERNEL_DIR)/image/kernel.tar lib; fi
 
 testvm: ## Build testvm, which builds, boots and measures images
 	go build -trimpath -o $(TESTVM) ./testvm/cmd/testvm

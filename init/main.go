@@ -1,6 +1,6 @@
 // Command init is the first process of a keelson system, the roles it starts
 // itself in (boot, late, devices, network, shutdown, root, script), and the kernel's
-// helper for loading modules.
+// helper for loading modules and for running programs.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"keelson/init/boot"
+	"keelson/init/helper"
 	"keelson/init/initrd"
 	"keelson/init/modules"
 	"keelson/init/pid1"
@@ -22,6 +23,9 @@ func main() {
 	// process as arguments: they choose no role there.
 	if os.Getpid() == 1 || pid1.Again() {
 		os.Exit(pid1.Main())
+	}
+	if helper.Called() {
+		os.Exit(exit(helper.Run(os.Args)))
 	}
 	if alias, ok := modules.Wish(os.Args); ok {
 		os.Exit(exit(modules.Fulfil(alias)))

@@ -63,6 +63,10 @@ var diskModules = []string{
 // root elsewhere. The name is systemd's (initrd-release, os-release(5)).
 const initrdMarker = "etc/initrd-release"
 
+// helperLink is what a kernel with CONFIG_STATIC_USERMODEHELPER starts when it
+// needs a module.
+const helperLink = "sbin/usermode-helper"
+
 // initrdFor is an initramfs with keelson's /init and the modules of the root
 // that it takes to mount a root of type fstype.
 func initrdFor(root *tree.Tree, fstype string) (*tree.Tree, error) {
@@ -83,6 +87,7 @@ func initrdFor(root *tree.Tree, fstype string) (*tree.Tree, error) {
 	for _, dir := range []string{"dev", "etc", "proc", "run", "sys", "sysroot", "tmp", "var"} {
 		small.MkdirAll(dir, 0o755, 0, 0)
 	}
+	small.Set(tree.Entry{Path: helperLink, Type: tree.Symlink, Mode: 0o777, Link: "../init"})
 	small.Set(tree.Entry{Path: initrdMarker, Type: tree.File, Mode: 0o644, Data: []byte("NAME=keelson\nID=keelson\n")})
 	return small, addModules(small, root, append([]string{fstype}, diskModules...))
 }

@@ -28,6 +28,7 @@ func init() {
 		"hog":      hog,       // hog: at SIGUSR1 take memory until killed
 		"notify":   notify,    // notify TEXT...: to $NOTIFY_SOCKET, a line each
 		"ready":    sayReady,  // ready: say so to $NOTIFY_SOCKET, and sleep for ever
+		"key":      key,       // key NAME: have the kernel ask /sbin/request-key for it
 		"files":    files,     // files PID DURATION: it can open no more for that long
 		"logwrite": logwrite,  // logwrite SIZE: LinuxKit's
 		"help":     help,
