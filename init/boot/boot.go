@@ -124,6 +124,7 @@ func own(w world) []step.Step {
 	var list []step.Step
 	if !userspace.Inside() {
 		list = append(list,
+			step.Step{Stage: "hotplug", Quiet: true, Do: quietly(func() error { return beginHotplug(w) })},
 			step.Step{Stage: timeline.Modules, Do: func(ctx context.Context) (string, error) { return loadModules(ctx, w) }},
 			step.Step{Stage: timeline.Clock, Do: func(context.Context) (string, error) { return setClock(w.log) }})
 	}

@@ -10,6 +10,8 @@ import (
 
 	"keelson/init/modules"
 	"keelson/mounts"
+	"keelson/runtime/hotplug"
+	"keelson/runtime/uevent"
 )
 
 // loadModules loads what the machine and the contract need, and goes on with
@@ -31,6 +33,12 @@ func loadModules(ctx context.Context, w world) (string, error) {
 	return fmt.Sprintf("%d loaded", count), err
 }
 
+// beginHotplug is about CPUs and memory that are added while the machine runs.
+func beginHotplug(w world) error {
+	_, decided := w.line.Last("memhp_default_state")
+	return hotplug.This.Begin(decided)
+}
+
 func follow(ctx context.Context, drivers *modules.Drivers, log *slog.Logger) {
 	report := func(err error) { log.Error("devices that come late may not work", "error", err) }
 	defer func() {
@@ -38,7 +46,7 @@ func follow(ctx context.Context, drivers *modules.Drivers, log *slog.Logger) {
 			report(fmt.Errorf("panic: %v", r))
 		}
 	}()
-	drivers.Follow(ctx, report)
+	drivers.Follow(ctx, report, func(come []uevent.Event) { hotplug.This.Handle(come, log) })
 }
 
 // mountFromModules mounts the file systems of the core table whose drivers are

@@ -77,18 +77,20 @@ func Boot(line cmdline.Line, self string) (*Drivers, error) {
 	return d, errors.Join(errs...)
 }
 
-// Follow loads what devices need that come up later, until ctx ends.
-func (d *Drivers) Follow(ctx context.Context, report func(error)) {
+// Follow loads what devices need that come up later, until ctx ends, and hands
+// what has come to also.
+func (d *Drivers) Follow(ctx context.Context, report func(error), also func([]uevent.Event)) {
 	events, err := uevent.Listen()
 	if err != nil {
 		report(err)
 		return
 	}
 	defer events.Close()
-	err = events.Gather(ctx, catchUp, settle, func(context.Context) {
+	err = events.Gather(ctx, catchUp, settle, func(_ context.Context, come []uevent.Event) {
 		if err := d.Coldplug(d.devices.Fresh); err != nil {
 			report(err)
 		}
+		also(come)
 	})
 	if err != nil {
 		report(err)

@@ -35,11 +35,11 @@ func Listen() (*Events, error) {
 // Close ends Next, too.
 func (e *Events) Close() { _ = e.file.Close() }
 
-// Event is what matters of one: the modalias of a device that has come, if it
-// has one, or that events were lost.
+// Event is what matters of one.
 type Event struct {
-	Modalias string
-	Lost     bool
+	Modalias string // of a device that has come, if it has one
+	Added    string // a CPU or block of memory that has come, "cpu/cpu1" or "memory/memory40"
+	Lost     bool   // there were others that could not be read
 }
 
 // Next waits for an event until ctx ends.
@@ -57,7 +57,7 @@ func (e *Events) Next(ctx context.Context) (Event, error) {
 	case err != nil:
 		return Event{}, fmt.Errorf("cannot hear of new devices: %w", err)
 	}
-	return Event{Modalias: ParseModalias(string(buf[:n]))}, nil
+	return Parse(string(buf[:n])), nil
 }
 
 func (e *Events) read(ctx context.Context, buf []byte) (int, error) {
@@ -67,10 +67,14 @@ func (e *Events) read(ctx context.Context, buf []byte) (int, error) {
 	return e.file.Read(buf)
 }
 
-// Gather calls act for devices that have come, for those together that come
-// within settle of the first, until ctx ends. It calls it for the first time
-// after first, whether or not there were any.
-func (e *Events) Gather(ctx context.Context, first, settle time.Duration, act func(context.Context)) error {
+// gatherLimit is how many events are kept for one call; more count as lost.
+const gatherLimit = 1024
+
+// Gather calls act with the devices that have come, with those together that come
+// within settle of the first, until ctx ends. It calls it for the first time after
+// first, with an event that others were lost, whether or not there were any.
+func (e *Events) Gather(ctx context.Context, first, settle time.Duration, act func(context.Context, []Event)) error {
+	events := []Event{{Lost: true}}
 	for due := time.Now().Add(first); ; {
 		limit, cancel := ctx, context.CancelFunc(func() {})
 		if !due.IsZero() {
@@ -84,26 +88,58 @@ func (e *Events) Gather(ctx context.Context, first, settle time.Duration, act fu
 			return nil
 		case over:
 			due = time.Time{}
-			act(ctx)
+			act(ctx, events)
+			events = nil
 		case err != nil:
 			return err
-		case due.IsZero() && (event.Lost || event.Modalias != ""):
-			due = time.Now().Add(settle)
+		case event != Event{}:
+			events = keep(events, event)
+			if due.IsZero() {
+				due = time.Now().Add(settle)
+			}
 		}
 	}
 }
 
-// ParseModalias finds MODALIAS in an event, which is "ACTION@PATH" and fields
-// KEY=VALUE, each ended by a zero byte.
-func ParseModalias(event string) string {
+// keep adds an event, or that there were more than can be kept.
+func keep(events []Event, event Event) []Event {
+	if len(events) < gatherLimit {
+		return append(events, event)
+	}
+	events[gatherLimit-1] = Event{Lost: true}
+	return events
+}
+
+// system begins the path of CPUs and memory.
+const system = "/devices/system/"
+
+// Parse reads an event, which is "ACTION@PATH" and fields KEY=VALUE, each ended by
+// a zero byte. It is empty unless something has come.
+func Parse(event string) Event {
 	head, fields, _ := strings.Cut(event, "\x00")
-	if !strings.HasPrefix(head, "add@") {
-		return ""
+	path, ok := strings.CutPrefix(head, "add@")
+	if !ok {
+		return Event{}
+	}
+	var e Event
+	if name, ok := strings.CutPrefix(path, system); ok && isPart(name) {
+		e.Added = name
 	}
 	for field := range strings.SplitSeq(fields, "\x00") {
 		if alias, ok := strings.CutPrefix(field, "MODALIAS="); ok {
-			return alias
+			e.Modalias = alias
+			break
 		}
 	}
-	return ""
+	return e
+}
+
+// isPart reports whether a name is that of a CPU or a block of memory.
+func isPart(name string) bool {
+	for _, prefix := range []string{"cpu/cpu", "memory/memory"} {
+		if number, ok := strings.CutPrefix(name, prefix); ok && number != "" && strings.Trim(number, "0123456789") == "" {
+			return true
+		}
+	}
+	return false
 }

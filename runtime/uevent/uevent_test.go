@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,26 +12,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestParseModalias(t *testing.T) {
-	for event, want := range map[string]string{
-		"add@/devices/x\x00ACTION=add\x00MODALIAS=pci:v1\x00SEQNUM=1\x00": "pci:v1",
-		"remove@/devices/x\x00MODALIAS=pci:v1\x00":                        "",
-		"add@/devices/x\x00ACTION=add\x00":                                "",
-		"libudev\x00MODALIAS=x":                                           "", "": "",
+func TestParse(t *testing.T) {
+	for event, want := range map[string]Event{
+		"add@/devices/x\x00ACTION=add\x00MODALIAS=pci:v1\x00SEQNUM=1\x00":             {Modalias: "pci:v1"},
+		"remove@/devices/x\x00MODALIAS=pci:v1\x00":                                    {},
+		"add@/devices/x\x00ACTION=add\x00":                                            {},
+		"add@/devices/system/cpu/cpu12\x00SUBSYSTEM=cpu\x00MODALIAS=cpu:type:x86\x00": {Modalias: "cpu:type:x86", Added: "cpu/cpu12"},
+		"add@/devices/system/memory/memory40\x00SUBSYSTEM=memory\x00":                 {Added: "memory/memory40"},
+		"online@/devices/system/cpu/cpu1\x00":                                         {},
+		"add@/devices/system/cpu/cpu1/cache\x00":                                      {},
+		"add@/devices/system/cpu/cpu../x\x00":                                         {}, "add@/devices/system/cpu/cpu\x00": {},
+		"add@/devices/system/node/node1\x00": {}, "libudev\x00MODALIAS=x": {}, "": {},
 	} {
-		if got := ParseModalias(event); got != want {
-			t.Errorf("%q: got %q, want %q", event, got, want)
+		if got := Parse(event); got != want {
+			t.Errorf("%q: got %+v, want %+v", event, got, want)
 		}
 	}
 }
 
-func FuzzParseModalias(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add("add@/x\x00MODALIAS=a")
+	f.Add("add@/devices/system/cpu/cpu1\x00")
 	f.Fuzz(func(t *testing.T, event string) {
-		if alias := ParseModalias(event); strings.Contains(alias, "\x00") {
-			t.Errorf("alias %q", alias)
+		if e := Parse(event); strings.Contains(e.Modalias+e.Added, "\x00") || strings.Contains(e.Added, "..") || e.Lost {
+			t.Errorf("%+v", e)
 		}
 	})
+}
+
+func TestKeep(t *testing.T) {
+	var events []Event
+	for range gatherLimit + 2 {
+		events = keep(events, Event{Modalias: "x"})
+	}
+	if len(events) != gatherLimit || !events[gatherLimit-1].Lost || events[gatherLimit-2].Lost {
+		t.Errorf("%d events, the last %+v", len(events), events[len(events)-1])
+	}
 }
 
 // heard is what Events are read from, and the end that tells.
@@ -73,11 +90,15 @@ func TestGather(t *testing.T) {
 	e, tell := heard(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	acts, ended := make(chan time.Time, 16), make(chan error)
+	given := make(chan []Event, 16)
 	const settle = 300 * time.Millisecond
 	go func() {
-		ended <- e.Gather(ctx, time.Millisecond, settle, func(context.Context) { acts <- time.Now() })
+		ended <- e.Gather(ctx, time.Millisecond, settle, func(_ context.Context, events []Event) { given <- events; acts <- time.Now() })
 	}()
 	<-acts // The first.
+	if events := <-given; !slices.Equal(events, []Event{{Lost: true}}) {
+		t.Errorf("first %+v", events)
+	}
 	tell("change@/devices/x\x00")
 	began := time.Now()
 	for range 3 {
@@ -86,8 +107,14 @@ func TestGather(t *testing.T) {
 	if at := <-acts; at.Sub(began) < settle {
 		t.Errorf("after %v already", at.Sub(began))
 	}
-	tell("add@/devices/y\x00MODALIAS=usb:v2\x00")
+	if events := <-given; len(events) != 3 || events[2].Modalias != "usb:v1" {
+		t.Errorf("then %+v", events)
+	}
+	tell("add@/devices/system/memory/memory7\x00SUBSYSTEM=memory\x00")
 	<-acts
+	if events := <-given; !slices.Equal(events, []Event{{Added: "memory/memory7"}}) {
+		t.Errorf("in the end %+v", events)
+	}
 	cancel()
 	if err := <-ended; err != nil || len(acts) != 0 {
 		t.Errorf("%v, and %d times more", err, len(acts))

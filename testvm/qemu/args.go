@@ -39,7 +39,12 @@ func ConsoleOf(c Config) string { return machines[cmp.Or(c.Machine, usual(c.Arch
 func Args(c Config) []string {
 	args := []string{"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"}
 	args = append(args, machineArgs(c)...)
-	args = append(args, "-m", strconv.Itoa(c.Memory)+"M", "-smp", strconv.Itoa(c.CPUs))
+	memory, cpus := strconv.Itoa(c.Memory)+"M", strconv.Itoa(c.CPUs)
+	if c.Room {
+		memory += fmt.Sprintf(",slots=1,maxmem=%dM", 2*c.Memory)
+		cpus += fmt.Sprintf(",maxcpus=%d", c.CPUs+1)
+	}
+	args = append(args, "-m", memory, "-smp", cpus)
 	args = append(args, startArgs(c)...)
 	args = append(args, serialArgs(c)...)
 	args = append(args, "-chardev", socket("qmp", qmpFD), "-mon", "chardev=qmp,mode=control")

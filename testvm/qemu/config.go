@@ -37,8 +37,10 @@ type Config struct {
 	Append   string // kernel command line
 	Memory   int    // MiB, 1024 when zero; a board has what it has
 	CPUs     int    // 2 when zero; likewise
-	Disks    []Disk
-	Publish  []Forward
+	// Room is for a CPU and memory to be plugged while the machine runs.
+	Room    bool
+	Disks   []Disk
+	Publish []Forward
 	// VirtualTime runs one nanosecond per guest instruction on one CPU under
 	// TCG, so that a measurement does not depend on the host. Such a machine
 	// has no network and no agent, and its console takes no input: two runs of

@@ -219,6 +219,34 @@ func (m *Machine) Plug(ctx context.Context, driver string) error {
 	return m.QMP.Execute(ctx, "device_add", map[string]any{"driver": driver}, nil)
 }
 
+// PlugCPU adds a CPU to a machine that has Room for one.
+func (m *Machine) PlugCPU(ctx context.Context) error {
+	var slots []struct {
+		Type  string         `json:"type"`
+		Props map[string]any `json:"props"`
+		Path  string         `json:"qom-path"` // of the CPU in it
+	}
+	if err := m.QMP.Execute(ctx, "query-hotpluggable-cpus", nil, &slots); err != nil {
+		return err
+	}
+	for _, s := range slots {
+		if s.Path == "" {
+			s.Props["driver"] = s.Type
+			return m.QMP.Execute(ctx, "device_add", s.Props, nil)
+		}
+	}
+	return errors.New("cannot plug a CPU: there is no room for one")
+}
+
+// PlugMemory adds so many MiB to a machine that has Room for them.
+func (m *Machine) PlugMemory(ctx context.Context, size int) error {
+	err := m.QMP.Execute(ctx, "object-add", map[string]any{"qom-type": "memory-backend-ram", "id": "plugged", "size": size << 20}, nil)
+	if err != nil {
+		return err
+	}
+	return m.QMP.Execute(ctx, "device_add", map[string]any{"driver": "pc-dimm", "memdev": "plugged"}, nil)
+}
+
 // Kill ends the machine at once and waits for its end.
 func (m *Machine) Kill() {
 	_ = m.proc.Kill() // it may have ended: all the better

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ services:
 func TestLateDevices(t *testing.T) {
 	config := machine(build(t, "late-devices", waitingForDevice))
 	config.Machine = "pc" // It has a bus that PCI devices can be put on.
+	config.Room = true
 	v := vmtest.Boot(t, config)
 	plug := func(driver string) {
 		t.Helper()
@@ -37,6 +39,7 @@ func TestLateDevices(t *testing.T) {
 	v.Stage("ready")
 	plug("virtio-balloon-pci")
 	loaded(t, v, "virtio_balloon")
+	plugCPUAndMemory(t, v)
 	for _, p := range processes(t, v) {
 		if len(p.Args) == 2 && p.Args[1] == "supervise" {
 			if err := v.Client().Signal(vmtest.Context(t), p.PID, 9); err != nil {
@@ -48,6 +51,24 @@ func TestLateDevices(t *testing.T) {
 	loaded(t, v, "virtio_scsi")
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
+}
+
+// plugCPUAndMemory adds both and waits until they are used.
+func plugCPUAndMemory(t *testing.T, v *vmtest.VM) {
+	t.Helper()
+	before := memoryTotal(t, v.File("/proc/meminfo"))
+	ctx := vmtest.Context(t)
+	if err := errors.Join(v.PlugCPU(ctx), v.PlugMemory(ctx, 256)); err != nil {
+		t.Fatal(err)
+	}
+	v.Line("CPUs were added and are used")
+	v.Line("memory was added and is used")
+	if online := v.File("/sys/devices/system/cpu/online"); online != "0-2\n" {
+		t.Errorf("CPUs in use are %q", online)
+	}
+	if more := memoryTotal(t, v.File("/proc/meminfo")) - before; more != 256<<20 {
+		t.Errorf("%d bytes more", more)
+	}
 }
 
 // loaded waits until a module is.

@@ -67,6 +67,12 @@ func (v *VM) Press(ctx context.Context, keys ...string) error { return v.machine
 // Plug adds a device of a driver of QEMU's while the machine runs.
 func (v *VM) Plug(ctx context.Context, driver string) error { return v.machine.Plug(ctx, driver) }
 
+// PlugCPU adds a CPU while the machine runs.
+func (v *VM) PlugCPU(ctx context.Context) error { return v.machine.PlugCPU(ctx) }
+
+// PlugMemory adds so many MiB while the machine runs.
+func (v *VM) PlugMemory(ctx context.Context, size int) error { return v.machine.PlugMemory(ctx, size) }
+
 // Accel is the accelerator the machine runs under.
 func (v *VM) Accel() string { return v.machine.Config.Accel }
 
