@@ -24,14 +24,14 @@ func Load(dir string) (*Bundle, error) {
 	}
 	b := &Bundle{Dir: dir, Name: filepath.Base(dir), Spec: &specs.Spec{}}
 	config := filepath.Join(dir, ConfigFile)
-	if err := readJSON(config, b.Spec); err != nil {
+	if b.text, err = readJSON(config, b.Spec); err != nil {
 		return nil, err
 	}
 	if err := checkSpec(config, b.Spec); err != nil {
 		return nil, err
 	}
 	runtime := filepath.Join(dir, RuntimeFile)
-	err = readJSON(runtime, &b.Runtime)
+	_, err = readJSON(runtime, &b.Runtime)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -62,25 +62,25 @@ func List(dir string) ([]string, error) {
 	return names, nil
 }
 
-// readJSON reads the file at path into v.
-func readJSON(path string, v any) error {
+// readJSON reads the file at path into v, and returns its text.
+func readJSON(path string, v any) ([]byte, error) {
 	// O_NONBLOCK: a fifo in place of the file must not hold up the boot.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return fmt.Errorf("cannot read bundle: %w", err)
+		return nil, fmt.Errorf("cannot read bundle: %w", err)
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return fmt.Errorf("cannot read %s: not a regular file", path)
+		return nil, fmt.Errorf("cannot read %s: not a regular file", path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, sizeLimit+1))
 	if err != nil {
-		return fmt.Errorf("cannot read %s: %w", path, err)
+		return nil, fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	if len(data) > sizeLimit {
-		return fmt.Errorf("cannot read %s: larger than %d MiB", path, sizeLimit>>20)
+		return nil, fmt.Errorf("cannot read %s: larger than %d MiB", path, sizeLimit>>20)
 	}
-	return decode(path, data, v)
+	return data, decode(path, data, v)
 }
 
 func fieldError(path, field string, value any, why string) error {

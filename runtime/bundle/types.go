@@ -31,6 +31,8 @@ type Bundle struct {
 	Runtime  Runtime
 	Settings Settings
 	Warnings []error // settings that were not understood
+
+	text []byte // of config.json
 }
 
 // Rootfs is the absolute path of the root filesystem.

@@ -81,10 +81,35 @@ func (r *run) all(ctx context.Context) (err error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, r.options.Timeout, why)
 		defer cancel()
 	}
-	if prepare.NeededAfterCreate(r.bundle) {
-		return r.createAndStart(ctx)
+	dir, remove, err := r.configured()
+	if err != nil {
+		return err
 	}
-	return r.runAtOnce(ctx, r.bundle.Dir)
+	defer remove()
+	if prepare.NeededAfterCreate(r.bundle) {
+		return r.createAndStart(ctx, dir)
+	}
+	return r.runAtOnce(ctx, dir)
+}
+
+// configured returns the folder with the configuration that the runtime reads:
+// the bundle's own, or one without a terminal, which runs without anybody at it.
+// Programs that want one, as configurations of `runc spec` do, write to the logs.
+func (r *run) configured() (dir string, remove func(), err error) {
+	if s := r.bundle.Spec; s == nil || s.Process == nil || !s.Process.Terminal {
+		return r.bundle.Dir, func() {}, nil
+	}
+	r.options.Logger.Warn("setting ignored: there is no terminal, output goes to the log", "container", r.bundle.Name, "field", "process.terminal")
+	dir, err = os.MkdirTemp(r.options.LogDir, ".config-")
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot make a folder for the configuration: %w", err)
+	}
+	remove = func() { _ = os.RemoveAll(dir) }
+	if err := writeConfig(r.bundle, dir, false); err != nil {
+		remove()
+		return "", nil, err
+	}
+	return dir, remove, nil
 }
 
 // step is told with linuxkit.runc_debug=1.

@@ -149,17 +149,3 @@ func TestOutputOfAFurtherAttempt(t *testing.T) {
 	appendTo("third\n")
 	want(r, "second\nthird\n", "first\nsecond\nthird\n")
 }
-
-// All of a configuration stays as it is but the terminal and where the root is.
-func TestForTerminal(t *testing.T) {
-	const config = `{"process":{"args":["sh"],"terminal":false},"root":{"path":"rootfs","readonly":true},"x":{"mask":18446744073709551615}}`
-	got, err := forTerminal([]byte(config), "/b/rootfs", true)
-	if want := `{"process":{"args":["sh"],"terminal":true},"root":{"path":"/b/rootfs","readonly":true},"x":{"mask":18446744073709551615}}`; err != nil || string(got) != want {
-		t.Errorf("%s, %v", got, err)
-	}
-	for _, bad := range []string{"", "[]", "{}", `{"process":1,"root":2}`, `{"process":{}}`} {
-		if _, err := forTerminal([]byte(bad), "/x", true); err == nil {
-			t.Errorf("%s is taken", bad)
-		}
-	}
-}

@@ -67,14 +67,14 @@ func (r *run) runAtOnce(ctx context.Context, dir string) error {
 }
 
 // createAndStart makes room for interfaces and binds between the two.
-func (r *run) createAndStart(ctx context.Context) error {
+func (r *run) createAndStart(ctx context.Context, dir string) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot become a subreaper: %w", err)
 	}
 	defer func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) }()
 	pidFile := filepath.Join(r.options.LogDir, "."+r.bundle.Name+".pid")
 	defer os.Remove(pidFile)
-	create := r.command(ctx, "create", "--bundle", r.bundle.Dir, "--pid-file", pidFile, r.bundle.Name)
+	create := r.command(ctx, "create", "--bundle", dir, "--pid-file", pidFile, r.bundle.Name)
 	create.Stderr, create.Stdout = r.outputs.write[0], r.outputs.write[1]
 	// Killed half way it would leave a process that nobody knows how to find.
 	create.Cancel, create.WaitDelay = func() error { return os.ErrProcessDone }, killGrace

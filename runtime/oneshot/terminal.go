@@ -1,10 +1,8 @@
 package oneshot
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -64,7 +62,7 @@ func (r *run) onTerminal(ctx context.Context, tty *os.File) (err error) {
 	r.input = tty
 	for _, own := range []bool{true, false} {
 		_ = os.Remove(r.runtimeLog)
-		if err := writeForTerminal(r.bundle, dir, own); err != nil {
+		if err := writeConfig(r.bundle, dir, own); err != nil {
 			return err
 		}
 		if err = r.runAtOnce(ctx, dir); err == nil || ctx.Err() != nil || r.result.ExitCode >= 0 {
@@ -74,34 +72,15 @@ func (r *run) onTerminal(ctx context.Context, tty *os.File) (err error) {
 	return err
 }
 
-// writeForTerminal writes b's configuration to dir, with a terminal or without,
-// and all else as it is.
-func writeForTerminal(b *bundle.Bundle, dir string, terminal bool) error {
-	data, err := os.ReadFile(filepath.Join(b.Dir, bundle.ConfigFile))
-	if err == nil {
-		data, err = forTerminal(data, b.Rootfs(), terminal)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, bundle.ConfigFile), data, 0o600)
-	}
+// writeConfig writes b's configuration to dir, with a terminal or without, and all
+// else as it is.
+func writeConfig(b *bundle.Bundle, dir string, terminal bool) error {
+	text, err := b.Edited(bundle.Edit{Terminal: &terminal})
 	if err != nil {
-		return fmt.Errorf("cannot make a bundle for the terminal: %w", err)
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, bundle.ConfigFile), text, 0o600); err != nil {
+		return fmt.Errorf("cannot write the configuration of %s: %w", b.Name, err)
 	}
 	return nil
-}
-
-func forTerminal(config []byte, rootfs string, terminal bool) ([]byte, error) {
-	var spec map[string]any
-	d := json.NewDecoder(bytes.NewReader(config))
-	d.UseNumber() // There are masks of 64 bits.
-	if err := d.Decode(&spec); err != nil {
-		return nil, err
-	}
-	process, hasProcess := spec["process"].(map[string]any)
-	root, hasRoot := spec["root"].(map[string]any)
-	if !hasProcess || !hasRoot {
-		return nil, errors.New("config.json has no process or no root")
-	}
-	process["terminal"], root["path"] = terminal, rootfs
-	return json.Marshal(spec)
 }

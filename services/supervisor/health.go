@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"keelson/runtime/bundle"
 	"keelson/runtime/prepare"
 	"keelson/services/machine"
 	"keelson/services/probe"
@@ -106,18 +106,17 @@ func (r *run) notifies() bool {
 
 const notifyKind = "notify"
 
-func (r *run) addNotifySocket(spec *specs.Spec) {
-	if !r.notifies() || spec.Process == nil {
+// addNotifySocket gives the service its socket for sd_notify(3), if it has one.
+func (r *run) addNotifySocket(e *bundle.Edit) {
+	if !r.notifies() {
 		return
 	}
-	process := *spec.Process
-	dir, mount := prepare.PrivateDir(spec)
+	dir, mount := prepare.PrivateDir(r.bundle.Spec)
 	if dir != "" {
-		spec.Mounts = append(spec.Mounts[:len(spec.Mounts):len(spec.Mounts)], mount)
+		e.Mounts = append(e.Mounts, mount)
 	}
 	r.notifyAt = probe.NotifySocket(r.name, dir)
-	process.Env = append(process.Env[:len(process.Env):len(process.Env)], "NOTIFY_SOCKET="+r.notifyAt)
-	spec.Process = &process
+	e.Env = append(e.Env, "NOTIFY_SOCKET="+r.notifyAt)
 }
 
 // listen takes the messages of the service from now on.

@@ -2,9 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -172,15 +169,11 @@ func (r *run) startWith(ctx context.Context, tasks Tasks) (pid int, err error) {
 }
 
 func (r *run) create(ctx context.Context, tasks Tasks) (int, error) {
-	spec := *r.bundle.Spec
-	root := *spec.Root
-	root.Path = r.bundle.Rootfs()
-	spec.Root = &root
-	r.addNotifySocket(&spec)
-	spec.Process = withScore(spec.Process, oomscore.Inherited())
-	text, err := json.Marshal(&spec)
+	edit := bundle.Edit{OOMScoreAdj: ownScore(r.bundle.Spec.Process, oomscore.Inherited())}
+	r.addNotifySocket(&edit)
+	text, err := r.bundle.Edited(edit)
 	if err != nil {
-		return 0, fmt.Errorf("cannot encode %s: %w", filepath.Join(r.dir, bundle.ConfigFile), err)
+		return 0, err
 	}
 	return tasks.Create(ctx, containerd.Spec{
 		ID: r.name, Namespace: r.bundle.Namespace(), JSON: text,
@@ -188,15 +181,14 @@ func (r *run) create(ctx context.Context, tasks Tasks) (int, error) {
 	})
 }
 
-// withScore keeps a container whose bundle does not say when it is to be killed
-// for want of memory from what its shim is protected by.
-func withScore(p *specs.Process, inherited bool) *specs.Process {
+// ownScore is the oom_score_adj of a container whose bundle has none: it does not
+// inherit the protection of its shim. nil: nothing is to be changed.
+func ownScore(p *specs.Process, inherited bool) *int {
 	if p == nil || p.OOMScoreAdj != nil || !inherited {
-		return p
+		return nil
 	}
-	own, ordinary := *p, oomscore.Ordinary
-	own.OOMScoreAdj = &ordinary
-	return &own
+	ordinary := oomscore.Ordinary
+	return &ordinary
 }
 
 // remove takes away a container that could not be started.

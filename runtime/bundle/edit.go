@@ -1,0 +1,161 @@
+package bundle
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Edit is what a runtime is to read that differs from config.json. What is zero
+// stays as the file has it.
+type Edit struct {
+	Terminal    *bool         // process.terminal
+	OOMScoreAdj *int          // process.oomScoreAdj
+	Env         []string      // behind process.env
+	Mounts      []specs.Mount // behind mounts
+}
+
+// Edited returns config.json for a runtime that reads it in another folder: with
+// e, and with absolute paths where the OCI runtime specification (config.md,
+// "Root" and "Mounts") has them relative to the bundle. All else is the file's
+// own: a runtime may know fields that this program does not.
+func (b *Bundle) Edited(e Edit) ([]byte, error) {
+	text, err := b.edited(e)
+	if err != nil {
+		return nil, fmt.Errorf("cannot change %s: %w", filepath.Join(b.Dir, ConfigFile), err)
+	}
+	return text, nil
+}
+
+func (b *Bundle) edited(e Edit) ([]byte, error) {
+	var top, root, process object
+	if err := json.Unmarshal(b.text, &top); err != nil {
+		return nil, err
+	}
+	if err := top.object("root", b.Spec.Root, &root); err != nil {
+		return nil, err
+	}
+	if err := top.object("process", b.Spec.Process, &process); err != nil {
+		return nil, err
+	}
+	mounts, err := b.mounts(top, e.Mounts)
+	if err != nil {
+		return nil, err
+	}
+	for _, change := range []struct {
+		in    object
+		name  string
+		value any
+		do    bool
+	}{
+		{root, "path", b.Rootfs(), true},
+		{process, "terminal", e.Terminal, e.Terminal != nil},
+		{process, "oomScoreAdj", e.OOMScoreAdj, e.OOMScoreAdj != nil},
+		{process, "env", slices.Concat(b.Spec.Process.Env, e.Env), len(e.Env) > 0},
+		{top, "mounts", mounts, mounts != nil},
+		{top, "root", root, true},
+		{top, "process", process, true},
+	} {
+		if !change.do {
+			continue
+		}
+		if err := change.in.set(change.name, change.value); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(top)
+}
+
+// mounts returns the mounts with absolute sources, and more behind them; nil where
+// nothing changes.
+func (b *Bundle) mounts(top object, more []specs.Mount) ([]any, error) {
+	if len(more) == 0 && !slices.ContainsFunc(b.Spec.Mounts, relativeBind) {
+		return nil, nil
+	}
+	text, err := top.value("mounts", b.Spec.Mounts)
+	if err != nil {
+		return nil, err
+	}
+	var own []object
+	if err := json.Unmarshal(text, &own); err != nil {
+		return nil, err
+	}
+	if len(own) != len(b.Spec.Mounts) {
+		return nil, errTwice
+	}
+	all := []any{}
+	for i, m := range b.Spec.Mounts {
+		if relativeBind(m) {
+			if err := own[i].set("source", filepath.Join(b.Dir, m.Source)); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, own[i])
+	}
+	for _, m := range more {
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// relativeBind reports whether a runtime takes the source of m for a path in the
+// folder it runs in.
+func relativeBind(m specs.Mount) bool {
+	bind := m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
+	return bind && !filepath.IsAbs(m.Source)
+}
+
+// errTwice is returned for a field that is there twice and means neither.
+var errTwice = errors.New("a field is there twice, with values that do not fit together")
+
+// object is a JSON object whose fields are left as they are. Go's decoder, and so
+// runc's, ignores the case of their names.
+type object map[string]json.RawMessage
+
+// value is a field's own text. A field that is there more than once, in letters
+// of different case, has the value that Go's decoder has made of it.
+func (o object) value(name string, decoded any) (json.RawMessage, error) {
+	if names := o.names(name); len(names) == 1 {
+		return o[names[0]], nil
+	}
+	return json.Marshal(decoded)
+}
+
+// object reads a field that is an object.
+func (o object) object(name string, decoded any, to *object) error {
+	text, err := o.value(name, decoded)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, to)
+}
+
+// set gives a field a value.
+func (o object) set(name string, value any) error {
+	if o == nil { // null, which a field of the same name had hidden
+		return errTwice
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	for _, n := range o.names(name) {
+		delete(o, n)
+	}
+	o[name] = text
+	return nil
+}
+
+func (o object) names(name string) (found []string) {
+	for n := range o {
+		if strings.EqualFold(n, name) {
+			found = append(found, n)
+		}
+	}
+	return found
+}
