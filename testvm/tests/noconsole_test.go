@@ -2,7 +2,9 @@ package tests
 
 import (
 	"bytes"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -137,4 +139,32 @@ func changed(t *testing.T, file string, change func([]byte) []byte) string {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// /init of arm64 has an entry point of its own: it starts without file
+// descriptors too. What it logs shows on the console that the kernel has early.
+func TestNoInitialConsoleOnARM64(t *testing.T) {
+	tier.VM(t)
+	tier.Long(t)
+	const arch = qemu.ARM64
+	out := vmtest.Image(t, "bare-"+arch, arch, fmt.Sprintf("kernel: {image: %q, modules: []}\ninit: [%q]\n", vmtest.KernelOf(arch), "dir:"+bare(t, arch)))
+	c := machine(out)
+	c.Arch, c.Initrd = arch, foreign(t, c.Initrd, "")
+	c.Append = "console=ttyUSB0 keep_bootcon ignore_loglevel panic=-1 earlycon=pl011,0x9000000"
+	v := vmtest.Boot(t, c)
+	v.Line("unable to open an initial console")
+	v.Line("keelson: .* boot: done")
+}
+
+// bare is a root with nothing but /init, built as the Makefile does.
+func bare(t *testing.T, arch string) string {
+	t.Helper()
+	dir := vmtest.Folder(t, "bare-root-"+arch)
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -E main.entry", "-o", filepath.Join(dir, "init"), "./init")
+	build.Dir = vmtest.Repository(t)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("cannot build init: %v\n%s", err, out)
+	}
+	return dir
 }
