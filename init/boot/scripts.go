@@ -13,6 +13,7 @@ import (
 	"keelson/init/scripts"
 	"keelson/init/step"
 	"keelson/runtime/timeline"
+	"keelson/runtime/watch"
 )
 
 const (
@@ -103,16 +104,15 @@ func WaitForServices(ctx context.Context) error {
 // waitForAny returns when one of paths, all in one folder, exists. It sleeps on
 // inotify(7), on the nearest folder above that exists.
 func waitForAny(ctx context.Context, paths []string) error {
-	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	events, err := watch.New()
 	if err != nil {
 		return err
 	}
-	events := os.NewFile(uintptr(fd), "inotify")
 	defer events.Close()
 	defer context.AfterFunc(ctx, func() { events.Close() })()
 	for buffer := make([]byte, 4096); ; {
 		for dir := filepath.Dir(paths[0]); ; dir = filepath.Dir(dir) {
-			_, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO)
+			err := events.Add(dir, unix.IN_CREATE|unix.IN_MOVED_TO)
 			if err == nil || dir == "/" || ctx.Err() != nil {
 				break
 			}

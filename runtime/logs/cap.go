@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/watch"
 )
 
 // Cap keeps a file that another process appends to (O_APPEND) within limit,
@@ -31,18 +33,17 @@ func Cap(ctx context.Context, path string, limit int64) error {
 
 // capWatched returns when path has become another file.
 func capWatched(ctx context.Context, path string, limit int64) error {
-	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	events, err := watch.New()
 	if err != nil {
 		return err
 	}
-	events := os.NewFile(uintptr(fd), "inotify")
 	defer events.Close()
 	defer context.AfterFunc(ctx, func() { _ = events.Close() })()
 	// The folder tells when it comes, or comes anew.
-	if _, err := unix.InotifyAddWatch(fd, filepath.Dir(path), unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR); err != nil {
+	if err := events.Add(filepath.Dir(path), unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR); err != nil {
 		return err
 	}
-	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_MODIFY); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := events.Add(path, unix.IN_MODIFY); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	buffer := make([]byte, 4096)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"keelson/runtime/nstest"
 )
 
 // A file that comes late and grows fast is kept within its limit, and its
@@ -58,3 +60,5 @@ func FuzzCreated(f *testing.F) {
 		}
 	})
 }
+
+func TestCapWithoutInotify(t *testing.T) { nstest.WithoutInotify(t, "TestCap") }

@@ -16,6 +16,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/watch"
 )
 
 const (
@@ -31,13 +33,12 @@ func Watch(ctx context.Context, dir string, pressed func()) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("cannot watch for power buttons: %w", err)
 	}
-	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	news, err := watch.New()
 	if err != nil {
 		return fmt.Errorf("cannot watch for power buttons: %w", err)
 	}
-	news := os.NewFile(uintptr(fd), "inotify")
 	defer news.Close()
-	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_ATTRIB); err != nil {
+	if err := news.Add(dir, unix.IN_CREATE|unix.IN_ATTRIB); err != nil {
 		return fmt.Errorf("cannot watch %s for power buttons: %w", dir, err)
 	}
 	defer context.AfterFunc(ctx, func() { news.Close() })()

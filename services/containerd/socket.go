@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/watch"
 )
 
 // waitForSocket returns when something listens on the unix socket at path. It
@@ -40,13 +42,12 @@ func listening(ctx context.Context, path string) bool {
 // the nearest one above that exists. It asks again after setting the watch, so
 // that nothing is missed in between.
 func waitForChange(ctx context.Context, path string) error {
-	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	events, err := watch.New()
 	if err != nil {
 		return fmt.Errorf("cannot watch for its socket: %w", err)
 	}
-	events := os.NewFile(uintptr(fd), "inotify")
 	defer events.Close()
-	dir, err := watchNearest(fd, filepath.Dir(path))
+	dir, err := watchNearest(events, filepath.Dir(path))
 	if err != nil {
 		return err
 	}
@@ -64,9 +65,9 @@ func waitForChange(ctx context.Context, path string) error {
 	return nil
 }
 
-func watchNearest(fd int, dir string) (string, error) {
+func watchNearest(events *watch.Watch, dir string) (string, error) {
 	for {
-		_, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_ATTRIB|unix.IN_MOVED_TO)
+		err := events.Add(dir, unix.IN_CREATE|unix.IN_ATTRIB|unix.IN_MOVED_TO)
 		if err == nil {
 			return dir, nil
 		}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"keelson/runtime/nstest"
 )
 
 func TestWaitForSocketThatComesLater(t *testing.T) {
@@ -38,4 +40,8 @@ func TestWaitForSocketEndsWithItsContext(t *testing.T) {
 	if err := waitForSocket(ctx, filepath.Join(t.TempDir(), "no.sock")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v", err)
 	}
+}
+
+func TestWaitForSocketWithoutInotify(t *testing.T) {
+	nstest.WithoutInotify(t, "TestWaitForSocketThatComesLater", "TestWaitForSocketEndsWithItsContext")
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"keelson/runtime/nstest"
 )
 
 func write(t *testing.T, path, text string) {
@@ -107,3 +109,5 @@ func watched(w *watches) int {
 	defer w.mu.Unlock()
 	return len(w.byID)
 }
+
+func TestFollowWithoutInotify(t *testing.T) { nstest.WithoutInotify(t, "TestFollow", "TestWaitForLog") }

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	runtimewatch "keelson/runtime/watch"
 )
 
 // What is watched for, of folders and of files.
@@ -16,15 +19,20 @@ const (
 	fileEvents   = unix.IN_MODIFY | unix.IN_MOVE_SELF
 )
 
-// watches shares one inotify instance, of which a user has only 128. The zero
-// value is ready.
+// watches shares one inotify instance, of which a user has only 128. What the
+// kernel refuses to watch, since other containers have all instances or watches,
+// is looked at four times a second. The zero value is ready.
 type watches struct {
 	mu      sync.Mutex
 	events  *os.File
 	fd      int
 	reading sync.WaitGroup
 	byID    map[int]map[*watch]struct{}
+	stop    chan struct{} // ends polling; nil: nothing is polled
 }
+
+// polled is the id of all that cannot be watched.
+const polled = -1
 
 // watch is one wish to be woken.
 type watch struct {
@@ -37,12 +45,20 @@ type watch struct {
 func (w *watches) add(path string, mask uint32, wake chan<- struct{}) (*watch, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.open(); err != nil {
-		return nil, err
+	id := polled
+	err := w.open()
+	if err == nil {
+		id, err = unix.InotifyAddWatch(w.fd, path, mask|unix.IN_MASK_ADD)
 	}
-	id, err := unix.InotifyAddWatch(w.fd, path, mask|unix.IN_MASK_ADD)
+	if runtimewatch.Exhausted(err) {
+		id = polled
+		_, err = os.Stat(path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch %s: %w", path, err)
+	}
+	if id == polled {
+		w.poll()
 	}
 	if w.byID[id] == nil {
 		w.byID[id] = map[*watch]struct{}{}
@@ -65,11 +81,42 @@ func (w *watches) remove(one *watch) {
 	delete(all, one)
 	if len(all) == 0 {
 		delete(w.byID, one.id)
+		if one.id == polled {
+			close(w.stop)
+			w.stop = nil
+			return
+		}
 		_, _ = unix.InotifyRmWatch(w.fd, uint32(one.id)) // The file may be gone.
 	}
 }
 
+// poll wakes all that is polled, until there is none.
+func (w *watches) poll() {
+	if w.stop != nil {
+		return
+	}
+	stop := make(chan struct{})
+	w.stop = stop
+	w.reading.Go(func() {
+		ticker := time.NewTicker(runtimewatch.Interval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				w.mu.Lock()
+				w.wake(polled)
+				w.mu.Unlock()
+			case <-stop:
+				return
+			}
+		}
+	})
+}
+
 func (w *watches) open() error {
+	if w.byID == nil {
+		w.byID = map[int]map[*watch]struct{}{}
+	}
 	if w.events != nil {
 		return nil
 	}
@@ -77,7 +124,7 @@ func (w *watches) open() error {
 	if err != nil {
 		return fmt.Errorf("cannot watch files: %w", err)
 	}
-	w.fd, w.events, w.byID = fd, os.NewFile(uintptr(fd), "inotify"), map[int]map[*watch]struct{}{}
+	w.fd, w.events = fd, os.NewFile(uintptr(fd), "inotify")
 	events := w.events
 	w.reading.Go(func() { w.read(events) })
 	return nil
@@ -88,7 +135,10 @@ func (w *watches) close() {
 	if w.events != nil {
 		_ = w.events.Close()
 	}
-	w.events, w.byID = nil, nil
+	if w.stop != nil {
+		close(w.stop)
+	}
+	w.events, w.byID, w.stop = nil, nil, nil
 	w.mu.Unlock()
 	w.reading.Wait()
 }

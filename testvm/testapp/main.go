@@ -26,6 +26,7 @@ func init() {
 		"write":    write,     // write FILE TEXT
 		"orphans":  orphans,   // orphans N: leave N to PID 1
 		"hog":      hog,       // hog: at SIGUSR1 take memory until killed
+		"exhaust":  exhaust,   // exhaust: take what the kernel counts per user, print how much, and keep it
 		"notify":   notify,    // notify TEXT...: to $NOTIFY_SOCKET, a line each
 		"ready":    sayReady,  // ready: say so to $NOTIFY_SOCKET, and sleep for ever
 		"key":      key,       // key NAME: have the kernel ask /sbin/request-key for it

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	runtimelogs "keelson/runtime/logs"
+	"keelson/runtime/watch"
 	"keelson/services/control"
 )
 
@@ -187,15 +188,17 @@ func lastLines(b []byte, n int) int {
 
 // follow copies what is appended to logs until ctx ends.
 func follow(ctx context.Context, out io.Writer, tails []*tail) error {
-	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	events, err := watch.New()
 	if err != nil {
 		return fmt.Errorf("cannot follow: %w", err)
 	}
-	events := os.NewFile(uintptr(fd), "inotify")
 	defer events.Close()
 	dir := filepath.Dir(tails[0].path)
-	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_MODIFY|unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
+	if err := events.Add(dir, unix.IN_MODIFY|unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
 		return fmt.Errorf("cannot follow logs in %s: %w", dir, err)
+	}
+	if events.Polls() {
+		fmt.Fprintln(os.Stderr, "service: no inotify instance or watch is left for this user: looking for new lines four times a second")
 	}
 	defer context.AfterFunc(ctx, func() { events.Close() })()
 	buffer := make([]byte, 4096)

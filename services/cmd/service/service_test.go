@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"keelson/runtime/nstest"
 	"keelson/runtime/timeline"
 	"keelson/services/control"
 )
@@ -220,3 +221,5 @@ func TestFollowAcrossRotation(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestFollowWithoutInotify(t *testing.T) { nstest.WithoutInotify(t, "TestFollowAcrossRotation") }
