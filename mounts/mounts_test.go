@@ -230,13 +230,6 @@ func TestUnmountPlanSurvivesNonsense(t *testing.T) {
 	}
 }
 
-func TestSwaps(t *testing.T) {
-	got := swaps(strings.NewReader("Filename\t\tType\tSize\tUsed\tPriority\n/var/my\\040swap   file\t1024\t0\t-2\n/dev/sda2 partition 1 0 -3\n"))
-	if want := []string{"/var/my swap", "/dev/sda2"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("swaps %q, want %q", got, want)
-	}
-}
-
 func FuzzUnescape(f *testing.F) {
 	f.Add(`a\040b\`)
 	f.Add(`\777\12`)

@@ -1,14 +1,9 @@
 package mounts
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 	"time"
-	"unsafe"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -17,6 +12,9 @@ import (
 const (
 	busyPatience = 500 * time.Millisecond
 	busyPause    = 10 * time.Millisecond
+	roundsLimit  = 15 * time.Second
+
+	ioctlFreeze = 0xc0045877 // FIFREEZE: _IOWR('X', 119, int)
 )
 
 // Step is one unmount of a plan.
@@ -78,19 +76,21 @@ func UnmountPlan(infos []*mountinfo.Info) []Step {
 }
 
 // UnmountAll unmounts all that UnmountPlan names, never lazily. What stays busy is
-// reported and, when freezing is asked for, made read-only, as is the root.
-// Freezing is about file systems, not mounts: inside another system it would hit
-// that one's.
-func UnmountAll(freezing bool) error {
+// reported and made read-only, as is the root. With devices it also stops the
+// loop, device-mapper and md devices and reports the disks that are still in
+// use; that is for a machine's own PID 1, as block devices have no namespaces.
+func UnmountAll(devices bool) error {
 	infos, err := mountinfo.GetMounts(nil)
 	if err != nil {
 		return fmt.Errorf("cannot list what to unmount: %w", err)
 	}
-	busy, _ := UnmountSteps(UnmountPlan(infos))
-	if !freezing {
-		return leftover(busy)
+	if !devices {
+		busy, _ := UnmountSteps(UnmountPlan(infos))
+		return errors.Join(readOnly(busy, false), rootReadOnly(infos, false))
 	}
-	return errors.Join(freeze(busy), freezeRoot(infos))
+	busy := unmountRounds(infos)
+	err = errors.Join(readOnly(busy, true), rootReadOnly(infos, true))
+	return errors.Join(err, reportHeld())
 }
 
 // UnmountSteps unmounts in this order and returns what could not be, with the
@@ -121,90 +121,48 @@ func unmountEach(steps []Step) (busy []Step, err error) {
 	return busy, errors.Join(errs...)
 }
 
-func leftover(busy []Step) error {
+// readOnly makes file systems that stay mounted read-only.
+func readOnly(busy []Step, freezing bool) error {
 	var errs []error
 	for _, s := range busy {
-		errs = append(errs, fmt.Errorf("%s (%s) is busy: left mounted", s.Target, s.FSType))
-	}
-	return errors.Join(errs...)
-}
-
-func freeze(busy []Step) error {
-	var errs []error
-	for _, s := range busy {
-		if err := Mount("", s.Target, "", []string{"remount,ro"}); err != nil {
+		how, err := quiesce(s.Target, freezing)
+		if err != nil {
 			errs = append(errs, fmt.Errorf("%s stays mounted and writable: %w", s.Target, err))
 			continue
 		}
-		errs = append(errs, fmt.Errorf("%s (%s) is busy: left mounted, read-only", s.Target, s.FSType))
+		errs = append(errs, fmt.Errorf("%s (%s) is busy: left mounted, %s", s.Target, s.FSType, how))
 	}
 	return errors.Join(errs...)
 }
 
-func freezeRoot(infos []*mountinfo.Info) error {
+func rootReadOnly(infos []*mountinfo.Info, freezing bool) error {
 	for _, m := range infos {
 		if m.Mountpoint == "/" && !volatile[m.FSType] {
-			return Mount("", "/", "", []string{"remount,ro"})
+			_, err := quiesce("/", freezing)
+			return err
 		}
 	}
 	return nil
 }
 
-// SwapOff turns off all swap.
-func SwapOff() error {
-	f, err := os.Open("/proc/swaps")
-	if errors.Is(err, os.ErrNotExist) {
-		return nil // A kernel without swap.
+// quiesce makes the file system at target read-only. Where a file open for
+// writing prevents that, freezing stops its writes (FIFREEZE, ioctl_fifreeze in
+// linux/fs.h), which also empties its journal. It reports which of both was done.
+func quiesce(target string, freezing bool) (string, error) {
+	err := Mount("", target, "", []string{"remount,ro"})
+	if err == nil {
+		return "read-only", nil
 	}
-	if err != nil {
-		return fmt.Errorf("cannot list swap: %w", err)
+	if !freezing {
+		return "", err
 	}
-	defer f.Close()
-	var errs []error
-	for _, path := range swaps(f) {
-		if err := swapOff(path); err != nil {
-			errs = append(errs, fmt.Errorf("cannot turn swap off on %s: %w", path, err))
-		}
+	fd, openErr := unix.Open(target, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if openErr != nil {
+		return "", err
 	}
-	return errors.Join(errs...)
+	defer unix.Close(fd)
+	if freezeErr := unix.IoctlSetInt(fd, ioctlFreeze, 0); freezeErr != nil && !errors.Is(freezeErr, unix.EBUSY) {
+		return "", err
+	}
+	return "frozen", nil // EBUSY: it is frozen already.
 }
-
-func swapOff(path string) error {
-	p, err := unix.BytePtrFromString(path)
-	if err != nil {
-		return err
-	}
-	if _, _, errno := unix.Syscall(unix.SYS_SWAPOFF, uintptr(unsafe.Pointer(p)), 0, 0); errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-// swaps reads /proc/swaps: a heading, then lines that begin with a path in
-// which blanks are octal escapes.
-func swaps(r io.Reader) []string {
-	var paths []string
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		if f := strings.Fields(lines.Text()); len(f) > 1 && strings.HasPrefix(f[0], "/") {
-			paths = append(paths, unescape(f[0]))
-		}
-	}
-	return paths
-}
-
-// unescape undoes the kernel's \ooo.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) && octal(s[i+1]) && octal(s[i+2]) && octal(s[i+3]) {
-			b.WriteByte((s[i+1]-'0')<<6 | (s[i+2]-'0')<<3 | (s[i+3] - '0'))
-			i += 3
-			continue
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
-
-func octal(c byte) bool { return c >= '0' && c <= '7' }

@@ -207,6 +207,12 @@ func (p *pid1) downList() []step.Step {
 			return p.keepers.get(nameContainerd).Stop(unix.SIGTERM, containerdGrace), nil
 		}},
 		{Stage: stage, Name: "processes", Limit: termGrace + 2*killGrace, Do: p.killAll},
+		{Stage: stage, Name: "swap", Quiet: true, Limit: unmountLimit, Do: func(context.Context) (string, error) {
+			if !p.place.machine {
+				return "", nil
+			}
+			return "", mounts.SwapOff()
+		}},
 		{Stage: stage, Name: "mounts", Limit: unmountLimit, Do: func(context.Context) (string, error) {
 			return "unmounted", p.unmount()
 		}},
@@ -282,5 +288,5 @@ func (p *pid1) unmount() error {
 	default:
 		return unmountOwn(p.place.before)
 	}
-	return errors.Join(mounts.SwapOff(), mounts.UnmountAll(true))
+	return mounts.UnmountAll(true)
 }

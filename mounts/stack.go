@@ -1,0 +1,141 @@
+package mounts
+
+import (
+	"errors"
+	"time"
+	"unsafe"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	ioctlStopArray = 0x932 // STOP_ARRAY of linux/raid/md_u.h: _IO(MD_MAJOR, 0x32)
+	mapperControl  = "/sys/class/misc/device-mapper/dev"
+)
+
+// stackPlan is which loop, device-mapper and md devices to stop next: those
+// that no other device is made of and that are not needed.
+func stackPlan(devices []blockDevice, needed map[uint64]bool) []blockDevice {
+	var plan []blockDevice
+	for _, d := range devices {
+		if d.kind != notStacked && d.holders == 0 && !needed[d.dev] {
+			plan = append(plan, d)
+		}
+	}
+	return plan
+}
+
+// below is devs with all devices that they are made of, and the disks whose
+// partitions those are.
+func below(devices []blockDevice, devs ...uint64) map[uint64]bool {
+	byName, byDev := make(map[string]blockDevice, len(devices)), make(map[uint64]blockDevice, len(devices))
+	for _, d := range devices {
+		byName[d.name], byDev[d.dev] = d, d
+	}
+	found := make(map[uint64]bool, len(devs))
+	for len(devs) > 0 {
+		dev := devs[len(devs)-1]
+		devs = devs[:len(devs)-1]
+		if found[dev] {
+			continue
+		}
+		found[dev] = true
+		d := byDev[dev]
+		for _, name := range append([]string{d.disk}, d.slaves...) {
+			if lower, ok := byName[name]; ok {
+				devs = append(devs, lower.dev)
+			}
+		}
+	}
+	return found
+}
+
+// mountedDevices are the devices of the mounts in infos that want chooses.
+func mountedDevices(infos []*mountinfo.Info, want func(*mountinfo.Info) bool) []uint64 {
+	var devs []uint64
+	for _, m := range infos {
+		if want(m) {
+			devs = append(devs, unix.Mkdev(uint32(m.Major), uint32(m.Minor)))
+		}
+	}
+	return devs
+}
+
+// unmountRounds unmounts and stops devices in turn, as file systems and devices
+// may lie on one another in any order, until nothing changes any more. It returns
+// what stays mounted.
+func unmountRounds(infos []*mountinfo.Info) []Step {
+	roots := mountedDevices(infos, func(m *mountinfo.Info) bool { return m.Mountpoint == "/" })
+	steps := UnmountPlan(infos)
+	limit := time.Now().Add(roundsLimit)
+	for end := time.Now().Add(busyPatience); ; {
+		before := len(steps)
+		var err error
+		steps, err = unmountEach(steps)
+		stopped, left := stopDevices(roots)
+		now := time.Now()
+		switch {
+		case left == 0 && !errors.Is(err, unix.EBUSY), now.After(limit):
+			return steps
+		case len(steps) < before || stopped:
+			end = now.Add(busyPatience)
+			continue
+		case now.After(end):
+			return steps
+		}
+		<-time.After(busyPause)
+	}
+}
+
+// stopDevices stops what stackPlan names, and reports whether that changed
+// anything and how many are left.
+func stopDevices(roots []uint64) (stopped bool, left int) {
+	devices := blockDevices(sysBlock)
+	plan := stackPlan(devices, below(devices, roots...))
+	for _, d := range plan {
+		_ = stopDevice(d) // What is left is found below; busy ones wait for the next round.
+		now, err := readBlockDevice(sysBlock, d.name)
+		if err != nil || now.kind == notStacked {
+			stopped = true
+		} else {
+			left++
+		}
+	}
+	return stopped, left
+}
+
+// stopDevice takes one down. A loop device in use is cleared by the kernel when
+// its last user closes it (loop(4), LO_FLAGS_AUTOCLEAR).
+func stopDevice(d blockDevice) error {
+	switch d.kind {
+	case loopDevice:
+		return withDevice(d, 0, func(fd int) error { return unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0) })
+	case arrayDevice:
+		return withDevice(d, 0, func(fd int) error { return unix.IoctlSetInt(fd, ioctlStopArray, 0) })
+	case mapperDevice:
+		return removeMapped(d.dev)
+	}
+	return nil
+}
+
+// removeMapped removes a device-mapper device by its number (DM_DEV_REMOVE of
+// linux/dm-ioctl.h).
+func removeMapped(dev uint64) error {
+	control, err := deviceNumber(sysfsText(mapperControl))
+	if err != nil {
+		return err
+	}
+	return withNode(unix.S_IFCHR, control, "mapper/control", func(path string) error {
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		asked := unix.DmIoctl{Version: [3]uint32{unix.DM_VERSION_MAJOR}, Data_size: unix.SizeofDmIoctl, Dev: dev}
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.DM_DEV_REMOVE, uintptr(unsafe.Pointer(&asked))); errno != 0 {
+			return errno
+		}
+		return nil
+	})
+}
