@@ -1,13 +1,11 @@
 package bundle
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -17,168 +15,147 @@ import (
 // stays as the file has it.
 type Edit struct {
 	Terminal    *bool         // process.terminal
-	OOMScoreAdj *int          // process.oomScoreAdj, where the file sets none
-	Env         []string      // appended to process.env
-	Mounts      []specs.Mount // appended to mounts
+	OOMScoreAdj *int          // process.oomScoreAdj
+	Env         []string      // behind process.env
+	Mounts      []specs.Mount // behind mounts
 }
 
 // Edited returns config.json for a runtime that reads it in another folder: with
-// e, and with absolute paths where config.md resolves them against the bundle
-// (root.path, the source of a bind mount). All else is the file's own text: a
-// runtime may know fields that this version of the specification does not have.
+// e, and with absolute paths where the OCI runtime specification (config.md,
+// "Root" and "Mounts") has them relative to the bundle. All else is the file's
+// own: a runtime may know fields that this program does not.
 func (b *Bundle) Edited(e Edit) ([]byte, error) {
-	text, err := edit(b.text, b, e)
-	if b.text == nil || errors.Is(err, errAmbiguous) {
-		// In Spec, Go's decoder has decided which of two fields counts.
-		if text, err = json.Marshal(b.Spec); err == nil {
-			text, err = edit(text, b, e)
-		}
-	}
+	text, err := b.edited(e)
 	if err != nil {
 		return nil, fmt.Errorf("cannot change %s: %w", filepath.Join(b.Dir, ConfigFile), err)
 	}
 	return text, nil
 }
 
-func edit(text []byte, b *Bundle, e Edit) ([]byte, error) {
-	ed := editor{text: text}
-	top := ed.object(space(text, 0))
-	ed.set(ed.object(ed.find(top, "root")), "path", b.Rootfs())
-	process := ed.object(ed.find(top, "process"))
-	if e.Terminal != nil {
-		ed.set(process, "terminal", *e.Terminal)
+func (b *Bundle) edited(e Edit) ([]byte, error) {
+	var top, root, process object
+	if err := json.Unmarshal(b.text, &top); err != nil {
+		return nil, err
 	}
-	if e.OOMScoreAdj != nil && b.Spec.Process.OOMScoreAdj == nil {
-		ed.set(process, "oomScoreAdj", *e.OOMScoreAdj)
+	if err := top.object("root", b.Spec.Root, &root); err != nil {
+		return nil, err
 	}
-	if len(e.Env) > 0 {
-		ed.set(process, "env", slices.Concat(b.Spec.Process.Env, e.Env))
+	if err := top.object("process", b.Spec.Process, &process); err != nil {
+		return nil, err
 	}
-	ed.mounts(top, b, e.Mounts)
-	return ed.apply()
-}
-
-// mounts makes the sources of binds absolute, and appends mounts.
-func (ed *editor) mounts(top object, b *Bundle, more []specs.Mount) {
-	relative := func(m specs.Mount) bool { return isBind(m) && !filepath.IsAbs(m.Source) }
-	at := ed.find(top, "mounts")
-	switch {
-	case len(b.Spec.Mounts) == 0 && len(more) > 0:
-		ed.set(top, "mounts", more)
-		return
-	case len(more) == 0 && !slices.ContainsFunc(b.Spec.Mounts, relative):
-		return
+	mounts, err := b.mounts(top, e.Mounts)
+	if err != nil {
+		return nil, err
 	}
-	list, end, err := entries(ed.text, at)
-	if err != nil || len(list) != len(b.Spec.Mounts) {
-		ed.fail(cmp.Or(err, errAmbiguous))
-		return
-	}
-	for i, m := range b.Spec.Mounts {
-		if relative(m) {
-			ed.set(ed.object(list[i].from), "source", filepath.Join(b.Dir, m.Source))
-		}
-	}
-	for _, m := range more {
-		ed.replace(end, end, ","+ed.encode(m))
-	}
-}
-
-// isBind reports whether a runtime takes the source of m for a path.
-func isBind(m specs.Mount) bool {
-	return m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
-}
-
-// errAmbiguous is returned for an object with a field that is there twice:
-// runtimes differ in which one they take.
-var errAmbiguous = errors.New("a field is there twice")
-
-// editor changes places in a JSON text and leaves the rest alone, numbers and
-// white space included. Its first error ends in apply.
-type editor struct {
-	text    []byte
-	changes []change
-	err     error
-}
-
-// change puts text in the place of the bytes from..to.
-type change struct {
-	from, to int
-	text     string
-}
-
-// object is a JSON object of the text; start is the index of its first byte.
-type object struct {
-	start  int
-	fields []entry
-}
-
-func (ed *editor) object(start int) object {
-	fields, _, err := entries(ed.text, start)
-	ed.fail(err)
-	return object{start, fields}
-}
-
-func (ed *editor) fail(err error) {
-	if ed.err == nil {
-		ed.err = err
-	}
-}
-
-func (ed *editor) replace(from, to int, text string) {
-	ed.changes = append(ed.changes, change{from, to, text})
-}
-
-func (ed *editor) encode(v any) string {
-	text, err := json.Marshal(v)
-	ed.fail(err)
-	return string(text)
-}
-
-// find returns the index of a field's value, -1 when there is none.
-func (ed *editor) find(in object, name string) int {
-	if f := ed.field(in, name); f != nil {
-		return f.from
-	}
-	return -1
-}
-
-// field returns a field of an object, or nil. Go's decoder, and so runc's, does
-// not mind the case of letters.
-func (ed *editor) field(in object, name string) (found *entry) {
-	for i, f := range in.fields {
-		if !strings.EqualFold(f.name, name) {
+	for _, change := range []struct {
+		in    object
+		name  string
+		value any
+		do    bool
+	}{
+		{root, "path", b.Rootfs(), true},
+		{process, "terminal", e.Terminal, e.Terminal != nil},
+		{process, "oomScoreAdj", e.OOMScoreAdj, e.OOMScoreAdj != nil},
+		{process, "env", slices.Concat(b.Spec.Process.Env, e.Env), len(e.Env) > 0},
+		{top, "mounts", mounts, mounts != nil},
+		{top, "root", root, true},
+		{top, "process", process, true},
+	} {
+		if !change.do {
 			continue
 		}
-		if found != nil {
-			ed.fail(errAmbiguous)
+		if err := change.in.set(change.name, change.value); err != nil {
+			return nil, err
 		}
-		found = &in.fields[i]
+	}
+	return json.Marshal(top)
+}
+
+// mounts returns the mounts with absolute sources, and more behind them; nil where
+// nothing changes.
+func (b *Bundle) mounts(top object, more []specs.Mount) ([]any, error) {
+	if len(more) == 0 && !slices.ContainsFunc(b.Spec.Mounts, relativeBind) {
+		return nil, nil
+	}
+	text, err := top.value("mounts", b.Spec.Mounts)
+	if err != nil {
+		return nil, err
+	}
+	var own []object
+	if err := json.Unmarshal(text, &own); err != nil {
+		return nil, err
+	}
+	if len(own) != len(b.Spec.Mounts) {
+		return nil, errTwice
+	}
+	all := []any{}
+	for i, m := range b.Spec.Mounts {
+		if relativeBind(m) {
+			if err := own[i].set("source", filepath.Join(b.Dir, m.Source)); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, own[i])
+	}
+	for _, m := range more {
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// relativeBind reports whether a runtime takes the source of m for a path in the
+// folder it runs in.
+func relativeBind(m specs.Mount) bool {
+	bind := m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
+	return bind && !filepath.IsAbs(m.Source)
+}
+
+// errTwice is returned for a field that is there twice and means neither.
+var errTwice = errors.New("a field is there twice, with values that do not fit together")
+
+// object is a JSON object whose fields are left as they are. Go's decoder, and so
+// runc's, ignores the case of their names.
+type object map[string]json.RawMessage
+
+// value is a field's own text. A field that is there more than once, in letters
+// of different case, has the value that Go's decoder has made of it.
+func (o object) value(name string, decoded any) (json.RawMessage, error) {
+	if names := o.names(name); len(names) == 1 {
+		return o[names[0]], nil
+	}
+	return json.Marshal(decoded)
+}
+
+// object reads a field that is an object.
+func (o object) object(name string, decoded any, to *object) error {
+	text, err := o.value(name, decoded)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, to)
+}
+
+// set gives a field a value.
+func (o object) set(name string, value any) error {
+	if o == nil { // null, which a field of the same name had hidden
+		return errTwice
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	for _, n := range o.names(name) {
+		delete(o, n)
+	}
+	o[name] = text
+	return nil
+}
+
+func (o object) names(name string) (found []string) {
+	for n := range o {
+		if strings.EqualFold(n, name) {
+			found = append(found, n)
+		}
 	}
 	return found
-}
-
-// set gives a field of an object a value. The object has other fields.
-func (ed *editor) set(in object, name string, value any) {
-	text := ed.encode(value)
-	if f := ed.field(in, name); f != nil {
-		ed.replace(f.from, f.to, text)
-		return
-	}
-	ed.replace(in.start+1, in.start+1, strconv.Quote(name)+":"+text+",")
-}
-
-// apply makes the changes.
-func (ed *editor) apply() ([]byte, error) {
-	if ed.err != nil {
-		return nil, ed.err
-	}
-	slices.SortStableFunc(ed.changes, func(a, b change) int { return a.from - b.from })
-	var out []byte
-	at := 0
-	for _, c := range ed.changes {
-		out = append(append(out, ed.text[at:c.from]...), c.text...)
-		at = c.to
-	}
-	return append(out, ed.text[at:]...), nil
 }

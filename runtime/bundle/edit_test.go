@@ -2,6 +2,8 @@ package bundle
 
 import (
 	"encoding/json"
+	"errors"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -10,93 +12,139 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// All of the file stays but what must change, whatever a newer specification adds.
+func loaded(t *testing.T, config string) *Bundle {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "x")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, ConfigFile), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// A runtime sees all of config.json but what was to be changed: fields that this
+// program does not know, and numbers that no float64 holds.
 func TestEdited(t *testing.T) {
-	yes, no, score := true, false, -5
-	for name, tt := range map[string]struct {
-		config, want string
-		edit         Edit
+	yes, score := true, 7
+	for _, c := range []struct {
+		config string
+		edit   Edit
+		want   string // DIR is the bundle's folder
 	}{
-		"root alone": {
-			`{ "new":{"mask":18446744073709551615,"f":1.50}, "process":{"args":["a"],"later":[1e400]},"root":{"path":"rootfs","why":"}\""}}`,
-			`{ "new":{"mask":18446744073709551615,"f":1.50}, "process":{"args":["a"],"later":[1e400]},"root":{"path":"DIR/rootfs","why":"}\""}}`,
+		{
+			`{"ociVersion":"9.0","process":{"args":["a"],"newer":{"x":18446744073709551615}},"root":{"path":"rootfs","newer":1.10},"newer":["<&>"]}`,
 			Edit{},
+			`{"ociVersion":"9.0","process":{"args":["a"],"newer":{"x":18446744073709551615}},"root":{"path":"DIR/rootfs","newer":1.10},"newer":["<&>"]}`,
 		},
-		"process": {
-			`{"process":{"args":["a"],"terminal":true,"env":["A=1"]},"root":{"path":"/r"}}`,
-			`{"process":{"oomScoreAdj":-5,"args":["a"],"terminal":false,"env":["A=1","B=2"]},"root":{"path":"/r"}}`,
-			Edit{Terminal: &no, OOMScoreAdj: &score, Env: []string{"B=2"}},
-		},
-		"score of its own": {
-			`{"process":{"args":["a"],"oomScoreAdj":7,"env":null},"root":{"path":"/r"}}`,
-			`{"process":{"terminal":true,"args":["a"],"oomScoreAdj":7,"env":["B=2"]},"root":{"path":"/r"}}`,
+		{
+			`{"process":{"args":["a"],"env":["A=1"],"terminal":false},"root":{"path":"/lower","readonly":true},"mounts":[]}`,
 			Edit{Terminal: &yes, OOMScoreAdj: &score, Env: []string{"B=2"}},
+			`{"process":{"args":["a"],"env":["A=1","B=2"],"terminal":true,"oomScoreAdj":7},"root":{"path":"/lower","readonly":true},"mounts":[]}`,
 		},
-		"mounts": {
-			`{"process":{"args":["a"]},"root":{"path":"/r"},"mounts":[{"destination":"/a","options":["rbind"],"source":"sub","x":1},{"destination":"/b","type":"tmpfs","source":"t"} ]}`,
-			`{"process":{"args":["a"]},"root":{"path":"/r"},"mounts":[{"destination":"/a","options":["rbind"],"source":"DIR/sub","x":1},{"destination":"/b","type":"tmpfs","source":"t"} ,{"destination":"/c"}]}`,
-			Edit{Mounts: []specs.Mount{{Destination: "/c"}}},
-		},
-		"no mounts": {
-			`{"process":{"args":["a"]},"root":{"path":"/r"},"mounts":[]}`,
-			`{"process":{"args":["a"]},"root":{"path":"/r"},"mounts":[{"destination":"/c"}]}`,
-			Edit{Mounts: []specs.Mount{{Destination: "/c"}}},
-		},
-		"letters of either case": {
-			`{"Process":{"args":["a"]},"ROOT":{"Path":"r"}}`,
-			`{"Process":{"args":["a"]},"ROOT":{"Path":"DIR/r"}}`,
+		{ // Binds are relative to the bundle, other sources are none of its files.
+			`{"process":{"args":["a"]},"root":{"path":"r"},"mounts":[{"destination":"/a","type":"bind","source":"data","newer":1},
+				{"destination":"/b","source":"../b","options":["rbind","ro"]},{"destination":"/c","type":"tmpfs","source":"tmpfs"}]}`,
 			Edit{},
+			`{"process":{"args":["a"]},"root":{"path":"DIR/r"},"mounts":[{"destination":"/a","type":"bind","source":"DIR/data","newer":1},
+				{"destination":"/b","source":"PARENT/b","options":["rbind","ro"]},{"destination":"/c","type":"tmpfs","source":"tmpfs"}]}`,
 		},
-		"a field that is there twice": {
-			`{"root":{"path":"a"},"process":{"args":["a"],"cwd":"/"},"root":{"path":"b"}}`,
-			`{"ociVersion":"","process":{"user":{"uid":0,"gid":0},"args":["a"],"cwd":"/"},"root":{"path":"DIR/b"}}`,
-			Edit{},
+		{
+			`{"process":{"args":["a"]},"root":{"path":"r"},"mounts":[{"destination":"/a","newer":1}]}`,
+			Edit{Mounts: []specs.Mount{{Destination: "/b", Type: "tmpfs"}}},
+			`{"process":{"args":["a"]},"root":{"path":"DIR/r"},"mounts":[{"destination":"/a","newer":1},{"destination":"/b","type":"tmpfs"}]}`,
+		},
+		{
+			`{"process":{"args":["a"]},"root":{"path":"r"}}`,
+			Edit{Mounts: []specs.Mount{{Destination: "/b", Type: "tmpfs"}}},
+			`{"process":{"args":["a"]},"root":{"path":"DIR/r"},"mounts":[{"destination":"/b","type":"tmpfs"}]}`,
+		},
+		{ // Letters of either case count, as in the runtime's decoder.
+			`{"Process":{"Args":["a"],"TERMINAL":true},"root":{"Path":"r"}}`,
+			Edit{Terminal: new(bool)},
+			`{"process":{"Args":["a"],"terminal":false},"root":{"path":"DIR/r"}}`,
 		},
 	} {
-		b, err := Load(write(t, tt.config, ""))
+		b := loaded(t, c.config)
+		got, err := b.Edited(c.edit)
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatal(err)
 		}
-		got, err := b.Edited(tt.edit)
-		if want := strings.ReplaceAll(tt.want, "DIR", b.Dir); err != nil || string(got) != want {
-			t.Errorf("%s: %v\ngot  %s\nwant %s", name, err, got, want)
+		want := strings.ReplaceAll(strings.ReplaceAll(c.want, "DIR", b.Dir), "PARENT", filepath.Dir(b.Dir))
+		if exact(t, got) != exact(t, []byte(want)) {
+			t.Errorf("%s\ngives %s\nwant  %s", c.config, got, want)
 		}
 	}
 }
 
-// Whatever is edited is what the decoded configuration with the same changes is.
+// exact is JSON with its fields in order and its numbers as they are.
+func exact(t *testing.T, text []byte) string {
+	t.Helper()
+	var v any
+	d := json.NewDecoder(strings.NewReader(string(text)))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// A field that is there twice has one value for this program and the runtime.
+func TestEditedFieldTwice(t *testing.T) {
+	b := loaded(t, `{"process":{"args":["a"]},"PROCESS":{"args":["b"],"cwd":"/x"},"root":{"path":"r"},"root":{"path":"s"}}`)
+	got, err := b.Edited(Edit{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spec specs.Spec
+	if err := json.Unmarshal(got, &spec); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(spec.Process, b.Spec.Process) || spec.Root.Path != b.Rootfs() || strings.Contains(string(got), "PROCESS") {
+		t.Errorf("%s", got)
+	}
+}
+
+// Whatever can be loaded can be changed, and means the same afterwards.
 func FuzzEdited(f *testing.F) {
-	f.Add([]byte(goodConfig))
-	f.Add([]byte(`{"root":{"path":"r","\u0070ath":"q"},"process":{"args":["a\\\""],"env":["\"]}"]},"mounts":[{"type":"bind"},null]}`))
-	f.Add([]byte(`{"mounts":null,"process":{"args":["a"]} , "root":{"path":"r"}}`))
-	f.Fuzz(func(t *testing.T, config []byte) {
-		b := &Bundle{Dir: "/b", Spec: &specs.Spec{}, text: config}
-		if json.Unmarshal(config, b.Spec) != nil || checkSpec("config.json", b.Spec) != nil {
-			t.Skip("no configuration")
-		}
-		score, no := 3, false
-		text, err := b.Edited(Edit{Terminal: &no, OOMScoreAdj: &score, Env: []string{"N=1"}, Mounts: []specs.Mount{{Destination: "/n"}}})
+	for _, kind := range []string{"onboot/000-sysctl", "services/web", "services/worker"} {
+		text, err := os.ReadFile("testdata/containers/" + kind + "/" + ConfigFile)
 		if err != nil {
-			t.Fatalf("%s: %v", config, err)
+			f.Fatal(err)
 		}
-		var got specs.Spec
-		if err := json.Unmarshal(text, &got); err != nil {
-			t.Fatalf("%s became %s: %v", config, text, err)
+		f.Add(text)
+	}
+	f.Add([]byte(`{"process":{"args":["a"]},"Process":{"terminal":true},"root":{"path":"r"},"mounts":[{"type":"bind","source":"x"},null]}`))
+	f.Add([]byte(`{"process":{"args":["a"]},"root":{"path":"r"},"mounts":[{"type":"bind","source":"x"}],"mounts":[null]}`))
+	f.Add([]byte(`{"process":{"args":["a"]},"root":{"path":"r"},"root":null,"Root":{"path":"r"}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		b := &Bundle{Dir: "/b", Spec: &specs.Spec{}, text: text}
+		if json.Unmarshal(text, b.Spec) != nil || checkSpec("", b.Spec) != nil {
+			return
 		}
-		want := b.Spec
-		want.Root.Path, want.Process.Terminal = b.Rootfs(), false
-		if want.Process.OOMScoreAdj == nil {
-			want.Process.OOMScoreAdj = &score
+		got, err := b.Edited(Edit{Env: []string{"X=1"}, Mounts: []specs.Mount{{Destination: "/x"}}})
+		if errors.Is(err, errTwice) {
+			return
 		}
-		want.Process.Env = append(want.Process.Env, "N=1")
-		for i, m := range want.Mounts {
-			if isBind(m) && !filepath.IsAbs(m.Source) {
-				want.Mounts[i].Source = filepath.Join("/b", m.Source)
-			}
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
 		}
-		want.Mounts = append(want.Mounts, specs.Mount{Destination: "/n"})
-		if !reflect.DeepEqual(&got, want) {
-			t.Errorf("%s became %s", config, text)
+		var spec specs.Spec
+		if err := json.Unmarshal(got, &spec); err != nil {
+			t.Fatalf("%q gives %q: %v", text, got, err)
+		}
+		if spec.Root.Path != b.Rootfs() || !reflect.DeepEqual(spec.Process.Args, b.Spec.Process.Args) ||
+			!reflect.DeepEqual(spec.Process.Env, append(b.Spec.Process.Env, "X=1")) || len(spec.Mounts) != len(b.Spec.Mounts)+1 {
+			t.Errorf("%q gives %q", text, got)
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -71,19 +70,17 @@ func readJSON(path string, v any) ([]byte, error) {
 		return nil, fmt.Errorf("cannot read bundle: %w", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("cannot read %s: not a regular file", path)
 	}
-	var data bytes.Buffer
-	data.Grow(int(min(info.Size(), sizeLimit)) + bytes.MinRead) // ReadFrom does not grow it then.
-	if _, err := data.ReadFrom(io.LimitReader(f, sizeLimit+1)); err != nil {
+	data, err := io.ReadAll(io.LimitReader(f, sizeLimit+1))
+	if err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", path, err)
 	}
-	if data.Len() > sizeLimit {
+	if len(data) > sizeLimit {
 		return nil, fmt.Errorf("cannot read %s: larger than %d MiB", path, sizeLimit>>20)
 	}
-	return data.Bytes(), decode(path, data.Bytes(), v)
+	return data, decode(path, data, v)
 }
 
 func fieldError(path, field string, value any, why string) error {

@@ -32,7 +32,7 @@ type Bundle struct {
 	Settings Settings
 	Warnings []error // settings that were not understood
 
-	text []byte // of config.json, see Edited
+	text []byte // of config.json
 }
 
 // Rootfs is the absolute path of the root filesystem.

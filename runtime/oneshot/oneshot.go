@@ -81,7 +81,7 @@ func (r *run) all(ctx context.Context) (err error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, r.options.Timeout, why)
 		defer cancel()
 	}
-	dir, remove, err := r.withoutTerminal()
+	dir, remove, err := r.configured()
 	if err != nil {
 		return err
 	}
@@ -92,17 +92,17 @@ func (r *run) all(ctx context.Context) (err error) {
 	return r.runAtOnce(ctx, dir)
 }
 
-// withoutTerminal returns the folder of the bundle to run: a copy of the
-// configuration where process.terminal is set, since nobody is at a terminal and
-// the output belongs into the log.
-func (r *run) withoutTerminal() (dir string, remove func(), err error) {
+// configured returns the folder with the configuration that the runtime reads:
+// the bundle's own, or one without a terminal, which runs without anybody at it.
+// Programs that want one, as configurations of `runc spec` do, write to the logs.
+func (r *run) configured() (dir string, remove func(), err error) {
 	if s := r.bundle.Spec; s == nil || s.Process == nil || !s.Process.Terminal {
 		return r.bundle.Dir, func() {}, nil
 	}
-	r.options.Logger.Warn("process.terminal of config.json is ignored: output goes to the log, and there is no input",
-		"container", r.bundle.Name)
-	if dir, err = os.MkdirTemp(r.options.LogDir, ".bundle-"); err != nil {
-		return "", nil, fmt.Errorf("cannot make a bundle without a terminal: %w", err)
+	r.options.Logger.Warn("setting ignored: there is no terminal, output goes to the log", "container", r.bundle.Name, "field", "process.terminal")
+	dir, err = os.MkdirTemp(r.options.LogDir, ".config-")
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot make a folder for the configuration: %w", err)
 	}
 	remove = func() { _ = os.RemoveAll(dir) }
 	if err := writeConfig(r.bundle, dir, false); err != nil {

@@ -1,8 +1,10 @@
 package oneshot
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,6 +81,40 @@ func TestOutputGoesToItsFiles(t *testing.T) {
 			}
 			if got := string(r.Output()); got != "to out\nto err\n" {
 				t.Errorf("output %q", got)
+			}
+		}
+	})
+}
+
+// A configuration as `runc spec` writes it wants a terminal. Without one it runs,
+// and its output is in the log.
+func TestTerminalWithoutOne(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		for _, runtime := range []string{"", boundRoot, withBind} {
+			b := container(t, "000-spec", "test -t 1 || echo to the log; exit 3", nil, runtime)
+			path := filepath.Join(b.Dir, bundle.ConfigFile)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = bytes.Replace(text, []byte(`"process":{`), []byte(`"process":{"terminal":true,`), 1)
+			if err := os.WriteFile(path, text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if b, err = bundle.Load(b.Dir); err != nil || !b.Spec.Process.Terminal {
+				t.Fatalf("%v: %s", err, text)
+			}
+			var said bytes.Buffer
+			o := options(t)
+			o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+			if r := Run(t.Context(), b, o); r.String() != "exited 3" || string(r.Output()) != "to the log\n" {
+				t.Errorf("%+v, output %q", r, r.Output())
+			}
+			if n := strings.Count(said.String(), "process.terminal"); n != 1 {
+				t.Errorf("process.terminal is reported %d times:\n%s", n, said.String())
+			}
+			if left, _ := filepath.Glob("/run/log/onboot/.config-*"); len(left) != 0 {
+				t.Errorf("%v are left", left)
 			}
 		}
 	})
@@ -206,47 +242,4 @@ func TestCancelled(t *testing.T) {
 			t.Errorf("result %+v", r)
 		}
 	})
-}
-
-// A bundle as `runc spec` writes it, with a terminal, runs with its output in the
-// log, and says why a command cannot be started.
-func TestBundleWithTerminal(t *testing.T) {
-	nstest.Run(t, func(t *testing.T) {
-		for _, runtime := range []string{"", withBind} {
-			b := container(t, "000-tty", "[ -t 0 ] || [ -t 1 ] || echo no terminal", nil, runtime)
-			for _, change := range []struct{ from, to, want string }{
-				{`"process":{`, `"process":{"terminal":true,`, "exited 0"},
-				{`"/bin/sh"`, `"/nonexistent"`, "/nonexistent"},
-			} {
-				rewrite(t, b, change.from, change.to)
-				b, err := bundle.Load(b.Dir)
-				if err != nil {
-					t.Fatal(err)
-				}
-				r := Run(t.Context(), b, options(t))
-				if !strings.Contains(r.String(), change.want) {
-					t.Errorf("%q: %+v, want %s", runtime, r, change.want)
-				}
-				if out := string(r.Output()); r.OK() && out != "no terminal\n" {
-					t.Errorf("%q: output %q", runtime, out)
-				}
-			}
-			if left, _ := filepath.Glob("/run/log/onboot/.*"); len(left) != 0 {
-				t.Errorf("left behind: %v", left)
-			}
-		}
-	})
-}
-
-// rewrite changes a bundle's config.json.
-func rewrite(t *testing.T, b *bundle.Bundle, from, to string) {
-	t.Helper()
-	path := filepath.Join(b.Dir, bundle.ConfigFile)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(strings.Replace(string(text), from, to, 1)), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }

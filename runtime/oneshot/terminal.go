@@ -80,7 +80,7 @@ func writeConfig(b *bundle.Bundle, dir string, terminal bool) error {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, bundle.ConfigFile), text, 0o600); err != nil {
-		return fmt.Errorf("cannot make a bundle: %w", err)
+		return fmt.Errorf("cannot write the configuration of %s: %w", b.Name, err)
 	}
 	return nil
 }

@@ -106,6 +106,7 @@ func (r *run) notifies() bool {
 
 const notifyKind = "notify"
 
+// addNotifySocket gives the service its socket for sd_notify(3), if it has one.
 func (r *run) addNotifySocket(e *bundle.Edit) {
 	if !r.notifies() {
 		return

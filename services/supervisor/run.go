@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"keelson/runtime/bundle"
 	"keelson/runtime/oomscore"
 	"keelson/runtime/prepare"
@@ -167,14 +169,8 @@ func (r *run) startWith(ctx context.Context, tasks Tasks) (pid int, err error) {
 }
 
 func (r *run) create(ctx context.Context, tasks Tasks) (int, error) {
-	var edit bundle.Edit
+	edit := bundle.Edit{OOMScoreAdj: ownScore(r.bundle.Spec.Process, oomscore.Inherited())}
 	r.addNotifySocket(&edit)
-	if oomscore.Inherited() {
-		// A container whose bundle does not say when it is to be killed for want of
-		// memory is not protected as its shim is.
-		ordinary := oomscore.Ordinary
-		edit.OOMScoreAdj = &ordinary
-	}
 	text, err := r.bundle.Edited(edit)
 	if err != nil {
 		return 0, err
@@ -183,6 +179,16 @@ func (r *run) create(ctx context.Context, tasks Tasks) (int, error) {
 		ID: r.name, Namespace: r.bundle.Namespace(), JSON: text,
 		Stdout: r.output.Stdout(), Stderr: r.output.Stderr(), Terminal: r.terminal(),
 	})
+}
+
+// ownScore is the oom_score_adj of a container whose bundle has none: it does not
+// inherit the protection of its shim. nil: nothing is to be changed.
+func ownScore(p *specs.Process, inherited bool) *int {
+	if p == nil || p.OOMScoreAdj != nil || !inherited {
+		return nil
+	}
+	ordinary := oomscore.Ordinary
+	return &ordinary
 }
 
 // remove takes away a container that could not be started.
