@@ -15,14 +15,16 @@ func TestStopOfTheDeaf(t *testing.T) {
 		s := newSystem(t, map[string]string{
 			"alone":  "exec sleep 1000",
 			"parent": "sleep 1000; echo cleaned up",
+			"zombie": "sleep 0.01 & exec sleep 1000",
 		}, map[string]string{"keelson.stop.timeout": "5m"})
-		for _, name := range []string{"alone", "parent"} {
+		for _, name := range []string{"alone", "parent", "zombie"} {
 			s.until(name, "running", running)
 		}
 		// The script has come to its sleep when that is what runs.
 		waitForChild(t, s.ask(control.List, "parent").Services[0].PID)
+		waitForZombie(t, s.ask(control.List, "zombie").Services[0].PID)
 		begin := time.Now()
-		s.ask(control.Stop, "alone", "parent")
+		s.ask(control.Stop, "alone", "parent", "zombie")
 		if took := time.Since(begin); took > time.Minute {
 			t.Errorf("the stop took %v", took)
 		}
@@ -38,6 +40,18 @@ func waitForChild(t *testing.T, pid int) {
 	for deadline := time.Now().Add(time.Minute); len(descendants("/proc", pid)) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the script has no child")
+		}
+	}
+}
+
+func waitForZombie(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		if below := descendants("/proc", pid); len(below) > 0 && dead("/proc", below[0]) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the program has no zombie")
 		}
 	}
 }

@@ -150,11 +150,14 @@ func (p *process) Program() string {
 }
 
 func (p *process) SignalBelow(s syscall.Signal) bool {
-	children := descendants("/proc", p.pid)
-	for _, pid := range children {
-		_ = unix.Kill(pid, s) // It may have ended.
+	signalled := false
+	for _, pid := range descendants("/proc", p.pid) {
+		if !dead("/proc", pid) {
+			_ = unix.Kill(pid, s) // It may have ended.
+			signalled = true
+		}
 	}
-	return len(children) > 0
+	return signalled
 }
 
 // KillAll kills by cgroup.kill (cgroup-v2.rst, Linux 5.14). Where there is
