@@ -254,13 +254,20 @@ func (p *pid1) down(a action) (code int) {
 	p.keepers.close()
 	_ = raiseLimits() // Unmounting takes file descriptors.
 	p.walk(context.Background(), phaseDown, p.downList())
+	end := a
+	if p.place.machine {
+		var why string
+		if end, why = last(a, p.line, func() powerFacts { return lookAtPower("/") }); why != "" {
+			p.log.Warn(why)
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	_ = p.console.Close(ctx) // A stuck console must not keep the machine up.
 	cancel()
 	switch {
 	case p.place.machine:
-		err := unix.Reboot(a.command)
-		tellKernel([]string{fmt.Sprintf("cannot %s: %v", a.name, err)})
+		err := unix.Reboot(end.command)
+		tellKernel([]string{fmt.Sprintf("cannot %s: %v", end.name, err)})
 		select {} // There is nothing to go back to.
 	case p.summary().Fatal != "":
 		return codeFatal

@@ -126,3 +126,20 @@ func TestPowerOffCommand(t *testing.T) {
 	v.Output("/sbin/poweroff")
 	v.Exit(vm.PoweredDown)
 }
+
+// A microVM without ACPI cannot be powered off: a reset ends it. Its virtio
+// devices are not found either, the agent's among them: a script powers off.
+func TestPowerOffWithoutACPI(t *testing.T) {
+	tier.VM(t)
+	dir := overlay(t, "no-acpi-root", map[string]string{
+		"etc/init.d/030-off": "#!/bin/busybox sh\nexec /bin/busybox kill -USR2 1\n",
+	})
+	c := machine(build(t, "no-acpi", "services:\n  AGENT\n", dir))
+	c.Machine = "microvm-no-acpi"
+	v := vmtest.Boot(t, c)
+	v.Stage("shutdown")
+	v.Exit(vm.Rebooted)
+	if !strings.Contains(v.Console(), "cannot power off: the kernel has no ACPI") {
+		t.Errorf("the console does not say why it was reset:\n%s", v.Console())
+	}
+}
