@@ -74,11 +74,13 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	$(GOBUILD) -tags "grpcnotrace no_rdt" -o $(ROOT)/usr/bin/service ./services/cmd/service
 	ln -sf service $(ROOT)/usr/bin/containerd
 	$(GOBUILD) -o $(ROOT)/usr/bin/containerd-shim-runc-v2 ./services/cmd/shimstart
-	$(GOBUILD) -tags no_grpc -o $(ROOT)/usr/libexec/containerd-shim-runc-v2 ./services/cmd/shim
 	$(RUNC_CGO) CGO_ENABLED=1 GOOS=linux GOARCH=$(ARCH) go build -trimpath \
 		-tags 'netgo osusergo seccomp urfave_cli_no_docs runc_nocriu' \
 		-ldflags '-s -w -linkmode external -extldflags -static' \
 		-o $(ROOT)/usr/bin/runc github.com/opencontainers/runc
+	# The shim knows this runc by its size: an image may bring another.
+	$(GOBUILD) -tags no_grpc -ldflags "-s -w -X main.runcSize=$$(stat -c %s $(ROOT)/usr/bin/runc)" \
+		-o $(ROOT)/usr/libexec/containerd-shim-runc-v2 ./services/cmd/shim
 	$(if $(BUILD_TIME),@echo $(BUILD_TIME) >$(ROOT)/usr/lib/keelson/build-time)
 	@for name in poweroff reboot halt; do ln -sf ../usr/bin/service $(ROOT)/sbin/$$name; done
 	ln -sf ../init $(ROOT)/sbin/usermode-helper

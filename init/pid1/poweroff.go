@@ -25,6 +25,9 @@ var powerHandlers = []string{"sys/firmware/acpi", "sys/firmware/devicetree", "sy
 func lookAtPower(root string) powerFacts {
 	info, _ := os.ReadFile(filepath.Join(root, "proc/cpuinfo"))
 	f := powerFacts{arch: runtime.GOARCH, virtual: bytes.Contains(info, []byte(" hypervisor"))}
+	if _, err := os.Stat(filepath.Join(root, "sys/kernel")); err != nil {
+		f.handler = true // Without /sys there is no telling.
+	}
 	for _, path := range powerHandlers {
 		if _, err := os.Stat(filepath.Join(root, path)); err == nil {
 			f.handler = true

@@ -40,11 +40,13 @@ func TestLast(t *testing.T) {
 
 func TestLookAtPower(t *testing.T) {
 	root := t.TempDir()
-	if f := lookAtPower(root); f.virtual || f.handler {
-		t.Errorf("of nothing: %+v", f)
+	if f := lookAtPower(root); f.virtual || !f.handler {
+		t.Errorf("without /proc and /sys: %+v", f)
 	}
-	if err := os.MkdirAll(filepath.Join(root, "proc"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"proc", "sys/kernel"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.WriteFile(filepath.Join(root, "proc/cpuinfo"), []byte("flags\t\t: fpu hypervisor lahf_lm\n"), 0o600); err != nil {
 		t.Fatal(err)

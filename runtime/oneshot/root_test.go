@@ -120,6 +120,40 @@ func TestTerminalWithoutOne(t *testing.T) {
 	})
 }
 
+// All six kinds of hooks run, whichever way the container is started. Those of
+// kind poststart come at the end of create, as runc has it.
+func TestHooks(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		for _, runtime := range []string{boundRoot, withBind} {
+			b := container(t, "000-hooks", "echo process >>/run/order", nil, runtime)
+			path := filepath.Join(b.Dir, bundle.ConfigFile)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var hooks []string
+			for _, name := range []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"} {
+				hooks = append(hooks, fmt.Sprintf(`"%s":[{"path":"/bin/sh","args":["sh","-c","echo %s >>/run/order"]}]`, name, name))
+			}
+			config := strings.Replace(string(text), `{`, `{"hooks":{`+strings.Join(hooks, ",")+`},`, 1)
+			config = strings.Replace(config, `{"destination":"/proc"`, `{"destination":"/run","type":"bind","source":"/run","options":["rbind"]},{"destination":"/proc"`, 1)
+			if err := os.WriteFile(path, []byte(config), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if r := Run(t.Context(), b, options(t)); !r.OK() {
+				t.Errorf("%+v: %s", r, r.Output())
+			}
+			order, err := os.ReadFile("/run/order")
+			want := "prestart createRuntime createContainer startContainer process poststop"
+			got := strings.Fields(strings.Replace(string(order), "poststart\n", "", 1))
+			if err != nil || strings.Join(got, " ") != want || !strings.Contains(string(order), "poststart\n") {
+				t.Errorf("hooks ran in the order %q, %v; want %s and poststart", order, err, want)
+			}
+			_ = os.Remove("/run/order")
+		}
+	})
+}
+
 func TestNetworkNamespaceStays(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		for _, runtime := range []string{withBind, withLink} { // the second replaces the first one's namespace

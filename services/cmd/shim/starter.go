@@ -18,8 +18,10 @@ import (
 // all that command does (libcontainer's Container.Exec). A process of runc for
 // that would cost about 10 ms.
 //
-// Containers of other runtimes have no such FIFO beside a state.json, and what
-// is not as it should be is left to runc, which says what is wrong.
+// That holds for the runc that is built with this program, and not for containers
+// with poststart hooks, which runc may run then. Containers of other runtimes have
+// no such FIFO beside a state.json. All of these, and what is not as it should be,
+// are left to the runtime, which says what is wrong.
 type starter struct{ runc.ProcessMonitor }
 
 // started is what stands for the end of a command that never ran.
@@ -28,7 +30,7 @@ var started = make(chan runc.Exit)
 // StartLocked starts a command, or does its work. The shim starts all of them so,
 // since they are to end with it (PR_SET_PDEATHSIG of prctl(2)).
 func (s starter) StartLocked(c *exec.Cmd) (chan runc.Exit, error) {
-	if dir := toStart(c.Args); dir != "" && release(dir) == nil {
+	if dir := toStart(c.Args); dir != "" && known(c.Path) && release(dir) == nil {
 		return started, nil
 	}
 	return s.ProcessMonitor.StartLocked(c)
@@ -53,6 +55,23 @@ func toStart(args []string) string {
 	return filepath.Join(args[root], args[end+1])
 }
 
+// runcSize is the size in bytes of the runc that is built with this program. The
+// linker sets it; empty, any runc is taken for that one.
+var runcSize string
+
+// known reports whether path is the runc that is built with this program: an image
+// may bring another.
+func known(path string) bool {
+	if runcSize == "" {
+		return true
+	}
+	info, err := os.Stat(path)
+	return err == nil && strconv.FormatInt(info.Size(), 10) == runcSize
+}
+
+// errHooks is returned for a container that is more to start than to let go.
+var errHooks = errors.New("the container has poststart hooks")
+
 var errNotWaiting = errors.New("the container does not wait for its start")
 
 // release lets the process of a created container go, and returns when it has
@@ -61,6 +80,9 @@ func release(dir string) error {
 	state, err := os.ReadFile(filepath.Join(dir, "state.json"))
 	if err != nil {
 		return err
+	}
+	if bytes.Contains(state, []byte(`"poststart":[`)) {
+		return errHooks
 	}
 	pid, err := initPID(state)
 	if err != nil {

@@ -35,6 +35,22 @@ func TestToStart(t *testing.T) {
 }
 
 // Containers of the real runc go when they are let go, and not before.
+func TestKnown(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "runc")
+	if err := os.WriteFile(path, []byte("12345"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer func(before string) { runcSize = before }(runcSize)
+	for size, want := range map[string]bool{"": true, "5": true, "6": false} {
+		if runcSize = size; known(path) != want {
+			t.Errorf("size %q: known %v", size, !want)
+		}
+	}
+	if runcSize = "5"; known(path + "2") {
+		t.Error("a runc that is not there is known")
+	}
+}
+
 func TestRelease(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		// Their processes must be children of this one, as they are of a shim.
@@ -99,6 +115,22 @@ func TestNothingToRelease(t *testing.T) {
 	})
 }
 
+// Poststart hooks are the runtime's: one that runs them at the start must start it.
+func TestHooksAreLeftToTheRuntime(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		for kind, want := range map[string]error{"poststart": errHooks, "poststop": nil} {
+			c := newContainerWith(t, "exec sleep 1000", `"hooks":{"`+kind+`":[{"path":"/bin/true"}]},`)
+			if err := release(c.state); !errors.Is(err, want) {
+				t.Errorf("one with %s hooks: %v", kind, err)
+			}
+			c.runc("delete", "--force", c.id) // Both are in one cgroup.
+		}
+	})
+}
+
 type container struct {
 	t               *testing.T
 	id, root, state string
@@ -108,10 +140,24 @@ type container struct {
 // newContainer creates one that waits for its start.
 func newContainer(t *testing.T, script string) *container {
 	t.Helper()
+	return newContainerWith(t, script, "")
+}
+
+// newContainerWith adds fields to the configuration.
+func newContainerWith(t *testing.T, script, fields string) *container {
+	t.Helper()
 	dir := t.TempDir()
 	c := &container{t: t, id: "it", root: filepath.Join(dir, "runc"), bundle: filepath.Join(dir, "it")}
 	c.state = filepath.Join(c.root, c.id)
 	nstest.Bundle(t, c.bundle, script, nil, "")
+	config := filepath.Join(c.bundle, "config.json")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(config, []byte("{"+fields+string(text[1:])), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	c.runc("create", "--bundle", c.bundle, c.id)
 	t.Cleanup(func() { c.runc("delete", "--force", c.id) })
 	return c
