@@ -48,20 +48,23 @@ type oomCounter struct {
 	before int
 }
 
-func newOOMCounter(pid int) oomCounter {
+// newOOMCounter leaves out what is counted in those of the other services that
+// lie in the cgroup of the process.
+func newOOMCounter(pid int, others []string) oomCounter {
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
 	if err != nil {
 		return oomCounter{}
 	}
-	c := oomCounter{file: oomFile(string(text))}
+	c := oomCounter{file: oomFile(string(text), others)}
 	c.before = oomKills(c.file)
 	return c
 }
 
 // oomFile finds the file with a cgroup's count in a /proc/PID/cgroup of lines
 // "0::/path" (version 2) or "4:memory:/path" (version 1, cgroups(7)); empty for
-// the root cgroup, which has no limit.
-func oomFile(cgroups string) string {
+// the root cgroup, which has no limit. memory.events counts for the cgroups
+// below too, memory.events.local does not (cgroup-v2.rst).
+func oomFile(cgroups string, others []string) string {
 	for line := range strings.Lines(cgroups) {
 		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(f) != 3 || filepath.Join("/", f[2]) == "/" {
@@ -72,7 +75,11 @@ func oomFile(cgroups string) string {
 		case slices.Contains(strings.Split(f[1], ","), "memory"):
 			return filepath.Join("/sys/fs/cgroup/memory", path, "memory.oom_control")
 		case f[0] == "0" && f[1] == "":
-			return filepath.Join("/sys/fs/cgroup", path, "memory.events")
+			file := "memory.events"
+			if slices.ContainsFunc(others, func(other string) bool { return below(other, path) }) {
+				file = "memory.events.local"
+			}
+			return filepath.Join("/sys/fs/cgroup", path, file)
 		}
 	}
 	return ""

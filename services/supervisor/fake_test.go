@@ -63,7 +63,7 @@ func (p *fakeProcess) Signal(s syscall.Signal) error {
 	return nil
 }
 
-func (p *fakeProcess) KillAll() error {
+func (p *fakeProcess) KillAll([]string) error {
 	select {
 	case p.end <- 137:
 	default:

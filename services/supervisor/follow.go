@@ -150,7 +150,7 @@ func (r *run) endAll() {
 	case <-time.After(goneTime): // The notice of its end may be on its way.
 	}
 	r.supervisor.options.Logger.Warn("what is left of a service is killed", "service", r.name)
-	if err := r.process.KillAll(); err != nil {
+	if err := r.process.KillAll(r.others); err != nil {
 		r.supervisor.options.Logger.Error("service cannot be killed", "service", r.name, "error", err)
 	}
 	select {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,7 +20,7 @@ import (
 type Process interface {
 	Gone() <-chan struct{}             // closed when it has ended
 	Signal(s syscall.Signal) error     // to it alone; one that has ended is no error
-	KillAll() error                    // SIGKILL to all processes of its container
+	KillAll(spare []string) error      // SIGKILL to all processes of its container, without those in these cgroups
 	KillShim() error                   // SIGKILL to the shim it was started by
 	Drops(s syscall.Signal) bool       // it would never get the signal
 	SignalBelow(s syscall.Signal) bool // to its descendants; false when there are none
@@ -34,7 +33,7 @@ type process struct {
 	pid    int
 	fd     *os.File // pidfd
 	shim   *os.File // pidfd, nil when it is unknown
-	cgroup string   // its folder in the hierarchy with cgroup.kill; empty: none of its own
+	cgroup cgroup
 	gone   chan struct{}
 	once   sync.Once
 }
@@ -161,18 +160,20 @@ func (p *process) SignalBelow(s syscall.Signal) bool {
 }
 
 // KillAll kills by cgroup.kill (cgroup-v2.rst, Linux 5.14). Where there is
-// none, it kills every process that the cgroup lists, until that lists none:
-// the first takes its PID namespace with it, if it has one.
-func (p *process) KillAll() error {
+// none, or where it would kill what is to be spared, it kills every process
+// that the cgroup lists, until that lists none: the first takes its PID
+// namespace with it, if it has one.
+func (p *process) KillAll(spare []string) error {
 	first := p.Signal(syscall.SIGKILL)
-	if p.cgroup == "" {
+	if p.cgroup.path == "" {
 		return first
 	}
-	if os.WriteFile(filepath.Join(p.cgroup, "cgroup.kill"), []byte("1"), 0) == nil {
+	dir, nested := p.cgroup.dir(), p.cgroup.nested(spare)
+	if len(nested) == 0 && os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) == nil {
 		return nil
 	}
 	for range 100 { // Each round is faster than they can fork.
-		pids := processesIn(p.cgroup)
+		pids := processesIn(dir, nested)
 		if len(pids) == 0 {
 			break
 		}
@@ -181,71 +182,6 @@ func (p *process) KillAll() error {
 		}
 	}
 	return first
-}
-
-// processesIn lists the processes of a cgroup and those below, but not this
-// one.
-func processesIn(cgroup string) []int {
-	var pids []int
-	_ = filepath.WalkDir(cgroup, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || d.Name() != "cgroup.procs" {
-			return nil
-		}
-		text, _ := os.ReadFile(path) // It may be gone.
-		for _, word := range strings.Fields(string(text)) {
-			if pid, err := strconv.Atoi(word); err == nil && pid > 1 && pid != os.Getpid() {
-				pids = append(pids, pid)
-			}
-		}
-		return nil
-	})
-	return pids
-}
-
-func cgroupOf(pid int) string {
-	own, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return ""
-	}
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
-	if err != nil {
-		return ""
-	}
-	return cgroupDir(string(text), string(own))
-}
-
-// cgroupDir finds the folder of a container's processes in a /proc/PID/cgroup
-// (cgroups(7)): lines "0::/path" for version 2, "4:pids,cpu:/path" for version
-// 1. It is empty when own, the supervisor, is in it too.
-func cgroupDir(cgroups, own string) string {
-	for line := range strings.Lines(cgroups) {
-		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(f) != 3 {
-			continue
-		}
-		path := filepath.Join("/", f[2])
-		if path == "/" || holds(own, f[0]+":"+f[1]+":", path) {
-			continue
-		}
-		switch {
-		case f[0] == "0" && f[1] == "":
-			return filepath.Join("/sys/fs/cgroup", path)
-		case slices.Contains(strings.Split(f[1], ","), "pids"):
-			return filepath.Join("/sys/fs/cgroup/pids", path)
-		}
-	}
-	return ""
-}
-
-// holds tells whether one of cgroups, in the hierarchy that its line begins
-// with, is path or lies below.
-func holds(cgroups, hierarchy, path string) bool {
-	for line := range strings.Lines(cgroups) {
-		if at, ok := strings.CutPrefix(strings.TrimSpace(line), hierarchy); ok && strings.HasPrefix(at+"/", path+"/") {
-			return true
-		}
-	}
-	return false
 }
 
 // waitReadable returns when a pidfd's process has ended.

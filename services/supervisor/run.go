@@ -35,8 +35,9 @@ type run struct {
 	abort      context.CancelFunc
 	name, dir  string
 	bundle     *bundle.Bundle
-	clash      error // its name keeps it from being started
-	streams    int   // of all services together
+	clash      error    // its name keeps it from being started
+	streams    int      // of all services together
+	others     []string // paths of the cgroups of the other services
 	output     Output
 	oom        oomCounter
 	process    Process       // set before hasStarted, or adopt
@@ -147,7 +148,7 @@ func (r *run) startWith(ctx context.Context, tasks Tasks) (pid int, err error) {
 		return 0, err
 	}
 	r.output.Created(making)
-	r.oom = newOOMCounter(pid)
+	r.oom = newOOMCounter(pid, r.others)
 	if r.process, err = r.supervisor.options.Process(pid); err != nil {
 		return 0, err
 	}
@@ -204,7 +205,7 @@ func (r *run) remove(tasks Tasks) {
 func (r *run) hold(pid int, old saved) {
 	s := r.supervisor
 	r.abort()
-	r.oom = newOOMCounter(pid)
+	r.oom = newOOMCounter(pid, r.others)
 	if old.Pid == pid {
 		r.logAt, r.notifyAt = old.LogAt, old.NotifyAt
 	} else {

@@ -191,6 +191,7 @@ func (s *Supervisor) begin(svc *service) {
 	r := &run{
 		supervisor: s, service: svc,
 		name: svc.name, dir: svc.dir, bundle: svc.bundle, clash: svc.clash, streams: 2 * len(s.services),
+		others: s.cgroupsOfOthers(svc),
 	}
 	r.ctx, r.cancel = context.WithCancel(s.ctx)
 	r.starting, r.abort = context.WithCancel(r.ctx)

@@ -78,7 +78,7 @@ func (s *Supervisor) killAll(svc *service) {
 	if svc.run == nil || svc.run.process == nil {
 		return
 	}
-	if err := svc.run.process.KillAll(); err != nil {
+	if err := svc.run.process.KillAll(s.cgroupsOfOthers(svc)); err != nil {
 		s.options.Logger.Error("service cannot be killed", "service", svc.name, "error", err)
 	}
 }

@@ -213,6 +213,9 @@ func (s *Supervisor) add(name string) bool {
 		return false
 	}
 	svc.clash = s.taken.Add(name)
+	if svc.clash == nil && svc.bundle != nil {
+		svc.clash = s.taken.AddCgroup(name, svc.bundle.Cgroup(name))
+	}
 	s.services[name] = svc
 	s.sorted = slices.Sorted(maps.Keys(s.services))
 	return true

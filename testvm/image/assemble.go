@@ -30,11 +30,13 @@ type assembler struct {
 	root   *tree.Tree
 	lower  map[string]string // where an image's files lie already, by reference
 	ids    map[string]uint32
+	names  *bundle.Names // what of the services' cgroups is taken
 }
 
 // assemble makes the root but for what the kernel adds to it.
 func (a *assembler) assemble(ctx context.Context) error {
 	a.root, a.lower, a.ids = tree.New(), map[string]string{}, a.doc.Config.IDs()
+	a.names = bundle.NewNames("services")
 	for i, ref := range a.doc.Config.Init {
 		if err := a.put(ctx, "", fmt.Sprintf("init[%d]", i), ref, true); err != nil {
 			return err
@@ -122,6 +124,11 @@ func (a *assembler) container(ctx context.Context, dir, field string, img config
 	spec, err := ocispec.Spec(c)
 	if err != nil {
 		return a.fieldError(field, err)
+	}
+	if strings.HasPrefix(field, "services[") {
+		if err := a.names.AddCgroup(img.Name, bundle.CgroupPath(spec.Linux.CgroupsPath, img.Name)); err != nil {
+			return a.doc.ErrorAt(field, err)
+		}
 	}
 	if err := a.containerRoot(ctx, dir, field+".image", img.Image, spec.Root.Readonly); err != nil {
 		return err

@@ -82,6 +82,11 @@ func (d *Document) checkContainers() error {
 				if err := names.Add(img.Name); err != nil {
 					return d.ErrorAt(at+".name", err)
 				}
+				if img.CgroupsPath != nil { // Else the image's label may have one.
+					if err := names.AddCgroup(img.Name, bundle.CgroupPath(*img.CgroupsPath, img.Name)); err != nil {
+						return d.ErrorAt(at+".cgroupsPath", err)
+					}
+				}
 			}
 		}
 	}

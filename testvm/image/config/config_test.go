@@ -89,6 +89,7 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 		{"no image", "onboot:\n  - name: x\n", 2, "onboot[0]"},
 		{"service twice", "services:\n  - {name: a, image: x}\n  - {name: a, image: x}\n", 3, "services[1].name"},
 		{"log of another", "services:\n  - {name: a, image: x}\n  - {name: a.out, image: x}\n", 3, "services[1].name"},
+		{"cgroup of another", "services:\n  - {name: a, image: x, cgroupsPath: /p}\n  - {name: b, image: x, cgroupsPath: /p/c}\n  - name: c\n    image: x\n    cgroupsPath: /p/\n", 6, "services[2].cgroupsPath"},
 		{"log of containerd", "services:\n  - {name: containerd, image: x}\n", 2, "services[0].name"},
 		{"escaping name", "services:\n  - name: ../a\n    image: x\n", 2, "services[0].name"},
 		{"bad volume", "volumes:\n  - name: A\n", 2, "volumes[0].name"},
