@@ -122,6 +122,9 @@ func (a *assembler) container(ctx context.Context, dir, field string, img config
 		}
 	}
 	spec, err := ocispec.Spec(c)
+	if err == nil {
+		err = ocispec.Validate(spec)
+	}
 	if err != nil {
 		return a.fieldError(field, err)
 	}

@@ -33,10 +33,11 @@ onboot:
     image: oci:layout
     command: [/app]
     annotations: {b: "2", a: "1", c: "3"}
-    sysctl: {x.b: "2", x.a: "1"}
+    net: new
+    sysctl: {net.b: "2", net.a: "1"}
 services:
   - {name: second, image: "oci:layout", readonly: true}
-  - {name: third, image: "dir:guest-${ARCH}"}
+  - {name: third, image: "dir:guest-${ARCH}", command: [/usr/bin/app]}
 files:
   - {path: etc/x, source: x.conf, mode: "0644"}
   - {path: etc/none, source: none.conf, optional: true}
@@ -290,7 +291,7 @@ func TestMetadata(t *testing.T) {
 func TestImagesDoNotReachOutOfTheirDirectory(t *testing.T) {
 	evil := tree.New()
 	evil.Set(tree.Entry{Path: "etc", Type: tree.Symlink, Link: "/../../../../escaped"})
-	a, err := assemble(t, "a.yml", []byte("services: [{name: a, image: evil}]"), given{"evil": &source.Image{Files: evil}})
+	a, err := assemble(t, "a.yml", []byte("services: [{name: a, image: evil, command: [/x]}]"), given{"evil": &source.Image{Files: evil}})
 	if err != nil {
 		t.Fatal(err)
 	}

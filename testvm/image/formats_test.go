@@ -27,7 +27,7 @@ init: ["dir:root"]
 files:
   - {path: etc/owned, contents: "text", uid: 1234, gid: 56, mode: "0640"}
   - {path: etc/link, symlink: owned}
-  - {path: var/empty/x, contents: "", mode: "0400"}
+  - {path: srv/empty/x, contents: "", mode: "0400"}
 `
 
 // small writes the inputs of an image that is no system but for its /init, which

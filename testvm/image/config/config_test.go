@@ -101,6 +101,8 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 		{"file of two kinds", "files:\n  - path: a\n    symlink: b\n    contents: c\n", 2, "files[0]"},
 		{"bad mode", "files:\n  - path: a\n    contents: c\n    mode: 0o9\n", 4, "files[0].mode"},
 		{"unknown owner", "files:\n  - path: a\n    contents: c\n    uid: web\n", 4, "files[0].uid"},
+		{"hidden file", "files:\n  - path: a\n    contents: c\n  - contents: c\n    path: /var//lib/x\n", 5, "files[1].path"},
+		{"hidden folder", "files:\n  - path: run/x\n    directory: true\n", 2, "files[0].path"},
 		{"syntax", "services:\n  - name: [a\n", 2, ""},
 		{"two documents", "init: []\n---\ninit: []\n", 0, ""},
 	}
