@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -76,8 +75,12 @@ func (d *Document) decode(into any) (err error) {
 	if d.tree, err = parser.ParseBytes(d.Source, 0, parser.AllowDuplicateMapKey()); err != nil {
 		return d.wrap(err)
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(d.Source), yaml.Strict())
-	if err := dec.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+	merge(d.tree)
+	if len(d.tree.Docs) == 0 || d.tree.Docs[0].Body == nil {
+		return nil
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(nil), yaml.Strict())
+	if err := dec.DecodeFromNode(d.tree.Docs[0].Body, into); err != nil {
 		return d.wrap(err)
 	}
 	return nil
