@@ -10,9 +10,9 @@ import (
 )
 
 // Validate refuses what an OCI runtime refuses when it creates the container,
-// which on a machine would fail again and again. The rules are those of runc
-// (libcontainer/configs/validate) that depend on the configuration alone. Errors
-// are of type FieldError.
+// which on a machine would fail again and again. The rules are taken from runc
+// (libcontainer/configs/validate); those for options of mounts and for what needs
+// the machine's kernel are not among them. Errors are of type FieldError.
 func Validate(s *specs.Spec) error {
 	for _, check := range []func(*specs.Spec) error{
 		checkProcess, checkUserNamespace, checkHostname, checkSysctls, checkPropagation, checkDevices,
