@@ -172,7 +172,7 @@ func TestWithoutLabel(t *testing.T) {
 // A service's cgroup may come from its image's label.
 func TestCgroupOfAnotherService(t *testing.T) {
 	label := map[string]string{ocispec.Label: `{"cgroupsPath": "/pods"}`}
-	_, err := assemble(t, "pods.yml", []byte("services:\n  - {name: a, image: example/pods}\n  - {name: b, image: example/svc}\n  - {name: c, image: example/pods}\n"), given{
+	_, err := assemble(t, "pods.yml", []byte("services:\n  - {name: a, image: example/pods, command: [/x]}\n  - {name: b, image: example/svc, command: [/x]}\n  - {name: c, image: example/pods, command: [/x]}\n"), given{
 		"example/pods": program(t, "pods", label), "example/svc": program(t, "app", nil),
 	})
 	if want := "services a and c share the cgroup /pods"; err == nil || !strings.Contains(err.Error(), "pods.yml:4: services[2]") || !strings.Contains(err.Error(), want) {
