@@ -113,7 +113,7 @@ func TestDiskRoot(t *testing.T) {
 // A read-only root must bring the folders to mount on.
 func TestDiskRootWithoutMountPoints(t *testing.T) {
 	c, tree := diskRoot(t)
-	if err := os.Remove(filepath.Join(tree, "run")); err != nil {
+	if err := os.RemoveAll(filepath.Join(tree, "run")); err != nil {
 		t.Fatal(err)
 	}
 	makeExt4(t, c.Disks[0].Path, "256M", "-d", tree)
