@@ -2,6 +2,7 @@ package pid1
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -51,13 +52,16 @@ func last(a action, line cmdline.Line, facts func() powerFacts) (action, string)
 	if a != powerOff {
 		return a, ""
 	}
-	switch value, _ := line.Last("keelson.poweroff"); {
+	value, given := line.Last("keelson.poweroff")
+	switch {
 	case value == "off":
 		return a, ""
 	case value == "reset":
 		return reboot, "keelson.poweroff=reset: the machine is reset in place of powered off"
 	case facts().cannot():
 		return reboot, "cannot power off: the kernel has no ACPI. The machine is reset, which ends a microVM; keelson.poweroff=off halts it instead"
+	case given:
+		return a, fmt.Sprintf("setting ignored: keelson.poweroff=%s: want off or reset", value)
 	}
 	return a, ""
 }

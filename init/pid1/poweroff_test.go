@@ -29,7 +29,7 @@ func TestLast(t *testing.T) {
 		{"virtual arm64", powerOff, "", powerFacts{arch: "arm64", virtual: true}, powerOff, false},
 		{"overridden", powerOff, "keelson.poweroff=off", microVM, powerOff, false},
 		{"asked for", powerOff, "keelson.poweroff=reset", powerFacts{arch: "arm64", handler: true}, reboot, true},
-		{"nonsense", powerOff, "keelson.poweroff=x", powerFacts{arch: "arm64"}, powerOff, false},
+		{"nonsense", powerOff, "keelson.poweroff=x", powerFacts{arch: "arm64"}, powerOff, true},
 	} {
 		got, why := last(tc.asked, cmdline.Parse(tc.line), func() powerFacts { return tc.facts })
 		if got != tc.want || (why != "") != tc.said {
