@@ -56,15 +56,17 @@ func TestFullFileSystem(t *testing.T) {
 		if err := os.Remove(filler); err != nil {
 			t.Fatal(err)
 		}
-		write("again\n")
+		// What the stream still has of the flood it may drop together with what
+		// comes now, so the line is written until one arrives.
 		settle(func(text string) bool {
+			write("again\n")
 			return strings.Contains(text, "bytes of output are missing here: no space left on device\n") && strings.HasSuffix(text, "again\n")
 		})
+		w.Close()
+		s.Finish(time.Minute)
 		if n := strings.Count(said.String(), "\n"); n != 1 {
 			t.Errorf("told %d times:\n%s", n, said.String())
 		}
-		w.Close()
-		s.Finish(time.Minute)
 
 		// And read-only.
 		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_BIND, ""); err != nil {
