@@ -21,7 +21,14 @@ QEMU_riscv64 := qemu-system-riscv64:qemu-system-misc
 RELEASE_riscv64 := trixie
 TRIPLE       := $(or $(TRIPLE_$(ARCH)),$(error ARCH=$(ARCH) is not supported: amd64, arm64, riscv64 or s390x))
 
-GOBUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w'
+# The version of everything that is built here: a tag, commits since and the commit,
+# "-dirty" with changes that are in no commit. Never the clock: the same sources give
+# the same.
+VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknown)
+STAMP   := -X keelson/runtime/version.stamped=$(VERSION)
+
+# Without -buildvcs=false a clone, a worktree and an archive give different bytes.
+GOBUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -buildvcs=false -ldflags '-s -w'
 
 ifeq ($(ARCH),$(HOSTARCH))
 SYSROOT    :=
@@ -59,7 +66,7 @@ TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:
 	/usr/share/OVMF/OVMF_CODE_4M.fd:ovmf /usr/share/AAVMF/AAVMF_CODE.fd:qemu-efi-aarch64
 
 # Full reference of the image for LinuxKit's init section.
-INIT_IMAGE = example.org/keelson/init:$(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+INIT_IMAGE = example.org/keelson/init:$(VERSION)
 
 .DEFAULT_GOAL := all
 .PHONY: all guest kernel testvm init-image run test test-all test-load chaos power-cuts bench chart lint clean help needs-run needs-test
@@ -70,8 +77,8 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	@$(NEED) $(RUNC_NEEDS)
 	$(if $(SYSROOT),@RELEASE=$(RELEASE_$(ARCH)) .ci/foreign-debs $(ARCH) $(CURDIR)/$(SYSROOT) libseccomp-dev)
 	@mkdir -p $(ROOT)/usr/bin $(ROOT)/usr/libexec $(ROOT)/usr/lib/keelson $(ROOT)/sbin $(addprefix $(ROOT)/,$(MOUNT_POINTS))
-	$(GOBUILD) -ldflags '-s -w -E main.entry' -o $(ROOT)/init ./init
-	$(GOBUILD) -tags "grpcnotrace no_rdt" -o $(ROOT)/usr/bin/service ./services/cmd/service
+	$(GOBUILD) -ldflags '-s -w -E main.entry $(STAMP)' -o $(ROOT)/init ./init
+	$(GOBUILD) -tags "grpcnotrace no_rdt" -ldflags '-s -w $(STAMP)' -o $(ROOT)/usr/bin/service ./services/cmd/service
 	ln -sf service $(ROOT)/usr/bin/containerd
 	$(GOBUILD) -o $(ROOT)/usr/bin/containerd-shim-runc-v2 ./services/cmd/shimstart
 	$(RUNC_CGO) CGO_ENABLED=1 GOOS=linux GOARCH=$(ARCH) go build -trimpath \
@@ -116,7 +123,7 @@ kernel: ## Build a small kernel for virtual machines from Debian's source: build
 		tar -C $(KERNEL_DIR)/modules --exclude build --exclude source -cf $(KERNEL_DIR)/image/kernel.tar lib; fi
 
 testvm: ## Build testvm, which builds, boots and measures images
-	go build -trimpath -o $(TESTVM) ./testvm/cmd/testvm
+	go build -trimpath -buildvcs=false -ldflags '$(STAMP)' -o $(TESTVM) ./testvm/cmd/testvm
 
 needs-run:
 	@$(NEED) $(IMAGE_NEEDS) $(QEMU_$(ARCH))

@@ -16,6 +16,7 @@ import (
 	"keelson/init/modules"
 	"keelson/init/pid1"
 	"keelson/init/scripts"
+	"keelson/runtime/version"
 )
 
 func main() {
@@ -34,6 +35,10 @@ func main() {
 	if len(os.Args) == 1 && pid1.Inside() || len(os.Args) == 2 && os.Args[1] == "userspace" {
 		os.Exit(pid1.Main())
 	}
+	if len(os.Args) == 2 && os.Args[1] == "version" {
+		fmt.Println(version.Line("init"))
+		return
+	}
 	if len(os.Args) == 3 && os.Args[1] == "script" {
 		os.Exit(scripts.Interpret(os.Args[2]))
 	}
@@ -43,6 +48,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: init (as the first process of a machine or a container)\n"+
 			"       init userspace (as the first process of a system inside of this one, whose mounts and root it shares)\n"+
 			"       init boot|late|devices|network|shutdown|root (started by init)\n"+
+			"       init version\n"+
 			"       init script PATH (a script of plain commands, without its shell; started by init)")
 		os.Exit(2)
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/nstest"
+	"keelson/runtime/timeline"
 )
 
 // A whole boot, the guest's own programs and containers, inside of another
@@ -28,6 +29,12 @@ func TestWholeBoot(t *testing.T) {
 		t.Error("it is not as it should be")
 	}
 	s.Line("hostname: box")
+	build := strings.TrimPrefix(s.Stage(timeline.Kernel).Result, "keelson ")
+	for program, path := range map[string]string{"init": "/init", "service": "/usr/bin/service"} {
+		if out := s.Output(path, "version"); build == "" || !strings.HasPrefix(out, program+" "+build+" (go1.") {
+			t.Errorf("%s version: %q; at boot: %q", program, out, build)
+		}
+	}
 	s.Signal(unix.SIGTERM)
 	if code := s.Wait(); code != codeReboot {
 		t.Errorf("exit code %d", code)

@@ -22,6 +22,7 @@ import (
 	"keelson/runtime/console"
 	"keelson/runtime/fault"
 	"keelson/runtime/timeline"
+	"keelson/runtime/version"
 )
 
 // pid1 is the first process's state, owned by the goroutine of Main; keepers,
@@ -85,7 +86,7 @@ func (p *pid1) live(early *buffer) (code int) {
 // start does what comes before there is a console. Whatever happens there, the
 // next phase is another.
 func (p *pid1) start(early *buffer) {
-	early.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Kernel})
+	early.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Kernel, Result: "keelson " + version.String()})
 	var err error
 	next := phaseUp
 	defer func() {

@@ -20,7 +20,7 @@ const Path = "/run/keelson/timeline"
 
 // Stages of the boot and the shutdown, in the order they are met.
 const (
-	Kernel     = "kernel"     // At only: when /init started
+	Kernel     = "kernel"     // when /init started, with its version
 	Mounts     = "mounts"     // core mounts are there
 	Modules    = "modules"    // hardware's modules are loaded
 	Clock      = "clock"      // system clock set from the hardware clock

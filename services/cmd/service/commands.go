@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/version"
 	"keelson/services/control"
 )
 
@@ -23,6 +24,7 @@ const usage = `usage: service [OPTIONS] [COMMAND]
   logs [-f] [-n LINES] NAME what a service wrote, stderr and stdout
   boot [--json]             what the boot was spent on
   poweroff|reboot|halt [-f] the machine; with -f at once, stopping nothing
+  version                   which build of keelson this is
   supervise                 be the supervisor (started by /init)
   unpack-module             a compressed kernel module, from standard input to output (started by /init)
 
@@ -68,10 +70,16 @@ func init() {
 		control.Halt:     {power, 0, 0, forceFlag},
 		"logs":           {logs, 1, 1, logFlags},
 		"boot":           {boot, 0, 0, jsonFlag},
+		"version":        {showVersion, 0, 0, noFlags},
 		"supervise":      {supervise, 0, 0, noFlags},
 		"containerd":     {startContainerd, 0, 0, noFlags},
 		"unpack-module":  {unpackModule, 0, 0, noFlags},
 	}
+}
+
+func showVersion(_ context.Context, inv invocation) (int, error) {
+	_, err := fmt.Fprintln(inv.out, version.Line("service"))
+	return control.CodeOK, err
 }
 
 func noFlags(*flag.FlagSet, *invocation)         {}

@@ -45,6 +45,8 @@ func TestParse(t *testing.T) {
 		{"-q -v start a", "", false},
 		{"start -sock /run/containerd/containerd.sock -path /containers/services a", "a", true},
 		{"restart a -path /containers/services", "a", true},
+		{"version", "", true},
+		{"version redis", "", false},
 		{"bogus", "", false},
 	} {
 		inv, _, err := parse(strings.Fields(c.args))

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"keelson/runtime/version"
 	"keelson/testvm/image/format"
 	"keelson/testvm/qemu"
 )
@@ -22,6 +24,15 @@ type cli struct {
 	Bench     benchCmd     `cmd:"" help:"Measure the boot of an image in virtual time."`
 	Compare   compareCmd   `cmd:"" help:"Boot two images of the benchmark in turn on two processors, by the clock on the wall."`
 	InitImage initImageCmd `cmd:"" help:"Pack guest trees as the image for the init section of LinuxKit."`
+	Version   versionCmd   `cmd:"" help:"Show which build of keelson this is."`
+}
+
+type versionCmd struct{}
+
+// Run shows the version.
+func (versionCmd) Run() error {
+	_, err := fmt.Println(version.Line("testvm"))
+	return err
 }
 
 func main() {
