@@ -65,11 +65,13 @@ TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:
 	syslinux:syslinux /usr/lib/syslinux/mbr/mbr.bin:syslinux-common \
 	/usr/share/OVMF/OVMF_CODE_4M.fd:ovmf /usr/share/AAVMF/AAVMF_CODE.fd:qemu-efi-aarch64
 
+LINT_NEEDS  := shellcheck:shellcheck codespell:codespell mdl:ruby-mdl
+
 # Full reference of the image for LinuxKit's init section.
 INIT_IMAGE = example.org/keelson/init:$(VERSION)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest kernel testvm init-image run test test-all test-load chaos power-cuts bench chart lint clean help needs-run needs-test
+.PHONY: all guest kernel testvm init-image run test test-all test-load chaos power-cuts bench chart lint vulncheck clean help needs-run needs-test
 
 all: guest testvm ## Build the guest binaries and the host tool testvm
 
@@ -164,7 +166,8 @@ chart: needs-run guest testvm ## Measure the boot again and draw docs/boot.svg
 	$(TESTVM) bench -o build/bench
 	cp build/bench/stages.svg docs/boot.svg
 
-lint: ## gofmt, vet, staticcheck and the import rules between the rooms
+lint: ## gofmt, vet, staticcheck, the import rules between the rooms; scripts, workflows, spelling, Markdown
+	@$(NEED) $(LINT_NEEDS)
 	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "not gofmt-ed:"; echo "$$files"; exit 1; }
 	go vet ./...
 	@for arch in $(MORE_ARCHS); do echo "GOARCH=$$arch go vet ./..."; GOARCH=$$arch CGO_ENABLED=0 go vet ./... || exit 1; done
@@ -172,6 +175,14 @@ lint: ## gofmt, vet, staticcheck and the import rules between the rooms
 	go tool depguard ./...
 	@! git grep -nE 'unix\.(Mount|Unmount|PivotRoot|MoveMount)\(' -- '*.go' ':!mounts' ':!*_test.go' || \
 		{ echo "mount system calls belong in mounts/"; exit 1; }
+	shellcheck -x $$(git grep -lE '^#!/bin/(ba)?sh')
+	go tool actionlint
+	codespell -I .ci/spelling $$(git ls-files ':!go.mod' ':!go.sum')
+	mdl -s .ci/markdown.rb $$(git ls-files '*.md' ':!testvm')
+
+# It asks a database on the internet, so it is not part of lint. VULNDB=URL has a copy.
+vulncheck: ## Known vulnerabilities in what the programs call
+	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 $(if $(VULNDB),-db $(VULNDB)) ./...
 
 clean: ## Remove everything built
 	rm -rf build
