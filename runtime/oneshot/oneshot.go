@@ -60,6 +60,7 @@ type run struct {
 	options    Options
 	result     Result
 	runtimeLog string
+	logStart   int64 // where in it the calls of the runtime under way begin
 	outputs    outputs
 	input      *os.File // nil: nothing to read
 }

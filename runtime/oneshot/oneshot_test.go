@@ -77,10 +77,10 @@ func TestLastError(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if got := lastError(path); got != "runc run failed: no such file" {
+	if got := lastError(path, 0); got != "runc run failed: no such file" {
 		t.Errorf("got %q", got)
 	}
-	if got := lastError(path + "-"); got != "" {
+	if got := lastError(path+"-", 0); got != "" {
 		t.Errorf("missing log: %q", got)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/runtime/keyring"
 	"keelson/runtime/prepare"
 )
 
@@ -38,10 +40,30 @@ func (r *run) command(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, r.options.Runtime, append(all, args...)...)
 }
 
+// withKeyring calls do, which makes the container, and again without a session keyring
+// when the kernel has no key left for one.
+func (r *run) withKeyring(do func(flags ...string) error) error {
+	r.logStart = sizeOf(r.runtimeLog).size
+	err := do()
+	if err == nil || !keyring.Exhausted(err.Error()) {
+		return err
+	}
+	if r.options.Logger != nil {
+		r.options.Logger.Warn(keyring.Notice, "container", r.bundle.Name)
+	}
+	r.logStart = sizeOf(r.runtimeLog).size
+	return do("--no-new-keyring")
+}
+
 // runAtOnce is one `runc run` of the bundle in dir. The runtime stays and
 // passes signals on.
 func (r *run) runAtOnce(ctx context.Context, dir string) error {
-	cmd := r.command(context.WithoutCancel(ctx), "run", "--bundle", dir, r.bundle.Name)
+	return r.withKeyring(func(flags ...string) error { return r.runWith(ctx, dir, flags) })
+}
+
+func (r *run) runWith(ctx context.Context, dir string, flags []string) error {
+	args := slices.Concat([]string{"run", "--bundle", dir}, flags, []string{r.bundle.Name})
+	cmd := r.command(context.WithoutCancel(ctx), args...)
 	cmd.Stderr, cmd.Stdout = r.outputs.write[0], r.outputs.write[1]
 	if r.input != nil {
 		cmd.Stdin = r.input
@@ -55,7 +77,7 @@ func (r *run) runAtOnce(ctx context.Context, dir string) error {
 		return err
 	}
 	if state.ExitCode() == 1 && ctx.Err() == nil { // Else it complains of its end.
-		if why := lastError(r.runtimeLog); why != "" {
+		if why := lastError(r.runtimeLog, r.logStart); why != "" {
 			return errors.Join(errors.New(why), r.delete())
 		}
 	}
@@ -74,12 +96,9 @@ func (r *run) createAndStart(ctx context.Context, dir string) error {
 	defer func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) }()
 	pidFile := filepath.Join(r.options.LogDir, "."+r.bundle.Name+".pid")
 	defer os.Remove(pidFile)
-	create := r.command(ctx, "create", "--bundle", dir, "--pid-file", pidFile, r.bundle.Name)
-	create.Stderr, create.Stdout = r.outputs.write[0], r.outputs.write[1]
-	// Killed half way it would leave a process that nobody knows how to find.
-	create.Cancel, create.WaitDelay = func() error { return os.ErrProcessDone }, killGrace
-	if err := r.call(ctx, create); err != nil {
-		return errors.Join(err, r.delete())
+	err := r.withKeyring(func(flags ...string) error { return r.create(ctx, dir, pidFile, flags) })
+	if err != nil {
+		return err
 	}
 	process, err := readProcess(pidFile)
 	if err != nil {
@@ -98,6 +117,18 @@ func (r *run) createAndStart(ctx context.Context, dir string) error {
 	}
 	r.setStatus(state, false)
 	return errors.Join(r.ended(ctx), r.delete())
+}
+
+func (r *run) create(ctx context.Context, dir, pidFile string, flags []string) error {
+	args := slices.Concat([]string{"create", "--bundle", dir, "--pid-file", pidFile}, flags, []string{r.bundle.Name})
+	cmd := r.command(ctx, args...)
+	cmd.Stderr, cmd.Stdout = r.outputs.write[0], r.outputs.write[1]
+	// Killed half way it would leave a process that nobody knows how to find.
+	cmd.Cancel, cmd.WaitDelay = func() error { return os.ErrProcessDone }, killGrace
+	if err := r.call(ctx, cmd); err != nil {
+		return errors.Join(err, r.delete())
+	}
+	return nil
 }
 
 // kill ends a container that was created and reaps its first process.
@@ -189,7 +220,7 @@ func (r *run) call(ctx context.Context, cmd *exec.Cmd) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if why := lastError(r.runtimeLog); why != "" {
+		if why := lastError(r.runtimeLog, r.logStart); why != "" {
 			return errors.New(why)
 		}
 		return fmt.Errorf("cannot run %s: %w", filepath.Base(cmd.Path), err)
@@ -224,13 +255,17 @@ func readProcess(path string) (*os.Process, error) {
 }
 
 // lastError is the last error in a runtime's log of JSON lines such as
-// {"level":"error","msg":"runc run failed: …","time":"…"}; empty when none.
-func lastError(path string) string {
+// {"level":"error","msg":"runc run failed: …","time":"…"}, from an offset on; empty
+// when there is none.
+func lastError(path string, from int64) string {
 	f, err := os.Open(path)
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return ""
+	}
 	last := ""
 	for lines := bufio.NewScanner(io.LimitReader(f, 16<<20)); lines.Scan(); {
 		var entry struct{ Level, Msg string }

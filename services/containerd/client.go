@@ -9,6 +9,7 @@ import (
 
 	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/containerd/api/types/task"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
@@ -16,7 +17,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"keelson/runtime/keyring"
 )
 
 const (
@@ -24,6 +28,8 @@ const (
 	// containerd-shim-runc-v2 on its PATH.
 	runtimeName = "io.containerd.runc.v2"
 	specType    = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
+	// optionsType is what typeurl calls the type: its full name in protobuf.
+	optionsType = "containerd.runc.v1.Options"
 	// namespaceHeader carries the namespace of a call.
 	namespaceHeader = "containerd-namespace"
 )
@@ -46,6 +52,8 @@ type Spec struct {
 	Stdout    string // absolute path of a FIFO or a file that exists; empty: nowhere
 	Stderr    string
 	Terminal  bool // as process.terminal of JSON
+
+	NoNewKeyring bool // it gets no session keyring of its own
 }
 
 // Task is a task that containerd knows.
@@ -132,8 +140,13 @@ func (c *Client) create(ctx context.Context, s Spec) (pid int, err error) {
 	if err != nil && status.Code(err) != codes.AlreadyExists { // Made by a try before.
 		return 0, fmt.Errorf("cannot create container %s: %w", s.ID, err)
 	}
+	runtimeOptions, err := s.options()
+	if err != nil {
+		return 0, fmt.Errorf("cannot create task %s: %w", s.ID, err)
+	}
 	created, err := c.tasks.Create(ctx, &tasksapi.CreateTaskRequest{
 		ContainerID: s.ID,
+		Options:     runtimeOptions,
 		Stdout:      s.Stdout,
 		Stderr:      s.Stderr,
 		Terminal:    s.Terminal,
@@ -142,6 +155,15 @@ func (c *Client) create(ctx context.Context, s Spec) (pid int, err error) {
 		return 0, failure{"cannot create task " + s.ID, err}
 	}
 	return int(created.GetPid()), nil
+}
+
+// options are the runtime's; nil: the default ones.
+func (s Spec) options() (*anypb.Any, error) {
+	if !s.NoNewKeyring {
+		return nil, nil
+	}
+	value, err := proto.Marshal(&options.Options{NoNewKeyring: true})
+	return &anypb.Any{TypeUrl: optionsType, Value: value}, err
 }
 
 // Start lets a created task run.
@@ -274,3 +296,12 @@ func (f failure) Error() string {
 }
 
 func (f failure) Unwrap() error { return f.err }
+
+// ErrNoKeyring is returned by Create when the kernel has no key left for a session
+// keyring.
+var ErrNoKeyring = errors.New("no session keyring")
+
+// Is finds ErrNoKeyring in the runtime's words.
+func (f failure) Is(target error) bool {
+	return target == ErrNoKeyring && keyring.Exhausted(f.Error())
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -36,7 +37,7 @@ func beSupervisor(dir string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	s := New(Options{
-		Dir: dir, Runtime: os.Getenv(runtimeEnv),
+		Dir: dir, Runtime: os.Getenv(runtimeEnv), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Events: func(e timeline.Event) {
 			_ = timeline.Append("/run/keelson/timeline", e)
 			fmt.Println(e)

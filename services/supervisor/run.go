@@ -2,11 +2,13 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/keyring"
 	"keelson/runtime/oomscore"
 	"keelson/runtime/prepare"
 	"keelson/services/containerd"
@@ -176,10 +178,17 @@ func (r *run) create(ctx context.Context, tasks Tasks) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return tasks.Create(ctx, containerd.Spec{
+	spec := containerd.Spec{
 		ID: r.name, Namespace: r.bundle.Namespace(), JSON: text,
 		Stdout: r.output.Stdout(), Stderr: r.output.Stderr(), Terminal: r.terminal(),
-	})
+	}
+	pid, err := tasks.Create(ctx, spec)
+	if errors.Is(err, containerd.ErrNoKeyring) {
+		r.supervisor.sayNoKeyring.Do(func() { r.supervisor.options.Logger.Warn(keyring.Notice, "service", r.name) })
+		spec.NoNewKeyring = true
+		pid, err = tasks.Create(ctx, spec)
+	}
+	return pid, err
 }
 
 // ownScore is the oom_score_adj of a container whose bundle has none: it does not

@@ -110,6 +110,8 @@ type Supervisor struct {
 	ended   chan struct{} // closed when Serve has returned
 	down    chan struct{} // closed when everything is to stop
 
+	sayNoKeyring sync.Once // reported once; used by runs
+
 	// The rest belongs to Serve's goroutine.
 	services  map[string]*service
 	taken     *bundle.Names // what of the services' names is taken
