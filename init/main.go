@@ -1,5 +1,5 @@
 // Command init is the first process of a keelson system, the roles it starts
-// itself in (boot, late, devices, network, shutdown, root, script), and the kernel's
+// itself in (boot, late, devices, network, files, shutdown, root, script), and the kernel's
 // helper for loading modules and for running programs.
 package main
 
@@ -43,11 +43,12 @@ func main() {
 		os.Exit(scripts.Interpret(os.Args[2]))
 	}
 	roles := map[string]func(context.Context) error{"boot": boot.Up, "late": boot.Late, "devices": boot.Devices, "shutdown": boot.Down, "root": initrd.Up,
-		boot.NetworkRole: func(ctx context.Context) error { return boot.Network(ctx, os.Args[2:]) }}
-	if len(os.Args) < 2 || len(os.Args) > 2 && os.Args[1] != boot.NetworkRole || roles[os.Args[1]] == nil {
+		boot.NetworkRole: func(ctx context.Context) error { return boot.Network(ctx, os.Args[2:]) },
+		boot.FilesRole:   func(ctx context.Context) error { return boot.Files(ctx, os.Args[2:]) }}
+	if len(os.Args) < 2 || len(os.Args) > 2 && os.Args[1] != boot.NetworkRole && os.Args[1] != boot.FilesRole || roles[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: init (as the first process of a machine or a container)\n"+
 			"       init userspace (as the first process of a system inside of this one, whose mounts and root it shares)\n"+
-			"       init boot|late|devices|network|shutdown|root (started by init)\n"+
+			"       init boot|late|devices|network|files|shutdown|root (started by init)\n"+
 			"       init version\n"+
 			"       init script PATH (a script of plain commands, without its shell; started by init)")
 		os.Exit(2)

@@ -45,6 +45,13 @@ func OnInitramfs() (bool, error) {
 	return rootless(infos), nil
 }
 
+// RootIsInitramfs reports whether the root is the initramfs, whether or not
+// LeaveInitramfs has been called. It is false when that cannot be known.
+func RootIsInitramfs() bool {
+	infos, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter("/"))
+	return err == nil && len(infos) > 0 && infos[len(infos)-1].FSType == "rootfs"
+}
+
 // rootless tells whether the root mount is its own parent.
 func rootless(infos []*mountinfo.Info) bool {
 	for _, m := range infos {

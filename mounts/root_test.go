@@ -302,3 +302,35 @@ func attachLoop(t *testing.T, image string) blockDevice {
 	}
 	return d
 }
+
+// What a mount covers is visible to one thread alone.
+func TestUncovered(t *testing.T) {
+	if !inOwnRoot(t) {
+		return
+	}
+	must(t, Apply(Essential()))
+	must(t, os.MkdirAll("/var/lib", 0o755))
+	must(t, os.WriteFile("/var/lib/x", nil, 0o600))
+	must(t, Apply(Core()))
+	must(t, os.Mkdir("/run/view", 0o700))
+	must(t, SealRoot())
+	for _, writable := range []bool{false, true} {
+		calls := 0
+		must(t, Uncovered("/run/view", writable, func() {
+			calls++
+			if _, err := os.Stat("/run/view/var/lib/x"); err != nil {
+				t.Error(err)
+			}
+			err := os.WriteFile("/run/view/var/new", nil, 0o600)
+			if writable != (err == nil) {
+				t.Errorf("writable: %v, but %v", writable, err)
+			}
+		}))
+		if left, err := os.ReadDir("/run/view"); calls != 1 || err != nil || len(left) > 0 {
+			t.Errorf("called %d times; %v, %v is visible to others", calls, left, err)
+		}
+	}
+	if RootIsInitramfs() {
+		t.Error("a tmpfs is taken for the initramfs")
+	}
+}

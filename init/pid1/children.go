@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/init/boot"
 	"keelson/init/reaper"
 	"keelson/runtime/userspace"
 )
@@ -31,6 +32,7 @@ const (
 	roleLate       = "late"
 	roleDown       = "shutdown"
 	roleRoot       = "root"
+	roleFiles      = boot.FilesRole
 	nameContainerd = "containerd"
 	nameSupervisor = "supervisor"
 )
@@ -91,14 +93,14 @@ func consoleFile() (*os.File, error) {
 // runRole runs a role of init to its end. When ctx ends the role is told to
 // end, and killed when it does not within grace. One that an earlier incarnation
 // has started is not started again.
-func (p *pid1) runRole(ctx context.Context, role string, grace time.Duration) (string, error) {
+func (p *pid1) runRole(ctx context.Context, role string, grace time.Duration, args ...string) (string, error) {
 	child := p.reaper.Named(role)
 	if child == nil {
 		if p.reaper.Begun(role) {
 			return "ended, status unknown", nil
 		}
 		var err error
-		if child, err = p.spawn(role, consoleFile, initPath, role); err != nil {
+		if child, err = p.spawn(role, consoleFile, append([]string{initPath, role}, args...)...); err != nil {
 			return "", err
 		}
 	}

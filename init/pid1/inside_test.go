@@ -35,6 +35,9 @@ func TestWholeBoot(t *testing.T) {
 			t.Errorf("%s version: %q; at boot: %q", program, out, build)
 		}
 	}
+	if strings.Contains(s.Console(), "mounts files") {
+		t.Error("files were restored, of which there are none")
+	}
 	s.Signal(unix.SIGTERM)
 	if code := s.Wait(); code != codeReboot {
 		t.Errorf("exit code %d", code)
@@ -194,4 +197,44 @@ func TestContainerdFiles(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 	})
+}
+
+// Files of the image on whose folders init mounts file systems are there, before
+// anything that could want them; an image without such files has no step for it.
+func TestFilesBelowMounts(t *testing.T) {
+	dir := system(t, map[string]string{
+		"var/lib/app/data":         "data",
+		"var/log/containerd/x.log": "",
+		"var/run/app.pid":          "7",
+		"run/keelson/unpacked":     "mark",
+		"tmp/link":                 "-> /nowhere",
+		"var/lock":                 "a file in place of one of init's folders",
+	})
+	must(t, os.Chown(filepath.Join(dir, "var/lib/app/data"), 100, 101))
+	container(t, dir, "/containers/onboot/000-one", "cat /run/app.pid")
+	container(t, dir, "/containers/services/web", "exec sleep 1000")
+	s := nstest.Boot(t, dir, nstest.Options{})
+	if e := s.Stage(timelineReady...); e.Stage != "ready" {
+		t.Errorf("got %v", e)
+	}
+	s.Line("mounts files", "6 of the image copied", "left as init made them: /var/lock")
+	var st unix.Stat_t
+	must(t, unix.Stat(s.Root+"/var/lib/app/data", &st))
+	if got := s.File("/var/lib/app/data"); got != "data" || st.Uid != 100 || st.Gid != 101 {
+		t.Errorf("%q of %d:%d", got, st.Uid, st.Gid)
+	}
+	if to, err := os.Readlink(s.Root + "/tmp/link"); to != "/nowhere" {
+		t.Errorf("link to %q, %v", to, err)
+	}
+	if _, err := os.Lstat(s.Root + "/run/keelson/unpacked"); err == nil {
+		t.Error("a mark of the initramfs was copied")
+	}
+	must(t, os.WriteFile(s.Root+"/var/lib/app/data", []byte("changed"), 0o644))
+	s.Signal(unix.SIGUSR2)
+	if code := s.Wait(); code != codeDone {
+		t.Errorf("exit code %d", code)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "var/lib/app/data")); string(text) != "data" {
+		t.Errorf("the image has %q, %v", text, err)
+	}
 }

@@ -20,6 +20,7 @@ import (
 const (
 	roleGrace       = 10 * time.Second // for a role told to end, before SIGKILL
 	onshutdownLimit = 60 * time.Second
+	filesLimit      = 60 * time.Second
 	containerdGrace = 2 * time.Second
 	termGrace       = 3 * time.Second
 	killRound       = 500 * time.Millisecond
@@ -30,13 +31,14 @@ const (
 
 // Keys of steps (see key).
 const (
-	stepBoot = "boot"
-	stepLate = "late"
+	stepBoot  = "boot"
+	stepLate  = "late"
+	stepFiles = timeline.Mounts + " files"
 )
 
 // earlyList is done before there is a console. Who cannot do the Fatal ones
 // cannot run a single program.
-func earlyList(sink step.Sink) []step.Step {
+func (p *pid1) earlyList(sink step.Sink) []step.Step {
 	const stage = timeline.Mounts
 	return []step.Step{
 		{Stage: stage, Name: "essential", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
@@ -44,6 +46,7 @@ func earlyList(sink step.Sink) []step.Step {
 		}},
 		rootStep(sink, "root"),
 		{Stage: stage, Name: "initramfs", Quiet: true, On: step.Fatal, Do: leaveInitramfs},
+		{Stage: stage, Name: "look", Quiet: true, Do: p.lookAtCovered},
 		{Stage: stage, Do: mountCore},
 		{Stage: stage, Name: "writable", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
 			return "", checkWritable("/run", "/var")
@@ -84,6 +87,7 @@ func (p *pid1) upList() []step.Step {
 	list := append(kernel, []step.Step{
 		{Stage: "limits", Quiet: true, Do: func(context.Context) (string, error) { return "", raiseLimits() }},
 		{Stage: "memory", Name: "protection", Quiet: true, Do: func(context.Context) (string, error) { return "", protect() }},
+		{Stage: timeline.Mounts, Name: "files", Quiet: true, Do: p.restoreCovered}, // containerd may need some.
 		{Stage: timeline.Containerd, Name: "start", Quiet: true, Do: func(context.Context) (string, error) {
 			p.note(func(s *state) { s.Folders = containerdPlaces() })
 			return "", p.keepContainerd()

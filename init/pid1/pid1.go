@@ -104,7 +104,7 @@ func (p *pid1) start(early *buffer) {
 	}()
 	p.place, err = look()
 	p.place.announce()
-	list := earlyList(early)
+	list := p.earlyList(early)
 	switch {
 	case p.place.machine && initrd.Here():
 		next, list = phaseLead, leadingList(early)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"keelson/init/covered"
 	"keelson/init/initrd"
 	"keelson/init/reaper"
 	"keelson/init/step"
@@ -46,11 +47,13 @@ func guess() state {
 		s.Step = stepBoot
 	case has(roleLate):
 		s.Step = stepLate
+	case has(roleFiles):
+		s.Step, s.Covered = stepFiles, covered.Folders()
 	}
-	if !has(roleBoot) || has(nameSupervisor) {
+	if !has(roleBoot) && !has(roleFiles) || has(nameSupervisor) {
 		s.Kept[nameSupervisor] = 0
 	}
-	if wanted, _ := containerdWanted(); wanted || has(nameContainerd) {
+	if wanted, _ := containerdWanted(); wanted && !has(roleFiles) || has(nameContainerd) {
 		s.Kept[nameContainerd] = 0
 	}
 	return s
@@ -59,7 +62,8 @@ func guess() state {
 // roles and daemons by their arguments.
 var childNames = map[string]string{
 	initPath + " " + roleBoot: roleBoot, initPath + " " + roleLate: roleLate, initPath + " " + roleDown: roleDown, initPath + " " + roleRoot: roleRoot,
-	containerdPath: nameContainerd, supervisorPath + " containerd": nameContainerd, supervisorPath + " supervise": nameSupervisor,
+	initPath + " " + roleFiles: roleFiles,
+	containerdPath:             nameContainerd, supervisorPath + " containerd": nameContainerd, supervisorPath + " supervise": nameSupervisor,
 }
 
 // ownChildren are those of a process that PID 1 would have started.
@@ -74,8 +78,11 @@ func ownChildren(proc string, self int) (found []reaper.Known) {
 			continue
 		}
 		args := strings.Fields(string(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
-		if len(args) > 2 && args[0] == containerdPath {
-			args = args[:1] // It may have arguments from its settings.
+		switch { // They may have more arguments.
+		case len(args) > 2 && args[0] == containerdPath:
+			args = args[:1]
+		case len(args) > 2 && args[0] == initPath && args[1] == roleFiles:
+			args = args[:2]
 		}
 		if name := childNames[strings.Join(args, " ")]; name != "" {
 			found = append(found, reaper.Known{Name: name, Pid: pid})

@@ -35,6 +35,7 @@ type state struct {
 
 	Action   string                   // the way down that was asked for
 	Folders  places                   // containerd's, before anything was mounted on them
+	Covered  []string                 // folders in which init's mounts cover files of the image
 	Kept     map[string]time.Duration // programs that are kept, and their back-off
 	Children []reaper.Known
 	Begun    []string          // programs that were ever started

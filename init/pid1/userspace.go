@@ -34,6 +34,7 @@ func (p *pid1) userspaceList() []step.Step {
 		{Stage: stage, Name: "subreaper", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
 			return "", p.adopt()
 		}},
+		{Stage: stage, Name: "look", Quiet: true, Do: p.lookAtCovered},
 		{Stage: stage, Do: func(context.Context) (string, error) {
 			return "", mountInside(p.place)
 		}},

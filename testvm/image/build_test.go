@@ -160,6 +160,20 @@ func TestInitrd(t *testing.T) {
 	}
 }
 
+// A link of the image that leads to a hidden folder hides a file as well.
+func TestHiddenThroughLink(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink("/dev", filepath.Join(dir, "devices")); err != nil {
+		t.Fatal(err)
+	}
+	yaml := "init: [\"dir:" + dir + "\"]\nfiles:\n  - path: devices/x\n    contents: c\n"
+	_, err := Build(t.Context(), Options{YAML: []byte(yaml), File: filepath.Join(dir, "x.yml"), OutDir: t.TempDir(), CacheDir: t.TempDir()})
+	var e *config.Error
+	if !errors.As(err, &e) || e.Line != 3 || e.Field != "files[0].path" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestErrorsOfImages(t *testing.T) {
 	const head = "services:\n  - name: a\n    image: dir:d\n"
 	tests := []struct {

@@ -76,6 +76,9 @@ func (a *assembler) putFile(e tree.Entry) error {
 		return err
 	}
 	name := path.Join(at, path.Base(e.Path))
+	if err := config.CheckVisible(name, e.Type == tree.Dir); err != nil {
+		return err // A link of the image leads there.
+	}
 	if err := a.checkAbove(at); err != nil {
 		return err
 	}

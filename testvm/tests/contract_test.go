@@ -20,6 +20,11 @@ import (
 // contract uses what LinuxKit's YAML has for containers: volumes, namespaces
 // prepared by one container for another, limits, cgroups made beforehand.
 const contract = `
+files:
+  - {path: var/lib/site/data, contents: "of the image", mode: "0640", uid: 70, gid: 71}
+  - {path: var/log/containerd, directory: true, mode: "0755"}
+  - {path: run/site/link, symlink: /var/lib/site/data}
+  - {path: tmp/site, contents: "temporary", mode: "0600"}
 volumes:
   - name: shared
   - name: seeded
@@ -159,6 +164,7 @@ func TestContract(t *testing.T) {
 			v.Stage(timeline.Ready)
 			t.Run("onboot", func(t *testing.T) { checkAllExited(t, v) })
 			t.Run("prepared network namespace", func(t *testing.T) { checkPreparedNetwork(t, v) })
+			t.Run("files", func(t *testing.T) { checkCoveredFiles(t, v) })
 			t.Run("volumes", func(t *testing.T) { checkVolumes(t, v) })
 			t.Run("bindNS", func(t *testing.T) { checkBoundNamespaces(t, v) })
 			t.Run("service from a container", func(t *testing.T) {
@@ -200,6 +206,23 @@ func checkAllExited(t *testing.T, v *vmtest.VM) {
 	if n != 3 {
 		t.Errorf("%d onboot containers", n)
 	}
+}
+
+// Files of the image below init's mounts are there. An initramfs does not keep a
+// second copy of them.
+func checkCoveredFiles(t *testing.T, v *vmtest.VM) {
+	for path, want := range map[string]string{
+		"/var/lib/site/data": "640 70 71 regular file", "/var/log/containerd": "755 0 0 directory",
+		"/run/site/link": "777 0 0 symbolic link", "/tmp/site": "600 0 0 regular file",
+	} {
+		if got := v.Output("/usr/bin/busybox", "stat", "-c", "%a %u %g %F", path); got != want+"\n" {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	if text := v.File("/run/site/link"); text != "of the image" {
+		t.Errorf("the file holds %q", text)
+	}
+	v.Output("/usr/bin/busybox", "sh", "-ec", "mkdir /run/below; mount --bind / /run/below; test -d /run/below/var/lib/site; ! test -e /run/below/var/lib/site/data; umount /run/below")
 }
 
 func checkPreparedNetwork(t *testing.T, v *vmtest.VM) {

@@ -21,6 +21,9 @@ import (
 
 // onRoot writes to a container's root, which is an overlay over the root.
 const onRoot = `
+files:
+  - {path: var/lib/site/data, contents: "of the image", mode: "0640", uid: 70, gid: 71}
+  - {path: run/site/data, contents: "of the image", mode: "0644"}
 onboot:
   - name: writable
     image: deb:busybox-static

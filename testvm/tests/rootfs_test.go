@@ -116,6 +116,11 @@ func checkRootOn(t *testing.T, v *vmtest.VM, fstype string) {
 			t.Errorf("a container cannot write over this root: %v", e)
 		}
 	}
+	for _, path := range []string{"/var/lib/site/data", "/run/site/data"} {
+		if text := v.File(path); text != "of the image" {
+			t.Errorf("%s below a mount of init's holds %q", path, text)
+		}
+	}
 	checkRoot(t, v)
 }
 

@@ -119,17 +119,14 @@ func (d *Document) checkVolumes() error {
 	return nil
 }
 
-// hidden are the folders of the root on which init mounts file systems.
-var hidden = []string{"dev", "proc", "run", "sys", "tmp", "var"}
-
 func (d *Document) checkFiles() error {
 	for i, f := range d.Config.Files {
 		at := fmt.Sprintf("files[%d]", i)
 		if err := f.check(); err != nil {
 			return d.ErrorAt(at, err)
 		}
-		if top, below, _ := strings.Cut(f.CleanPath(), "/"); below != "" && slices.Contains(hidden, top) {
-			return d.Errorf(at+".path", "/%s is hidden on a running machine: init mounts a file system on /%s; put the file elsewhere, or copy it there in an onboot container", f.CleanPath(), top)
+		if err := CheckVisible(f.CleanPath(), f.Directory); err != nil {
+			return d.ErrorAt(at+".path", err)
 		}
 		if _, err := f.FileMode(); err != nil {
 			return d.ErrorAt(at+".mode", err)

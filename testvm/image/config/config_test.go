@@ -101,8 +101,10 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 		{"file of two kinds", "files:\n  - path: a\n    symlink: b\n    contents: c\n", 2, "files[0]"},
 		{"bad mode", "files:\n  - path: a\n    contents: c\n    mode: 0o9\n", 4, "files[0].mode"},
 		{"unknown owner", "files:\n  - path: a\n    contents: c\n    uid: web\n", 4, "files[0].uid"},
-		{"hidden file", "files:\n  - path: a\n    contents: c\n  - contents: c\n    path: /var//lib/x\n", 5, "files[1].path"},
-		{"hidden folder", "files:\n  - path: run/x\n    directory: true\n", 2, "files[0].path"},
+		{"hidden file", "files:\n  - path: a\n    contents: c\n  - contents: c\n    path: /dev//net/x\n", 5, "files[1].path"},
+		{"hidden folder", "files:\n  - path: sys/x\n    directory: true\n", 2, "files[0].path"},
+		{"file of keelson", "files:\n  - path: run/keelson/state/x\n    contents: c\n", 2, "files[0].path"},
+		{"folder of init", "files:\n  - path: var/log\n    symlink: /persist/log\n", 2, "files[0].path"},
 		{"syntax", "services:\n  - name: [a\n", 2, ""},
 		{"two documents", "init: []\n---\ninit: []\n", 0, ""},
 	}
@@ -117,6 +119,14 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 				t.Errorf("got %s:%d %q (%v), want line %d field %q", e.File, e.Line, e.Field, err, tt.line, tt.field)
 			}
 		})
+	}
+}
+
+// Files below folders that init mounts on are copied there at boot.
+func TestFilesBelowMounts(t *testing.T) {
+	src := "files:\n  - {path: var/lib/x, contents: a}\n  - {path: run/x, directory: true}\n  - {path: /tmp/x, symlink: y}\n  - {path: var/log, directory: true}\n"
+	if d, err := Parse("x.yml", []byte(src)); err != nil || len(d.Config.Files) != 4 {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -1,0 +1,43 @@
+package boot
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"keelson/init/covered"
+	"keelson/init/step"
+	"keelson/runtime/timeline"
+)
+
+// FilesRole is the role's name.
+const FilesRole = "files"
+
+// failuresShown bounds the messages about single files.
+const failuresShown = 10
+
+// Files is the role that brings the image's files below dirs back, which init's
+// mounts cover. Its failures are on the console, and cost only the files named.
+func Files(ctx context.Context, dirs []string) error {
+	return with(func(w world) error {
+		return step.Run(ctx, w.console, w.log, []step.Step{{Stage: timeline.Mounts, Name: "files", Do: func(ctx context.Context) (string, error) {
+			report, err := covered.Restore(ctx, dirs)
+			for _, f := range report.Failed[:min(len(report.Failed), failuresShown)] {
+				w.log.Error("a file of the image is missing or incomplete", "path", f.Path, "error", f.Err)
+			}
+			return filesResult(report, err)
+		}}})
+	})
+}
+
+// filesResult is what the console says in one line.
+func filesResult(r covered.Report, err error) (string, error) {
+	result := fmt.Sprintf("%d of the image copied", r.Copied)
+	if len(r.Kept) > 0 {
+		result += "; left as init made them: " + strings.Join(r.Kept, " ")
+	}
+	if len(r.Failed) > 0 {
+		return "", fmt.Errorf("%s, %d missing or incomplete", result, len(r.Failed))
+	}
+	return result, err
+}

@@ -1,0 +1,43 @@
+package mounts
+
+import (
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Uncovered calls f where the root file system is mounted a second time on dir,
+// without the file systems mounted below `/`: there f finds the files that these
+// cover. The mount is in a mount namespace of the thread that f runs on, so that
+// nobody else sees it, and ends with that. f must not start goroutines that use
+// dir. writable lifts the read-only flag that SealRoot sets.
+func Uncovered(dir string, writable bool, f func()) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // Without unlocking it: the thread ends with the goroutine.
+		err := uncover(dir, writable)
+		if err == nil {
+			f()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// uncover gives the calling thread such a namespace.
+func uncover(dir string, writable bool) error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("cannot make a mount namespace: %w", err)
+	}
+	if err := Mount("", "/", "", []string{"rprivate"}); err != nil {
+		return err
+	}
+	if err := Mount("/", dir, "", []string{"bind"}); err != nil {
+		return err
+	}
+	if writable {
+		return Mount("", dir, "", []string{"remount", "bind", "rw"})
+	}
+	return nil
+}
