@@ -114,7 +114,8 @@ func TestEditedFieldTwice(t *testing.T) {
 	}
 }
 
-// Whatever can be loaded can be changed, and means the same afterwards.
+// Whatever can be loaded can be changed, and means the same afterwards. Refusals
+// takes it, too.
 func FuzzEdited(f *testing.F) {
 	for _, kind := range []string{"onboot/000-sysctl", "services/web", "services/worker"} {
 		text, err := os.ReadFile("testdata/containers/" + kind + "/" + ConfigFile)
@@ -131,6 +132,7 @@ func FuzzEdited(f *testing.F) {
 		if json.Unmarshal(text, b.Spec) != nil || checkSpec("", b.Spec) != nil {
 			return
 		}
+		_ = Refusals(b.Spec)
 		got, err := b.Edited(Edit{Env: []string{"X=1"}, Mounts: []specs.Mount{{Destination: "/x"}}})
 		if errors.Is(err, errTwice) {
 			return

@@ -122,11 +122,14 @@ func (a *assembler) container(ctx context.Context, dir, field string, img config
 		}
 	}
 	spec, err := ocispec.Spec(c)
-	if err == nil {
-		err = ocispec.Validate(spec)
-	}
 	if err != nil {
 		return a.fieldError(field, err)
+	}
+	if errs := ocispec.Validate(c, spec); len(errs) > 0 {
+		for i := range errs {
+			errs[i] = a.fieldError(field, errs[i])
+		}
+		return errors.Join(errs...)
 	}
 	if strings.HasPrefix(field, "services[") {
 		if err := a.names.AddCgroup(img.Name, bundle.CgroupPath(spec.Linux.CgroupsPath, img.Name)); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/moby/sys/capability"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"keelson/runtime/bundle"
 	"keelson/testvm/image/config"
 )
 
@@ -73,11 +74,6 @@ func union(a, b []string) (out []string) {
 	return out
 }
 
-var limitNames = []string{
-	"AS", "CORE", "CPU", "DATA", "FSIZE", "LOCKS", "MEMLOCK", "MSGQUEUE", "NICE",
-	"NOFILE", "NPROC", "RSS", "RTPRIO", "RTTIME", "SIGPENDING", "STACK",
-}
-
 // rlimits reads values of the form NAME,SOFT,HARD.
 func rlimits(values []string) (out []specs.POSIXRlimit, err error) {
 	for i, v := range values {
@@ -87,7 +83,7 @@ func rlimits(values []string) (out []specs.POSIXRlimit, err error) {
 			return nil, fieldErrorf(at, "%q is not NAME,SOFT,HARD", v)
 		}
 		name := strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(parts[0])), "RLIMIT_")
-		if !slices.Contains(limitNames, name) {
+		if !slices.Contains(bundle.Rlimits, name) {
 			return nil, fieldErrorf(at, "%q is not a resource limit", parts[0])
 		}
 		limit := specs.POSIXRlimit{Type: "RLIMIT_" + name}
@@ -129,6 +125,12 @@ func devices(in []config.Device) (nodes []specs.LinuxDevice, rules []specs.Linux
 		}
 		mode := fs.FileMode(perm)
 		nodes = append(nodes, specs.LinuxDevice{Path: d.Path, Type: d.Type, Major: d.Major, Minor: d.Minor, FileMode: &mode})
+		if rule.Type == "u" {
+			rule.Type = "c" // Unbuffered means nothing on Linux (mknod(1)).
+		}
+		if rule.Type != "b" && rule.Type != "c" {
+			continue // Pipes need no rule, and others are refused.
+		}
 		rule.Major, rule.Minor = &d.Major, &d.Minor
 		rules = append(rules, rule)
 	}

@@ -44,7 +44,7 @@ type Container struct {
 	Volumes map[string]config.Volume // by name
 }
 
-// Spec makes the runtime specification. Validate says whether a runtime accepts it.
+// Spec makes the runtime specification. Validate reports what the runtime refuses of it.
 func Spec(c Container) (*specs.Spec, error) {
 	y, l := &c.YAML, &c.Label
 	readonly := deref(first(y.Readonly, l.Readonly))

@@ -1,0 +1,185 @@
+package bundle
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Refusal is a reason why runc does not run a container, whatever the machine.
+type Refusal struct {
+	Field string // of config.json, such as linux.sysctl
+	Item  string // the part of Field that is meant, such as a sysctl's name; may be empty
+	Why   string
+}
+
+func (r Refusal) Error() string {
+	if r.Item != "" {
+		return r.Field + ": " + r.Item + ": " + r.Why
+	}
+	return r.Field + ": " + r.Why
+}
+
+// Refusals returns the reasons why runc refuses a configuration, none where it
+// takes it. What depends on the machine (its kernel, files that must exist) is not
+// among them, nor what only other runtimes refuse. A newer runc may accept what is
+// refused here, so nothing is kept from being tried because of it.
+//
+// Sources: runc's libcontainer/configs/validate, specconv and init; setrlimit(2);
+// user_namespaces(7).
+func Refusals(s *specs.Spec) []Refusal {
+	c := refusals{spec: s, process: s.Process, linux: s.Linux}
+	if c.process == nil {
+		c.process = &specs.Process{}
+	}
+	if c.linux == nil {
+		c.linux = &specs.Linux{}
+	}
+	for _, check := range []func(){
+		c.checkProcess, c.checkRlimits, c.checkMappings, c.checkHostname,
+		c.checkPropagation, c.checkSysctls, c.checkDevices, c.checkResources, c.checkMounts,
+	} {
+		check()
+	}
+	return c.found
+}
+
+// refusals collects what is found in a configuration.
+type refusals struct {
+	spec    *specs.Spec
+	process *specs.Process
+	linux   *specs.Linux
+	found   []Refusal
+}
+
+func (c *refusals) add(field, item, format string, args ...any) {
+	c.found = append(c.found, Refusal{field, item, fmt.Sprintf(format, args...)})
+}
+
+// namespace returns the namespace of a kind that the container has or joins; nil
+// where it stays in the system's.
+func (c *refusals) namespace(kind specs.LinuxNamespaceType) *specs.LinuxNamespace {
+	i := slices.IndexFunc(c.linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == kind })
+	if i < 0 {
+		return nil
+	}
+	return &c.linux.Namespaces[i]
+}
+
+// fresh reports whether the container gets a new namespace of a kind.
+func (c *refusals) fresh(kind specs.LinuxNamespaceType) bool {
+	ns := c.namespace(kind)
+	return ns != nil && ns.Path == ""
+}
+
+func (c *refusals) checkProcess() {
+	p := c.process
+	if len(p.Args) == 0 {
+		c.add("process.args", "", "a command is needed")
+	}
+	if !path.IsAbs(p.Cwd) {
+		c.add("process.cwd", "", "%q is not an absolute path", p.Cwd)
+	}
+	for _, v := range p.Env {
+		if strings.IndexByte(v, '=') < 1 {
+			c.add("process.env", "", "%q is not NAME=VALUE", v)
+		}
+	}
+	if score := p.OOMScoreAdj; score != nil && (*score < -1000 || *score > 1000) {
+		c.add("process.oomScoreAdj", "", "%d is not between -1000 and 1000", *score)
+	}
+}
+
+// maxFiles is the largest value that the kernel takes for fs.nr_open, beyond which
+// RLIMIT_NOFILE cannot be set (sysctl_nr_open_max of the kernel's fs/file.c).
+const maxFiles = 0x7fffffff &^ 63
+
+func (c *refusals) checkRlimits() {
+	for _, l := range c.process.Rlimits {
+		switch {
+		case !slices.Contains(Rlimits, strings.TrimPrefix(l.Type, "RLIMIT_")):
+			c.add("process.rlimits", l.Type, "is not a resource limit")
+		case l.Soft > l.Hard:
+			c.add("process.rlimits", l.Type, "the soft limit %d is above the hard one, %d", l.Soft, l.Hard)
+		case l.Type == "RLIMIT_NOFILE" && l.Hard > maxFiles:
+			c.add("process.rlimits", l.Type, "cannot be unlimited: the kernel has it end at the sysctl fs.nr_open, 1048576 by default")
+		}
+	}
+}
+
+// Rlimits are the names of resource limits without RLIMIT_ (getrlimit(2)).
+var Rlimits = []string{
+	"AS", "CORE", "CPU", "DATA", "FSIZE", "LOCKS", "MEMLOCK", "MSGQUEUE", "NICE",
+	"NOFILE", "NPROC", "RSS", "RTPRIO", "RTTIME", "SIGPENDING", "STACK",
+}
+
+func (c *refusals) checkHostname() {
+	const longest = 64 // sethostname(2)
+	for _, n := range []struct{ field, name string }{{"hostname", c.spec.Hostname}, {"domainname", c.spec.Domainname}} {
+		switch {
+		case n.name != "" && c.namespace(specs.UTSNamespace) == nil:
+			c.add(n.field, "", "needs a UTS namespace of the container's own (uts: new)")
+		case len(n.name) > longest:
+			c.add(n.field, "", "is longer than %d bytes", longest)
+		}
+	}
+}
+
+func (c *refusals) checkPropagation() {
+	if p := c.linux.RootfsPropagation; p != "" && !slices.Contains(propagations, p) {
+		c.add("linux.rootfsPropagation", "", "%q is not one of %s", p, strings.Join(propagations, ", "))
+	}
+}
+
+var propagations = []string{"private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"}
+
+// ipcSysctls are the names under kernel. that belong to an IPC namespace
+// (namespaces(7)).
+var ipcSysctls = []string{"msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"}
+
+func (c *refusals) checkSysctls() {
+	for _, key := range slices.Sorted(maps.Keys(c.linux.Sysctl)) {
+		if why := c.refuseSysctl(dotted(key)); why != "" {
+			c.add("linux.sysctl", key, "%s", why)
+		}
+	}
+}
+
+// refuseSysctl returns why a container cannot set a sysctl, or nothing. A container
+// may set those that belong to a namespace of its own.
+func (c *refusals) refuseSysctl(key string) string {
+	rest, ofKernel := strings.CutPrefix(key, "kernel.")
+	need := func(kind specs.LinuxNamespaceType, setting string) string {
+		ns := c.namespace(kind)
+		if ns == nil || kind == specs.NetworkNamespace && strings.HasPrefix(ns.Path, "/proc/1/ns/") {
+			return "is the system's own without " + setting + ": set it in an onboot container"
+		}
+		return ""
+	}
+	switch {
+	case ofKernel && slices.Contains(ipcSysctls, rest), strings.HasPrefix(key, "fs.mqueue."):
+		return need(specs.IPCNamespace, "ipc: new")
+	case strings.HasPrefix(key, "net."):
+		return need(specs.NetworkNamespace, "net: new")
+	case strings.HasPrefix(key, "user."):
+		return need(specs.UserNamespace, "userns: new")
+	case key == "kernel.domainname":
+		return need(specs.UTSNamespace, "uts: new")
+	case key == "kernel.hostname":
+		return "is what hostname sets"
+	}
+	return "belongs to no namespace of a container: set it in an onboot container"
+}
+
+// dotted is a sysctl's name with dots between its parts: where the first separator
+// is a slash, dots belong to names such as eth0.100 (sysctl.d(5)).
+func dotted(key string) string {
+	if i := strings.IndexAny(key, "./"); i < 0 || key[i] == '.' {
+		return key
+	}
+	return strings.NewReplacer(".", "/", "/", ".").Replace(key)
+}
