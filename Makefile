@@ -54,8 +54,20 @@ MORE_ARCHS := riscv64 s390x
 # believed when it is before. The same sources give the same.
 BUILD_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
 
+# The version in /etc/os-release: the same commit gives the same.
+OS_VERSION := $(VERSION:-dirty=)
+
 # What /init mounts on; a read-only root must have them.
 MOUNT_POINTS := dev proc run sys tmp var
+# Other folders of hier(7), and those that LinuxKit's packages bind: a bind of what
+# the root does not have fails.
+FOLDERS := etc/dm-crypt etc/ssl/certs etc/sysctl.d home media mnt opt srv
+# Those that only root may enter.
+PRIVATE := root root/.ssh
+
+# /etc/localtime, UTC alone (RFC 9636), for printf: header and time type, for
+# readers of 32-bit times and once more for 64-bit ones, then the rule as text.
+TZIF := TZif2$(subst x,\000,xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx)\001\000\000\000\004\000\000\000\000\000\000UTC\000
 
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:e2fsprogs gcc:gcc busybox:busybox-static ip:iproute2 \
@@ -78,7 +90,8 @@ all: guest testvm ## Build the guest binaries and the host tool testvm
 guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	@$(NEED) $(RUNC_NEEDS)
 	$(if $(SYSROOT),@RELEASE=$(RELEASE_$(ARCH)) .ci/foreign-debs $(ARCH) $(CURDIR)/$(SYSROOT) libseccomp-dev)
-	@mkdir -p $(ROOT)/usr/bin $(ROOT)/usr/libexec $(ROOT)/usr/lib/keelson $(ROOT)/sbin $(addprefix $(ROOT)/,$(MOUNT_POINTS))
+	@mkdir -p $(addprefix $(ROOT)/,usr/bin usr/libexec usr/lib/keelson sbin $(MOUNT_POINTS) $(FOLDERS) $(PRIVATE))
+	@chmod 0700 $(addprefix $(ROOT)/,$(PRIVATE))
 	$(GOBUILD) -ldflags '-s -w -E main.entry $(STAMP)' -o $(ROOT)/init ./init
 	$(GOBUILD) -tags "grpcnotrace no_rdt" -ldflags '-s -w $(STAMP)' -o $(ROOT)/usr/bin/service ./services/cmd/service
 	ln -sf service $(ROOT)/usr/bin/containerd
@@ -91,6 +104,8 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	$(GOBUILD) -tags no_grpc -ldflags "-s -w -X main.runcSize=$$(stat -c %s $(ROOT)/usr/bin/runc)" \
 		-o $(ROOT)/usr/libexec/containerd-shim-runc-v2 ./services/cmd/shim
 	$(if $(BUILD_TIME),@echo $(BUILD_TIME) >$(ROOT)/usr/lib/keelson/build-time)
+	@printf '%s\n' 'NAME="keelson"' 'ID=keelson' 'VERSION_ID="$(OS_VERSION)"' 'PRETTY_NAME="keelson $(OS_VERSION)"' >$(ROOT)/etc/os-release
+	@printf '$(TZIF)$(TZIF)\nUTC0\n' >$(ROOT)/etc/localtime
 	@for name in poweroff reboot halt; do ln -sf ../usr/bin/service $(ROOT)/sbin/$$name; done
 	ln -sf ../init $(ROOT)/sbin/usermode-helper
 
@@ -99,6 +114,7 @@ guest-%:
 
 init-image: testvm guest-amd64 guest-arm64 ## Pack both guests as the image for LinuxKit's init section: build/init-image.tar
 	@chmod -R u=rwX,go=rX build/amd64/root build/arm64/root
+	@chmod 0700 $(foreach arch,amd64 arm64,$(addprefix build/$(arch)/root/,$(PRIVATE)))
 	$(TESTVM) init-image -o build/init-image.tar --name $(INIT_IMAGE) \
 		amd64=build/amd64/root arm64=build/arm64/root
 

@@ -1,6 +1,10 @@
 package mounts
 
-import "io/fs"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+)
 
 // Item is one entry of a table: a thing to be there, and why.
 type Item struct {
@@ -42,13 +46,21 @@ func Core() []Item {
 }
 
 func writable() []Item {
-	return []Item{
+	return append([]Item{
 		{Thing: FS{"tmpfs", "/run", "tmpfs", common + ",relatime,size=10%,mode=755"}, Why: "sockets and state until power off"},
 		{Thing: FS{"tmpfs", "/tmp", "tmpfs", common + ",relatime,size=10%,mode=1777"}, Why: "the root is read-only"},
 		{Thing: FS{"tmpfs", "/var", "tmpfs", common + ",relatime,size=50%,mode=755"}, Why: "logs and data until an onboot container mounts a disk here"},
+	}, inVar()...)
+}
+
+// inVar is what lies below /var.
+func inVar() []Item {
+	return []Item{
 		{Thing: Dir{"/var/cache", 0o755}, Why: "FHS"},
 		{Thing: Dir{"/var/empty", 0o555}, Why: "home of daemons that must not have one"},
 		{Thing: Dir{"/var/lib", 0o755}, Why: "FHS; containerd's root is below"},
+		{Thing: Dir{"/var/lib/containerd", 0o700}, Why: "LinuxKit's getty and sshd bind it, wherever containerd's root is"},
+		{Thing: Dir{"/var/lib/docker", 0o755}, Why: "LinuxKit's cadvisor binds it"},
 		{Thing: Dir{"/var/local", 0o755}, Why: "FHS"},
 		{Thing: Dir{"/var/lock", 0o755}, Why: "FHS"},
 		{Thing: Dir{"/var/log", 0o755}, Why: "logs of services"},
@@ -57,6 +69,18 @@ func writable() []Item {
 		{Thing: Dir{"/var/tmp", sticky}, Why: "FHS"},
 		{Thing: Link{"/run", "/var/run"}, Why: "old programs look for /run here"},
 	}
+}
+
+// CompleteVar makes what is missing of Core below /var, once all is mounted there
+// that the boot mounts.
+func CompleteVar() error {
+	var errs []error
+	for _, item := range inVar() {
+		if err := item.Thing.Make(); err != nil {
+			errs = append(errs, fmt.Errorf("%w (needed for: %s)", err, item.Why))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func devices() []Item {

@@ -114,7 +114,7 @@ func up(w world, items []scripts.Item) []step.Step {
 		scripts.Volumes: {{Stage: timeline.Volumes, Do: func(context.Context) (string, error) { return mountVolumes() }}},
 		scripts.Onboot: {{Stage: timeline.Onboot, Name: "all", Quiet: true, Do: func(ctx context.Context) (string, error) {
 			return "", withPowerButton(ctx, w, onboot(w).run)
-		}}},
+		}}, {Stage: timeline.Mounts, Name: "/var", Quiet: true, Do: quietly(completeVar)}},
 		scripts.Containerd: {{Stage: "issue", Quiet: true, Do: quietly(func() error { return showIssue(w.console) })}},
 	}, w.log)...)
 }
@@ -140,6 +140,15 @@ func own(w world) []step.Step {
 
 func quietly(f func() error) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return "", f() }
+}
+
+// completeVar adds to a disk that an onboot container has mounted on /var the
+// folders that services bind. A /var of an outer system stays as it is.
+func completeVar() error {
+	if userspace.Inside() {
+		return nil
+	}
+	return mounts.CompleteVar()
 }
 
 func mountVolumes() (string, error) {

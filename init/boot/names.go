@@ -94,8 +94,12 @@ func hostname(given, current, mac string) string {
 }
 
 // makeResolvConf makes the file /etc/resolv.conf leads to, so that a DHCP
-// client can bind it into its container before it has written anything.
-func makeResolvConf() error { return makeTarget(resolvConf) }
+// client can bind it into its container before it has written anything. Its usual
+// folder is made even when the link leads elsewhere: LinuxKit's dhcpcd binds it.
+func makeResolvConf() error {
+	err := os.MkdirAll(filepath.Dir(netcfg.ResolvConf), 0o755)
+	return errors.Join(err, makeTarget(resolvConf))
+}
 
 func makeTarget(link string) error {
 	to, err := os.Readlink(link)

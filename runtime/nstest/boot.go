@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,21 +40,50 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// Tree makes dir the root of a system: the guest's programs, and what a
-// read-only root must bring. Containers go to dir/containers.
+// Tree makes dir the root of a system: all that the guest consists of. Containers
+// go to dir/containers.
 func Tree(t *testing.T, dir string) {
 	t.Helper()
-	for _, d := range []string{"dev", "etc", "proc", "run", "sys", "tmp", "usr/bin", "usr/libexec", "var"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
 	for _, file := range []string{"init", "usr/bin/service", "usr/bin/containerd", "usr/bin/containerd-shim-runc-v2",
-		"usr/libexec/containerd-shim-runc-v2", "usr/bin/runc"} {
-		if err := copyFile(Guest(t, file), filepath.Join(dir, file)); err != nil {
-			t.Fatal(err)
-		}
+		"usr/libexec/containerd-shim-runc-v2", "usr/bin/runc", "etc/os-release"} {
+		Guest(t, file)
 	}
+	root := GuestRoot(t)
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return copyEntry(path, filepath.Join(dir, strings.TrimPrefix(path, root)), d)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// copyEntry copies a folder, link or file. Only programs may be hard links: what
+// a test writes to other files must not change the guest's.
+func copyEntry(from, to string, d fs.DirEntry) error {
+	info, err := d.Info()
+	if err != nil {
+		return err
+	}
+	switch {
+	case d.IsDir():
+		return os.MkdirAll(to, info.Mode().Perm())
+	case d.Type() == fs.ModeSymlink:
+		target, err := os.Readlink(from)
+		if err != nil {
+			return err
+		}
+		return os.Symlink(target, to)
+	case info.Mode()&0o111 != 0:
+		return copyFile(from, to)
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, info.Mode().Perm())
 }
 
 // Options of Boot.

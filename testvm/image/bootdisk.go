@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"keelson/testvm/image/cache"
@@ -54,14 +55,21 @@ func (m *maker) ukiFile(ctx context.Context) (string, error) {
 	return m.once(".efi", func(file string) error { return i.Make(ctx, objcopy, file) })
 }
 
-// osRelease is the system's own, or what a boot menu can show.
+// osRelease is the system's own. keelson's becomes that of the image: a boot menu
+// shows PRETTY_NAME, and several images have the same keelson.
 func (m *maker) osRelease() []byte {
+	own := []byte("ID=keelson\n")
 	if at, err := m.root.Resolve("etc/os-release"); err == nil {
 		if e, ok := m.root.Get(at); ok && len(e.Data) > 0 {
-			return e.Data
+			own = e.Data
 		}
 	}
-	return fmt.Appendf(nil, "ID=keelson\nPRETTY_NAME=%q\n", m.Name)
+	lines := strings.SplitAfter(strings.TrimSuffix(string(own), "\n")+"\n", "\n")
+	if !slices.Contains(lines, "ID=keelson\n") {
+		return own
+	}
+	lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "PRETTY_NAME=") })
+	return fmt.Appendf(nil, "%sPRETTY_NAME=%q\n", strings.Join(lines, ""), m.Name)
 }
 
 // espFile is the EFI system partition with that program in it.

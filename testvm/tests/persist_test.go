@@ -57,6 +57,9 @@ func TestVarOnADisk(t *testing.T) {
 		if db := v.File("/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"); !strings.Contains(db, "talks") {
 			t.Error("containerd's data are not on the disk")
 		}
+		if text := v.File("/var/run/keelson/timeline"); text == "" {
+			t.Error("there is no /var/run on the disk")
+		}
 		v.SignalInit(sigUSR2)
 		v.Exit(vm.PoweredDown)
 	}
