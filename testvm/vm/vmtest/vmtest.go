@@ -38,6 +38,7 @@ func Boot(t testing.TB, c vm.Config) *VM {
 		v.Close()
 		if t.Failed() {
 			t.Logf("console of the guest:\n%s", v.Console())
+			keepFailed(t, v.Console(), c.Disks)
 		}
 	})
 	return &VM{VM: v, t: t}
