@@ -83,7 +83,7 @@ LINT_NEEDS  := shellcheck:shellcheck codespell:codespell mdl:ruby-mdl
 INIT_IMAGE = example.org/keelson/init:$(VERSION)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest kernel testvm init-image run test test-all test-load chaos power-cuts bench chart lint vulncheck clean help needs-run needs-test
+.PHONY: all guest kernel testvm init-image release release-check run test test-all test-load chaos power-cuts bench chart lint vulncheck clean help needs-run needs-test
 
 all: guest testvm ## Build the guest binaries and the host tool testvm
 
@@ -117,6 +117,34 @@ init-image: testvm guest-amd64 guest-arm64 ## Pack both guests as the image for 
 	@chmod 0700 $(foreach arch,amd64 arm64,$(addprefix build/$(arch)/root/,$(PRIVATE)))
 	$(TESTVM) init-image -o build/init-image.tar --name $(INIT_IMAGE) \
 		amd64=build/amd64/root arm64=build/arm64/root
+
+RELEASE_ARCHS := amd64 arm64
+RELEASE       := build/release
+# The same archive from the same tree: order, times and owners are fixed.
+PACK          := tar --format=ustar --sort=name --mtime=@$(or $(BUILD_TIME),0) --owner=0 --group=0 --numeric-owner
+
+release: ## Guests and builder for amd64 and arm64, the init image and SHA256SUMS under build/release
+	rm -rf $(RELEASE) $(RELEASE_ARCHS:%=build/%/root)
+	@$(MAKE) --no-print-directory init-image
+	@mkdir -p $(RELEASE)
+	cp LICENSE $(RELEASE)/
+	cp build/init-image.tar $(RELEASE)/keelson-init-$(VERSION).tar
+	for arch in $(RELEASE_ARCHS); do \
+		$(PACK) -C build/$$arch/root -cf - . | gzip -n9 >$(RELEASE)/keelson-guest-$(VERSION)-$$arch.tar.gz && \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '-s -w $(STAMP)' \
+			-o $(RELEASE)/$(notdir $(TESTVM))-$(VERSION)-$$arch ./testvm/cmd/testvm || exit 1; done
+	cd $(RELEASE) && sha256sum -- * >SHA256SUMS.new && mv SHA256SUMS.new SHA256SUMS && cat SHA256SUMS
+
+AGAIN := build/again
+
+release-check: release ## Build the release again in a fresh clone with an empty cache: it must be the same, byte by byte
+	@[ -z "$$(git status --porcelain)" ] || { echo "the working tree is not clean: a clone of it is something else"; exit 1; }
+	rm -rf $(AGAIN)
+	git clone -q . $(AGAIN)/tree
+	cd $(AGAIN)/tree && git -c advice.detachedHead=false checkout -q $$(git -C $(CURDIR) rev-parse HEAD)
+	GOCACHE=$(CURDIR)/$(AGAIN)/cache $(MAKE) --no-print-directory -C $(AGAIN)/tree VERSION=$(VERSION) release
+	diff -r $(RELEASE) $(AGAIN)/tree/$(RELEASE)
+	rm -rf $(AGAIN)
 
 KERNEL_VERSION := 6.1
 KERNEL_NEEDS   := /usr/src/linux-source-$(KERNEL_VERSION).tar.xz:linux-source-$(KERNEL_VERSION) gcc:gcc xz:xz-utils flex:flex \
@@ -195,6 +223,7 @@ lint: ## gofmt, vet, staticcheck, the import rules between the rooms; scripts, w
 	go tool actionlint
 	codespell -I .ci/spelling $$(git ls-files ':!go.mod' ':!go.sum')
 	mdl -s .ci/markdown.rb $$(git ls-files '*.md' ':!testvm')
+	.ci/doc-paths $$(git ls-files '*.md' ':!testvm' ':!CHANGELOG.md')
 
 # It asks a database on the internet, so it is not part of lint. VULNDB=URL has a copy.
 vulncheck: ## Known vulnerabilities in what the programs call
