@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -29,6 +31,7 @@ type fake struct {
 	created int
 	order   []string      // of starts and stop signals: "+a", "-a"
 	refuse  error         // of Create
+	noWait  error         // of Wait
 	dies    int           // how many calls of Create it is to die in
 	again   int           // how many attempts outputs were prepared for, after the first
 	program string        // that all run
@@ -158,8 +161,11 @@ func (f *fake) Start(context.Context, string, string) error { return nil }
 
 func (f *fake) Wait(ctx context.Context, _, id string) (containerd.Exit, error) {
 	f.mu.Lock()
-	p := f.running[id]
+	p, refuse := f.running[id], f.noWait
 	f.mu.Unlock()
+	if refuse != nil {
+		return containerd.Exit{}, refuse
+	}
 	select {
 	case code := <-p.end:
 		close(p.gone)
@@ -205,7 +211,8 @@ type rig struct {
 	*Supervisor
 	*fake
 	events []timeline.Event
-	well   sync.Map // whose exec probes succeed
+	said   strings.Builder // the log
+	well   sync.Map        // whose exec probes succeed
 	stop   func()
 }
 
@@ -237,6 +244,7 @@ func newRigIn(t *testing.T, f *fake, annotations map[string]string, before func(
 	r.Supervisor = New(Options{
 		Dir: filepath.Join(dir, "services"), StateDir: filepath.Join(dir, "state"), LogDir: dir,
 		Events: func(e timeline.Event) { r.events = append(r.events, e) },
+		Logger: slog.New(slog.NewTextHandler(&r.said, nil)),
 		Dial:   func(context.Context) (Tasks, error) { return f, nil },
 		Now:    func() time.Duration { return time.Since(begin) },
 		Random: func() float64 { return 0 },

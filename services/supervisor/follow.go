@@ -71,9 +71,11 @@ func (r *run) await() (ended containerd.Exit, told bool) {
 // unknownCode stands for an end that nobody saw.
 const unknownCode = -1
 
-// ask has containerd tell of the end.
+// ask waits until containerd reports the end. An error is logged when it is not
+// the one before: it may last for as long as the service runs.
 func (r *run) ask(ctx context.Context, told chan<- containerd.Exit) {
 	s := r.supervisor
+	logged := ""
 	for {
 		tasks, err := s.link.get(ctx)
 		if err == nil {
@@ -97,7 +99,10 @@ func (r *run) ask(ctx context.Context, told chan<- containerd.Exit) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.options.Logger.Error("service cannot be waited for", "service", r.name, "error", err)
+		if text := err.Error(); text != logged {
+			logged = text
+			s.options.Logger.Error("cannot wait for the end of a service, trying again every second", "service", r.name, "error", err)
+		}
 		if !pause(ctx, time.Second) {
 			return
 		}

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -182,6 +183,38 @@ func TestUnhealthyIsRestarted(t *testing.T) {
 		r.well.Store("db", true)
 		time.Sleep(time.Minute)
 		r.is(t, "db", "running", 1)
+	})
+}
+
+// A containerd that refuses to wait for a container is asked again every second
+// and reported once for each reason.
+func TestWaitRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.noWait = errors.New("no such container")
+		r := newRig(t, f, map[string]string{"a": ""})
+		defer r.stop()
+		reports := func() int {
+			synctest.Wait()
+			return strings.Count(r.said.String(), "cannot wait for the end of a service")
+		}
+		time.Sleep(time.Minute)
+		if n := reports(); n != 1 {
+			t.Errorf("reported %d times in a minute:\n%s", n, r.said.String())
+		}
+		f.mu.Lock()
+		f.noWait = errors.New("no database")
+		f.mu.Unlock()
+		time.Sleep(time.Minute)
+		if n := reports(); n != 2 {
+			t.Errorf("reported %d times for two reasons", n)
+		}
+		f.mu.Lock()
+		f.noWait = nil
+		f.mu.Unlock()
+		r.task("a") <- 1
+		time.Sleep(time.Second + 100*time.Millisecond)
+		r.is(t, "a", "running", 1)
 	})
 }
 
