@@ -75,6 +75,9 @@ func (r *run) all(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
+	if warning := prepare.ForeignRoot(r.bundle); warning != "" {
+		r.options.Logger.Warn(warning, "container", r.bundle.Name)
+	}
 	r.step("prepared")
 	if r.options.Timeout > 0 {
 		why := fmt.Errorf("timeout after %v", r.options.Timeout)

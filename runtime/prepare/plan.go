@@ -66,19 +66,25 @@ func isBind(m bundle.Mount) bool {
 	return m.Type == "bind" || m.Type == "rbind" || hasWord(m.Options, "bind", "rbind")
 }
 
-// overlayDirs are the directories an overlay needs to be there first.
-func overlayDirs(m bundle.Mount) []string {
+// overlay is what the options of an overlay name: the topmost lower directory,
+// the upper and the work directory. Each may be empty.
+type overlay struct{ lower, upper, work string }
+
+func overlayOf(m bundle.Mount) (o overlay) {
 	if m.Type != "overlay" {
-		return nil
+		return overlay{}
 	}
-	var dirs []string
 	for _, word := range words(m.Options) {
-		key, dir, _ := strings.Cut(word, "=")
-		if (key == "upperdir" || key == "workdir") && dir != "" {
-			dirs = append(dirs, dir)
+		switch key, value, _ := strings.Cut(word, "="); key {
+		case "lowerdir":
+			o.lower, _, _ = strings.Cut(value, ":")
+		case "upperdir":
+			o.upper = value
+		case "workdir":
+			o.work = value
 		}
 	}
-	return dirs
+	return o
 }
 
 // covers tells whether the topmost of the mounts at m's destination is the

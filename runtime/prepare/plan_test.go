@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/moby/sys/mountinfo"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"keelson/runtime/bundle"
 )
@@ -43,14 +44,31 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-func TestOverlayDirs(t *testing.T) {
-	m := bundle.Mount{Type: "overlay", Options: []string{"lowerdir=/l", "upperdir=/u,workdir=/w", "upperdir="}}
-	if got := overlayDirs(m); !reflect.DeepEqual(got, []string{"/u", "/w"}) {
-		t.Errorf("overlay needs %v", got)
+func TestOverlayOf(t *testing.T) {
+	m := bundle.Mount{Type: "overlay", Options: []string{"lowerdir=/l:/l2", "upperdir=/u,workdir=/w"}}
+	if got, want := overlayOf(m), (overlay{"/l", "/u", "/w"}); got != want {
+		t.Errorf("overlay of %+v, want %+v", got, want)
 	}
 	m.Type = "tmpfs"
-	if got := overlayDirs(m); got != nil {
-		t.Errorf("tmpfs needs %v", got)
+	if got := overlayOf(m); got != (overlay{}) {
+		t.Errorf("tmpfs with an overlay of %+v", got)
+	}
+}
+
+func TestMapped(t *testing.T) {
+	usual := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+	last := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 0, Size: 1}, {ContainerID: 1, HostID: 1<<32 - 1, Size: 1<<32 - 1}}
+	for _, c := range []struct {
+		mappings []specs.LinuxIDMapping
+		uid      uint32
+		want     bool
+	}{
+		{usual, 0, false}, {usual, 99999, false}, {usual, 100000, true}, {usual, 165535, true}, {usual, 165536, false},
+		{last, 0, true}, {last, 1, false}, {last, 1<<32 - 1, true},
+	} {
+		if got := mapped(c.mappings, c.uid); got != c.want {
+			t.Errorf("%v: user %d is mapped: %v", c.mappings, c.uid, got)
+		}
 	}
 }
 

@@ -54,10 +54,8 @@ func apply(b *bundle.Bundle, m mount) (target string, made bool, err error) {
 			return "", false, err
 		}
 	}
-	for _, dir := range overlayDirs(m.Mount) {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return "", false, fmt.Errorf("cannot make overlay directory: %w", err)
-		}
+	if err := makeOverlayDirs(overlayOf(m.Mount)); err != nil {
+		return "", false, err
 	}
 	if m.makes {
 		if err := makeDestination(m.Mount); err != nil {
@@ -70,6 +68,33 @@ func apply(b *bundle.Bundle, m mount) (target string, made bool, err error) {
 	}
 	err = mounts.Mount(m.Source, m.Destination, m.Type, m.Options)
 	return m.Destination, m.makes && err == nil, err
+}
+
+// makeOverlayDirs makes the directories that an overlay needs to be there first. A
+// new upper one gets owner and mode of the lower: they are those of the overlay's
+// root (the kernel's Documentation/filesystems/overlayfs.rst, "Upper and Lower").
+func makeOverlayDirs(o overlay) error {
+	_, err := os.Stat(o.upper)
+	isNew := os.IsNotExist(err)
+	for _, dir := range []string{o.upper, o.work} {
+		if dir == "" {
+			continue
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("cannot make overlay directory: %w", err)
+		}
+	}
+	var lower unix.Stat_t
+	if o.upper == "" || !isNew || unix.Stat(o.lower, &lower) != nil { // The mount fails and says why.
+		return nil
+	}
+	if err := os.Chown(o.upper, int(lower.Uid), int(lower.Gid)); err != nil {
+		return fmt.Errorf("cannot set the owner of an overlay directory: %w", err)
+	}
+	if err := unix.Chmod(o.upper, lower.Mode&0o7777); err != nil {
+		return fmt.Errorf("cannot set the mode of overlay directory %s: %w", o.upper, err)
+	}
+	return nil
 }
 
 // below resolves path inside the root filesystem, whose symbolic links must

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
 
 	"keelson/runtime/bundle"
 	"keelson/runtime/nstest"
@@ -49,6 +50,13 @@ func TestPrepareWritable(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		// The overlay's root belongs to whom its lower directory does.
+		if err := os.Chown(filepath.Join(dir, "lower"), 100000, 100001); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(filepath.Join(dir, "lower"), os.ModeSticky|0o770); err != nil {
+			t.Fatal(err)
+		}
 		// A link that would lead out of the root filesystem.
 		if err := os.Symlink("/run", filepath.Join(dir, "lower/var/run")); err != nil {
 			t.Fatal(err)
@@ -68,6 +76,10 @@ func TestPrepareWritable(t *testing.T) {
 				if info, err := os.Stat(path); err != nil || !info.IsDir() {
 					t.Errorf("%s: %v", path, err)
 				}
+			}
+			var st unix.Stat_t
+			if err := unix.Stat(b.Rootfs(), &st); err != nil || st.Uid != 100000 || st.Gid != 100001 || st.Mode&0o7777 != 0o1770 {
+				t.Errorf("root: owner %d:%d, mode %#o, %v", st.Uid, st.Gid, st.Mode, err)
 			}
 			if data, err := os.ReadFile(filepath.Join(dir, "rootfs/etc/given")); err != nil || string(data) != "given" {
 				t.Errorf("bound file holds %q, %v", data, err)

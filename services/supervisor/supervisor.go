@@ -16,6 +16,7 @@ import (
 
 	"keelson/runtime/bundle"
 	"keelson/runtime/logs"
+	"keelson/runtime/prepare"
 	"keelson/runtime/timeline"
 	"keelson/services/containerd"
 	"keelson/services/machine"
@@ -239,6 +240,9 @@ func (s *Supervisor) read(svc *service) {
 	}
 	for _, warning := range b.Misplaced(bundle.AsService) {
 		s.options.Logger.Warn("setting ignored", "service", svc.name, "error", warning)
+	}
+	if warning := prepare.ForeignRoot(b); warning != "" {
+		s.options.Logger.Warn(warning, "service", svc.name)
 	}
 }
 

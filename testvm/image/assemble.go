@@ -8,6 +8,8 @@ import (
 	"path"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"keelson/runtime/bundle"
 	"keelson/testvm/image/config"
 	"keelson/testvm/image/ocispec"
@@ -28,7 +30,7 @@ type assembler struct {
 	expand func(ref string) string // puts values in place of variables
 	path   func(name string) string
 	root   *tree.Tree
-	lower  map[string]string // where an image's files lie already, by reference
+	lower  map[string]string // where an image's files lie already, by reference and owners
 	ids    map[string]uint32
 	names  *bundle.Names // what of the services' cgroups is taken
 }
@@ -38,7 +40,7 @@ func (a *assembler) assemble(ctx context.Context) error {
 	a.root, a.lower, a.ids = tree.New(), map[string]string{}, a.doc.Config.IDs()
 	a.names = bundle.NewNames("services")
 	for i, ref := range a.doc.Config.Init {
-		if err := a.put(ctx, "", fmt.Sprintf("init[%d]", i), ref, true); err != nil {
+		if err := a.put(ctx, "", fmt.Sprintf("init[%d]", i), ref, true, ownership{}); err != nil {
 			return err
 		}
 	}
@@ -63,7 +65,7 @@ func (a *assembler) assemble(ctx context.Context) error {
 }
 
 // put lays an image's files below dir; field is where the file names the image.
-func (a *assembler) put(ctx context.Context, dir, field, ref string, linkResolv bool) error {
+func (a *assembler) put(ctx context.Context, dir, field, ref string, linkResolv bool, owners ownership) error {
 	img, err := a.images.Image(ctx, a.expand(ref))
 	if err != nil {
 		return a.doc.ErrorAt(field, err)
@@ -72,6 +74,7 @@ func (a *assembler) put(ctx context.Context, dir, field, ref string, linkResolv 
 	if err != nil {
 		return a.doc.ErrorAt(field, err)
 	}
+	owners.apply(files)
 	a.root.MkdirAll(dir, 0o755, 0, 0)
 	if dir != "" {
 		return a.below(dir, files)
@@ -98,7 +101,7 @@ func (a *assembler) volume(ctx context.Context, i int, v config.Volume) error {
 	}
 	field := fmt.Sprintf("volumes[%d].image", i)
 	if v.Format != config.FormatOCI {
-		return a.put(ctx, dir+"/lower", field, v.Image, true)
+		return a.put(ctx, dir+"/lower", field, v.Image, true, ownership{})
 	}
 	files, err := a.images.Layout(ctx, a.expand(v.Image), v.Platforms)
 	if err != nil {
@@ -136,10 +139,11 @@ func (a *assembler) container(ctx context.Context, dir, field string, img config
 			return a.doc.ErrorAt(field, err)
 		}
 	}
-	if err := a.containerRoot(ctx, dir, field+".image", img.Image, spec.Root.Readonly); err != nil {
+	lower, err := a.containerRoot(ctx, dir, field+".image", img.Image, spec)
+	if err != nil {
 		return err
 	}
-	runtime, err := ocispec.Runtime(c, dir, a.lower[img.Image])
+	runtime, err := ocispec.Runtime(c, dir, lower)
 	if err != nil {
 		return a.fieldError(field, err)
 	}
@@ -149,21 +153,26 @@ func (a *assembler) container(ctx context.Context, dir, field string, img config
 	return a.putJSON(path.Join(dir, bundle.RuntimeFile), runtime)
 }
 
-// containerRoot makes a bundle's directories. The first bundle of an image
-// holds its files, the others use these.
-func (a *assembler) containerRoot(ctx context.Context, dir, field, ref string, readonly bool) error {
+// containerRoot makes a bundle's directories, and returns where the files of its
+// image lie. The first bundle of an image holds them, the others with the same
+// owners use these.
+func (a *assembler) containerRoot(ctx context.Context, dir, field, ref string, spec *specs.Spec) (lower string, err error) {
 	sub := "lower"
-	if readonly {
+	if spec.Root.Readonly {
 		sub = "rootfs"
 	} else {
 		a.root.MkdirAll(dir+"/tmp", 0o755, 0, 0)
 	}
 	a.root.MkdirAll(dir+"/rootfs", 0o755, 0, 0)
-	if a.lower[ref] != "" {
-		return nil
+	owners := ownershipOf(spec)
+	key := ref + owners.key()
+	if a.lower[key] == "" {
+		a.lower[key] = path.Join(dir, sub)
+		top := tree.Entry{Path: a.lower[key], Type: tree.Dir, Mode: 0o755}
+		a.root.Set(owners.of(top))
+		err = a.put(ctx, a.lower[key], field, ref, false, owners)
 	}
-	a.lower[ref] = path.Join(dir, sub)
-	return a.put(ctx, a.lower[ref], field, ref, false)
+	return a.lower[key], err
 }
 
 // fieldError adds file and line to an error about a field of a container.

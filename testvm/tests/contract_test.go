@@ -183,6 +183,10 @@ func TestContract(t *testing.T) {
 				if got := strings.Fields(uids); !slices.Equal(got, []string{"0", "100000", "65536"}) {
 					t.Errorf("the container's users are %q", uids)
 				}
+				root := fmt.Sprintf("/proc/%d/root", mainPID(t, v, "mapped"))
+				if owners := v.Output("/usr/bin/busybox", "stat", "-c", "%u:%g", root+"/", root+"/testapp"); owners != "100000:100000\n100000:100000\n" {
+					t.Errorf("the container's files belong to %q", owners)
+				}
 			})
 			t.Run("mounts", func(t *testing.T) { checkMounts(t, v, c.name) })
 			t.Run("limits", func(t *testing.T) { checkLimits(t, v, c.name) })

@@ -1,0 +1,53 @@
+package image
+
+import (
+	"fmt"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"keelson/testvm/image/tree"
+)
+
+// ownership maps the owners of a container's files to those of the machine
+// (user_namespaces(7)). Its zero value leaves them as they are.
+type ownership struct {
+	uids, gids []specs.LinuxIDMapping
+}
+
+// ownershipOf returns the mappings of the user namespace that spec asks for. The
+// runtime maps no root file system: files of the image's user 0 would belong to
+// nobody (65534) in a container whose user 0 is another one on the machine.
+func ownershipOf(spec *specs.Spec) ownership {
+	return ownership{spec.Linux.UIDMappings, spec.Linux.GIDMappings}
+}
+
+// key tells ownerships apart, and is empty for the zero value.
+func (o ownership) key() string {
+	if len(o.uids)+len(o.gids) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %v %v", o.uids, o.gids)
+}
+
+func (o ownership) apply(files *tree.Tree) {
+	for _, e := range files.Entries() {
+		files.Set(o.of(e))
+	}
+}
+
+// of returns e with the owners that it has on the machine.
+func (o ownership) of(e tree.Entry) tree.Entry {
+	e.UID, e.GID = onMachine(o.uids, e.UID), onMachine(o.gids, e.GID)
+	return e
+}
+
+// onMachine returns the machine's ID for one of a container. One that is not
+// mapped is left: no user of the container owns it.
+func onMachine(mappings []specs.LinuxIDMapping, id int) int {
+	for _, m := range mappings {
+		if first := int64(m.ContainerID); int64(id) >= first && int64(id) < first+int64(m.Size) {
+			return int(int64(m.HostID) + int64(id) - first)
+		}
+	}
+	return id
+}
