@@ -96,9 +96,10 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	$(GOBUILD) -tags "grpcnotrace no_rdt" -ldflags '-s -w $(STAMP)' -o $(ROOT)/usr/bin/service ./services/cmd/service
 	ln -sf service $(ROOT)/usr/bin/containerd
 	$(GOBUILD) -o $(ROOT)/usr/bin/containerd-shim-runc-v2 ./services/cmd/shimstart
+	# Without -buildid= the name of the folder of SYSROOT would be in the bytes.
 	$(RUNC_CGO) CGO_ENABLED=1 GOOS=linux GOARCH=$(ARCH) go build -trimpath \
 		-tags 'netgo osusergo seccomp urfave_cli_no_docs runc_nocriu' \
-		-ldflags '-s -w -linkmode external -extldflags -static' \
+		-ldflags '-s -w -buildid= -linkmode external -extldflags -static' \
 		-o $(ROOT)/usr/bin/runc github.com/opencontainers/runc
 	# The shim knows this runc by its size: an image may bring another.
 	$(GOBUILD) -tags no_grpc -ldflags "-s -w -X main.runcSize=$$(stat -c %s $(ROOT)/usr/bin/runc)" \
