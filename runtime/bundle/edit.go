@@ -18,6 +18,7 @@ type Edit struct {
 	OOMScoreAdj *int          // process.oomScoreAdj
 	Env         []string      // behind process.env
 	Mounts      []specs.Mount // behind mounts
+	CgroupsPath string        // linux.cgroupsPath
 }
 
 // Edited returns config.json for a runtime that reads it in another folder: with
@@ -43,6 +44,10 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 	if err := top.object("process", b.Spec.Process, &process); err != nil {
 		return nil, err
 	}
+	linux, err := b.linux(top, e.CgroupsPath != "")
+	if err != nil {
+		return nil, err
+	}
 	mounts, err := b.mounts(top, e.Mounts)
 	if err != nil {
 		return nil, err
@@ -57,6 +62,8 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 		{process, "terminal", e.Terminal, e.Terminal != nil},
 		{process, "oomScoreAdj", e.OOMScoreAdj, e.OOMScoreAdj != nil},
 		{process, "env", slices.Concat(b.Spec.Process.Env, e.Env), len(e.Env) > 0},
+		{linux, "cgroupsPath", e.CgroupsPath, e.CgroupsPath != ""},
+		{top, "linux", linux, e.CgroupsPath != ""},
 		{top, "mounts", mounts, mounts != nil},
 		{top, "root", root, true},
 		{top, "process", process, true},
@@ -69,6 +76,17 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 		}
 	}
 	return json.Marshal(top)
+}
+
+// linux returns the section for Linux when that is needed; it is empty where the
+// file has none.
+func (b *Bundle) linux(top object, needed bool) (object, error) {
+	if !needed || b.Spec.Linux == nil {
+		return object{}, nil
+	}
+	var linux object
+	err := top.object("linux", b.Spec.Linux, &linux)
+	return linux, err
 }
 
 // mounts returns the mounts with absolute sources, and more behind them; nil where

@@ -64,6 +64,16 @@ func TestEdited(t *testing.T) {
 			Edit{Mounts: []specs.Mount{{Destination: "/b", Type: "tmpfs"}}},
 			`{"process":{"args":["a"]},"root":{"path":"DIR/r"},"mounts":[{"destination":"/b","type":"tmpfs"}]}`,
 		},
+		{
+			`{"process":{"args":["a"]},"root":{"path":"r"},"linux":{"cgroupsPath":"/p","newer":1}}`,
+			Edit{CgroupsPath: "/p/own"},
+			`{"process":{"args":["a"]},"root":{"path":"DIR/r"},"linux":{"cgroupsPath":"/p/own","newer":1}}`,
+		},
+		{
+			`{"process":{"args":["a"]},"root":{"path":"r"}}`,
+			Edit{CgroupsPath: "/p/own"},
+			`{"process":{"args":["a"]},"root":{"path":"DIR/r"},"linux":{"cgroupsPath":"/p/own"}}`,
+		},
 		{ // Letters of either case count, as in the runtime's decoder.
 			`{"Process":{"Args":["a"],"TERMINAL":true},"root":{"Path":"r"}}`,
 			Edit{Terminal: new(bool)},
@@ -133,7 +143,7 @@ func FuzzEdited(f *testing.F) {
 			return
 		}
 		_ = Refusals(b.Spec)
-		got, err := b.Edited(Edit{Env: []string{"X=1"}, Mounts: []specs.Mount{{Destination: "/x"}}})
+		got, err := b.Edited(Edit{Env: []string{"X=1"}, Mounts: []specs.Mount{{Destination: "/x"}}, CgroupsPath: "/p"})
 		if errors.Is(err, errTwice) {
 			return
 		}
@@ -145,7 +155,7 @@ func FuzzEdited(f *testing.F) {
 			t.Fatalf("%q gives %q: %v", text, got, err)
 		}
 		if spec.Root.Path != b.Rootfs() || !reflect.DeepEqual(spec.Process.Args, b.Spec.Process.Args) ||
-			!reflect.DeepEqual(spec.Process.Env, append(b.Spec.Process.Env, "X=1")) || len(spec.Mounts) != len(b.Spec.Mounts)+1 {
+			!reflect.DeepEqual(spec.Process.Env, append(b.Spec.Process.Env, "X=1")) || len(spec.Mounts) != len(b.Spec.Mounts)+1 || spec.Linux.CgroupsPath != "/p" {
 			t.Errorf("%q gives %q", text, got)
 		}
 	})

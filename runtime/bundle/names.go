@@ -1,9 +1,6 @@
 package bundle
 
-import (
-	"fmt"
-	"path"
-)
+import "fmt"
 
 // ErrClash is returned for a container whose name makes it share a file with
 // another.
@@ -22,22 +19,13 @@ func (e ErrClash) Error() string {
 type Names struct {
 	section string
 	owner   map[string]string // by file
-	cgroups map[string]string // their owners by path
-}
-
-// ErrSharedCgroup is returned for a service whose cgroup another has.
-type ErrSharedCgroup struct {
-	Name, Other string
-	Path        string // of the cgroup
-}
-
-func (e ErrSharedCgroup) Error() string {
-	return fmt.Sprintf("services %s and %s share the cgroup %s: set another cgroupsPath for one of them", e.Other, e.Name, e.Path)
+	cgroups map[string]string // of services, their owners by path
+	late    map[string]string // of onshutdown containers
 }
 
 // NewNames begins with the files that are taken already.
 func NewNames(section string) *Names {
-	n := &Names{section: section, owner: map[string]string{}, cgroups: map[string]string{}}
+	n := &Names{section: section, owner: map[string]string{}, cgroups: map[string]string{}, late: map[string]string{}}
 	if section == "services" {
 		for _, file := range n.files("containerd")[:2] { // It has one log.
 			n.owner[file] = "containerd itself"
@@ -59,33 +47,6 @@ func (n *Names) Add(name string) error {
 		n.owner[file] = name
 	}
 	return nil
-}
-
-// AddCgroup takes the path of a service's cgroup. One in another's is fine, the
-// same is an ErrSharedCgroup: the runtime would not start a container in it.
-func (n *Names) AddCgroup(name, cgroup string) error {
-	if other, taken := n.cgroups[cgroup]; taken && other != name {
-		return ErrSharedCgroup{Name: name, Other: other, Path: cgroup}
-	}
-	n.cgroups[cgroup] = name
-	return nil
-}
-
-// CgroupPath is where the runtime makes the cgroup of a container whose
-// cgroupsPath is configured (config-linux.md, "Cgroups Path").
-func CgroupPath(configured, name string) string {
-	if configured == "" {
-		configured = name
-	}
-	return path.Join("/", configured)
-}
-
-// Cgroup is the path of the cgroup of the container called name.
-func (b *Bundle) Cgroup(name string) string {
-	if b.Spec.Linux == nil {
-		return CgroupPath("", name)
-	}
-	return CgroupPath(b.Spec.Linux.CgroupsPath, name)
 }
 
 // files are the logs of a container, with what they are rotated to. Those below

@@ -37,20 +37,3 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
-
-func TestCgroupsThatClash(t *testing.T) {
-	n := NewNames("services")
-	for _, tt := range []struct{ name, configured, want string }{
-		{"a", "/pods", ""},
-		{"a", "/pods", ""},
-		{"b", "/pods/x", ""},
-		{"c", "", ""},
-		{"d", "/pods/../pods/", "services a and d share the cgroup /pods: set another cgroupsPath for one of them"},
-		{"e", "c", "services c and e share the cgroup /c: set another cgroupsPath for one of them"},
-	} {
-		err := n.AddCgroup(tt.name, CgroupPath(tt.configured, tt.name))
-		if got := fmt.Sprint(err); got != tt.want && (err != nil || tt.want != "") {
-			t.Errorf("%s at %q: %s, want %s", tt.name, tt.configured, got, tt.want)
-		}
-	}
-}

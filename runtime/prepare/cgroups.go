@@ -1,11 +1,16 @@
 package prepare
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/bundle"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
@@ -28,6 +33,44 @@ func makeCgroups(root string, paths []string) error {
 		}
 	}
 	return nil
+}
+
+// RemoveCgroups removes the cgroups below the one at path, which stays, except those
+// at the paths to keep, with all in them, and what these lie in.
+func RemoveCgroups(path string, keep []string) error { return removeCgroups(cgroupRoot, path, keep) }
+
+func removeCgroups(root, path string, keep []string) error {
+	hierarchies, err := hierarchies(root)
+	if err != nil {
+		return fmt.Errorf("cannot remove cgroups: %w", err)
+	}
+	var errs []error
+	for _, h := range hierarchies {
+		errs = append(errs, removeBelow(h, path, keep))
+	}
+	return errors.Join(errs...)
+}
+
+func removeBelow(hierarchy, path string, keep []string) error {
+	entries, err := os.ReadDir(filepath.Join(hierarchy, path))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove cgroups: %w", err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		below := filepath.Join(path, entry.Name())
+		if !entry.IsDir() || slices.Contains(keep, below) {
+			continue
+		}
+		errs = append(errs, removeBelow(hierarchy, below, keep))
+		if len(bundle.Nested(below, keep)) > 0 {
+			continue
+		}
+		if err := os.Remove(filepath.Join(hierarchy, below)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("cannot remove cgroup: %w", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func hierarchies(root string) ([]string, error) {

@@ -1,9 +1,12 @@
 package probe
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
+
+	"keelson/runtime/bundle"
 )
 
 // cgroup is the place of a process in each hierarchy: its path by number and
@@ -34,13 +37,28 @@ func parseCgroup(text string) cgroup {
 	return c
 }
 
-// holds reports whether other is in c in every hierarchy, or below it. The
-// root of a hierarchy holds only itself: all is below it.
-func (c cgroup) holds(other cgroup) bool {
+// ofService is the cgroup of the service whose first process is in c.
+func (c cgroup) ofService() cgroup {
+	of := cgroup{}
 	for hierarchy, path := range c {
-		at, known := other[hierarchy]
+		of[hierarchy] = cmp.Or(strings.TrimSuffix(path, "/"+bundle.OwnCgroup), "/")
+	}
+	return of
+}
+
+// holds reports whether sender is in c in every hierarchy, or below it, and in none
+// of others that lie in c. The root of a hierarchy holds only itself: all is below
+// it.
+func (c cgroup) holds(sender cgroup, others []string) bool {
+	for hierarchy, path := range c {
+		at, known := sender[hierarchy]
 		if !known || at != path && (path == "/" || !strings.HasPrefix(at, path+"/")) {
 			return false
+		}
+		for _, other := range bundle.Nested(path, others) {
+			if strings.HasPrefix(at+"/", other+"/") {
+				return false
+			}
 		}
 	}
 	return len(c) > 0

@@ -63,28 +63,27 @@ type Notify struct {
 
 // Listen makes the socket of a service, at an address of NotifySocket, for the
 // container whose first process is pid, which need not have been started yet.
-// Messages are taken from processes for which belongs is true; where it is nil,
-// from those in the cgroup that the first process is in now, and below. A process
-// that has ended since cannot be found there: it is believed when only those of
-// the container could send, as the socket is in a folder, or a network namespace,
-// of the container's own.
+// Messages are taken from processes in the cgroup that the first process is in now,
+// or below it, but from none in the cgroups at the paths in others: those of other
+// services. A process that has ended since cannot be found there: it is believed
+// when only those of the container could send, as the socket is in a folder, or a
+// network namespace, of the container's own.
 //
 // When the supervisor has died, the one after it listens at the same address;
 // what was sent meanwhile is lost.
-func Listen(address string, pid int, belongs func(pid int) bool) (*Notify, error) {
+func Listen(address string, pid int, others []string) (*Notify, error) {
 	abstract := strings.HasPrefix(address, "@")
-	if belongs == nil {
-		own, err := readCgroup(pid)
-		if err != nil {
-			return nil, fmt.Errorf("cannot listen to %s: %w", address, err)
-		}
-		apart := !abstract || !sameNetNS(pid)
-		belongs = func(pid int) bool {
-			other, err := readCgroup(pid)
-			return err == nil && own.holds(other) || apart && ended(pid)
-		}
+	own, err := readCgroup(pid)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen to %s: %w", address, err)
 	}
-	fd, err := -1, error(nil)
+	own = own.ofService()
+	apart := !abstract || !sameNetNS(pid)
+	belongs := func(pid int) bool {
+		sender, err := readCgroup(pid)
+		return err == nil && own.holds(sender, others) || apart && ended(pid)
+	}
+	fd := -1
 	if abstract {
 		entered := inNetNS(pid, func() { fd, err = bind(address) })
 		err = errors.Join(entered, err)

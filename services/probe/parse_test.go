@@ -90,8 +90,16 @@ func TestCgroups(t *testing.T) {
 		{"4:cpu,cpuacct:/a\n0::/\n", "4:cpu,cpuacct:/b\n0::/\n", false},
 		{"4:cpu:/a\n0::/\n", "0::/\n", false},
 		{"", "", false},
+		{"0::/p/keelson.own\n", "0::/p/keelson.own\n", true},
+		{"0::/p/keelson.own\n", "0::/p/made\n", true},
+		{"0::/p/keelson.own\n", "0::/p/x\n", false},
+		{"0::/p/keelson.own\n", "0::/p/x/deep\n", false},
+		{"0::/p/keelson.own\n", "0::/p/xy\n", true},
+		{"4:cpu:/p\n0::/\n", "4:cpu:/p/x\n0::/\n", false},
+		{"0::/p/x\n", "0::/p/x\n", true},
 	} {
-		if got := parseCgroup(c.own).holds(parseCgroup(c.other)); got != c.want {
+		others := []string{"/p/x", "/p"}
+		if got := parseCgroup(c.own).ofService().holds(parseCgroup(c.other), others); got != c.want {
 			t.Errorf("%q holds %q: %v", c.own, c.other, got)
 		}
 	}

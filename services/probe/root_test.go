@@ -213,6 +213,31 @@ func TestNotifyByName(t *testing.T) {
 	})
 }
 
+// Messages from a service nested in another's cgroup are not the other's.
+func TestNotifyNested(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		b := newBox(t, "nest/keelson.own")
+		b.do("tmpfs %s", filepath.Dir(notifyAt))
+		n, err := Listen(notifyAt, b.pid, []string{"/nest/other", "/nest"})
+		must(t, err)
+		defer func() { must(t, n.Close()) }()
+		news := make(chan State, 10)
+		go func() { _ = n.Serve(t.Context(), func(s State) { news <- s }) }()
+		for _, group := range []string{"nest/other", "nest/other/deep", "nest/keelson.own", "nest/other", "nest/made"} {
+			dir := filepath.Join("/sys/fs/cgroup", group)
+			must(t, os.MkdirAll(dir, 0o755))
+			must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), fmt.Append(nil, b.pid), 0))
+			b.do("notify STATUS=%s", group)
+			b.do("barrier")
+		}
+		for _, want := range []string{"nest/keelson.own", "nest/made"} {
+			if s := <-news; s.Status != want {
+				t.Errorf("heard from %s, want %s", s.Status, want)
+			}
+		}
+	})
+}
+
 func descriptors(t *testing.T) int {
 	t.Helper()
 	all, err := os.ReadDir("/proc/self/fd")

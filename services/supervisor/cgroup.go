@@ -1,33 +1,33 @@
 package supervisor
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"keelson/runtime/bundle"
+	"keelson/runtime/prepare"
 )
 
 // cgroup is a container's place in the hierarchy by which it is killed.
 type cgroup struct {
 	root string // where the hierarchy is mounted
 	path string // from there; empty: the container has no cgroup of its own
+	own  bool   // its processes are in bundle.OwnCgroup below it
 }
 
 func (c cgroup) dir() string { return filepath.Join(c.root, c.path) }
 
 // nested are the folders of those of paths that lie below c.
 func (c cgroup) nested(paths []string) (dirs []string) {
-	for _, path := range paths {
-		if below(path, c.path) {
-			dirs = append(dirs, filepath.Join(c.root, path))
-		}
+	for _, path := range bundle.Nested(c.path, paths) {
+		dirs = append(dirs, filepath.Join(c.root, path))
 	}
 	return dirs
 }
-
-// below reports whether the cgroup at path lies in outer, and is another.
-func below(path, outer string) bool { return strings.HasPrefix(path, outer+"/") }
 
 // cgroupsOfOthers are the paths of the cgroups of all services but svc, whether
 // they run or not: one may be about to start.
@@ -38,6 +38,78 @@ func (s *Supervisor) cgroupsOfOthers(svc *service) (paths []string) {
 		}
 	}
 	return paths
+}
+
+// claim takes what is derived from a service's name and bundle, or says in clash
+// which other service has it.
+func (s *Supervisor) claim(svc *service) {
+	svc.clash = s.taken.Add(svc.name)
+	if svc.clash == nil && svc.bundle != nil {
+		svc.clash = s.taken.AddCgroup(svc.name, svc.bundle.Cgroup(svc.name))
+	}
+}
+
+// place decides whether the processes of a run are to be in bundle.OwnCgroup, and
+// whether its cgroup can be made.
+func (s *Supervisor) place(r *run) {
+	r.clash, r.others = r.service.clash, s.cgroupsOfOthers(r.service)
+	if r.bundle == nil {
+		return
+	}
+	path := r.bundle.Cgroup(r.name)
+	r.nests = len(bundle.Nested(path, r.others)) > 0
+	for _, name := range s.names() {
+		other := s.services[name].run
+		if r.clash != nil || other == nil || other == r || other.bundle == nil || other.nests {
+			continue
+		}
+		if len(bundle.Nested(other.bundle.Cgroup(name), []string{path})) > 0 {
+			r.clash = fmt.Errorf("its cgroup %s lies in that of service %s, which was started without one in it: restart %s, then start %s",
+				path, name, name, r.name)
+		}
+	}
+}
+
+// load reads the bundle of a run that began without one.
+func (r *run) load() error {
+	b, err := bundle.Load(r.dir)
+	if err != nil {
+		return err
+	}
+	s, done := r.supervisor, make(chan struct{})
+	s.send(func() {
+		defer close(done)
+		r.bundle, r.service.bundle = b, b
+		s.claim(r.service)
+		s.place(r)
+		s.arrange()
+	})
+	select {
+	case <-done:
+		return r.clash
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+}
+
+// copyLimits has the limits of a service hold for those nested in it too.
+func (r *run) copyLimits() error {
+	if !r.nests {
+		return nil
+	}
+	path := r.bundle.Cgroup(r.name)
+	return prepare.CopyLimits(filepath.Join(path, bundle.OwnCgroup), path)
+}
+
+// empty ends what a service with others nested in it has left in cgroups that it
+// made below its own: the runtime knows only bundle.OwnCgroup.
+func (r *run) empty() {
+	if r.process != nil {
+		_ = r.process.KillAll(r.others) // The first process has ended.
+	}
+	if err := prepare.RemoveCgroups(r.bundle.Cgroup(r.name), r.others); err != nil {
+		r.supervisor.options.Logger.Warn("cgroups of a service are left", "service", r.name, "error", err)
+	}
 }
 
 // processesIn lists the processes of a cgroup and those below, but not this
@@ -85,15 +157,15 @@ func parseCgroup(cgroups, own string) cgroup {
 		if len(f) != 3 {
 			continue
 		}
-		path := filepath.Join("/", f[2])
-		if path == "/" || holds(own, f[0]+":"+f[1]+":", path) {
+		path, inOwn := strings.CutSuffix(filepath.Join("/", f[2]), "/"+bundle.OwnCgroup)
+		if path == "/" || path == "" || holds(own, f[0]+":"+f[1]+":", path) {
 			continue
 		}
 		switch {
 		case f[0] == "0" && f[1] == "":
-			return cgroup{"/sys/fs/cgroup", path}
+			return cgroup{"/sys/fs/cgroup", path, inOwn}
 		case slices.Contains(strings.Split(f[1], ","), "pids"):
-			return cgroup{"/sys/fs/cgroup/pids", path}
+			return cgroup{"/sys/fs/cgroup/pids", path, inOwn}
 		}
 	}
 	return cgroup{}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -14,8 +15,8 @@ import (
 	"keelson/services/control"
 )
 
-// The end of a service that does not stop in time is that of its processes, in
-// cgroups that it made too, and not of those of a service with a cgroup below.
+// A service with another's cgroup below its own is stopped, crashes and is started
+// again, also by a supervisor that took it over, and the other goes on.
 func TestNestedCgroups(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := prepareSystem(t)
@@ -23,11 +24,34 @@ func TestNestedCgroups(t *testing.T) {
 		s.add("outer", "trap '' TERM; while :; do sleep 0.05; done", stubborn)
 		s.add("inner", "trap '' TERM; while :; do sleep 0.05; done", map[string]string{"keelson.after": "outer", "keelson.stop.timeout": "20ms"})
 		path := s.nest("outer", "inner")
+		s.edit("outer", func(spec *specs.Spec) {
+			spec.Linux.Resources = &specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 4 << 20}}}
+		})
 		s.begin()
-		s.until("outer", "running", running)
+		outer := s.until("outer", "running", running)
 		inner := s.until("inner", "running", running)
 		if got := cgroupOf(inner.PID); got.path != filepath.Join(path, "inner") {
 			t.Fatalf("inner is in %+v", got)
+		}
+		if got := cgroupOf(outer.PID); got.path != path || !got.own {
+			t.Fatalf("outer is in %+v", got)
+		}
+		limit, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", path, "hugetlb.2MB.max"))
+		if string(limit) != "4194304\n" {
+			t.Errorf("the limit for both is %q (%v)", limit, err)
+		}
+		untouched := func(after string) {
+			t.Helper()
+			if v := s.ask(control.List, "inner").Services[0]; v.PID != inner.PID || v.Restarts != 0 {
+				t.Errorf("after %s inner is %+v and was %+v", after, v, inner)
+			}
+			if text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(inner.PID), "stat")); !strings.Contains(string(text), "(sh)") {
+				t.Errorf("after %s the process of inner: %s, %v", after, text, err)
+			}
+		}
+		made := filepath.Join("/sys/fs/cgroup", path, "made/deep") // as a container with the host's cgroups does
+		if err := os.MkdirAll(made, 0o755); err != nil {
+			t.Fatal(err)
 		}
 		if r := s.ask(control.Stop, "outer"); r.Code != 0 {
 			t.Errorf("stop: %+v", r)
@@ -35,13 +59,26 @@ func TestNestedCgroups(t *testing.T) {
 		if v := s.ask(control.List, "outer").Services[0]; v.LastExit != "killed by SIGKILL" {
 			t.Errorf("outer: %+v", v)
 		}
-		if v := s.ask(control.List, "inner").Services[0]; v.PID != inner.PID || v.Restarts != 0 {
-			t.Errorf("inner was %+v and is %+v", inner, v)
+		if _, err := os.Stat(filepath.Dir(made)); err == nil {
+			t.Error("a cgroup of outer is left")
 		}
-		text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(inner.PID), "stat"))
-		if err != nil || !strings.Contains(string(text), "(sh)") {
-			t.Errorf("the process of inner: %s, %v", text, err)
+		untouched("a stop")
+		if r := s.ask(control.Start, "outer"); r.Code != 0 {
+			t.Fatalf("start: %+v", r)
 		}
+		untouched("a start")
+		outer = s.until("outer", "running", running)
+		if err := syscall.Kill(outer.PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		s.until("outer", "restarted", func(v control.Service) bool { return running(v) && v.Restarts == 1 })
+		untouched("a crash")
+		s.killSupervisor()
+		s.until("outer", "taken over", running)
+		if r := s.ask(control.Restart, "outer"); r.Code != 0 {
+			t.Fatalf("restart: %+v", r)
+		}
+		untouched("a restart by another supervisor")
 	})
 }
 

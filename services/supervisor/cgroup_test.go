@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+
+	"keelson/services/control"
 )
 
 func TestProcessesIn(t *testing.T) {
@@ -23,7 +25,7 @@ func TestProcessesIn(t *testing.T) {
 		{[]string{"/pods/x"}, []int{1000001, 1000002, 1000003}},
 		{[]string{"/pods/x/deep"}, []int{1000001, 1000002, 1000003, 1000004}},
 	} {
-		c := cgroup{root, "/pods"}
+		c := cgroup{root: root, path: "/pods"}
 		got := processesIn(c.dir(), c.nested(tt.spare))
 		if slices.Sort(got); !slices.Equal(got, tt.want) {
 			t.Errorf("without %v: %v, want %v", tt.spare, got, tt.want)
@@ -42,6 +44,34 @@ func TestSharedCgroup(t *testing.T) {
 		v := r.is(t, "c", "failed", 0)
 		if want := "failed: services a and c share the cgroup /p: set another cgroupsPath for one of them"; v.Error != want {
 			t.Errorf("reason %q", v.Error)
+		}
+	})
+}
+
+// Bundles that change after the boot are held to the same.
+func TestCgroupsOfChangedBundles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := func(path string) string { return `},"linux":{"cgroupsPath":"` + path + `"` }
+		r := newRig(t, newFake(), map[string]string{"a": at("/p"), "b": "", "c": brokenBundle})
+		defer r.stop()
+		change := func(name, path string) {
+			config := `{"process":{"args":["x"]},"root":{"path":"rootfs"},"annotations":{` + at(path) + `}}`
+			put(t, filepath.Join(r.options.Dir, name, "config.json"), config)
+		}
+		for _, step := range []struct{ verb, name, path, reason string }{
+			{control.Restart, "b", "/p", "failed: services a and b share the cgroup /p: set another cgroupsPath for one of them"},
+			{control.Start, "c", "/p", "failed: services a and c share the cgroup /p: set another cgroupsPath for one of them"},
+			{control.Start, "b", "/p/b", "failed: its cgroup /p/b lies in that of service a, which was started without one in it: restart a, then start b"},
+			{control.Restart, "a", "/p", ""},
+			{control.Start, "b", "/p/b", ""},
+			{control.Restart, "a", "/q", ""},
+			{control.Start, "c", "/p", ""},
+		} {
+			change(step.name, step.path)
+			answer := r.Control(t.Context(), control.Request{Verb: step.verb, Names: []string{step.name}})
+			if v := r.Control(t.Context(), control.Request{Verb: control.List, Names: []string{step.name}}).Services[0]; v.Error != step.reason {
+				t.Errorf("%+v: %q (%+v)", step, v.Error, answer)
+			}
 		}
 	})
 }

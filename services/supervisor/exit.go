@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/bundle"
 )
 
 // exit is how a container ended. code is 128+N after signal N.
@@ -76,7 +78,7 @@ func oomFile(cgroups string, others []string) string {
 			return filepath.Join("/sys/fs/cgroup/memory", path, "memory.oom_control")
 		case f[0] == "0" && f[1] == "":
 			file := "memory.events"
-			if slices.ContainsFunc(others, func(other string) bool { return below(other, path) }) {
+			if len(bundle.Nested(path, others)) > 0 {
 				file = "memory.events.local"
 			}
 			return filepath.Join("/sys/fs/cgroup", path, file)

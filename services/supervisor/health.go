@@ -127,7 +127,7 @@ func (r *run) listen(pid int) error {
 	if r.notify != nil { // of a try before
 		_ = r.notify.Close()
 	}
-	n, err := probe.Listen(r.notifyAt, pid, nil)
+	n, err := probe.Listen(r.notifyAt, pid, r.others)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -37,9 +38,10 @@ type run struct {
 	abort      context.CancelFunc
 	name, dir  string
 	bundle     *bundle.Bundle
-	clash      error    // its name keeps it from being started
+	clash      error    // its name, or its cgroup, keeps it from being started
 	streams    int      // of all services together
 	others     []string // paths of the cgroups of the other services
+	nests      bool     // some of them lie in its own: its processes are in bundle.OwnCgroup
 	output     Output
 	oom        oomCounter
 	process    Process       // set before hasStarted, or adopt
@@ -108,11 +110,9 @@ func (r *run) start(ctx context.Context) (pid int, fatal bool, err error) {
 		return 0, true, r.clash
 	}
 	if r.bundle == nil {
-		if r.bundle, err = bundle.Load(r.dir); err != nil {
+		if err := r.load(); err != nil {
 			return 0, true, err
 		}
-		b := r.bundle
-		s.send(func() { r.service.bundle = b; s.arrange() })
 	}
 	release, err := prepare.Prepare(r.bundle)
 	if err != nil {
@@ -155,7 +155,10 @@ func (r *run) startWith(ctx context.Context, tasks Tasks) (pid int, err error) {
 		return 0, err
 	}
 	r.logAt = r.supervisor.logEnds(r.name)
-	if err = r.listen(pid); err == nil {
+	if err = r.copyLimits(); err == nil {
+		err = r.listen(pid)
+	}
+	if err == nil {
 		err = prepare.AfterCreate(r.bundle, pid)
 	}
 	if err == nil {
@@ -174,6 +177,9 @@ func (r *run) startWith(ctx context.Context, tasks Tasks) (pid int, err error) {
 func (r *run) create(ctx context.Context, tasks Tasks) (int, error) {
 	edit := bundle.Edit{OOMScoreAdj: ownScore(r.bundle.Spec.Process, oomscore.Inherited())}
 	r.addNotifySocket(&edit)
+	if r.nests {
+		edit.CgroupsPath = filepath.Join(r.bundle.Cgroup(r.name), bundle.OwnCgroup)
+	}
 	text, err := r.bundle.Edited(edit)
 	if err != nil {
 		return 0, err
@@ -208,12 +214,16 @@ func (r *run) remove(tasks Tasks) {
 	if err := tasks.Delete(ctx, r.bundle.Namespace(), r.name); err != nil {
 		r.supervisor.options.Logger.Error("container is left", "service", r.name, "error", err)
 	}
+	if r.nests {
+		r.empty()
+	}
 }
 
 // hold takes hold of a container that an earlier supervisor has started.
 func (r *run) hold(pid int, old saved) {
 	s := r.supervisor
 	r.abort()
+	r.nests = cgroupOf(pid).own
 	r.oom = newOOMCounter(pid, r.others)
 	if old.Pid == pid {
 		r.logAt, r.notifyAt = old.LogAt, old.NotifyAt

@@ -15,7 +15,7 @@ import (
 type service struct {
 	name, dir string
 	bundle    *bundle.Bundle // nil: it cannot be loaded; tried again at the next start
-	clash     error          // its name keeps it from being started
+	clash     error          // its name, or its cgroup, keeps it from being started
 	state     machine.State
 	since     time.Duration // when state was entered
 	history   machine.History
@@ -190,9 +190,9 @@ func (s *Supervisor) launch(svc *service) {
 func (s *Supervisor) begin(svc *service) {
 	r := &run{
 		supervisor: s, service: svc,
-		name: svc.name, dir: svc.dir, bundle: svc.bundle, clash: svc.clash, streams: 2 * len(s.services),
-		others: s.cgroupsOfOthers(svc),
+		name: svc.name, dir: svc.dir, bundle: svc.bundle, streams: 2 * len(s.services),
 	}
+	s.place(r)
 	r.ctx, r.cancel = context.WithCancel(s.ctx)
 	r.starting, r.abort = context.WithCancel(r.ctx)
 	svc.run = r

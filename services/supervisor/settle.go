@@ -53,6 +53,7 @@ func (s *Supervisor) check(svc *service) {
 		svc.reload = false
 		s.releaseMounts(svc) // of the bundle as it was
 		s.read(svc)
+		s.claim(svc)
 		s.arrange()
 	}
 	o := s.obstacle(svc)

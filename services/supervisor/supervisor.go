@@ -215,10 +215,7 @@ func (s *Supervisor) add(name string) bool {
 	if svc.bundle != nil && svc.bundle.Settings.Role == bundle.RoleRescue {
 		return false
 	}
-	svc.clash = s.taken.Add(name)
-	if svc.clash == nil && svc.bundle != nil {
-		svc.clash = s.taken.AddCgroup(name, svc.bundle.Cgroup(name))
-	}
+	s.claim(svc)
 	s.services[name] = svc
 	s.sorted = slices.Sorted(maps.Keys(s.services))
 	return true
