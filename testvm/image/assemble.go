@@ -134,10 +134,8 @@ func (a *assembler) container(ctx context.Context, dir, field string, img config
 		}
 		return errors.Join(errs...)
 	}
-	if strings.HasPrefix(field, "services[") {
-		if err := a.names.AddCgroup(img.Name, bundle.CgroupPath(spec.Linux.CgroupsPath, img.Name)); err != nil {
-			return a.doc.ErrorAt(field, err)
-		}
+	if err := a.addCgroup(field, path.Base(dir), spec.Linux.CgroupsPath); err != nil {
+		return a.doc.ErrorAt(field, err)
 	}
 	lower, err := a.containerRoot(ctx, dir, field+".image", img.Image, spec)
 	if err != nil {
@@ -151,6 +149,18 @@ func (a *assembler) container(ctx context.Context, dir, field string, img config
 		return err
 	}
 	return a.putJSON(path.Join(dir, bundle.RuntimeFile), runtime)
+}
+
+// addCgroup refuses a container whose cgroup is that of another at the same time.
+func (a *assembler) addCgroup(field, name, configured string) error {
+	cgroup := bundle.CgroupPath(configured, name)
+	switch {
+	case strings.HasPrefix(field, "services["):
+		return a.names.AddCgroup(name, cgroup)
+	case strings.HasPrefix(field, "onshutdown["):
+		return a.names.AddLateCgroup(name, cgroup)
+	}
+	return nil
 }
 
 // containerRoot makes a bundle's directories, and returns where the files of its

@@ -169,13 +169,24 @@ func TestWithoutLabel(t *testing.T) {
 	}
 }
 
-// A service's cgroup may come from its image's label.
-func TestCgroupOfAnotherService(t *testing.T) {
+// A container's cgroup may come from its image's label.
+func TestCgroupOfAnother(t *testing.T) {
 	label := map[string]string{ocispec.Label: `{"cgroupsPath": "/pods"}`}
-	_, err := assemble(t, "pods.yml", []byte("services:\n  - {name: a, image: example/pods, command: [/x]}\n  - {name: b, image: example/svc, command: [/x]}\n  - {name: c, image: example/pods, command: [/x]}\n"), given{
-		"example/pods": program(t, "pods", label), "example/svc": program(t, "app", nil),
-	})
-	if want := "services a and c share the cgroup /pods"; err == nil || !strings.Contains(err.Error(), "pods.yml:4: services[2]") || !strings.Contains(err.Error(), want) {
-		t.Errorf("%v, want %s", err, want)
+	images := given{"example/pods": program(t, "pods", label), "example/svc": program(t, "app", nil)}
+	for _, tt := range []struct{ yaml, at, want string }{
+		{
+			"services:\n  - {name: a, image: example/pods, command: [/x]}\n  - {name: b, image: example/svc, command: [/x]}\n  - {name: c, image: example/pods, command: [/x]}\n",
+			"pods.yml:4: services[2]", "services a and c share the cgroup /pods",
+		},
+		{
+			"onshutdown:\n  - {name: a, image: example/pods, command: [/x]}\nservices:\n  - {name: b, image: example/svc, command: [/x], cgroupsPath: /pods/b}\n",
+			"pods.yml:4: services[0]", "onshutdown 000-a has the cgroup /pods, service b has /pods/b",
+		},
+		{"onboot:\n  - {name: a, image: example/pods, command: [/x]}\nservices:\n  - {name: b, image: example/pods, command: [/x]}\n", "", ""},
+	} {
+		_, err := assemble(t, "pods.yml", []byte(tt.yaml), images)
+		if got := fmt.Sprint(err); (err != nil) != (tt.want != "") || err != nil && !strings.Contains(got, tt.at) || err != nil && !strings.Contains(got, tt.want) {
+			t.Errorf("%s%v, want %s: %s", tt.yaml, err, tt.at, tt.want)
+		}
 	}
 }
