@@ -14,11 +14,12 @@ import (
 // Edit is what a runtime is to read that differs from config.json. What is zero
 // stays as the file has it.
 type Edit struct {
-	Terminal    *bool         // process.terminal
-	OOMScoreAdj *int          // process.oomScoreAdj
-	Env         []string      // behind process.env
-	Mounts      []specs.Mount // behind mounts
-	CgroupsPath string        // linux.cgroupsPath
+	Terminal    *bool           // process.terminal
+	OOMScoreAdj *int            // process.oomScoreAdj
+	Env         []string        // behind process.env
+	Mounts      []specs.Mount   // behind mounts
+	CgroupsPath string          // linux.cgroupsPath
+	Without     []ResourceLimit // not in linux.resources
 }
 
 // Edited returns config.json for a runtime that reads it in another folder: with
@@ -44,7 +45,7 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 	if err := top.object("process", b.Spec.Process, &process); err != nil {
 		return nil, err
 	}
-	linux, err := b.linux(top, e.CgroupsPath != "")
+	linux, err := b.linux(top, e)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,7 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 		{process, "oomScoreAdj", e.OOMScoreAdj, e.OOMScoreAdj != nil},
 		{process, "env", slices.Concat(b.Spec.Process.Env, e.Env), len(e.Env) > 0},
 		{linux, "cgroupsPath", e.CgroupsPath, e.CgroupsPath != ""},
-		{top, "linux", linux, e.CgroupsPath != ""},
+		{top, "linux", linux, e.linux()},
 		{top, "mounts", mounts, mounts != nil},
 		{top, "root", root, true},
 		{top, "process", process, true},
@@ -78,15 +79,28 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 	return json.Marshal(top)
 }
 
-// linux returns the section for Linux when that is needed; it is empty where the
-// file has none.
-func (b *Bundle) linux(top object, needed bool) (object, error) {
-	if !needed || b.Spec.Linux == nil {
+// linux reports whether e changes the section for Linux.
+func (e Edit) linux() bool { return e.CgroupsPath != "" || len(e.Without) > 0 }
+
+// linux returns the section for Linux without the limits to leave out, when it is to
+// be changed; it is empty where the file has none.
+func (b *Bundle) linux(top object, e Edit) (object, error) {
+	if !e.linux() || b.Spec.Linux == nil {
 		return object{}, nil
 	}
-	var linux object
-	err := top.object("linux", b.Spec.Linux, &linux)
-	return linux, err
+	var linux, resources object
+	if err := top.object("linux", b.Spec.Linux, &linux); err != nil || len(e.Without) == 0 {
+		return linux, err
+	}
+	if err := linux.object("resources", b.Spec.Linux.Resources, &resources); err != nil {
+		return nil, err
+	}
+	for _, l := range e.Without {
+		if err := resources.remove(l.Path); err != nil {
+			return nil, err
+		}
+	}
+	return linux, linux.set("resources", resources)
 }
 
 // mounts returns the mounts with absolute sources, and more behind them; nil where
@@ -166,6 +180,30 @@ func (o object) set(name string, value any) error {
 		delete(o, n)
 	}
 	o[name] = text
+	return nil
+}
+
+// remove takes out the field at path, and the objects that are empty then.
+func (o object) remove(path []string) error {
+	names := o.names(path[0])
+	if len(path) > 1 {
+		if len(names) != 1 {
+			return errTwice
+		}
+		var inner object
+		if err := json.Unmarshal(o[names[0]], &inner); err != nil {
+			return err
+		}
+		if err := inner.remove(path[1:]); err != nil {
+			return err
+		}
+		if len(inner) > 0 {
+			return o.set(path[0], inner)
+		}
+	}
+	for _, n := range names {
+		delete(o, n)
+	}
 	return nil
 }
 

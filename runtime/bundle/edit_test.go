@@ -74,6 +74,11 @@ func TestEdited(t *testing.T) {
 			Edit{CgroupsPath: "/p/own"},
 			`{"process":{"args":["a"]},"root":{"path":"DIR/r"},"linux":{"cgroupsPath":"/p/own"}}`,
 		},
+		{
+			`{"process":{"args":["a"]},"root":{"path":"r"},"linux":{"resources":{"memory":{"limit":1,"newer":2},"PIDS":{"limit":3},"unified":{"memory.max":"1"}}}}`,
+			Edit{Without: []ResourceLimit{{Path: []string{"memory", "limit"}}, {Path: []string{"pids", "limit"}}, {Path: []string{"unified", "memory.max"}}}},
+			`{"process":{"args":["a"]},"root":{"path":"DIR/r"},"linux":{"resources":{"memory":{"newer":2}}}}`,
+		},
 		{ // Letters of either case count, as in the runtime's decoder.
 			`{"Process":{"Args":["a"],"TERMINAL":true},"root":{"Path":"r"}}`,
 			Edit{Terminal: new(bool)},

@@ -97,23 +97,39 @@ func (r *run) all(ctx context.Context) (err error) {
 }
 
 // configured returns the folder with the configuration that the runtime reads:
-// the bundle's own, or one without a terminal, which runs without anybody at it.
-// Programs that want one, as configurations of `runc spec` do, write to the logs.
+// the bundle's own, or one without what cannot be had: a terminal, with nobody at it,
+// and limits that the kernel does not know. Programs that want a terminal, as
+// configurations of `runc spec` do, write to the logs.
 func (r *run) configured() (dir string, remove func(), err error) {
-	if s := r.bundle.Spec; s == nil || s.Process == nil || !s.Process.Terminal {
+	edit := bundle.Edit{Without: r.unsupported()}
+	if s := r.bundle.Spec; s != nil && s.Process != nil && s.Process.Terminal {
+		r.options.Logger.Warn("setting ignored: there is no terminal, output goes to the log", "container", r.bundle.Name, "field", "process.terminal")
+		edit.Terminal = new(bool)
+	}
+	if edit.Terminal == nil && len(edit.Without) == 0 {
 		return r.bundle.Dir, func() {}, nil
 	}
-	r.options.Logger.Warn("setting ignored: there is no terminal, output goes to the log", "container", r.bundle.Name, "field", "process.terminal")
 	dir, err = os.MkdirTemp(r.options.LogDir, ".config-")
 	if err != nil {
 		return "", nil, fmt.Errorf("cannot make a folder for the configuration: %w", err)
 	}
 	remove = func() { _ = os.RemoveAll(dir) }
-	if err := writeConfig(r.bundle, dir, false); err != nil {
+	if err := writeConfig(r.bundle, dir, edit); err != nil {
 		remove()
 		return "", nil, err
 	}
 	return dir, remove, nil
+}
+
+// unsupported are the limits to leave out, which is reported.
+func (r *run) unsupported() []bundle.ResourceLimit {
+	limits := prepare.Unsupported(r.bundle)
+	for _, sentence := range bundle.WithoutController(limits) {
+		if r.options.Logger != nil {
+			r.options.Logger.Warn(sentence, "container", r.bundle.Name)
+		}
+	}
+	return limits
 }
 
 // step is told with linuxkit.runc_debug=1.

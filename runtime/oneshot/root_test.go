@@ -120,6 +120,41 @@ func TestTerminalWithoutOne(t *testing.T) {
 	})
 }
 
+// A limit for which the kernel has no controller is reported, and costs nothing else.
+func TestLimitWithoutController(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		controllers, err := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lacking := !strings.Contains(string(controllers), "memory")
+		for _, runtime := range []string{boundRoot, withBind} {
+			b := container(t, "000-limited", "exit 3", nil, runtime)
+			path := filepath.Join(b.Dir, bundle.ConfigFile)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = bytes.Replace(text, []byte(`"linux":{`), []byte(`"linux":{"resources":{"memory":{"limit":67108864}},`), 1)
+			if err := os.WriteFile(path, text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if b, err = bundle.Load(b.Dir); err != nil || b.Spec.Linux.Resources == nil {
+				t.Fatalf("%v: %s", err, text)
+			}
+			var said bytes.Buffer
+			o := options(t)
+			o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+			if r := Run(t.Context(), b, o); r.String() != "exited 3" {
+				t.Errorf("%+v, output %q", r, r.Output())
+			}
+			if told := strings.Contains(said.String(), "linux.resources.memory.limit ignored: "); told != lacking {
+				t.Errorf("with the controllers %sthis is said: %s", controllers, said.String())
+			}
+		}
+	})
+}
+
 // All six kinds of hooks run, whichever way the container is started. Those of
 // kind poststart come at the end of create, as runc has it.
 func TestHooks(t *testing.T) {

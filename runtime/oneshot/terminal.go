@@ -60,9 +60,10 @@ func (r *run) onTerminal(ctx context.Context, tty *os.File) (err error) {
 	defer os.Remove(r.runtimeLog)
 	r.outputs.write = [2]*os.File{tty, tty}
 	r.input = tty
+	without := r.unsupported()
 	for _, own := range []bool{true, false} {
 		_ = os.Remove(r.runtimeLog)
-		if err := writeConfig(r.bundle, dir, own); err != nil {
+		if err := writeConfig(r.bundle, dir, bundle.Edit{Terminal: &own, Without: without}); err != nil {
 			return err
 		}
 		if err = r.runAtOnce(ctx, dir); err == nil || ctx.Err() != nil || r.result.ExitCode >= 0 {
@@ -72,10 +73,9 @@ func (r *run) onTerminal(ctx context.Context, tty *os.File) (err error) {
 	return err
 }
 
-// writeConfig writes b's configuration to dir, with a terminal or without, and all
-// else as it is.
-func writeConfig(b *bundle.Bundle, dir string, terminal bool) error {
-	text, err := b.Edited(bundle.Edit{Terminal: &terminal})
+// writeConfig writes b's configuration to dir, with e.
+func writeConfig(b *bundle.Bundle, dir string, e bundle.Edit) error {
+	text, err := b.Edited(e)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,14 @@ type cgroup struct {
 
 func (c cgroup) dir() string { return filepath.Join(c.root, c.path) }
 
+// processes is the folder of the cgroup that they are in.
+func (c cgroup) processes() string {
+	if c.own {
+		return filepath.Join(c.dir(), bundle.OwnCgroup)
+	}
+	return c.dir()
+}
+
 // nested are the folders of those of paths that lie below c.
 func (c cgroup) nested(paths []string) (dirs []string) {
 	for _, path := range bundle.Nested(c.path, paths) {
@@ -92,6 +100,21 @@ func (r *run) load() error {
 	}
 }
 
+// unsupported are limits that the kernel does not have controllers for, which is
+// reported once: the service runs without.
+func (r *run) unsupported() []bundle.ResourceLimit {
+	limits, s := prepare.Unsupported(r.bundle), r.supervisor
+	for _, sentence := range bundle.WithoutController(limits) {
+		s.send(func() {
+			if about := r.name + ": " + sentence; !s.told[about] {
+				s.told[about] = true
+				s.options.Logger.Warn(sentence, "service", r.name)
+			}
+		})
+	}
+	return limits
+}
+
 // copyLimits has the limits of a service hold for those nested in it too.
 func (r *run) copyLimits() error {
 	if !r.nests {
@@ -107,7 +130,9 @@ func (r *run) empty() {
 	if r.process != nil {
 		_ = r.process.KillAll(r.others) // The first process has ended.
 	}
-	if err := prepare.RemoveCgroups(r.bundle.Cgroup(r.name), r.others); err != nil {
+	path := r.bundle.Cgroup(r.name)
+	keep := append(slices.Clone(r.others), filepath.Join(path, bundle.OwnCgroup))
+	if err := prepare.RemoveCgroups(path, keep); err != nil {
 		r.supervisor.options.Logger.Warn("cgroups of a service are left", "service", r.name, "error", err)
 	}
 }

@@ -82,6 +82,33 @@ func TestNestedCgroups(t *testing.T) {
 	})
 }
 
+// A limit for which the kernel has no controller is reported once, and the service
+// runs.
+func TestLimitWithoutController(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		controllers, err := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 0
+		if !strings.Contains(string(controllers), "memory") {
+			want = 1
+		}
+		s := prepareSystem(t)
+		s.add("web", counting, nil)
+		s.change("web", `"linux":{`, `"linux":{"resources":{"memory":{"limit":67108864}},`)
+		s.begin()
+		s.until("web", "running", running)
+		if r := s.ask(control.Restart, "web"); r.Code != 0 {
+			t.Errorf("restart: %+v", r)
+		}
+		log, err := os.ReadFile("/var/log/supervisor.log")
+		if got := strings.Count(string(log), "linux.resources.memory.limit ignored: "); got != want {
+			t.Errorf("with the controllers %sit is reported %d times (%v):\n%s", controllers, got, err, log)
+		}
+	})
+}
+
 // nest puts the cgroup of inner below that of outer, whose path it returns.
 func (s *system) nest(outer, inner string) string {
 	s.t.Helper()

@@ -177,6 +177,7 @@ func (r *run) startWith(ctx context.Context, tasks Tasks) (pid int, err error) {
 func (r *run) create(ctx context.Context, tasks Tasks) (int, error) {
 	edit := bundle.Edit{OOMScoreAdj: ownScore(r.bundle.Spec.Process, oomscore.Inherited())}
 	r.addNotifySocket(&edit)
+	edit.Without = r.unsupported()
 	if r.nests {
 		edit.CgroupsPath = filepath.Join(r.bundle.Cgroup(r.name), bundle.OwnCgroup)
 	}

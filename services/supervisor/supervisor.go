@@ -118,7 +118,7 @@ type Supervisor struct {
 	taken     *bundle.Names // what of the services' names is taken
 	sorted    []string      // their names
 	graph     *order.Graph
-	told      map[string]bool // what is wrong with it
+	told      map[string]bool // what is wrong with it, and with limits
 	toStop    map[string]bool // once nobody needs them
 	ctx       context.Context // of what Serve starts; ends with it
 	work      sync.WaitGroup

@@ -147,8 +147,14 @@ onboot:
     image: dir:PAYLOAD
     command: ["/testapp", "exit", "0"]
     readonly: true
+    resources: {memory: {limit: 67108864}}
 services:
   AGENT
+  - name: limited
+    image: dir:PAYLOAD
+    command: ["/testapp", "sleep"]
+    readonly: true
+    resources: {memory: {limit: 67108864}, pids: {limit: 50}}
   - name: badruntime
     image: dir:PAYLOAD
     command: ["/testapp", "sleep"]
@@ -172,7 +178,9 @@ services:
 	write("containers/services/badjson/config.json", `{"ociVersion": 1}`)
 	write("containers/services/noconfig/rootfs/file", "")
 	yaml := broken + "files:\n  - path: containers/services/badruntime/runtime.json\n    contents: '{\"mounts\": 3}'\n"
-	v := vmtest.Boot(t, machine(build(t, "broken", yaml, dir)))
+	config := machine(build(t, "broken", yaml, dir))
+	config.Append += " cgroup_disable=memory" // as the firmware of Raspberry Pis has it
+	v := vmtest.Boot(t, config)
 	e := v.Stage("degraded", "ready")
 	if e.Stage != "degraded" {
 		t.Errorf("got %v", e)
@@ -187,6 +195,12 @@ services:
 		if e.Stage == "onboot" || e.Stage == "service" {
 			results[e.Name] = e.Result
 		}
+	}
+	for _, who := range []string{"container=000-good", "service=limited"} {
+		v.Line("linux.resources.memory.limit ignored: the kernel has no cgroup controller memory .*" + who)
+	}
+	if results["limited"] != "running" {
+		t.Errorf("a service whose limit cannot be applied: %v", results)
 	}
 	if results["000-good"] != "exited 0" || results["agent"] != "running" || !strings.HasPrefix(results["000-badjson"], "failed") {
 		t.Errorf("results: %v", results)
