@@ -12,6 +12,7 @@ import (
 func (r *run) follow() {
 	defer r.close()
 	s := r.supervisor
+	r.watchPids()
 	ended, told := r.await()
 	if r.ctx.Err() != nil {
 		return

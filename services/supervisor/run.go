@@ -44,6 +44,7 @@ type run struct {
 	nests      bool     // some of them lie in its own: its processes are in bundle.OwnCgroup
 	output     Output
 	oom        oomCounter
+	pids       *pidsWatch    // nil: nothing to watch
 	process    Process       // set before hasStarted, or adopt
 	notify     *probe.Notify // nil: not by that
 	notifyAt   string        // its NOTIFY_SOCKET
@@ -90,6 +91,7 @@ func (r *run) close() {
 	if r.process != nil {
 		r.process.Close()
 	}
+	r.pids.close()
 }
 
 func (r *run) startInTurn() (pid int, fatal bool, err error) {
@@ -154,6 +156,8 @@ func (r *run) startWith(ctx context.Context, tasks Tasks) (pid int, err error) {
 	if r.process, err = r.supervisor.options.Process(pid); err != nil {
 		return 0, err
 	}
+	r.pids.close() // of a try before
+	r.pids = newPidsWatch(r.bundle, pid, false)
 	r.logAt = r.supervisor.logEnds(r.name)
 	if err = r.copyLimits(); err == nil {
 		err = r.listen(pid)
@@ -226,6 +230,7 @@ func (r *run) hold(pid int, old saved) {
 	r.abort()
 	r.nests = cgroupOf(pid).own
 	r.oom = newOOMCounter(pid, r.others)
+	r.pids = newPidsWatch(r.bundle, pid, true)
 	if old.Pid == pid {
 		r.logAt, r.notifyAt = old.LogAt, old.NotifyAt
 	} else {

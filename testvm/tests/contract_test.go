@@ -113,6 +113,18 @@ services:
     image: deb:busybox-static
     command: ["/bin/busybox", "sh", "-ec", "service stop target; ! service status target; service start target; service restart target; service logs target; echo did; exec sleep 100000"]
     binds: ["/usr/bin/service:/usr/bin/service", "/containers:/containers", "/run:/run", "/var/log:/var/log"]
+  - name: pods
+    image: dir:PAYLOAD
+    command: ["/testapp", "sleep"]
+    readonly: true
+    cgroupsPath: /pods
+    resources: {memory: {limit: 67108864}, pids: {limit: 50}}
+  - name: pod
+    image: dir:PAYLOAD
+    command: ["/testapp", "sleep"]
+    readonly: true
+    cgroupsPath: /pods/pod
+    resources: {memory: {limit: 33554432}}
   - name: weighed
     image: dir:PAYLOAD
     command: ["/testapp", "sleep"]
@@ -190,6 +202,7 @@ func TestContract(t *testing.T) {
 			})
 			t.Run("mounts", func(t *testing.T) { checkMounts(t, v, c.name) })
 			t.Run("limits", func(t *testing.T) { checkLimits(t, v, c.name) })
+			t.Run("nested cgroups", func(t *testing.T) { checkNested(t, v, c.name) })
 			t.Run("rootfs is unmounted", func(t *testing.T) { checkReleased(t, v) })
 			v.SignalInit(sigUSR2)
 			v.Exit(vm.PoweredDown)
@@ -290,12 +303,45 @@ func checkLimits(t *testing.T, v *vmtest.VM, version string) {
 		t.Errorf("the hog was not stopped for its memory:\n%s", out)
 	}
 	v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q fork /var/log/forks.log; do busybox usleep 10000; done")
+	v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q 'cannot make another process: its limit is 5 (linux.resources.pids.limit of ' /run/keelson/timeline; do busybox usleep 10000; done")
+	if n := strings.Count(v.File("/run/keelson/timeline"), "cannot make another process"); n != 1 {
+		t.Errorf("the limit of processes is reported %d times", n)
+	}
 	forks := mainPID(t, v, "forks")
 	cgroup := strings.TrimSpace(v.Output("/usr/bin/busybox", "sh", "-c", fmt.Sprintf(`grep -E "^0::|:pids:" /proc/%d/cgroup | head -n 1 | cut -d: -f3`, forks)))
 	for path, want := range limitFiles[version] {
 		if strings.Contains(path, "%s") {
 			path = fmt.Sprintf(path, cgroup)
 		}
+		if got := v.File(path); got != want {
+			t.Errorf("%s holds %q, want %q", path, got, want)
+		}
+	}
+}
+
+// nestedFiles are limits of a service that another is nested in, and of that one.
+var nestedFiles = map[string]map[string]string{
+	"v2": {
+		"/sys/fs/cgroup/pods/memory.max": "67108864\n", "/sys/fs/cgroup/pods/pids.max": "50\n", "/sys/fs/cgroup/pods/pod/memory.max": "33554432\n",
+	},
+	"v1": {
+		"/sys/fs/cgroup/memory/pods/memory.limit_in_bytes": "67108864\n", "/sys/fs/cgroup/pids/pods/pids.max": "50\n",
+		"/sys/fs/cgroup/memory/pods/pod/memory.limit_in_bytes": "33554432\n",
+	},
+}
+
+// A service is started again while another runs in a cgroup below its own, and its
+// limits hold for both.
+func checkNested(t *testing.T, v *vmtest.VM, version string) {
+	pod, pods := mainPID(t, v, "pod"), mainPID(t, v, "pods")
+	v.Output("/usr/bin/service", "restart", "pods")
+	if got := mainPID(t, v, "pods"); got == pods {
+		t.Error("it was not started again")
+	}
+	if got := mainPID(t, v, "pod"); got != pod {
+		t.Errorf("the nested service was process %d and is %d", pod, got)
+	}
+	for path, want := range nestedFiles[version] {
 		if got := v.File(path); got != want {
 			t.Errorf("%s holds %q, want %q", path, got, want)
 		}
