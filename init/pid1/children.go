@@ -21,9 +21,7 @@ const (
 	containerdPath = "/usr/bin/containerd"
 	supervisorPath = "/usr/bin/service"
 	containerdLog  = "/var/log/containerd.log"
-	// containerdSettings is read by the supervisor's program, not by PID 1.
-	containerdSettings = "/etc/containerd/runtime-config.toml"
-	stateDir           = "/run/keelson"
+	stateDir       = "/run/keelson"
 )
 
 // Names of children.
@@ -204,20 +202,4 @@ func (p *pid1) startSupervisor() (process, error) {
 		return nil, err // Not child, which would be a process that is not nil.
 	}
 	return child, nil
-}
-
-// places are the folders containerd keeps its data in, told apart by file
-// system and inode: an onboot container may mount a disk over one.
-type places [2]struct{ Dev, Ino uint64 }
-
-func containerdPlaces() places {
-	var found places
-	for i, dir := range []string{"/var/lib/containerd", "/run/containerd"} {
-		var st unix.Stat_t
-		// Made here so that it has an identity before containerd starts.
-		if err := os.MkdirAll(dir, 0o711); err == nil && unix.Stat(dir, &st) == nil {
-			found[i].Dev, found[i].Ino = uint64(st.Dev), st.Ino
-		}
-	}
-	return found
 }

@@ -89,12 +89,11 @@ func (p *pid1) upList() []step.Step {
 		{Stage: "memory", Name: "protection", Quiet: true, Do: func(context.Context) (string, error) { return "", protect() }},
 		{Stage: timeline.Mounts, Name: "files", Quiet: true, Do: p.restoreCovered}, // containerd may need some.
 		{Stage: timeline.Containerd, Name: "start", Quiet: true, Do: func(context.Context) (string, error) {
-			p.note(func(s *state) { s.Folders = containerdPlaces() })
-			return "", p.keepContainerd()
+			return "", p.containerdEarly()
 		}},
 		{Stage: stepBoot, Do: func(ctx context.Context) (string, error) { return p.upRole(ctx, roleBoot) }},
 		{Stage: timeline.Containerd, Name: "restart", Quiet: true, Do: func(ctx context.Context) (string, error) {
-			return "", p.moveContainerd(ctx)
+			return "", p.containerdAfterBoot(ctx)
 		}},
 		{Stage: timeline.Degraded, Quiet: true, Do: func(ctx context.Context) (string, error) { return "", p.keepSupervisor(ctx) }},
 	}...)
@@ -122,40 +121,6 @@ func catchCtrlAltDel() error {
 	if err != nil {
 		return fmt.Errorf("cannot catch ctrl-alt-del: %w", err)
 	}
-	return nil
-}
-
-// containerdWanted tells whether there are services for it.
-func containerdWanted() (bool, error) {
-	names, err := bundle.List(bundle.ServicesDir)
-	if err != nil || len(names) == 0 {
-		return false, err
-	}
-	if _, err := os.Stat(containerdPath); err != nil {
-		return false, fmt.Errorf("cannot run services: %w", err)
-	}
-	return true, nil
-}
-
-// keepContainerd starts containerd where there are services for it.
-func (p *pid1) keepContainerd() error {
-	wanted, err := containerdWanted()
-	if wanted && p.keepers.get(nameContainerd) == nil {
-		p.keepers.add(p.newKeeper(nameContainerd))
-	}
-	return err
-}
-
-// moveContainerd starts containerd again when its folders have become others.
-func (p *pid1) moveContainerd(ctx context.Context) error {
-	now := containerdPlaces()
-	if p.keepers.get(nameContainerd) == nil || ctx.Err() != nil || now == p.summary().Folders {
-		return nil
-	}
-	p.log.Info("containerd moves to the disk mounted on its folder")
-	p.keepers.get(nameContainerd).Stop(unix.SIGTERM, containerdGrace)
-	p.note(func(s *state) { s.Folders = now })
-	p.keepers.add(p.newKeeper(nameContainerd))
 	return nil
 }
 

@@ -53,7 +53,9 @@ func guess() state {
 	if !has(roleBoot) && !has(roleFiles) || has(nameSupervisor) {
 		s.Kept[nameSupervisor] = 0
 	}
-	if wanted, _ := containerdWanted(); wanted && !has(roleFiles) || has(nameContainerd) {
+	wanted, _ := containerdWanted()
+	waits := has(roleFiles) || has(roleBoot) && containerdConfigured()
+	if has(nameContainerd) || wanted && !waits {
 		s.Kept[nameContainerd] = 0
 	}
 	return s
