@@ -94,7 +94,7 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	@chmod 0700 $(addprefix $(ROOT)/,$(PRIVATE))
 	$(GOBUILD) -ldflags '-s -w -E main.entry $(STAMP)' -o $(ROOT)/init ./init
 	$(GOBUILD) -tags "grpcnotrace no_rdt" -ldflags '-s -w $(STAMP)' -o $(ROOT)/usr/bin/service ./services/cmd/service
-	ln -sf service $(ROOT)/usr/bin/containerd
+	for name in containerd ctr; do ln -sf service $(ROOT)/usr/bin/$$name; done
 	$(GOBUILD) -o $(ROOT)/usr/bin/containerd-shim-runc-v2 ./services/cmd/shimstart
 	# Without -buildid= the name of the folder of SYSROOT would be in the bytes.
 	$(RUNC_CGO) CGO_ENABLED=1 GOOS=linux GOARCH=$(ARCH) go build -trimpath \

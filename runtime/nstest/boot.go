@@ -45,7 +45,7 @@ func Main(m *testing.M) int {
 func Tree(t *testing.T, dir string) {
 	t.Helper()
 	for _, file := range []string{"init", "usr/bin/service", "usr/bin/containerd", "usr/bin/containerd-shim-runc-v2",
-		"usr/libexec/containerd-shim-runc-v2", "usr/bin/runc", "etc/os-release"} {
+		"usr/libexec/containerd-shim-runc-v2", "usr/bin/ctr", "usr/bin/runc", "etc/os-release"} {
 		Guest(t, file)
 	}
 	root := GuestRoot(t)

@@ -1,7 +1,7 @@
 // Command service is keelson's supervisor (service supervise) and the command
 // line that asks it. Called as poweroff, reboot or halt it does that; called as
-// containerd it is that, in the same file because it is made of much the same
-// packages.
+// containerd or ctr it is that, in the same file because they are made of much the
+// same packages.
 package main
 
 import (
@@ -13,12 +13,16 @@ import (
 	"syscall"
 
 	"keelson/services/containerd/daemon"
+	"keelson/services/ctr"
 )
 
 func main() {
 	name := filepath.Base(os.Args[0])
-	if name == "containerd" {
+	switch name {
+	case "containerd":
 		os.Exit(daemon.Main(os.Args[1:]))
+	case "ctr":
+		os.Exit(ctr.Main(os.Args[1:]))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

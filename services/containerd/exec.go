@@ -1,0 +1,80 @@
+package containerd
+
+import (
+	"context"
+	"encoding/json"
+
+	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// processType is the type of an additional process (process of config.md of the
+// OCI runtime specification).
+const processType = "types.containerd.io/opencontainers/runtime-spec/1/Process"
+
+// ExecSpec is a process to be started in a task that runs.
+type ExecSpec struct {
+	Namespace, ID, ExecID string
+	Process               json.RawMessage // process of an OCI runtime spec
+	Stdin, Stdout, Stderr string          // absolute paths of FIFOs; empty: nowhere
+	Terminal              bool            // as terminal of Process
+}
+
+// Exec makes the process; StartExec starts it.
+func (c *Client) Exec(ctx context.Context, s ExecSpec) error {
+	_, err := c.tasks.Exec(in(ctx, s.Namespace), &tasksapi.ExecProcessRequest{
+		ContainerID: s.ID, ExecID: s.ExecID, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, Terminal: s.Terminal,
+		Spec: &anypb.Any{TypeUrl: processType, Value: s.Process},
+	})
+	if err != nil {
+		return failure{"cannot make process " + s.ExecID + " in task " + s.ID, err}
+	}
+	return nil
+}
+
+// StartExec starts a process that Exec has made.
+func (c *Client) StartExec(ctx context.Context, s ExecSpec) error {
+	if _, err := c.tasks.Start(in(ctx, s.Namespace), &tasksapi.StartRequest{ContainerID: s.ID, ExecID: s.ExecID}); err != nil {
+		return failure{"cannot start process " + s.ExecID + " in task " + s.ID, err}
+	}
+	return nil
+}
+
+// WaitExec returns the exit code of the process when it has ended.
+func (c *Client) WaitExec(ctx context.Context, s ExecSpec) (int, error) {
+	r, err := c.tasks.Wait(in(ctx, s.Namespace), &tasksapi.WaitRequest{ContainerID: s.ID, ExecID: s.ExecID})
+	if err != nil {
+		return 0, failure{"cannot wait for process " + s.ExecID + " in task " + s.ID, err}
+	}
+	return int(r.GetExitStatus()), nil
+}
+
+// CloseStdin ends the input of the process, once nothing else has its FIFO open
+// for writing.
+func (c *Client) CloseStdin(ctx context.Context, s ExecSpec) error {
+	_, err := c.tasks.CloseIO(in(ctx, s.Namespace), &tasksapi.CloseIORequest{ContainerID: s.ID, ExecID: s.ExecID, Stdin: true})
+	if err != nil {
+		return failure{"cannot close the input of process " + s.ExecID, err}
+	}
+	return nil
+}
+
+// Resize sets the size of the process's terminal, in characters.
+func (c *Client) Resize(ctx context.Context, s ExecSpec, width, height int) error {
+	_, err := c.tasks.ResizePty(in(ctx, s.Namespace), &tasksapi.ResizePtyRequest{
+		ContainerID: s.ID, ExecID: s.ExecID, Width: uint32(width), Height: uint32(height)})
+	if err != nil {
+		return failure{"cannot resize the terminal of process " + s.ExecID, err}
+	}
+	return nil
+}
+
+// DeleteExec removes the process from the task, which must have ended or never
+// have started.
+func (c *Client) DeleteExec(ctx context.Context, s ExecSpec) error {
+	_, err := c.tasks.DeleteProcess(in(ctx, s.Namespace), &tasksapi.DeleteProcessRequest{ContainerID: s.ID, ExecID: s.ExecID})
+	if err != nil && !gone(err) {
+		return failure{"cannot delete process " + s.ExecID + " of task " + s.ID, err}
+	}
+	return nil
+}
