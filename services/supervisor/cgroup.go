@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,6 +44,9 @@ func (s *Supervisor) cgroupsOfOthers(svc *service) (paths []string) {
 	for _, name := range s.names() {
 		if other := s.services[name]; other != svc && other.bundle != nil {
 			paths = append(paths, other.bundle.Cgroup(name))
+			if other.run != nil && other.run.at != "" {
+				paths = append(paths, other.run.at)
+			}
 		}
 	}
 	return paths
@@ -71,7 +75,7 @@ func (s *Supervisor) place(r *run) {
 		if r.clash != nil || other == nil || other == r || other.bundle == nil || other.nests {
 			continue
 		}
-		if len(bundle.Nested(other.bundle.Cgroup(name), []string{path})) > 0 {
+		if len(bundle.Nested(cmp.Or(other.at, other.bundle.Cgroup(name)), []string{path})) > 0 {
 			r.clash = fmt.Errorf("its cgroup %s lies in that of service %s, which was started without one in it: restart %s, then start %s",
 				path, name, name, r.name)
 		}

@@ -79,6 +79,13 @@ func TestNestedCgroups(t *testing.T) {
 			t.Fatalf("restart: %+v", r)
 		}
 		untouched("a restart by another supervisor")
+		s.edit("inner", func(spec *specs.Spec) { spec.Linux.CgroupsPath = filepath.Join(filepath.Dir(path), "moved") })
+		s.killSupervisor()
+		s.until("outer", "taken over", running)
+		if r := s.ask(control.Restart, "outer"); r.Code != 0 {
+			t.Fatalf("restart: %+v", r)
+		}
+		untouched("a change of its bundle")
 	})
 }
 

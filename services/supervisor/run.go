@@ -42,6 +42,7 @@ type run struct {
 	streams    int      // of all services together
 	others     []string // paths of the cgroups of the other services
 	nests      bool     // some of them lie in its own: its processes are in bundle.OwnCgroup
+	at         string   // path of the cgroup it was found in: its bundle may have changed
 	output     Output
 	oom        oomCounter
 	pids       *pidsWatch    // nil: nothing to watch
@@ -228,7 +229,8 @@ func (r *run) remove(tasks Tasks) {
 func (r *run) hold(pid int, old saved) {
 	s := r.supervisor
 	r.abort()
-	r.nests = cgroupOf(pid).own
+	place := cgroupOf(pid)
+	r.nests, r.at = place.own, place.path
 	r.oom = newOOMCounter(pid, r.others)
 	r.pids = newPidsWatch(r.bundle, pid, true)
 	if old.Pid == pid {
