@@ -192,6 +192,10 @@ func TestContainerdFiles(t *testing.T) {
 		container(t, dir, "/containers/services/web", "exec sleep 1000")
 		s := nstest.Boot(t, dir, nstest.Options{})
 		s.Line("containerd ended", "/etc/containerd/config.toml")
+		list := s.Output("/bin/sh", "-c", "until service list; do :; done 2>/dev/null")
+		if !strings.Contains(list, "waiting") || !strings.Contains(list, "containerd does not answer yet") {
+			t.Errorf("services without containerd:\n%s", list)
+		}
 		s.Signal(syscall.SIGUSR2)
 		if code := s.Wait(); code != codeDone {
 			t.Errorf("exit code %d", code)

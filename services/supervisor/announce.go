@@ -2,7 +2,9 @@ package supervisor
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"keelson/runtime/timeline"
 )
@@ -35,6 +37,26 @@ func (s *Supervisor) announce() {
 		s.say(timeline.Degraded, fmt.Sprintf("%d of %d services running; failed: %s",
 			running, len(s.services), strings.Join(failed, ", ")))
 	}
+}
+
+// containerdTime is how long the boot waits for containerd to answer before it is
+// degraded.
+const containerdTime = time.Minute
+
+// watchFirstAnswer announces a boot without containerd as degraded. Services that
+// start later are announced as usual.
+func (s *Supervisor) watchFirstAnswer() {
+	if !pause(s.ctx, containerdTime) {
+		return
+	}
+	s.send(func() {
+		if s.connected || s.stopping || len(s.services) == 0 || s.announced != (announced{}) {
+			return
+		}
+		s.announced.degraded = true
+		s.say(timeline.Degraded, fmt.Sprintf("containerd does not answer after %v; %d services wait for it; log: %s",
+			containerdTime, len(s.services), filepath.Join(s.options.LogDir, "containerd.log")))
+	})
 }
 
 func (s *Supervisor) say(stage, result string) {

@@ -89,7 +89,7 @@ func (s *Supervisor) list(names []string) control.Response {
 		names = s.names()
 	}
 	for _, name := range names {
-		svc := s.services[name]
+		svc := s.shown(s.services[name])
 		response.Services = append(response.Services, control.Service{
 			Name: name, State: string(svc.state), PID: svc.pid, Since: wall.Add(svc.since - boot),
 			Restarts: svc.restarts, LastExit: svc.lastExit, Error: svc.reason, Status: svc.status,
@@ -99,6 +99,21 @@ func (s *Supervisor) list(names []string) control.Response {
 		}
 	}
 	return response
+}
+
+// shown is what is known of a service: until containerd answers, what an earlier
+// supervisor has written down.
+func (s *Supervisor) shown(svc *service) *service {
+	if s.connected {
+		return svc
+	}
+	known := &service{name: svc.name, state: machine.Waiting, since: svc.since, status: "containerd does not answer yet"}
+	if old, ok := s.readState(svc.name); ok {
+		known.restore(old)
+		known.state, known.pid, known.since = old.State, old.Pid, old.Entered
+		known.status = "as last known: " + known.status
+	}
+	return known
 }
 
 // waiter waits for an order to be carried out.

@@ -147,7 +147,7 @@ func TestKilledShim(t *testing.T) {
 			t.Fatal(err)
 		}
 		after := s.until("web", "restarted", func(v control.Service) bool { return running(v) && v.PID != before.PID })
-		if after.Restarts != 1 {
+		if after.Restarts < 1 {
 			t.Errorf("after: %+v", after)
 		}
 		all := processes(t, counting) // It runs before it has become the shell, and so do the programs of that.

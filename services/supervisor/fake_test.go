@@ -37,6 +37,7 @@ type fake struct {
 	program string        // that all run
 	turns   string        // the program that all run once one was signalled
 	hangs   bool          // it answers nothing
+	listens chan struct{} // closed when it listens; nil: it does from the start
 	takes   time.Duration // to create
 	making  map[string]bool
 	killed  int // how often it was killed
@@ -116,6 +117,18 @@ func (f *fake) Create(ctx context.Context, s containerd.Spec) (int, error) {
 	}
 	f.order = append(f.order, "+"+s.ID)
 	return f.add(s.ID).pid, nil
+}
+
+func (f *fake) dial(ctx context.Context) (Tasks, error) {
+	if f.listens == nil {
+		return f, nil
+	}
+	select {
+	case <-f.listens:
+		return f, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func (f *fake) answers(ctx context.Context) error {
@@ -245,11 +258,13 @@ func newRigIn(t *testing.T, f *fake, annotations map[string]string, before func(
 		Dir: filepath.Join(dir, "services"), StateDir: filepath.Join(dir, "state"), LogDir: dir,
 		Events: func(e timeline.Event) { r.events = append(r.events, e) },
 		Logger: slog.New(slog.NewTextHandler(&r.said, nil)),
-		Dial:   func(context.Context) (Tasks, error) { return f, nil },
+		Dial:   f.dial,
 		Now:    func() time.Duration { return time.Since(begin) },
 		Random: func() float64 { return 0 },
 		Power:  func(s syscall.Signal) error { return errors.New(s.String()) },
 		Output: func(OutputOf) Output { return noOutput{f} },
+
+		KillStarting: func() error { return nil },
 
 		Process: f.process,
 		Exec: func(_ context.Context, _, name string, _ []string) (int, string, error) {
@@ -404,7 +419,7 @@ func TestStartThatFailsIsTriedAgain(t *testing.T) {
 		f.refuse = errors.New("no such file")
 		r := newRig(t, f, map[string]string{"a": ""})
 		defer r.stop()
-		if v := r.is(t, "a", "backoff", 0); v.Error != "failed: no such file" {
+		if v := r.is(t, "a", "backoff", 1); v.Error != "failed: no such file" {
 			t.Errorf("status %+v", v)
 		}
 		if got := r.results(timeline.Degraded); len(got) != 1 {
@@ -414,8 +429,11 @@ func TestStartThatFailsIsTriedAgain(t *testing.T) {
 		f.refuse = nil
 		f.mu.Unlock()
 		time.Sleep(100 * time.Millisecond)
-		if v := r.is(t, "a", "running", 0); v.Error != "" {
+		if v := r.is(t, "a", "running", 1); v.Error != "" {
 			t.Errorf("status %+v", v)
+		}
+		if got := r.results(timeline.Service); got[0] != "failed: no such file, restart 1 in 100ms" {
+			t.Errorf("events %q", got)
 		}
 	})
 }

@@ -19,7 +19,7 @@ type service struct {
 	state     machine.State
 	since     time.Duration // when state was entered
 	history   machine.History
-	restarts  int
+	restarts  int    // by the supervisor: after an end or a failed start
 	lastExit  string // how it last ended
 	reason    string // why it does not run, when that is a failure
 	status    string // what it says of itself, or waits for
@@ -230,6 +230,9 @@ func (s *Supervisor) notStarted(r *run, err error, fatal bool) {
 	if !fatal {
 		e = machine.AfterStartError(svc.settings(), &svc.history, s.options.Now())
 	}
+	if e == machine.Retry {
+		svc.restarts++
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("not started within %v: %w", launchTime, err)
 	}
@@ -237,7 +240,7 @@ func (s *Supervisor) notStarted(r *run, err error, fatal bool) {
 	svc.firstIs(down)
 	consequence := ""
 	if !fatal {
-		consequence = s.consequence(svc, e, false)
+		consequence = s.consequence(svc, e)
 	}
 	s.event(svc, svc.reason+consequence, svc.startup)
 	s.apply(svc, e)
@@ -284,12 +287,12 @@ func (s *Supervisor) endedByItself(svc *service, x exit) {
 			svc.firstIs(down)
 		}
 	}
-	s.event(svc, result+s.consequence(svc, e, true), 0)
+	s.event(svc, result+s.consequence(svc, e), 0)
 	s.apply(svc, e)
 }
 
-// consequence says what is done about an end, and prepares it.
-func (s *Supervisor) consequence(svc *service, e machine.Event, ran bool) string {
+// consequence says what is done about an end or a failed start, and prepares it.
+func (s *Supervisor) consequence(svc *service, e machine.Event) string {
 	settings := svc.settings()
 	switch e {
 	case machine.Retry:
@@ -298,10 +301,7 @@ func (s *Supervisor) consequence(svc *service, e machine.Event, ran bool) string
 			// Making the container is a part of the wait for the first restart.
 			svc.delay = max(0, svc.delay-svc.startup)
 		}
-		if ran {
-			return fmt.Sprintf(", restart %d in %s", svc.restarts, seconds(svc.delay))
-		}
-		return fmt.Sprintf(", next try in %s", seconds(svc.delay))
+		return fmt.Sprintf(", restart %d %s", svc.restarts, after(svc.delay))
 	case machine.Fail:
 		if settings.Restart == bundle.RestartNever {
 			return " (keelson.restart=never)"
@@ -309,6 +309,14 @@ func (s *Supervisor) consequence(svc *service, e machine.Event, ran bool) string
 		return fmt.Sprintf(" (keelson.restart.limit=%s is reached)", settings.Limit)
 	}
 	return ""
+}
+
+// after is a delay in words.
+func after(d time.Duration) string {
+	if d < time.Millisecond {
+		return "at once"
+	}
+	return "in " + seconds(d)
 }
 
 // seconds is a time as people read it.

@@ -161,6 +161,7 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	s.arrange()
 	s.work.Go(s.connect)
 	s.work.Go(s.watchContainerd)
+	s.work.Go(s.watchFirstAnswer)
 	s.announce()
 	stop := ctx.Done()
 	for !s.stopping || !s.allSettled() || s.mayRun() {

@@ -1,0 +1,128 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"keelson/runtime/timeline"
+	"keelson/services/machine"
+)
+
+// A boot whose containerd never starts is degraded, once for all supervisors; when
+// containerd comes after all the boot is ready.
+func TestContainerdNeverStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.listens = make(chan struct{})
+		r := newRig(t, f, map[string]string{"a": "", "b": ""})
+		defer r.stop()
+		time.Sleep(containerdTime - time.Second)
+		synctest.Wait()
+		if got := append(r.results(timeline.Degraded), r.results(timeline.Ready)...); len(got) != 0 {
+			t.Errorf("too early: %q", got)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		got := r.results(timeline.Degraded)
+		if len(got) != 1 || !strings.HasPrefix(got[0], "containerd does not answer after 1m0s; 2 services wait for it; log: /") {
+			t.Errorf("degraded %q", got)
+		}
+		if !readAnnounced(r.options.StateDir).degraded {
+			t.Error("the next supervisor announces it again")
+		}
+		close(f.listens)
+		synctest.Wait()
+		r.is(t, "a", "running", 0)
+		if got := r.results(timeline.Ready); len(got) != 1 || len(r.results(timeline.Degraded)) != 1 {
+			t.Errorf("ready %q, degraded %q", got, r.results(timeline.Degraded))
+		}
+	})
+}
+
+// What has been announced, or has nothing to wait for, is not degraded by a late
+// containerd.
+func TestLateContainerdIsNoNews(t *testing.T) {
+	for name, tt := range map[string]struct {
+		services map[string]string
+		said     string
+	}{
+		"no services": {nil, ""}, "ready": {map[string]string{"a": ""}, timeline.Ready}, "degraded": {map[string]string{"a": ""}, timeline.Degraded},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake()
+			f.listens = make(chan struct{})
+			r := newRigIn(t, f, tt.services, func(state string) {
+				if err := os.MkdirAll(filepath.Join(state, "state"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if tt.said == "" {
+					return
+				}
+				if err := os.WriteFile(announcedFile(state, tt.said), nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			})
+			defer r.stop()
+			time.Sleep(10 * containerdTime)
+			synctest.Wait()
+			if got := r.results(timeline.Degraded); len(got) != 0 {
+				t.Errorf("%s: degraded %q", name, got)
+			}
+		})
+	}
+}
+
+// Until containerd answers, a service is listed as what is known of it, and never as
+// stopped when nobody stopped it.
+func TestListWithoutContainerd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.listens = make(chan struct{})
+		r := newRigIn(t, f, map[string]string{"new": "", "old": ""}, func(state string) {
+			text, err := json.Marshal(saved{State: machine.Running, Pid: 77, Restarts: 3, LastExit: "exited 1"})
+			if err == nil {
+				err = os.MkdirAll(filepath.Join(state, "state"), 0o755)
+			}
+			if err == nil {
+				err = os.WriteFile(filepath.Join(state, "state", "old.json"), text, 0o644)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+		defer r.stop()
+		if v := r.is(t, "new", "waiting", 0); v.Status != "containerd does not answer yet" {
+			t.Errorf("new: %+v", v)
+		}
+		if v := r.is(t, "old", "running", 3); v.PID != 77 || v.Status != "as last known: containerd does not answer yet" {
+			t.Errorf("old: %+v", v)
+		}
+		close(f.listens)
+		if v := r.is(t, "new", "running", 0); v.Status != "" {
+			t.Errorf("new: %+v", v)
+		}
+	})
+}
+
+// A first restart whose start took longer than the delay follows at once, and the
+// event does not say "in 0s".
+func TestRestartAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.takes = time.Second
+		r := newRig(t, f, map[string]string{"a": ""})
+		defer r.stop()
+		time.Sleep(2 * time.Second)
+		r.task("a") <- 1
+		synctest.Wait()
+		got := strings.Join(r.results(timeline.Service), "\n")
+		if !strings.Contains(got, "exited 1 (ran 1s), restart 1 at once") {
+			t.Errorf("events %q", got)
+		}
+	})
+}
