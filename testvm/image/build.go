@@ -24,7 +24,7 @@ import (
 // Build makes an image and writes it to the output folder in every format asked
 // for. Nothing is written there unless all of them can be made.
 func Build(ctx context.Context, o Options) (Output, error) {
-	doc, err := config.Parse(o.File, o.YAML)
+	doc, err := o.parse()
 	if err != nil {
 		return Output{}, err
 	}
@@ -46,6 +46,45 @@ func Build(ctx context.Context, o Options) (Output, error) {
 	return b.build(ctx)
 }
 
+// Merged is one YAML file that says what those of o say together. It is checked
+// as far as that can be done without the images it names.
+func Merged(o Options) ([]byte, error) {
+	doc, err := o.parse()
+	if err != nil {
+		return nil, err
+	}
+	return doc.YAML()
+}
+
+// parse reads the YAML files.
+func (o *Options) parse() (*config.Document, error) {
+	var inputs []config.Input
+	for _, f := range append(slices.Clone(o.Before), YAMLFile{o.File, o.YAML}) {
+		base, err := relative(filepath.Dir(o.File), filepath.Dir(f.Name))
+		if err != nil {
+			return nil, fmt.Errorf("cannot use relative paths of %s: %w", f.Name, err)
+		}
+		in := config.Input{Name: f.Name, Source: f.Data, Base: base}
+		if f.Name == Stdin {
+			in.Name = "standard input"
+		}
+		inputs = append(inputs, in)
+	}
+	return config.ParseAll(inputs)
+}
+
+// relative is the path of a folder as seen from another.
+func relative(from, to string) (string, error) {
+	from, err := filepath.Abs(from)
+	if err != nil {
+		return "", err
+	}
+	if to, err = filepath.Abs(to); err != nil {
+		return "", err
+	}
+	return filepath.Rel(from, to)
+}
+
 // complete fills in what was not given.
 func (o *Options) complete() (err error) {
 	if o.Arch == "" {
@@ -56,6 +95,9 @@ func (o *Options) complete() (err error) {
 	}
 	if err := checkCompression(o.Compression); err != nil {
 		return err
+	}
+	if o.Name == "" && o.File == Stdin {
+		o.Name = stdinName
 	}
 	if o.Name == "" {
 		o.Name = strings.TrimSuffix(filepath.Base(o.File), filepath.Ext(o.File))

@@ -56,9 +56,11 @@ func (a *assembler) entry(f config.File) (e tree.Entry, err error) {
 	case f.Contents != nil:
 		e.Data = []byte(*f.Contents)
 	case f.Metadata == "yaml":
-		e.Data = a.doc.Source
+		e.Data, err = a.doc.YAML()
 	case f.Metadata == "json":
-		e.Data, err = yaml.YAMLToJSON(a.doc.Source)
+		if e.Data, err = a.doc.YAML(); err == nil {
+			e.Data, err = yaml.YAMLToJSON(e.Data)
+		}
 	default:
 		e.Data, err = os.ReadFile(a.path(a.expand(f.Source)))
 		if err != nil && f.Optional {

@@ -9,8 +9,9 @@ import (
 
 // Options say what to build and where.
 type Options struct {
+	Before      []YAMLFile // whose sections come before those of File
 	YAML        []byte
-	File        string // name of the YAML file, for errors and relative paths
+	File        string // name of the YAML file, for errors and relative paths; Stdin for standard input
 	Name        string // of the output; the file's own without its ending if empty
 	Arch        string // amd64, arm64, riscv64 or s390x; the host's if empty
 	GuestRoot   string // tree that stands for "keelson" in init; may be empty
@@ -26,6 +27,20 @@ type Options struct {
 	Progress    progress.Progress // nil for none
 	ModTime     time.Time         // of every file in the image; 1970 if zero
 }
+
+// YAMLFile is one of several files.
+type YAMLFile struct {
+	Name string // as Options.File
+	Data []byte
+}
+
+// Stdin is the name of standard input in place of a file. Paths in it are relative
+// to the current folder.
+const Stdin = "-"
+
+// stdinName is the name of what is built of standard input, as with the linuxkit
+// program.
+const stdinName = "moby"
 
 // Output is what Build has written. The fields before Files are those of
 // kernel+initrd, empty where that was not asked for.

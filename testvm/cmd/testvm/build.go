@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,9 +19,9 @@ import (
 )
 
 type buildCmd struct {
-	File        string   `arg:"" type:"existingfile" help:"LinuxKit YAML file."`
+	File        []string `arg:"" type:"existingfile" help:"LinuxKit YAML files, merged in their order; - for standard input."`
 	Out         string   `short:"o" type:"path" default:"." help:"Folder for the output."`
-	Name        string   `help:"Name of the output; that of the file by default."`
+	Name        string   `help:"Name of the output; that of the last file by default."`
 	Arch        string   `enum:"amd64,arm64,riscv64,s390x," default:"" help:"Architecture, amd64, arm64, riscv64 or s390x; the host's by default."`
 	Guest       string   `type:"path" help:"Guest tree that the reference keelson in init stands for."`
 	Cache       string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
@@ -30,13 +32,19 @@ type buildCmd struct {
 	Stub        string   `type:"existingfile" help:"systemd's EFI stub for formats that UEFI starts; by default the one of Debian's package." placeholder:"FILE"`
 	Firmware    string   `type:"existingdir" help:"Folder of firmware for a board: its files are copied to the boot partition." placeholder:"DIR"`
 	Refresh     bool     `help:"Look for newer versions of packages and images that are in the cache."`
+	DryRun      bool     `help:"Print the YAML that would be used, of several files merged, and build nothing."`
 }
 
 // Run builds the image and names the files it wrote.
 func (c *buildCmd) Run(ctx context.Context) error {
-	source, err := os.ReadFile(c.File)
+	files, err := readFiles(c.File, os.Stdin)
 	if err != nil {
-		return fmt.Errorf("cannot read image file: %w", err)
+		return err
+	}
+	last := files[len(files)-1]
+	o := image.Options{Before: files[:len(files)-1], YAML: last.Data, File: last.Name}
+	if c.DryRun {
+		return printMerged(os.Stdout, o)
 	}
 	mtime, err := sourceDate(os.Getenv("SOURCE_DATE_EPOCH"))
 	if err != nil {
@@ -51,10 +59,9 @@ func (c *buildCmd) Run(ctx context.Context) error {
 		return err
 	}
 	p, done := newProgress()
-	out, err := image.Build(ctx, image.Options{
-		YAML: source, File: c.File, Name: c.Name, Arch: c.Arch, GuestRoot: c.Guest, CacheDir: c.Cache,
-		OutDir: c.Out, Formats: c.Format, Compression: c.Compression, Size: size, Data: data, Stub: c.Stub, Firmware: c.Firmware, Refresh: c.Refresh, Progress: p, ModTime: mtime,
-	})
+	o.Name, o.Arch, o.GuestRoot, o.CacheDir, o.OutDir, o.Formats, o.Compression = c.Name, c.Arch, c.Guest, c.Cache, c.Out, c.Format, c.Compression
+	o.Size, o.Data, o.Stub, o.Firmware, o.Refresh, o.Progress, o.ModTime = size, data, c.Stub, c.Firmware, c.Refresh, p, mtime
+	out, err := image.Build(ctx, o)
 	done()
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -68,6 +75,35 @@ func (c *buildCmd) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// readFiles reads YAML files; the name - stands for stdin.
+func readFiles(names []string, stdin io.Reader) (files []image.YAMLFile, err error) {
+	for i, name := range names {
+		f := image.YAMLFile{Name: name}
+		switch {
+		case name == image.Stdin && slices.Contains(names[:i], name):
+			return nil, errors.New("cannot read standard input twice")
+		case name == image.Stdin:
+			f.Data, err = io.ReadAll(stdin)
+		default:
+			f.Data, err = os.ReadFile(name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read image file: %w", err)
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// printMerged prints the YAML that an image would be built of.
+func printMerged(w io.Writer, o image.Options) error {
+	text, err := image.Merged(o)
+	if err == nil {
+		_, err = fmt.Fprintln(w, strings.TrimRight(string(text), "\n"))
+	}
+	return err
 }
 
 // diskSize reads the size of a disk in bytes; 0 if none is given.

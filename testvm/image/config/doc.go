@@ -1,5 +1,6 @@
-// Package config is the YAML file an image is built from: LinuxKit's format,
-// read strictly, and the checks that need nothing but the file itself.
+// Package config is the YAML file an image is built from, or several that are
+// merged: LinuxKit's format, read strictly, and the checks that need nothing but
+// the files themselves.
 //
 // It is not for fetching anything a file names: see package source.
 //

@@ -33,22 +33,46 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Document is a parsed file that still knows where its fields stand.
+// Document is what one or several files say, and still knows where their fields
+// stand.
 type Document struct {
 	Config Config
+	parts  []*part
+}
+
+// Input is a file to parse.
+type Input struct {
+	Name   string // in errors
 	Source []byte
-	file   string
+	Base   string // what relative paths in it are relative to, itself relative to the last file's folder; may be empty
+}
+
+// part is one file of a document.
+type part struct {
+	Input
+	config Config
 	tree   *ast.File
+	first  map[string]int // where its entries begin in the document's lists
 }
 
 // Parse reads and checks a YAML file; name is its name in errors.
 func Parse(name string, source []byte) (*Document, error) {
-	d := &Document{Source: source, file: name}
-	if err := d.decode(&d.Config); err != nil {
-		return nil, err
-	}
-	if len(d.tree.Docs) > 1 {
-		return nil, &Error{File: name, Err: errors.New("only one YAML document is allowed in a file")}
+	return ParseAll([]Input{{Name: name, Source: source}})
+}
+
+// ParseAll reads files, appends what they say in their order, and checks the whole.
+func ParseAll(inputs []Input) (*Document, error) {
+	d := &Document{}
+	for _, in := range inputs {
+		p := &part{Input: in}
+		if err := p.decode(&p.config); err != nil {
+			return nil, err
+		}
+		if len(p.tree.Docs) > 1 {
+			return nil, &Error{File: in.Name, Err: errors.New("only one YAML document is allowed in a file")}
+		}
+		p.config.rebase(in.Base)
+		d.add(p)
 	}
 	if err := d.check(); err != nil {
 		return nil, err
@@ -60,45 +84,45 @@ func Parse(name string, source []byte) (*Document, error) {
 // is the image's name in errors.
 func ParseLabel(name, value string) (ImageConfig, error) {
 	var c ImageConfig
-	d := &Document{Source: []byte(value), file: name + ": label org.mobyproject.config"}
-	err := d.decode(&c)
+	p := &part{Input: Input{Name: name + ": label org.mobyproject.config", Source: []byte(value)}}
+	err := p.decode(&c)
 	return c, err
 }
 
-func (d *Document) decode(into any) (err error) {
+func (p *part) decode(into any) (err error) {
 	// A parser of untrusted text that panics must not take the program with it.
 	defer func() {
 		if r := recover(); r != nil {
-			err = &Error{File: d.file, Err: fmt.Errorf("cannot read YAML: %v", r)}
+			err = &Error{File: p.Name, Err: fmt.Errorf("cannot read YAML: %v", r)}
 		}
 	}()
-	if d.tree, err = parser.ParseBytes(d.Source, 0, parser.AllowDuplicateMapKey()); err != nil {
-		return d.wrap(err)
+	if p.tree, err = parser.ParseBytes(p.Source, 0, parser.AllowDuplicateMapKey()); err != nil {
+		return p.wrap(err)
 	}
-	merge(d.tree)
-	if len(d.tree.Docs) == 0 || d.tree.Docs[0].Body == nil {
+	merge(p.tree)
+	if len(p.tree.Docs) == 0 || p.tree.Docs[0].Body == nil {
 		return nil
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(nil), yaml.Strict())
-	if err := dec.DecodeFromNode(d.tree.Docs[0].Body, into); err != nil {
-		return d.wrap(err)
+	if err := dec.DecodeFromNode(p.tree.Docs[0].Body, into); err != nil {
+		return p.wrap(err)
 	}
 	return nil
 }
 
 // wrap turns an error of the YAML package into one with file, line and field.
-func (d *Document) wrap(err error) error {
+func (p *part) wrap(err error) error {
 	var ye yaml.Error
 	if !errors.As(err, &ye) || ye.GetToken() == nil {
-		return &Error{File: d.file, Err: err}
+		return &Error{File: p.Name, Err: err}
 	}
 	tk := ye.GetToken()
-	e := &Error{File: d.file, Err: errors.New(ye.GetMessage())}
+	e := &Error{File: p.Name, Err: errors.New(ye.GetMessage())}
 	if tk.Position != nil {
 		e.Line = tk.Position.Line
 	}
-	if d.tree != nil {
-		e.Field = fieldOf(d.tree, tk)
+	if p.tree != nil {
+		e.Field = fieldOf(p.tree, tk)
 	}
 	return e
 }
@@ -112,17 +136,24 @@ func (d *Document) Errorf(path, format string, args ...any) error {
 
 // ErrorAt is Errorf with an error to wrap.
 func (d *Document) ErrorAt(path string, err error) error {
-	e := &Error{File: d.file, Field: path, Err: err}
-	for at := path; at != "" && e.Line == 0; at = parent(at) {
-		p, perr := yaml.PathString("$." + quotePath(at))
-		if perr != nil {
-			continue
-		}
-		if n, ferr := p.FilterFile(d.tree); ferr == nil && n != nil && n.GetToken() != nil {
-			e.Line = n.GetToken().Position.Line
-		}
+	p, own := d.where(path)
+	e := &Error{File: p.Name, Field: own, Err: err}
+	for at := own; at != "" && e.Line == 0; at = parent(at) {
+		e.Line = p.line(at)
 	}
 	return e
+}
+
+// line is where the field at path stands, 0 if it does not.
+func (p *part) line(path string) int {
+	at, err := yaml.PathString("$." + quotePath(path))
+	if err != nil {
+		return 0
+	}
+	if n, err := at.FilterFile(p.tree); err == nil && n != nil && n.GetToken() != nil {
+		return n.GetToken().Position.Line
+	}
+	return 0
 }
 
 // parent cuts the last element off a path; keys with a dot in them do not matter
