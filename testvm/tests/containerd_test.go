@@ -48,7 +48,7 @@ func TestStockContainerd(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// Upstream's ctr works with our containerd.
+// Upstream's ctr works with our containerd, in place of ours, and both print the same.
 func TestStockCtr(t *testing.T) {
 	v := vmtest.Boot(t, machine(withStock(t, "stock-ctr", "ctr")))
 	v.Stage(timeline.Ready)
@@ -56,9 +56,29 @@ func TestStockCtr(t *testing.T) {
 		t.Error("the containerd that runs is not ours")
 	}
 	checkCtr(t, v)
+	checkSameCtr(t, v)
 	checkContainerdKilled(t, v)
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
+}
+
+// ownCtr is where withStock links to keelson's ctr, whose place upstream's has.
+const ownCtr = "opt/own/ctr"
+
+// checkSameCtr compares what keelson's ctr prints with what upstream's does.
+func checkSameCtr(t *testing.T, v *vmtest.VM) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"tasks", "ls"}, {"tasks", "ls", "-q"}, {"tasks", "ps", "sleeper"}, {"containers", "ls"}, {"containers", "ls", "-q"},
+		{"namespaces", "ls"}, {"namespaces", "ls", "-q"},
+		{"tasks", "exec", "--exec-id", "y", "sleeper", "/testapp", "print", "from inside", ""},
+	} {
+		args = append([]string{"-n", "services.linuxkit"}, args...)
+		theirs, ours := v.Output(append([]string{"/usr/bin/ctr"}, args...)...), v.Output(append([]string{"/" + ownCtr}, args...)...)
+		if theirs == "" || ours != theirs {
+			t.Errorf("ctr %q prints %q, upstream's %q", args, ours, theirs)
+		}
+	}
 }
 
 // withStock is an image with some of upstream's programs after keelson's tree.
@@ -68,6 +88,7 @@ func withStock(t *testing.T, name string, programs ...string) image.Output {
 	if err := os.MkdirAll(filepath.Join(dir, "usr/bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	withFolder(t, filepath.Join(dir, ownCtr), func(path string) error { return os.Symlink("/usr/bin/service", path) })
 	for _, p := range programs {
 		if err := os.Link(filepath.Join(all, p), filepath.Join(dir, "usr/bin", p)); err != nil {
 			t.Fatal(err)

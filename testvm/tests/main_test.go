@@ -49,7 +49,7 @@ func guestRootOf(t testing.TB, arch string) string {
 	t.Helper()
 	root := filepath.Join(vmtest.Repository(t), "build", arch, "root")
 	for _, file := range []string{"init", "usr/bin/service", "usr/bin/containerd", "usr/bin/containerd-shim-runc-v2",
-		"usr/libexec/containerd-shim-runc-v2", "usr/bin/runc", "etc/os-release"} {
+		"usr/libexec/containerd-shim-runc-v2", "usr/bin/ctr", "usr/bin/runc", "etc/os-release"} {
 		if _, err := os.Stat(filepath.Join(root, file)); err != nil {
 			tier.Skip(t, "VM tier: the guest is not built (make): %v", err)
 		}
