@@ -14,21 +14,23 @@ func TestParse(t *testing.T) {
 	base := invocation{socket: defaultSocket, namespace: defaultNamespace}
 	with := func(set func(*invocation)) invocation { inv := base; set(&inv); return inv }
 	for args, want := range map[string]invocation{
-		"tasks ls":                               with(func(i *invocation) { i.verb = "tasks ls" }),
-		"-n services.linuxkit t list -q":         with(func(i *invocation) { i.namespace, i.verb, i.quiet = "services.linuxkit", "tasks ls", true }),
-		"--namespace=a -a unix:///s task ls":     with(func(i *invocation) { i.namespace, i.socket, i.verb = "a", "/s", "tasks ls" }),
-		"c ls --quiet":                           with(func(i *invocation) { i.verb, i.quiet = "containers ls", true }),
-		"c info web --spec":                      with(func(i *invocation) { i.verb, i.id, i.spec = "containers info", "web", true }),
-		"ns ls":                                  with(func(i *invocation) { i.verb = "namespaces ls" }),
-		"version":                                with(func(i *invocation) { i.verb = "version" }),
-		"-v":                                     with(func(i *invocation) { i.verb = "--version" }),
-		"tasks ps web":                           with(func(i *invocation) { i.verb, i.id = "tasks ps", "web" }),
-		"tasks pause web":                        with(func(i *invocation) { i.verb, i.id = "tasks pause", "web" }),
-		"tasks kill web":                         with(func(i *invocation) { i.verb, i.id, i.signal = "tasks kill", "web", syscall.SIGTERM }),
-		"tasks kill -s 9 -a web":                 with(func(i *invocation) { i.verb, i.id, i.signal, i.all = "tasks kill", "web", syscall.SIGKILL, true }),
-		"tasks kill web --signal hup":            with(func(i *invocation) { i.verb, i.id, i.signal = "tasks kill", "web", syscall.SIGHUP }),
-		"tasks kill -s SIGUSR1 --exec-id x web":  with(func(i *invocation) { i.verb, i.id, i.signal, i.execID = "tasks kill", "web", syscall.SIGUSR1, "x" }),
-		"tasks exec -t --exec-id x web sh -c -t": with(func(i *invocation) { i.verb, i.id, i.execID, i.tty, i.args = "tasks exec", "web", "x", true, []string{"sh", "-c", "-t"} }),
+		"tasks ls":                              with(func(i *invocation) { i.verb = "tasks ls" }),
+		"-n services.linuxkit t list -q":        with(func(i *invocation) { i.namespace, i.verb, i.quiet = "services.linuxkit", "tasks ls", true }),
+		"--namespace=a -a unix:///s task ls":    with(func(i *invocation) { i.namespace, i.socket, i.verb = "a", "/s", "tasks ls" }),
+		"c ls --quiet":                          with(func(i *invocation) { i.verb, i.quiet = "containers ls", true }),
+		"c info web --spec":                     with(func(i *invocation) { i.verb, i.id, i.spec = "containers info", "web", true }),
+		"ns ls":                                 with(func(i *invocation) { i.verb = "namespaces ls" }),
+		"version":                               with(func(i *invocation) { i.verb = "version" }),
+		"-v":                                    with(func(i *invocation) { i.verb = "--version" }),
+		"tasks ps web":                          with(func(i *invocation) { i.verb, i.id = "tasks ps", "web" }),
+		"tasks pause web":                       with(func(i *invocation) { i.verb, i.id = "tasks pause", "web" }),
+		"tasks kill web":                        with(func(i *invocation) { i.verb, i.id, i.signal = "tasks kill", "web", syscall.SIGTERM }),
+		"tasks kill -s 9 -a web":                with(func(i *invocation) { i.verb, i.id, i.signal, i.all = "tasks kill", "web", syscall.SIGKILL, true }),
+		"tasks kill web --signal hup":           with(func(i *invocation) { i.verb, i.id, i.signal = "tasks kill", "web", syscall.SIGHUP }),
+		"tasks kill -s SIGUSR1 --exec-id x web": with(func(i *invocation) { i.verb, i.id, i.signal, i.execID = "tasks kill", "web", syscall.SIGUSR1, "x" }),
+		"tasks exec -t --exec-id x web sh -c -t": with(func(i *invocation) {
+			i.verb, i.id, i.execID, i.tty, i.args = "tasks exec", "web", "x", true, []string{"sh", "-c", "-t"}
+		}),
 		"tasks exec --exec-id=x --user 1:2 --cwd /d -d web id": with(func(i *invocation) {
 			i.verb, i.id, i.execID, i.user, i.cwd, i.detach, i.args = "tasks exec", "web", "x", "1:2", "/d", true, []string{"id"}
 		}),
