@@ -223,10 +223,11 @@ func (noOutput) Close()                  {}
 type rig struct {
 	*Supervisor
 	*fake
-	events []timeline.Event
-	said   strings.Builder // the log
-	well   sync.Map        // whose exec probes succeed
-	stop   func()
+	eventsMu sync.Mutex
+	events   []timeline.Event
+	said     strings.Builder // the log
+	well     sync.Map        // whose exec probes succeed
+	stop     func()
 }
 
 // newRig makes bundles with the annotations given, as JSON, and supervises.
@@ -256,7 +257,11 @@ func newRigIn(t *testing.T, f *fake, annotations map[string]string, before func(
 	begin := time.Now()
 	r.Supervisor = New(Options{
 		Dir: filepath.Join(dir, "services"), StateDir: filepath.Join(dir, "state"), LogDir: dir,
-		Events: func(e timeline.Event) { r.events = append(r.events, e) },
+		Events: func(e timeline.Event) {
+			r.eventsMu.Lock()
+			defer r.eventsMu.Unlock()
+			r.events = append(r.events, e)
+		},
 		Logger: slog.New(slog.NewTextHandler(&r.said, nil)),
 		Dial:   f.dial,
 		Now:    func() time.Duration { return time.Since(begin) },
@@ -299,6 +304,8 @@ func (r *rig) is(t *testing.T, name, state string, restarts int) control.Service
 }
 
 func (r *rig) results(stage string) []string {
+	r.eventsMu.Lock()
+	defer r.eventsMu.Unlock()
 	var all []string
 	for _, e := range r.events {
 		if e.Stage == stage {
