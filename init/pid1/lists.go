@@ -80,7 +80,7 @@ func (p *pid1) upList() []step.Step {
 			{Stage: "hugepages", Quiet: true, Do: func(context.Context) (string, error) { return "", limitHugePages(p.line) }},
 			{Stage: "rcu", Quiet: true, Do: func(context.Context) (string, error) { return "", expedite(expeditedRCU, true) }},
 			{Stage: "kmsg", Quiet: true, Do: func(context.Context) (string, error) { return "", openKernelLog() }},
-			{Stage: "limits", Name: "shared", Quiet: true, Do: func(context.Context) (string, error) { return "", raiseSharedLimits("/proc/sys") }},
+			{Stage: "limits", Name: "shared", Quiet: true, Do: func(context.Context) (string, error) { return "", p.raiseShared() }},
 			{Stage: "ctrl-alt-del", Quiet: true, Do: func(context.Context) (string, error) { return "", catchCtrlAltDel() }},
 		}
 	}

@@ -4,20 +4,41 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"keelson/init/cmdline"
 )
 
 // What the kernel lacks is left out, and what cannot be written is named.
 func TestRaiseSharedLimits(t *testing.T) {
 	dir := t.TempDir()
-	must(t, raiseSharedLimits(dir))
+	must(t, raiseSharedLimits(dir, nil))
 	file := filepath.Join(dir, "fs/inotify/max_user_instances")
 	must(t, os.MkdirAll(filepath.Dir(file), 0o755))
 	must(t, os.WriteFile(file, nil, 0o600))
 	must(t, os.MkdirAll(filepath.Join(dir, "kernel/pid_max"), 0o755))
-	if err := raiseSharedLimits(dir); err == nil {
+	if err := raiseSharedLimits(dir, nil); err == nil {
 		t.Error("a folder was written to")
 	}
 	if got, _ := os.ReadFile(file); string(got) != "2147483647" {
 		t.Errorf("limit is %q", got)
+	}
+}
+
+// What the kernel command line sets is not raised.
+func TestSharedLimitsOfTheCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	var files []string
+	for _, name := range []string{"user/max_user_namespaces", "fs/file-max", "kernel/pty/max", "kernel/keys/maxkeys"} {
+		file := filepath.Join(dir, name)
+		must(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		must(t, os.WriteFile(file, []byte("7"), 0o600))
+		files = append(files, file)
+	}
+	line := cmdline.Parse("sysctl.user.max_user_namespaces=0 sysctl/fs/file-max=7 sysctl.kernel.pty/max=7 sysctl.kernel.keys.maxkeys")
+	must(t, raiseSharedLimits(dir, line))
+	for i, want := range []string{"7", "7", "7", "2000"} {
+		if got, _ := os.ReadFile(files[i]); string(got) != want {
+			t.Errorf("%s is %q, want %s", files[i], got, want)
+		}
 	}
 }

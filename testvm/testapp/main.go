@@ -15,24 +15,27 @@ var commands map[string]func(args []string) error
 
 func init() {
 	commands = map[string]func([]string) error{
-		"exit":     exit,      // exit CODE
-		"crash":    crash,     // die of SIGKILL
-		"print":    printBoth, // print OUT ERR: to stdout and stderr
-		"mark":     mark,      // mark TEXT: to the kernel log
-		"sleep":    sleep,     // sleep DURATION, or for ever
-		"serve":    serve,     // serve ADDRESS TEXT: to every TCP client
-		"trap":     trap,      // trap TEXT: mark TEXT at SIGTERM and end
-		"stubborn": stubborn,  // ignore SIGTERM
-		"write":    write,     // write FILE TEXT
-		"orphans":  orphans,   // orphans N: leave N to PID 1
-		"hog":      hog,       // hog: at SIGUSR1 take memory until killed
-		"exhaust":  exhaust,   // exhaust: take what the kernel counts per user, print how much, and keep it
-		"notify":   notify,    // notify TEXT...: to $NOTIFY_SOCKET, a line each
-		"ready":    sayReady,  // ready: say so to $NOTIFY_SOCKET, and sleep for ever
-		"key":      key,       // key NAME: have the kernel ask /sbin/request-key for it
-		"files":    files,     // files PID DURATION: it can open no more for that long
-		"logwrite": logwrite,  // logwrite SIZE: LinuxKit's
-		"help":     help,
+		"exit":       exit,       // exit CODE
+		"crash":      crash,      // die of SIGKILL
+		"print":      printBoth,  // print OUT ERR: to stdout and stderr
+		"mark":       mark,       // mark TEXT: to the kernel log
+		"sleep":      sleep,      // sleep DURATION, or for ever
+		"serve":      serve,      // serve ADDRESS TEXT: to every TCP client
+		"trap":       trap,       // trap TEXT: mark TEXT at SIGTERM and end
+		"stubborn":   stubborn,   // ignore SIGTERM
+		"write":      write,      // write FILE TEXT
+		"orphans":    orphans,    // orphans N: leave N to PID 1
+		"hog":        hog,        // hog: at SIGUSR1 take memory until killed
+		"greedy":     greedy,     // greedy: take what the kernel counts per user or for all, print how much, and keep it
+		"namespaces": namespaces, // namespaces: a part of greedy
+		"use":        use,        // use: take one of each, print whether that works, and stay
+		"until":      until,      // until TEXT COMMAND: run a command until it prints TEXT
+		"notify":     notify,     // notify TEXT...: to $NOTIFY_SOCKET, a line each
+		"ready":      sayReady,   // ready: say so to $NOTIFY_SOCKET, and sleep for ever
+		"key":        key,        // key NAME: have the kernel ask /sbin/request-key for it
+		"files":      files,      // files PID DURATION: it can open no more for that long
+		"logwrite":   logwrite,   // logwrite SIZE: LinuxKit's
+		"help":       help,
 	}
 }
 

@@ -28,12 +28,6 @@ services:
     command: ["/testapp", "sleep"]
     oomScoreAdj: 77
     readonly: true
-  - name: greedy
-    image: dir:PAYLOAD
-    command: ["/testapp", "exhaust"]
-    readonly: true
-    annotations:
-      keelson.ready: log:^exhausted
   - name: hog
     image: dir:PAYLOAD
     command: ["/testapp", "hog"]
@@ -54,7 +48,6 @@ func TestMemoryExhausted(t *testing.T) {
 	v.Stage("ready", "degraded")
 	v.Line("onboot has 0")
 	v.Line("script has 0")
-	checkGreedy(t, v)
 	before := checkScores(t, v)
 	for _, p := range processes(t, v) {
 		if len(p.Args) > 1 && p.Args[1] == "hog" {
@@ -69,22 +62,6 @@ func TestMemoryExhausted(t *testing.T) {
 	}
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
-}
-
-// checkGreedy wants a service that takes what the kernel counts per user to get
-// no more of the others' share than there is memory for: another is
-// restarted, stopped and started.
-func checkGreedy(t *testing.T, v *vmtest.VM) {
-	t.Helper()
-	if got := v.File("/var/log/greedy.out.log"); !strings.Contains(got, "exhausted: 2000 inotify instances") {
-		t.Errorf("greedy got %s", got)
-	}
-	v.Output("/usr/bin/service", "restart", "chosen")
-	v.Output("/usr/bin/service", "stop", "chosen")
-	v.Output("/usr/bin/service", "start", "chosen")
-	if log := v.File("/var/log/containerd.log"); strings.Contains(log, "too many open files") {
-		t.Errorf("containerd or a shim has no inotify instance:\n%s", log)
-	}
 }
 
 // checkScores wants what keeps the system up protected, and services to have
@@ -111,7 +88,7 @@ func checkScores(t *testing.T, v *vmtest.VM) map[string]string {
 // scored is what a process is called here and must have; empty for others, and
 // what is the hog's.
 func scored(p agent.Process) (name, want string) {
-	if len(p.Args) == 0 || slices.ContainsFunc(p.Args, func(a string) bool { return a == "hog" || a == "greedy" || a == "exhaust" }) {
+	if len(p.Args) == 0 || slices.ContainsFunc(p.Args, func(a string) bool { return a == "hog" }) {
 		return "", ""
 	}
 	switch name = filepath.Base(p.Args[0]); name {

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// kindFile says what is to be taken.
+const kindFile = "/run/greedy-kind"
+
+// greedy takes what the kernel counts per user or for all, of the kind in kindFile,
+// says how much it got, and keeps it.
+func greedy([]string) error {
+	kind := currentKind()
+	n := 0
+	if take := takers[kind]; take != nil {
+		n = take()
+	}
+	fmt.Printf("took %d of %s\n", n, kind)
+	return sleep(nil)
+}
+
+func currentKind() string {
+	text, err := os.ReadFile(kindFile)
+	if err != nil {
+		return "nothing"
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// takers take more than the kernel's default for a machine of 512 MB, or until the
+// kernel refuses.
+var takers = map[string]func() int{
+	"instances":  func() int { return count(2000, func() bool { _, err := unix.InotifyInit1(0); return err == nil }) },
+	"watches":    takeWatches,
+	"epoll":      takeEpoll,
+	"terminals":  func() int { return count(3200, func() bool { return open("/dev/ptmx") }) },
+	"signals":    func() int { return count(2200, timer) },
+	"pipes":      func() int { return count(2000, largePipe) },
+	"files":      func() int { return count(60000, func() bool { return eventFD() >= 0 }) },
+	"queues":     takeQueues,
+	"threads":    takeThreads,
+	"keys":       takeKeys,
+	"namespaces": takeNamespaces,
+}
+
+func count(most int, take func() bool) (n int) {
+	for n < most && take() {
+		n++
+	}
+	return n
+}
+
+// takeWatches watches the same folders with many inotify instances.
+func takeWatches() int {
+	paths := []string{"/", "/proc", "/proc/sys", "/proc/bus", "/proc/irq", "/sys", "/sys/kernel", "/sys/class", "/sys/devices", "/dev"}
+	n := 0
+	for range 1000 {
+		fd, err := unix.InotifyInit1(0)
+		if err != nil {
+			return n
+		}
+		for _, path := range paths {
+			if _, err := unix.InotifyAddWatch(fd, path, unix.IN_CREATE); err == nil {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func takeEpoll() int {
+	var files []int
+	for range 1000 {
+		if fd := eventFD(); fd >= 0 {
+			files = append(files, fd)
+		}
+	}
+	n := 0
+	for range 120 {
+		e, err := unix.EpollCreate1(0)
+		if err != nil {
+			return n
+		}
+		for _, fd := range files {
+			if unix.EpollCtl(e, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN}) == nil {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func eventFD() int {
+	fd, err := unix.Eventfd(0, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
+}
+
+func open(path string) bool {
+	_, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY, 0)
+	return err == nil
+}
+
+// timer takes a pending signal, which each timer has.
+func timer() bool {
+	var id int32
+	_, _, errno := unix.Syscall(unix.SYS_TIMER_CREATE, 0, 0, uintptr(unsafe.Pointer(&id)))
+	return errno == 0
+}
+
+func largePipe() bool {
+	var ends [2]int
+	if unix.Pipe(ends[:]) != nil {
+		return false
+	}
+	_, err := unix.FcntlInt(uintptr(ends[0]), unix.F_SETPIPE_SZ, 1<<20)
+	return err == nil
+}
+
+func takeQueues() int {
+	n := 0
+	return count(100, func() bool { n++; return queue(fmt.Sprint("queue", n)) })
+}
+
+// queue makes a POSIX message queue (mq_open(2)).
+func queue(name string) bool {
+	b, err := unix.BytePtrFromString(name)
+	if err != nil {
+		return false
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(b)), unix.O_CREAT|unix.O_RDWR, 0o600, 0, 0, 0)
+	return errno == 0
+}
+
+// takeThreads ends, as any Go program, when the kernel refuses a thread.
+func takeThreads() int {
+	debug.SetMaxThreads(20000)
+	const n = 4400
+	started := make(chan struct{})
+	for range n {
+		go func() {
+			runtime.LockOSThread()
+			started <- struct{}{}
+			select {}
+		}()
+	}
+	for range n {
+		<-started
+	}
+	return n
+}
+
+// takeKeys takes bytes with large keys, then with ever smaller ones, then what others
+// give back.
+func takeKeys() int {
+	n := takeKeysNow()
+	go func() {
+		runtime.LockOSThread() // A thread has its own keyrings.
+		for i := 0; ; i++ {
+			_, _ = unix.AddKey("user", fmt.Sprint("later", i), []byte{0}, unix.KEY_SPEC_PROCESS_KEYRING)
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	return n
+}
+
+func takeKeysNow() int {
+	payload, n := make([]byte, 32000), 0
+	for len(payload) > 0 {
+		_, err := unix.AddKey("user", fmt.Sprint(n), payload, unix.KEY_SPEC_PROCESS_KEYRING)
+		switch {
+		case errors.Is(err, unix.EDQUOT):
+			payload = payload[:len(payload)/2]
+		case err != nil:
+			fmt.Println("cannot add a key:", err)
+			return n
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// takeNamespaces needs no process for each: a child that is root of a user namespace
+// of its own makes them and keeps them open.
+func takeNamespaces() int {
+	child := exec.Command("/proc/self/exe", "namespaces")
+	one := []syscall.SysProcIDMap{{Size: 1}}
+	child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: one, GidMappings: one}
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	if err != nil {
+		return 0
+	}
+	if err := child.Start(); err != nil {
+		fmt.Println("cannot make a user namespace:", err)
+		return 0
+	}
+	n := 0
+	_, _ = fmt.Fscan(out, &n)
+	return n
+}
+
+// namespaces is that child.
+func namespaces([]string) error {
+	runtime.LockOSThread()
+	n := count(2200, func() bool {
+		err := unix.Unshare(unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP)
+		for _, name := range []string{"uts", "ipc", "mnt", "cgroup"} {
+			if err == nil {
+				_, err = unix.Open("/proc/thread-self/ns/"+name, unix.O_RDONLY, 0)
+			}
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "cannot make a namespace:", err)
+		}
+		return err == nil
+	})
+	fmt.Println(n)
+	return sleep(nil)
+}
