@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -22,6 +23,36 @@ func (r Refusal) Error() string {
 		return r.Field + ": " + r.Item + ": " + r.Why
 	}
 	return r.Field + ": " + r.Why
+}
+
+// RefusedError is returned for a container that the runtime did not run, where the
+// configuration is the reason.
+type RefusedError struct {
+	File string // config.json
+	Why  []Refusal
+	Err  error // the runtime's
+}
+
+func (e *RefusedError) Error() string {
+	var why []string
+	for _, r := range e.Why {
+		why = append(why, r.Error())
+	}
+	return fmt.Sprintf("%s: %s; %v", e.File, strings.Join(why, "; "), e.Err)
+}
+
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// Explain returns err, with which the runtime failed, as a *RefusedError where there
+// are Refusals.
+func (b *Bundle) Explain(err error) error {
+	if b.Spec == nil {
+		return err
+	}
+	if why := Refusals(b.Spec); len(why) > 0 {
+		return &RefusedError{filepath.Join(b.Dir, ConfigFile), why, err}
+	}
+	return err
 }
 
 // Refusals returns the reasons why runc refuses a configuration, none where it

@@ -38,6 +38,34 @@ func options(t *testing.T) Options {
 	return Options{Runtime: nstest.Runc(t), Root: "/run/runc", LogDir: "/run/log/onboot", LogPrefix: "onboot."}
 }
 
+// A configuration that the runtime refuses is reported with the field and the
+// runtime's own words.
+func TestRefusedConfiguration(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		for _, runtime := range []string{boundRoot, withLink} {
+			b := container(t, "000-c", "exit 0", nil, runtime)
+			path := filepath.Join(b.Dir, bundle.ConfigFile)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = bytes.Replace(text, []byte(`"linux":{`), []byte(`"linux":{"sysctl":{"vm.swappiness":"1"},`), 1)
+			if err := os.WriteFile(path, text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if b, err = bundle.Load(b.Dir); err != nil {
+				t.Fatal(err)
+			}
+			r := Run(t.Context(), b, options(t))
+			for _, want := range []string{path + ": linux.sysctl: vm.swappiness: ", "not in a separate kernel namespace"} {
+				if !strings.Contains(r.Err, want) {
+					t.Errorf("%q lacks %q", r.Err, want)
+				}
+			}
+		}
+	})
+}
+
 const (
 	boundRoot = `{"mounts":[{"destination":"DIR/rootfs","source":"DIR/rootfs","options":["bind"]}]}`
 	withBind  = `{"bindNS":{"net":"/run/netns/inner","mnt":"/run/ns/inner"}}`

@@ -78,7 +78,7 @@ func (r *run) runWith(ctx context.Context, dir string, flags []string) error {
 	}
 	if state.ExitCode() == 1 && ctx.Err() == nil { // Else it complains of its end.
 		if why := lastError(r.runtimeLog, r.logStart); why != "" {
-			return errors.Join(errors.New(why), r.delete())
+			return errors.Join(r.bundle.Explain(errors.New(why)), r.delete())
 		}
 	}
 	r.setStatus(state, true)
@@ -126,6 +126,9 @@ func (r *run) create(ctx context.Context, dir, pidFile string, flags []string) e
 	// Killed half way it would leave a process that nobody knows how to find.
 	cmd.Cancel, cmd.WaitDelay = func() error { return os.ErrProcessDone }, killGrace
 	if err := r.call(ctx, cmd); err != nil {
+		if ctx.Err() == nil {
+			err = r.bundle.Explain(err)
+		}
 		return errors.Join(err, r.delete())
 	}
 	return nil

@@ -29,6 +29,7 @@ type fake struct {
 	mu      sync.Mutex
 	running map[string]*fakeProcess
 	created int
+	tries   int           // calls of Create
 	order   []string      // of starts and stop signals: "+a", "-a"
 	refuse  error         // of Create
 	noWait  error         // of Wait
@@ -104,6 +105,7 @@ func (f *fake) Create(ctx context.Context, s containerd.Spec) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.making[s.ID] = true
+	f.tries++
 	f.mu.Unlock()
 	time.Sleep(f.takes)
 	f.mu.Lock()
@@ -228,6 +230,8 @@ type rig struct {
 	said     strings.Builder // the log
 	well     sync.Map        // whose exec probes succeed
 	stop     func()
+
+	changed chan struct{} // tells who watches a bundle
 }
 
 // newRig makes bundles with the annotations given, as JSON, and supervises.
@@ -242,7 +246,7 @@ func newRigIn(t *testing.T, f *fake, annotations map[string]string, before func(
 	dir := t.TempDir()
 	before(filepath.Join(dir, "state"))
 	for name, text := range annotations {
-		config := `{"process":{"args":["x"]},"root":{"path":"rootfs"},"annotations":{` + text + `}}`
+		config := `{"process":{"args":["x"],"cwd":"/"},"root":{"path":"rootfs"},"annotations":{` + text + `}}`
 		if text == brokenBundle {
 			config = "{"
 		}
@@ -253,7 +257,7 @@ func newRigIn(t *testing.T, f *fake, annotations map[string]string, before func(
 			t.Fatal(err)
 		}
 	}
-	r := &rig{fake: f}
+	r := &rig{fake: f, changed: make(chan struct{})}
 	begin := time.Now()
 	r.Supervisor = New(Options{
 		Dir: filepath.Join(dir, "services"), StateDir: filepath.Join(dir, "state"), LogDir: dir,
@@ -270,7 +274,14 @@ func newRigIn(t *testing.T, f *fake, annotations map[string]string, before func(
 		Output: func(OutputOf) Output { return noOutput{f} },
 
 		KillStarting: func() error { return nil },
-
+		Changed: func(ctx context.Context, dir string) (bool, error) {
+			select {
+			case <-r.changed:
+				return true, nil
+			case <-ctx.Done():
+				return false, nil
+			}
+		},
 		Process: f.process,
 		Exec: func(_ context.Context, _, name string, _ []string) (int, string, error) {
 			if _, well := r.well.Load(name); well {
@@ -439,7 +450,7 @@ func TestStartThatFailsIsTriedAgain(t *testing.T) {
 		if v := r.is(t, "a", "running", 1); v.Error != "" {
 			t.Errorf("status %+v", v)
 		}
-		if got := r.results(timeline.Service); got[0] != "failed: no such file, restart 1 in 100ms" {
+		if got := r.results(timeline.Service); got[0] != "failed: no such file, restart 1 in 100ms; the same failure is not reported again" {
 			t.Errorf("events %q", got)
 		}
 	})

@@ -39,6 +39,7 @@ type run struct {
 	name, dir  string
 	bundle     *bundle.Bundle
 	clash      error    // its name, or its cgroup, keeps it from being started
+	proven     bool     // the bundle has been started before
 	streams    int      // of all services together
 	others     []string // paths of the cgroups of the other services
 	nests      bool     // some of them lie in its own: its processes are in bundle.OwnCgroup
@@ -137,7 +138,7 @@ func (r *run) start(ctx context.Context) (pid int, fatal bool, err error) {
 			return 0, false, err
 		case !s.containerdFailed(tasks, err):
 			r.remove(tasks)
-			return 0, false, err
+			return 0, false, r.explain(err)
 		}
 	}
 }

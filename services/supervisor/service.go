@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"keelson/runtime/bundle"
@@ -25,6 +26,9 @@ type service struct {
 	status    string // what it says of itself, or waits for
 	blocked   bool   // waits for what will not come by itself
 	reload    bool   // its bundle is to be read anew before its next start
+	proven    bool   // its bundle has been started
+	refused   bool   // its last start failed because of the bundle's configuration
+	unwatch   func() // ends the watch over its bundle; nil: there is none
 	first     first
 
 	run      *run          // the container there is, or that is being made
@@ -98,6 +102,10 @@ func (s *Supervisor) entered(svc *service, before machine.State) {
 	s.options.Logger.Debug("service changes", "service", svc.name, "from", before, "to", svc.state, "pid", svc.pid)
 	if svc.state != machine.Waiting {
 		svc.blocked = false
+	}
+	if svc.unwatch != nil {
+		svc.unwatch()
+		svc.unwatch = nil
 	}
 	switch svc.state {
 	case machine.Running:
@@ -190,7 +198,7 @@ func (s *Supervisor) launch(svc *service) {
 func (s *Supervisor) begin(svc *service) {
 	r := &run{
 		supervisor: s, service: svc,
-		name: svc.name, dir: svc.dir, bundle: svc.bundle, streams: 2 * len(s.services),
+		name: svc.name, dir: svc.dir, bundle: svc.bundle, proven: svc.proven, streams: 2 * len(s.services),
 	}
 	s.place(r)
 	r.ctx, r.cancel = context.WithCancel(s.ctx)
@@ -206,6 +214,7 @@ func (s *Supervisor) hasStarted(r *run, pid int) {
 	}
 	svc.pid, svc.started = pid, s.options.Now()
 	svc.startup = svc.started - svc.launched
+	svc.proven, svc.refused = true, false
 	if svc.state == machine.Starting && svc.settings().Ready.Kind != "" {
 		s.event(svc, fmt.Sprintf("started, to be ready by %s", svc.settings().Ready), svc.startup)
 	}
@@ -226,6 +235,7 @@ func (s *Supervisor) notStarted(r *run, err error, fatal bool) {
 		return
 	}
 	svc.startup = svc.ended - svc.launched
+	again, before := svc.history.Failures > 0, svc.reason
 	e := machine.Fail
 	if !fatal {
 		e = machine.AfterStartError(svc.settings(), &svc.history, s.options.Now())
@@ -236,14 +246,25 @@ func (s *Supervisor) notStarted(r *run, err error, fatal bool) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("not started within %v: %w", launchTime, err)
 	}
-	svc.reason = "failed: " + err.Error()
+	svc.reason, svc.refused = "failed: "+err.Error(), isRefused(err)
 	svc.firstIs(down)
 	consequence := ""
 	if !fatal {
 		consequence = s.consequence(svc, e)
 	}
-	s.event(svc, svc.reason+consequence, svc.startup)
+	if e == machine.Retry {
+		if svc.refused {
+			consequence += " or when the bundle is changed"
+		}
+		consequence += "; the same failure is not reported again"
+	}
+	if e != machine.Retry || !again || !sameFailure(before, svc.reason) {
+		s.event(svc, svc.reason+consequence, svc.startup)
+	}
 	s.apply(svc, e)
+	if unread := fatal && r.clash == nil && svc.bundle == nil; unread || svc.refused {
+		s.watchBundle(svc)
+	}
 }
 
 // hasEnded is posted by a run whose container is gone.
@@ -296,8 +317,12 @@ func (s *Supervisor) consequence(svc *service, e machine.Event) string {
 	settings := svc.settings()
 	switch e {
 	case machine.Retry:
-		svc.delay = machine.BackoffDelay(settings, svc.history.Failures, s.options.Random())
-		if svc.history.Failures <= 1 {
+		failures := svc.history.Failures
+		if svc.refused {
+			failures = math.MaxInt // Only another bundle helps: the largest delay.
+		}
+		svc.delay = machine.BackoffDelay(settings, failures, s.options.Random())
+		if failures <= 1 {
 			// Making the container is a part of the wait for the first restart.
 			svc.delay = max(0, svc.delay-svc.startup)
 		}

@@ -58,6 +58,8 @@ type Options struct {
 	Process func(pid int) (Process, error) // takes hold of a container's first process
 	Exec    Exec                           // for probes
 
+	Changed func(ctx context.Context, dir string) (bool, error) // waits for a change of the bundle in dir; false when ctx ends
+
 	KillStarting func() error // ends a containerd that does not listen
 }
 
@@ -92,6 +94,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Process == nil {
 		o.Process = openProcess
+	}
+	if o.Changed == nil {
+		o.Changed = bundleChanged
 	}
 	if o.KillStarting == nil {
 		o.KillStarting = func() error { return containerd.KillStarting("/proc", os.Getppid()) }
@@ -224,6 +229,7 @@ func (s *Supervisor) add(name string) bool {
 
 // read loads a service's bundle. A bad one is reported when its start fails.
 func (s *Supervisor) read(svc *service) {
+	svc.proven = false
 	b, err := bundle.Load(svc.dir)
 	if err != nil {
 		svc.bundle = nil
