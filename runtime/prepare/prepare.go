@@ -160,13 +160,17 @@ func isMounted(m bundle.Mount) (bool, error) {
 }
 
 // unmount takes down targets, the last first. One that is not mounted any
-// more is no error; a busy one is detached, and goes when its last user does.
+// more is no error; a busy one is detached, and goes when its last user does. What is
+// mounted below it goes too, and would be unmounted at its source as well where that is
+// shared, as / is with a recursive bind (mount_namespaces(7)).
 func unmount(targets []string) error {
 	var errs []error
 	for _, target := range slices.Backward(targets) {
 		err := mounts.Unmount(target, 0)
 		if errors.Is(err, unix.EBUSY) {
-			err = mounts.Unmount(target, unix.MNT_DETACH)
+			if err = mounts.Mount("", target, "", []string{"rprivate"}); err == nil {
+				err = mounts.Unmount(target, unix.MNT_DETACH)
+			}
 		}
 		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
 			errs = append(errs, err)

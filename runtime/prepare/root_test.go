@@ -104,6 +104,32 @@ func TestPrepareWritable(t *testing.T) {
 	})
 }
 
+// A recursive bind of the machine's root is taken down, and what is mounted on the
+// machine stays.
+func TestReleaseOfRecursiveBind(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		dir := t.TempDir()
+		b := &bundle.Bundle{Dir: dir, Name: "x", Runtime: bundle.Runtime{Mounts: []bundle.Mount{
+			{Destination: filepath.Join(dir, "rootfs"), Type: "tmpfs", Source: "tmpfs"},
+			{Destination: "host", Source: "/", Options: []string{"rbind", "rw"}},
+		}}}
+		before := countMounts(t, "/")
+		release, err := Prepare(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(b.Rootfs(), "host/proc/self")); err != nil {
+			t.Error(err)
+		}
+		if err := release(); err != nil {
+			t.Error(err)
+		}
+		if after := countMounts(t, "/"); after != before || countMounts(t, "/run") != 1 {
+			t.Errorf("%d mounts before, %d after", before, after)
+		}
+	})
+}
+
 func TestPrepareRollsBack(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		b := writable(t.TempDir()) // no lower: the overlay fails
