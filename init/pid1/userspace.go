@@ -1,7 +1,6 @@
 package pid1
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 
 	"keelson/init/step"
 	"keelson/mounts"
+	"keelson/runtime/procfs"
 	"keelson/runtime/timeline"
 	"keelson/runtime/userspace"
 )
@@ -177,24 +177,11 @@ func processes() (map[int]int, error) {
 		if err != nil {
 			continue
 		}
-		if stat, err := os.ReadFile("/proc/" + e.Name() + "/stat"); err == nil {
-			if parent, ok := parentOf(stat); ok {
-				parents[pid] = parent
-			}
+		if stat, err := procfs.ReadStat("/proc", pid); err == nil {
+			parents[pid] = stat.Parent
 		}
 	}
 	return parents, nil
-}
-
-// parentOf reads "PID (NAME) STATE PPID …"; a name may hold anything.
-func parentOf(stat []byte) (int, bool) {
-	_, rest, ok := bytes.Cut(stat[max(bytes.LastIndexByte(stat, ')'), 0):], []byte(") "))
-	fields := bytes.Fields(rest)
-	if !ok || len(fields) < 2 {
-		return 0, false
-	}
-	parent, err := strconv.Atoi(string(fields[1]))
-	return parent, err == nil
 }
 
 func descendants(parents map[int]int, root int) []int {

@@ -1,7 +1,6 @@
 package pid1
 
 import (
-	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -54,26 +53,6 @@ func TestDescendants(t *testing.T) {
 	if err != nil || parents[os.Getpid()] != os.Getppid() {
 		t.Errorf("our parent is %d, %v", parents[os.Getpid()], err)
 	}
-}
-
-func TestParentOf(t *testing.T) {
-	for stat, want := range map[string]int{
-		"7 (sh) S 3 7 7 0": 3, "7 (a) b) R 12 1": 12, "7 (x (y) z) ) S 0 0": 0, "": -1, "7 (sh": -1, "7 (sh) S": -1, "7 (sh) S x 1": -1, ")": -1,
-	} {
-		if got, ok := parentOf([]byte(stat)); ok != (want >= 0) || ok && got != want {
-			t.Errorf("%q: %d, %v", stat, got, ok)
-		}
-	}
-}
-
-func FuzzParentOf(f *testing.F) {
-	f.Add("bash", 17)
-	f.Fuzz(func(t *testing.T, name string, parent int) {
-		if got, ok := parentOf(fmt.Appendf(nil, "7 (%s) S %d 7 7 0 -1", name, parent)); !ok || got != parent {
-			t.Errorf("%q: %d, %v; want %d", name, got, ok, parent)
-		}
-		_, _ = parentOf([]byte(name))
-	})
 }
 
 func TestAnnounce(t *testing.T) {

@@ -1,11 +1,12 @@
 package nstest
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"keelson/runtime/procfs"
 )
 
 // Process is one of a system's.
@@ -39,14 +40,11 @@ func (s *System) Processes() []Process {
 
 func readProcess(pid int) (Process, bool) {
 	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	stat, err := procfs.ReadStat("/proc", pid)
 	if err != nil {
 		return Process{}, false
 	}
-	p := Process{PID: pid}
-	if f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])); len(f) > 1 {
-		p.Parent, _ = strconv.Atoi(f[1])
-	}
+	p := Process{PID: pid, Parent: stat.Parent}
 	cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
 	if text := strings.TrimRight(string(cmdline), "\x00"); text != "" {
 		p.Args = strings.Split(text, "\x00")

@@ -6,9 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/procfs"
 )
 
 // daemonName is the name of containerd's process (proc_pid_comm(5)).
@@ -40,14 +41,5 @@ func KillStarting(proc string, parent int) error {
 
 // isStarting reads /proc/PID/status (proc_pid_status(5)).
 func isStarting(status string, parent int) bool {
-	name, ppid := "", ""
-	for line := range strings.Lines(status) {
-		switch key, value, _ := strings.Cut(line, ":"); key {
-		case "Name":
-			name = strings.TrimSpace(value)
-		case "PPid":
-			ppid = strings.TrimSpace(value)
-		}
-	}
-	return name == daemonName && ppid == strconv.Itoa(parent)
+	return procfs.StatusField(status, "Name") == daemonName && procfs.StatusField(status, "PPid") == strconv.Itoa(parent)
 }

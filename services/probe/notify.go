@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/procfs"
 )
 
 // largestMessage is the size of the largest message taken, in bytes: longer
@@ -170,15 +172,11 @@ func asOwner(folder int, f func() error) error {
 	return err
 }
 
-// ended tells whether a process is gone or a zombie, whose cgroup of version 1
+// ended reports whether a process is gone or a zombie, whose cgroup of version 1
 // is none of its own any more.
 func ended(pid int) bool {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return true
-	}
-	state := string(text[strings.LastIndexByte(string(text), ')')+1:]) // behind the name, which may hold anything
-	return strings.HasPrefix(state, " Z") || strings.HasPrefix(state, " X")
+	stat, err := procfs.ReadStat("/proc", pid)
+	return err != nil || stat.Zombie()
 }
 
 // sameNetNS tells whether a process is in the network namespace of this one.

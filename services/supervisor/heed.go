@@ -43,22 +43,6 @@ func descendants(proc string, pid int) []int {
 	return all
 }
 
-// dead reports whether a process has ended: it is gone, or it is a zombie with
-// no thread left (proc_pid_stat(5)). kill(2) succeeds on a zombie to no effect.
-func dead(proc string, pid int) bool {
-	dir := filepath.Join(proc, strconv.Itoa(pid))
-	text, err := os.ReadFile(filepath.Join(dir, "stat"))
-	if err != nil {
-		return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH)
-	}
-	state := string(text[strings.LastIndexByte(string(text), ')')+1:]) // The name before it may hold anything.
-	if !strings.HasPrefix(state, " Z") && !strings.HasPrefix(state, " X") {
-		return false
-	}
-	threads, _ := os.ReadDir(filepath.Join(dir, "task"))
-	return len(threads) <= 1
-}
-
 // drops reads /proc/PID/status (proc_pid_status(5)): "NSpid:\t4711\t1" are the
 // ids from the outermost namespace to the innermost, "SigCgt:\t0000000000004002"
 // is a mask in hexadecimal with signal 1 as the lowest bit.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"keelson/runtime/nstest"
+	"keelson/runtime/procfs"
 	"keelson/services/control"
 )
 
@@ -47,7 +48,7 @@ func waitForChild(t *testing.T, pid int) {
 func waitForZombie(t *testing.T, pid int) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		if below := descendants("/proc", pid); len(below) > 0 && dead("/proc", below[0]) {
+		if below := descendants("/proc", pid); len(below) > 0 && procfs.Ended("/proc", below[0]) {
 			return
 		}
 		if time.Now().After(deadline) {

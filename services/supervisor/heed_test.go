@@ -64,22 +64,6 @@ func TestDescendants(t *testing.T) {
 	}
 }
 
-// A zombie is dead unless threads besides its first one live on.
-func TestDead(t *testing.T) {
-	proc := t.TempDir()
-	put(t, filepath.Join(proc, "10/stat"), "10 (a) Z) S 1 10")
-	put(t, filepath.Join(proc, "11/stat"), "11 (sleep) Z 1 11")
-	put(t, filepath.Join(proc, "11/task/11/stat"), "")
-	put(t, filepath.Join(proc, "12/stat"), "12 (java) Z 1 12")
-	put(t, filepath.Join(proc, "12/task/12/stat"), "")
-	put(t, filepath.Join(proc, "12/task/13/stat"), "")
-	for pid, want := range map[int]bool{10: false, 11: true, 12: false, 99: true} {
-		if got := dead(proc, pid); got != want {
-			t.Errorf("process %d: dead %v, want %v", pid, got, want)
-		}
-	}
-}
-
 func FuzzDrops(f *testing.F) {
 	f.Add(deaf, 15)
 	f.Add("NSpid:\nSigCgt:\n", 1)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/oomscore"
+	"keelson/runtime/procfs"
 )
 
 // Process is the first process of a container, and through it all the others.
@@ -88,20 +89,13 @@ func shimOf(pid int) *os.File {
 	return f
 }
 
-// parentOf reads PPid of /proc/PID/status (proc_pid_status(5)); 0 when it has
-// ended.
+// parentOf returns the parent of a process; 0 when it has ended.
 func parentOf(pid int) int {
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	stat, err := procfs.ReadStat("/proc", pid)
 	if err != nil {
 		return 0
 	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, "PPid:"); ok {
-			parent, _ := strconv.Atoi(strings.TrimSpace(value))
-			return parent
-		}
-	}
-	return 0
+	return stat.Parent
 }
 
 func (p *process) Gone() <-chan struct{} { return p.gone }
@@ -151,7 +145,7 @@ func (p *process) Program() string {
 func (p *process) SignalBelow(s syscall.Signal) bool {
 	signalled := false
 	for _, pid := range descendants("/proc", p.pid) {
-		if !dead("/proc", pid) {
+		if !procfs.Ended("/proc", pid) {
 			_ = unix.Kill(pid, s) // It may have ended.
 			signalled = true
 		}

@@ -1,0 +1,104 @@
+package procfs
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestParseStat(t *testing.T) {
+	for text, want := range map[string]Stat{
+		"4711 (web) S 1 4711 4711 0 -1": {'S', 1},
+		"10 (a) Z) R 7 10":              {'R', 7},
+		"10 (a (b) c\n) Z 0 10":         {'Z', 0},
+		"7 (x (y) z) ) S 0 0":           {'S', 0},
+	} {
+		if got, err := ParseStat([]byte(text)); err != nil || got != want {
+			t.Errorf("%q: %+v, %v; want %+v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", ")", "10 (a)", "10 (a) S", "10 (a) S x", "10 (a) SS 1", "10 (a) S -1", "10 a S 1"} {
+		if got, err := ParseStat([]byte(text)); err == nil {
+			t.Errorf("%q is taken as %+v", text, got)
+		}
+	}
+}
+
+// Whatever a process is called, its parent is found.
+func FuzzParseStat(f *testing.F) {
+	f.Add("bash", 17)
+	f.Add("a) Z 1 (", 1)
+	f.Fuzz(func(t *testing.T, name string, parent int) {
+		text := fmt.Appendf(nil, "7 (%s) S %d 7 7 0 -1", name, parent)
+		if got, err := ParseStat(text); (err == nil) != (parent >= 0) || err == nil && got != (Stat{'S', parent}) {
+			t.Errorf("%q: %+v, %v", text, got, err)
+		}
+		_, _ = ParseStat([]byte(name))
+	})
+}
+
+func TestStatusField(t *testing.T) {
+	const status = "Name:\ta: b\nUmask:\t0022\nPPid:\t12\nSigCgt:\t0000000000004002\nNSpid:\t7\t1\nempty\n"
+	for key, want := range map[string]string{"Name": "a: b", "PPid": "12", "NSpid": "7\t1", "empty": "", "Pid": "", "": ""} {
+		if got := StatusField(status, key); got != want {
+			t.Errorf("%s: %q, want %q", key, got, want)
+		}
+	}
+}
+
+func TestEnded(t *testing.T) {
+	if Ended("/proc", os.Getpid()) {
+		t.Error("this process has ended")
+	}
+	cmd := exec.Command("/bin/cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	if s, err := ReadStat("/proc", pid); err != nil || s.Parent != os.Getpid() || Ended("/proc", pid) {
+		t.Errorf("a child: %+v, %v", s, err)
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for begin := time.Now(); !Ended("/proc", pid); time.Sleep(time.Millisecond) {
+		if time.Since(begin) > time.Minute {
+			t.Fatal("a zombie has not ended")
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if !Ended("/proc", pid) {
+		t.Error("a process that is gone has not ended")
+	}
+}
+
+// A process whose first thread has ended lives as long as another does.
+func TestEndedThreads(t *testing.T) {
+	proc := t.TempDir()
+	for file, text := range map[string]string{
+		"10/stat": "10 (a) Z) S 1 10", "11/stat": "11 (sleep) Z 1 11", "12/stat": "12 (java) Z 1 12",
+		"11/task/11/stat": "", "12/task/12/stat": "", "12/task/13/stat": "",
+	} {
+		path := filepath.Join(proc, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for pid, want := range map[int]bool{10: false, 11: true, 12: false, 13: true} {
+		if Ended(proc, pid) != want {
+			t.Errorf("process %d: want %v", pid, want)
+		}
+	}
+}
