@@ -37,17 +37,26 @@ type assembler struct {
 
 // assemble makes the root but for what the kernel adds to it.
 func (a *assembler) assemble(ctx context.Context) error {
-	a.root, a.lower, a.ids = tree.New(), map[string]string{}, a.doc.Config.IDs()
-	a.names = bundle.NewNames("services")
-	for i, ref := range a.doc.Config.Init {
-		if err := a.put(ctx, "", fmt.Sprintf("init[%d]", i), ref, true, ownership{}); err != nil {
+	for _, part := range a.parts() {
+		if err := part(ctx); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// parts begins a root, and returns what makes it: each image and file has a part.
+func (a *assembler) parts() (parts []func(context.Context) error) {
+	a.root, a.lower, a.ids = tree.New(), map[string]string{}, a.doc.Config.IDs()
+	a.names = bundle.NewNames("services")
+	add := func(part func(context.Context) error) { parts = append(parts, part) }
+	for i, ref := range a.doc.Config.Init {
+		add(func(ctx context.Context) error {
+			return a.put(ctx, "", fmt.Sprintf("init[%d]", i), ref, true, ownership{})
+		})
+	}
 	for i, v := range a.doc.Config.Volumes {
-		if err := a.volume(ctx, i, v); err != nil {
-			return err
-		}
+		add(func(ctx context.Context) error { return a.volume(ctx, i, v) })
 	}
 	for _, s := range a.doc.Config.Sections() {
 		for i, img := range s.Images {
@@ -56,12 +65,15 @@ func (a *assembler) assemble(ctx context.Context) error {
 				name = fmt.Sprintf("%03d-%s", i, img.Name)
 			}
 			dir := path.Join("containers", s.Name, name)
-			if err := a.container(ctx, dir, fmt.Sprintf("%s[%d]", s.Name, i), img); err != nil {
-				return err
-			}
+			add(func(ctx context.Context) error {
+				return a.container(ctx, dir, fmt.Sprintf("%s[%d]", s.Name, i), img)
+			})
 		}
 	}
-	return a.files()
+	for i, f := range a.doc.Config.Files {
+		add(func(context.Context) error { return a.file(fmt.Sprintf("files[%d]", i), f) })
+	}
+	return parts
 }
 
 // put lays an image's files below dir; field is where the file names the image.

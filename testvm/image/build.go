@@ -31,17 +31,12 @@ func Build(ctx context.Context, o Options) (Output, error) {
 	if err := o.complete(); err != nil {
 		return Output{}, err
 	}
-	expand := expander(o.Arch, o.GuestRoot)
-	b := &builder{Options: o, doc: doc, expand: expand}
+	b := newBuilder(o, doc)
 	if err := b.chooseFormats(); err != nil {
 		return Output{}, err
 	}
 	if err := b.checkTools(); err != nil {
 		return Output{}, err
-	}
-	b.fetcher = &source.Fetcher{
-		Arch: o.Arch, Base: filepath.Dir(o.File), CacheDir: o.CacheDir, Refresh: o.Refresh, Progress: o.Progress,
-		Debian: &debian.Archive{Arch: o.Arch, CacheDir: o.CacheDir, Refresh: o.Refresh, Progress: o.Progress},
 	}
 	return b.build(ctx)
 }
@@ -131,6 +126,17 @@ type builder struct {
 	expand  func(string) string
 	fetcher *source.Fetcher
 	formats []format.Format
+}
+
+// newBuilder takes options that are complete.
+func newBuilder(o Options, doc *config.Document) *builder {
+	return &builder{
+		Options: o, doc: doc, expand: expander(o.Arch, o.GuestRoot),
+		fetcher: &source.Fetcher{
+			Arch: o.Arch, Base: filepath.Dir(o.File), CacheDir: o.CacheDir, Refresh: o.Refresh, Progress: o.Progress,
+			Debian: &debian.Archive{Arch: o.Arch, CacheDir: o.CacheDir, Refresh: o.Refresh, Progress: o.Progress},
+		},
+	}
 }
 
 // chooseFormats looks up the formats asked for and refuses what cannot be made.

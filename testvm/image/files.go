@@ -13,20 +13,17 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// files puts the entries of the section files into the root.
-func (a *assembler) files() error {
-	for i, f := range a.doc.Config.Files {
-		field := fmt.Sprintf("files[%d]", i)
-		e, err := a.entry(f)
-		if errors.Is(err, errSkip) {
-			continue
-		}
-		if err != nil {
-			return a.doc.ErrorAt(field, err)
-		}
-		if err := a.putFile(e); err != nil {
-			return a.doc.ErrorAt(field+".path", err)
-		}
+// file puts an entry of the section files into the root.
+func (a *assembler) file(field string, f config.File) error {
+	e, err := a.entry(f)
+	if errors.Is(err, errSkip) {
+		return nil
+	}
+	if err != nil {
+		return a.doc.ErrorAt(field, err)
+	}
+	if err := a.putFile(e); err != nil {
+		return a.doc.ErrorAt(field+".path", err)
 	}
 	return nil
 }

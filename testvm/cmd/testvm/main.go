@@ -19,6 +19,7 @@ import (
 
 type cli struct {
 	Build     buildCmd     `cmd:"" help:"Assemble an image from a LinuxKit YAML file."`
+	Check     checkCmd     `cmd:"" help:"Check LinuxKit YAML files, and build nothing."`
 	Formats   formatsCmd   `cmd:"" help:"List the formats that images are built in, what they are for and what they need."`
 	Run       runCmd       `cmd:"" help:"Boot an image in QEMU."`
 	Bench     benchCmd     `cmd:"" help:"Measure the boot of an image in virtual time."`

@@ -36,108 +36,127 @@ func (c *Config) Sections() []Section {
 	return []Section{{"onboot", c.Onboot}, {"onshutdown", c.Onshutdown}, {"services", c.Services}}
 }
 
+// check returns all mistakes that can be seen without the images, joined.
 func (d *Document) check() error {
-	for _, f := range []func() error{d.checkKernel, d.checkContainers, d.checkVolumes, d.checkFiles} {
-		if err := f(); err != nil {
-			return err
-		}
+	var errs []error
+	errs = append(errs, d.checkKernel()...)
+	errs = append(errs, d.checkContainers()...)
+	errs = append(errs, d.checkVolumes()...)
+	for i, f := range d.Config.Files {
+		errs = append(errs, d.checkFile(fmt.Sprintf("files[%d]", i), f))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-func (d *Document) checkKernel() error {
+func (d *Document) checkKernel() (errs []error) {
 	k := d.Config.Kernel
 	if k.Image == "" && (k.Binary != "" || k.Tar != nil || k.UCode != nil || k.Modules != nil) {
-		return d.Errorf("kernel", "image is missing")
+		errs = append(errs, d.Errorf("kernel", "image is missing"))
 	}
 	if slices.Contains(k.Modules, "all") && len(k.Modules) > 1 {
-		return d.Errorf("kernel.modules", "all stands alone")
+		errs = append(errs, d.Errorf("kernel.modules", "all stands alone"))
 	}
 	for i, init := range d.Config.Init {
 		if init == "" {
-			return d.Errorf(fmt.Sprintf("init[%d]", i), "an image is missing")
+			errs = append(errs, d.Errorf(fmt.Sprintf("init[%d]", i), "an image is missing"))
 		}
 	}
-	return nil
+	return errs
 }
 
-func (d *Document) checkContainers() error {
+func (d *Document) checkContainers() (errs []error) {
 	for _, s := range d.Config.Sections() {
-		seen := map[string]bool{}
 		names := bundle.NewNames(s.Name)
+		seen := map[string]bool{}
 		for i, img := range s.Images {
 			at := fmt.Sprintf("%s[%d]", s.Name, i)
-			switch {
-			case img.Name == "":
-				return d.Errorf(at, "name is missing")
-			case img.Image == "":
-				return d.Errorf(at, "image is missing")
-			case !containerName.MatchString(img.Name) || len(img.Name) > maxNameLen:
-				return d.Errorf(at+".name", "%q cannot be the name of a container: letters, digits and single . _ - between them", img.Name)
-			case s.Name == "services" && seen[img.Name]:
-				return d.Errorf(at+".name", "two services are named %q", img.Name)
+			err := d.checkContainer(at, img)
+			if err == nil && s.Name == "services" { // Others get a number each.
+				err = d.checkNames(at, img, names, seen[img.Name])
 			}
 			seen[img.Name] = true
-			if s.Name == "services" { // Others get a number each.
-				if err := names.Add(img.Name); err != nil {
-					return d.ErrorAt(at+".name", err)
-				}
-				if img.CgroupsPath != nil { // Else the image's label may have one.
-					if err := names.AddCgroup(img.Name, bundle.CgroupPath(*img.CgroupsPath, img.Name)); err != nil {
-						return d.ErrorAt(at+".cgroupsPath", err)
-					}
-				}
-			}
+			errs = append(errs, err)
 		}
+	}
+	return errs
+}
+
+func (d *Document) checkContainer(at string, img Image) error {
+	switch {
+	case img.Name == "":
+		return d.Errorf(at, "name is missing")
+	case img.Image == "":
+		return d.Errorf(at, "image is missing")
+	case !containerName.MatchString(img.Name) || len(img.Name) > maxNameLen:
+		return d.Errorf(at+".name", "%q cannot be the name of a container: letters, digits and single . _ - between them", img.Name)
 	}
 	return nil
 }
 
-func (d *Document) checkVolumes() error {
+// checkNames refuses a service that would share a name, or what is derived from it,
+// with another.
+func (d *Document) checkNames(at string, img Image, names *bundle.Names, seen bool) error {
+	if seen {
+		return d.Errorf(at+".name", "two services are named %q", img.Name)
+	}
+	if err := names.Add(img.Name); err != nil {
+		return d.ErrorAt(at+".name", err)
+	}
+	if img.CgroupsPath == nil { // The image's label may have one.
+		return nil
+	}
+	if err := names.AddCgroup(img.Name, bundle.CgroupPath(*img.CgroupsPath, img.Name)); err != nil {
+		return d.ErrorAt(at+".cgroupsPath", err)
+	}
+	return nil
+}
+
+func (d *Document) checkVolumes() (errs []error) {
 	seen := map[string]bool{}
 	for i, v := range d.Config.Volumes {
-		at := fmt.Sprintf("volumes[%d]", i)
-		switch {
-		case !volumeName.MatchString(v.Name):
-			return d.Errorf(at+".name", "%q cannot be the name of a volume: small letters, digits, _ and -", v.Name)
-		case seen[v.Name]:
-			return d.Errorf(at+".name", "two volumes are named %q", v.Name)
-		case v.Format != "" && v.Format != "filesystem" && v.Format != FormatOCI:
-			return d.Errorf(at+".format", "%q is neither filesystem nor oci", v.Format)
-		case v.Format == FormatOCI && v.Image == "":
-			return d.Errorf(at+".image", "is missing: format oci lays out an image")
-		case len(v.Platforms) > 0 && v.Format != FormatOCI:
-			return d.Errorf(at+".platforms", "belongs to format oci")
-		}
-		for n, p := range v.Platforms {
-			if !platform.MatchString(p) {
-				return d.Errorf(fmt.Sprintf("%s.platforms[%d]", at, n), "%q is not a platform such as linux/arm64", p)
-			}
-		}
+		errs = append(errs, d.checkVolume(fmt.Sprintf("volumes[%d]", i), v, seen[v.Name]))
 		seen[v.Name] = true
+	}
+	return errs
+}
+
+func (d *Document) checkVolume(at string, v Volume, seen bool) error {
+	switch {
+	case !volumeName.MatchString(v.Name):
+		return d.Errorf(at+".name", "%q cannot be the name of a volume: small letters, digits, _ and -", v.Name)
+	case seen:
+		return d.Errorf(at+".name", "two volumes are named %q", v.Name)
+	case v.Format != "" && v.Format != "filesystem" && v.Format != FormatOCI:
+		return d.Errorf(at+".format", "%q is neither filesystem nor oci", v.Format)
+	case v.Format == FormatOCI && v.Image == "":
+		return d.Errorf(at+".image", "is missing: format oci lays out an image")
+	case len(v.Platforms) > 0 && v.Format != FormatOCI:
+		return d.Errorf(at+".platforms", "belongs to format oci")
+	}
+	for n, p := range v.Platforms {
+		if !platform.MatchString(p) {
+			return d.Errorf(fmt.Sprintf("%s.platforms[%d]", at, n), "%q is not a platform such as linux/arm64", p)
+		}
 	}
 	return nil
 }
 
-func (d *Document) checkFiles() error {
-	for i, f := range d.Config.Files {
-		at := fmt.Sprintf("files[%d]", i)
-		if err := f.check(); err != nil {
-			return d.ErrorAt(at, err)
-		}
-		if err := CheckVisible(f.CleanPath(), f.Directory); err != nil {
-			return d.ErrorAt(at+".path", err)
-		}
-		if _, err := f.FileMode(); err != nil {
-			return d.ErrorAt(at+".mode", err)
-		}
-		ids := d.Config.IDs()
-		if _, err := f.UID.Number(ids); err != nil {
-			return d.ErrorAt(at+".uid", err)
-		}
-		if _, err := f.GID.Number(ids); err != nil {
-			return d.ErrorAt(at+".gid", err)
-		}
+func (d *Document) checkFile(at string, f File) error {
+	if err := f.check(); err != nil {
+		return d.ErrorAt(at, err)
+	}
+	if err := CheckVisible(f.CleanPath(), f.Directory); err != nil {
+		return d.ErrorAt(at+".path", err)
+	}
+	if _, err := f.FileMode(); err != nil {
+		return d.ErrorAt(at+".mode", err)
+	}
+	ids := d.Config.IDs()
+	if _, err := f.UID.Number(ids); err != nil {
+		return d.ErrorAt(at+".uid", err)
+	}
+	if _, err := f.GID.Number(ids); err != nil {
+		return d.ErrorAt(at+".gid", err)
 	}
 	return nil
 }

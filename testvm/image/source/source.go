@@ -100,6 +100,22 @@ func (f *Fetcher) fetch(ctx context.Context, ref string) (*Image, error) {
 	return f.registry(ctx, rest)
 }
 
+// ErrNotLocal is returned for what only the network has.
+var ErrNotLocal = errors.New("is not on this host")
+
+// Local gets an image without the network: as Image does, but a deb: image comes
+// without its files, and for one in a registry the error is ErrNotLocal.
+func (f *Fetcher) Local(ctx context.Context, ref string) (*Image, error) {
+	switch kind, rest := Split(ref); kind {
+	case Registry:
+		return nil, ErrNotLocal
+	case Deb:
+		_, err := packages(rest)
+		return &Image{Files: tree.New()}, err
+	}
+	return f.Image(ctx, ref)
+}
+
 func (f *Fetcher) dir(name string) (*Image, error) {
 	dir := f.Path(name)
 	info, err := os.Stat(dir)
@@ -122,18 +138,25 @@ func (f *Fetcher) dir(name string) (*Image, error) {
 }
 
 func (f *Fetcher) deb(ctx context.Context, list string) (*Image, error) {
-	var names []string
-	for _, n := range strings.Split(list, ",") {
-		if n = strings.TrimSpace(n); n == "" || strings.ContainsAny(n, " /=") || strings.HasPrefix(n, "-") {
-			return nil, fmt.Errorf("cannot use image deb:%s: %q is not the name of a package", list, n)
-		}
-		names = append(names, n)
+	names, err := packages(list)
+	if err != nil {
+		return nil, err
 	}
 	files, _, err := f.Debian.Root(ctx, names)
 	if err != nil {
 		return nil, err
 	}
 	return &Image{Files: files}, nil
+}
+
+func packages(list string) (names []string, err error) {
+	for _, n := range strings.Split(list, ",") {
+		if n = strings.TrimSpace(n); n == "" || strings.ContainsAny(n, " /=") || strings.HasPrefix(n, "-") {
+			return nil, fmt.Errorf("cannot use image deb:%s: %q is not the name of a package", list, n)
+		}
+		names = append(names, n)
+	}
+	return names, nil
 }
 
 func absolute(name string) string {
