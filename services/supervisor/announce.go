@@ -50,7 +50,7 @@ func (s *Supervisor) watchFirstAnswer() {
 		return
 	}
 	s.send(func() {
-		if s.connected || s.stopping || len(s.services) == 0 || s.announced != (announced{}) {
+		if s.connected || s.stopping || s.announced != (announced{}) {
 			return
 		}
 		s.announced.degraded = true

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"keelson/runtime/timeline"
+	"keelson/services/control"
 	"keelson/services/machine"
 )
 
@@ -73,8 +74,30 @@ func TestLateContainerdIsNoNews(t *testing.T) {
 			if got := r.results(timeline.Degraded); len(got) != 0 {
 				t.Errorf("%s: degraded %q", name, got)
 			}
+			if said := r.said.String(); tt.services == nil && said != "" {
+				t.Errorf("%s: %s", name, said)
+			}
 		})
 	}
+}
+
+// A supervisor without services connects to containerd with the first that is added.
+func TestFirstServiceIsAddedLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFake(), nil)
+		defer r.stop()
+		dir := filepath.Join(r.options.Dir, "a")
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"process":{"args":["x"]},"root":{"path":"rootfs"}}`), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if answer := r.Control(t.Context(), control.Request{Verb: control.Start, Names: []string{"a"}}); answer.Error != "" {
+			t.Error(answer.Error)
+		}
+		r.is(t, "a", "running", 0)
+	})
 }
 
 // Until containerd answers, a service is listed as what is known of it, and never as

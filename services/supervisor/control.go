@@ -72,6 +72,7 @@ func (s *Supervisor) unknown(names []string, takeIn bool) []string {
 		info, err := os.Stat(dir)
 		if takeIn && err == nil && info.IsDir() && filepath.Base(name) == name && name != "." && name != ".." && s.add(name) {
 			s.arrange()
+			s.needContainerd()
 			continue
 		}
 		unknown = append(unknown, name)

@@ -128,6 +128,7 @@ type Supervisor struct {
 	ctx       context.Context // of what Serve starts; ends with it
 	work      sync.WaitGroup
 	prober    probe.Prober
+	needed    bool // containerd is, since there are services
 	connected bool
 	stopping  bool
 	settling  bool // settle is under way,
@@ -164,9 +165,8 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	}
 	s.announced = readAnnounced(s.options.StateDir)
 	s.arrange()
-	s.work.Go(s.connect)
+	s.needContainerd()
 	s.work.Go(s.watchContainerd)
-	s.work.Go(s.watchFirstAnswer)
 	s.announce()
 	stop := ctx.Done()
 	for !s.stopping || !s.allSettled() || s.mayRun() {
@@ -252,6 +252,17 @@ func (s *Supervisor) read(svc *service) {
 
 // names are the services' names, sorted.
 func (s *Supervisor) names() []string { return s.sorted }
+
+// needContainerd begins to connect to containerd once there are services: PID 1
+// starts none where there are not.
+func (s *Supervisor) needContainerd() {
+	if s.needed || len(s.services) == 0 {
+		return
+	}
+	s.needed = true
+	s.work.Go(s.connect)
+	s.work.Go(s.watchFirstAnswer)
+}
 
 // connect waits for containerd and takes over what it runs already.
 func (s *Supervisor) connect() {
