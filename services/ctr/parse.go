@@ -40,7 +40,7 @@ const (
 )
 
 // errNotHere is an invocation that only containerd's own ctr understands.
-var errNotHere = errors.New("keelson's ctr does not have this; bring containerd's own as /usr/bin/ctr by files: or by an image behind keelson's in init:")
+var errNotHere = errors.New("keelson's ctr does not have this; bring containerd's own: in files: as /usr/bin/ctr, or in init: by an image behind keelson's")
 
 // invocation is a command line taken apart.
 type invocation struct {
