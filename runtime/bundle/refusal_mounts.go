@@ -46,9 +46,19 @@ func (c *refusals) checkUser() {
 }
 
 func mapped(id uint32, ids []specs.LinuxIDMapping) bool {
-	return slices.ContainsFunc(ids, func(m specs.LinuxIDMapping) bool {
-		return id >= m.ContainerID && uint64(id) < uint64(m.ContainerID)+uint64(m.Size)
-	})
+	_, ok := OnMachine(ids, id)
+	return ok
+}
+
+// OnMachine returns the machine's ID for one of a container (user_namespaces(7));
+// false where mappings do not have it.
+func OnMachine(mappings []specs.LinuxIDMapping, id uint32) (uint32, bool) {
+	for _, m := range mappings {
+		if id >= m.ContainerID && uint64(id) < uint64(m.ContainerID)+uint64(m.Size) {
+			return m.HostID + (id - m.ContainerID), true
+		}
+	}
+	return 0, false
 }
 
 func (c *refusals) checkDevices() {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/moby/sys/mountinfo"
@@ -52,6 +53,38 @@ func TestOverlayOf(t *testing.T) {
 	m.Type = "tmpfs"
 	if got := overlayOf(m); got != (overlay{}) {
 		t.Errorf("tmpfs with an overlay of %+v", got)
+	}
+}
+
+// The owner that counts is that of what is mounted on the rootfs.
+func TestForeignRoot(t *testing.T) {
+	dir, uid := t.TempDir(), uint32(os.Getuid())
+	for _, c := range []struct {
+		mounts []bundle.Mount
+		host   uint32
+		want   string // a part of the warning; empty: none
+	}{
+		{nil, uid + 1, "rootfs"},
+		{nil, uid, ""},
+		{[]bundle.Mount{{Destination: "rootfs", Type: "overlay", Options: []string{"lowerdir=" + dir + "/lower"}}}, uid + 1, "lower"},
+		{[]bundle.Mount{{Destination: "rootfs", Source: dir + "/bound", Options: []string{"bind"}}, {Destination: "bound", Type: "tmpfs"}}, uid + 1, "bound"},
+		{[]bundle.Mount{{Destination: "rootfs", Source: dir + "/none", Options: []string{"bind"}}}, uid + 1, ""},
+	} {
+		b := &bundle.Bundle{Dir: dir, Spec: &specs.Spec{Root: &specs.Root{Path: "rootfs"}, Linux: &specs.Linux{
+			UIDMappings: []specs.LinuxIDMapping{{ContainerID: 0, HostID: c.host, Size: 1}}}}}
+		for _, m := range c.mounts {
+			m.Destination = filepath.Join(dir, m.Destination)
+			b.Runtime.Mounts = append(b.Runtime.Mounts, m)
+		}
+		for _, d := range []string{"rootfs", "lower", "bound"} {
+			if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := ForeignRoot(b)
+		if (got == "") != (c.want == "") || !strings.Contains(got, filepath.Join(dir, c.want)) && c.want != "" {
+			t.Errorf("%+v: %q, want one about %q", c.mounts, got, c.want)
+		}
 	}
 }
 

@@ -17,11 +17,13 @@ func ForeignRoot(b *bundle.Bundle) string {
 	if b.Spec == nil || b.Spec.Linux == nil || len(b.Spec.Linux.UIDMappings) == 0 {
 		return ""
 	}
-	dir := b.Rootfs()
+	dir := b.Rootfs() // Nothing may be mounted there yet.
 	for _, m := range b.Runtime.Mounts {
-		if o := overlayOf(m); o.lower != "" && m.Destination == dir {
+		switch o := overlayOf(m); {
+		case m.Destination != b.Rootfs():
+		case o.lower != "":
 			dir = o.lower
-		} else if isBind(m) && m.Destination == dir {
+		case isBind(m) && m.Source != "":
 			dir = m.Source
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"keelson/runtime/bundle"
 	"keelson/testvm/image/tree"
 )
 
@@ -44,10 +45,8 @@ func (o ownership) of(e tree.Entry) tree.Entry {
 // onMachine returns the machine's ID for one of a container. One that is not
 // mapped is left: no user of the container owns it.
 func onMachine(mappings []specs.LinuxIDMapping, id int) int {
-	for _, m := range mappings {
-		if first := int64(m.ContainerID); int64(id) >= first && int64(id) < first+int64(m.Size) {
-			return int(int64(m.HostID) + int64(id) - first)
-		}
+	if on, ok := bundle.OnMachine(mappings, uint32(id)); ok {
+		return int(on)
 	}
 	return id
 }
