@@ -5,7 +5,7 @@ HOSTARCH := $(shell go env GOHOSTARCH)
 ARCH     ?= $(HOSTARCH)
 BUILD    := build/$(ARCH)
 ROOT     := $(BUILD)/root
-TESTVM   := build/bin/testvm
+KEELSON  := build/bin/keelson
 NEED     := .ci/need
 
 # Names of one architecture in the tongues of GNU, Debian and QEMU.
@@ -83,9 +83,9 @@ LINT_NEEDS  := shellcheck:shellcheck codespell:codespell mdl:ruby-mdl
 INIT_IMAGE = example.org/keelson/init:$(VERSION)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest kernel testvm init-image release release-check run test test-all test-load chaos power-cuts bench chart lint vulncheck clean help needs-run needs-test
+.PHONY: all guest kernel keelson init-image release release-check run test test-all test-load chaos power-cuts bench chart lint vulncheck clean help needs-run needs-test
 
-all: guest testvm ## Build the guest binaries and the host tool testvm
+all: guest keelson ## Build the guest binaries and the host tool keelson
 
 guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	@$(NEED) $(RUNC_NEEDS)
@@ -113,10 +113,10 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 guest-%:
 	@$(MAKE) --no-print-directory ARCH=$* guest
 
-init-image: testvm guest-amd64 guest-arm64 ## Pack both guests as the image for LinuxKit's init section: build/init-image.tar
+init-image: keelson guest-amd64 guest-arm64 ## Pack both guests as the image for LinuxKit's init section: build/init-image.tar
 	@chmod -R u=rwX,go=rX build/amd64/root build/arm64/root
 	@chmod 0700 $(foreach arch,amd64 arm64,$(addprefix build/$(arch)/root/,$(PRIVATE)))
-	$(TESTVM) init-image -o build/init-image.tar --name $(INIT_IMAGE) \
+	$(KEELSON) init-image -o build/init-image.tar --name $(INIT_IMAGE) \
 		amd64=build/amd64/root arm64=build/arm64/root
 
 RELEASE_ARCHS := amd64 arm64
@@ -133,7 +133,7 @@ release: ## Guests and builder for amd64 and arm64, the init image and SHA256SUM
 	for arch in $(RELEASE_ARCHS); do \
 		$(PACK) -C build/$$arch/root -cf - . | gzip -n9 >$(RELEASE)/keelson-guest-$(VERSION)-$$arch.tar.gz && \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '-s -w $(STAMP)' \
-			-o $(RELEASE)/$(notdir $(TESTVM))-$(VERSION)-$$arch ./testvm/cmd/testvm || exit 1; done
+			-o $(RELEASE)/$(notdir $(KEELSON))-$(VERSION)-$$arch ./testvm/cmd/keelson || exit 1; done
 	cd $(RELEASE) && sha256sum -- * >SHA256SUMS.new && mv SHA256SUMS.new SHA256SUMS && cat SHA256SUMS
 
 AGAIN := build/again
@@ -169,22 +169,22 @@ kernel: ## Build a small kernel for virtual machines from Debian's source: build
 		$(MAKE) -s -C $(KERNEL_SOURCE) ARCH=x86_64 modules_install INSTALL_MOD_PATH=$(abspath $(KERNEL_DIR)/modules) && \
 		tar -C $(KERNEL_DIR)/modules --exclude build --exclude source -cf $(KERNEL_DIR)/image/kernel.tar lib; fi
 
-testvm: ## Build testvm, which builds, boots and measures images
+keelson: ## Build the host tool keelson, which builds, boots and measures images
 	# Without -trimpath, so that it is made of the same compiled packages as the tests.
-	go build -buildvcs=false -ldflags '$(STAMP)' -o $(TESTVM) ./testvm/cmd/testvm
+	go build -buildvcs=false -ldflags '$(STAMP)' -o $(KEELSON) ./testvm/cmd/keelson
 
 needs-run:
 	@$(NEED) $(IMAGE_NEEDS) $(QEMU_$(ARCH))
 
-run: needs-run guest testvm ## Boot examples/demo.yml in QEMU; on a terminal you land in its shell
-	$(TESTVM) build --arch $(ARCH) -o $(BUILD)/demo examples/demo.yml
-	$(TESTVM) run --arch $(ARCH) --publish 6379:6379 \
+run: needs-run guest keelson ## Boot examples/demo.yml in QEMU; on a terminal you land in its shell
+	$(KEELSON) build --arch $(ARCH) -o $(BUILD)/demo examples/demo.yml
+	$(KEELSON) run --arch $(ARCH) --publish 6379:6379 \
 		--disk $(BUILD)/demo/data.img,size=256M $(BUILD)/demo/demo
 
 needs-test:
 	@$(NEED) $(IMAGE_NEEDS) $(TEST_NEEDS)
 
-test: needs-test testvm lint guest-amd64 guest-arm64 guest-riscv64 guest-s390x ## Run all tests: plain, root and VM tier
+test: needs-test keelson lint guest-amd64 guest-arm64 guest-riscv64 guest-s390x ## Run all tests: plain, root and VM tier
 	# lint has vetted all of it, tests included; go test would do a part of that again.
 	go test -race -short -vet=off ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
 	go test -vet=off -timeout $(if $(KEELSON_EVERYTHING),180m,60m) ./testvm/...
@@ -203,14 +203,14 @@ power-cuts: needs-test guest ## Cut the power of a machine 200 times while it bo
 	go test -count=1 -v -timeout 12h ./testvm/tests -run '^TestPowerCuts$$' \
 		-powercut.cuts=$(or $(CUTS),200) -powercut.seed=$(or $(SEED),0)
 
-bench: needs-run guest testvm ## Measure the boot of a fixed image in virtual time, and many services on this kernel
+bench: needs-run guest keelson ## Measure the boot of a fixed image in virtual time, and many services on this kernel
 	@$(NEED) busybox:busybox-static
-	$(TESTVM) bench -o build/bench
+	$(KEELSON) bench -o build/bench
 	go test -count=1 -v ./testvm/hostbench -run TestFigures -hostbench.figures=$(CURDIR)/build/bench
 
-chart: needs-run guest testvm ## Measure the boot again and draw docs/boot.svg
+chart: needs-run guest keelson ## Measure the boot again and draw docs/boot.svg
 	@$(NEED) busybox:busybox-static
-	$(TESTVM) bench -o build/bench
+	$(KEELSON) bench -o build/bench
 	cp build/bench/stages.svg docs/boot.svg
 
 lint: ## gofmt, vet, staticcheck, the import rules between the rooms; scripts, workflows, spelling, Markdown

@@ -16,7 +16,7 @@ import (
 // initramfs.
 var ErrIncompleteRoot = errors.New("the root file system is incomplete")
 
-// Files that testvm build puts into an initramfs: begunFile stands near the
+// Files that keelson build puts into an initramfs: begunFile stands near the
 // beginning of the archive, wholeFile is its last entry. An archive of others has
 // neither. Both disappear under the tmpfs that is mounted on /run.
 const (

@@ -44,7 +44,7 @@ func makeOCI(_ context.Context, m *maker, f format.Format) error {
 }
 
 func (m *maker) writeOCI(file string) error {
-	img, err := ocilayout.Image(m.system, ocilayout.Options{Arch: m.Arch, Time: m.ModTime, CreatedBy: "testvm build",
+	img, err := ocilayout.Image(m.system, ocilayout.Options{Arch: m.Arch, Time: m.ModTime, CreatedBy: "keelson build",
 		Config: v1.Config{
 			Entrypoint: []string{"/init"}, WorkingDir: "/", StopSignal: "SIGUSR2",
 			Labels: map[string]string{"org.opencontainers.image.title": m.Name},

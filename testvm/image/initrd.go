@@ -47,8 +47,8 @@ func (b *builder) pack(root *tree.Tree) (string, error) {
 	root = root.Clone()
 	addNodes(root)
 	root.Remove(wholeFile) // One unpacked before is not the end.
-	root.Set(tree.Entry{Path: begunFile, Type: tree.File, Mode: 0o444, Data: []byte("testvm build\n")})
-	entries := append(initFirst(root.Entries()), tree.Entry{Path: wholeFile, Type: tree.File, Mode: 0o444, Data: []byte("testvm build\n")})
+	root.Set(tree.Entry{Path: begunFile, Type: tree.File, Mode: 0o444, Data: []byte("keelson build\n")})
+	entries := append(initFirst(root.Entries()), tree.Entry{Path: wholeFile, Type: tree.File, Mode: 0o444, Data: []byte("keelson build\n")})
 	h, size := sha256.New(), counter(0)
 	if err := tree.WriteCPIO(io.MultiWriter(h, &size), entries, b.ModTime, inContainer); err != nil {
 		return "", err

@@ -98,7 +98,7 @@ func makeImage(tag name.Tag, arch, dir string) (v1.Image, error) {
 	for _, e := range image.Nodes() {
 		files.Set(e)
 	}
-	return ocilayout.Image(files, ocilayout.Options{Arch: arch, Time: epoch, CreatedBy: "testvm init-image",
+	return ocilayout.Image(files, ocilayout.Options{Arch: arch, Time: epoch, CreatedBy: "keelson init-image",
 		Config: v1.Config{WorkingDir: "/", Labels: map[string]string{
 			"org.opencontainers.image.title":   "keelson",
 			"org.opencontainers.image.version": tag.TagStr(),

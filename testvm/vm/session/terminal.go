@@ -23,7 +23,7 @@ func attend(ctx context.Context, v *vm.VM, o Options) error {
 	}
 	restore := func() { _ = term.Restore(int(o.Stdin.Fd()), state) }
 	defer restore()
-	fmt.Fprint(o.Stdout, "testvm: ctrl-a x powers the machine off, ctrl-a q ends it at once\r\n")
+	fmt.Fprint(o.Stdout, "keelson: ctrl-a x powers the machine off, ctrl-a q ends it at once\r\n")
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
 	quit := make(chan struct{})

@@ -11,7 +11,7 @@ import (
 )
 
 type compareCmd struct {
-	A      string `arg:"" help:"An image that testvm bench wrote, or the root tree of a guest to make one of."`
+	A      string `arg:"" help:"An image that keelson bench wrote, or the root tree of a guest to make one of."`
 	B      string `arg:"" help:"Another one."`
 	Pairs  int    `help:"How often to boot both." default:"5"`
 	Output string `short:"o" help:"Folder for images that are made." default:"build/bench" placeholder:"DIR"`
@@ -27,7 +27,7 @@ func (c *compareCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "testvm: booting %s and %s in turn, %d times\n", c.A, c.B, c.Pairs)
+	fmt.Fprintf(os.Stderr, "keelson: booting %s and %s in turn, %d times\n", c.A, c.B, c.Pairs)
 	comparison, err := bench.Compare(ctx, a, b, c.Pairs)
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ type buildCmd struct {
 	Arch        string   `enum:"amd64,arm64,riscv64,s390x," default:"" help:"Architecture, amd64, arm64, riscv64 or s390x; the host's by default."`
 	Guest       string   `type:"path" help:"Guest tree that the reference keelson in init stands for."`
 	Cache       string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
-	Format      []string `help:"Format of the output, one or several of ${formats}. See testvm formats." default:"kernel+initrd" placeholder:"FORMAT,…"`
+	Format      []string `help:"Format of the output, one or several of ${formats}. See keelson formats." default:"kernel+initrd" placeholder:"FORMAT,…"`
 	Compression string   `enum:"fast,best,none" default:"fast" help:"Compression of an initrd: fast, best (as small as can be, takes a minute and the program zstd), or none (boots soonest)."`
 	Size        string   `help:"Size of a disk, as in 512M or 2G; by default as small as it can be. What is left over belongs to no partition." placeholder:"SIZE"`
 	Data        string   `help:"Add a partition for data with this label to a disk, of 64M if no size is given; docs/persistent.md." placeholder:"LABEL[,size=SIZE]"`

@@ -19,7 +19,7 @@ import (
 )
 
 type runCmd struct {
-	Image   string        `arg:"" optional:"" help:"A folder that testvm build wrote to, the prefix of an image in it, or one of its files."`
+	Image   string        `arg:"" optional:"" help:"A folder that keelson build wrote to, the prefix of an image in it, or one of its files."`
 	Format  string        `help:"Which format of the image to boot, where there are several: ${formats}." placeholder:"FORMAT"`
 	Machine string        `help:"${machines}; by default the one that the image is for, q35, virt, riscv-virt or s390-ccw-virtio." placeholder:"MACHINE"`
 	Bus     string        `help:"How the image's own disk is connected: ${buses}; by default virtio, an ISO as cdrom." placeholder:"BUS"`
@@ -38,7 +38,7 @@ type runCmd struct {
 
 // Run boots an image.
 func (c *runCmd) Run(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "testvm-") // for what is taken out of disks
+	dir, err := os.MkdirTemp("", "keelson-") // for what is taken out of disks
 	if err != nil {
 		return fmt.Errorf("cannot run: %w", err)
 	}

@@ -38,7 +38,7 @@ func (c *benchCmd) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	fmt.Fprintf(os.Stderr, "testvm: booting %s %d times in virtual time\n", o.Name, bench.Seeds)
+	fmt.Fprintf(os.Stderr, "keelson: booting %s %d times in virtual time\n", o.Name, bench.Seeds)
 	report, err := bench.Measure(ctx, o)
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func (c *benchCmd) Run(ctx context.Context) error {
 
 // more measures what is known of the guest's own tree alone, and draws its boot.
 func (c *benchCmd) more(ctx context.Context, report *bench.Report, startup bench.Options) (err error) {
-	fmt.Fprintln(os.Stderr, "testvm: starting each program of the guest in virtual time")
+	fmt.Fprintln(os.Stderr, "keelson: starting each program of the guest in virtual time")
 	if report.Startup, err = bench.MeasureStartup(ctx, startup); err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (c *benchCmd) more(ctx context.Context, report *bench.Report, startup bench
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "testvm: chart in %s\n", path)
+	fmt.Fprintf(os.Stderr, "keelson: chart in %s\n", path)
 	return nil
 }
 

@@ -1,4 +1,4 @@
-// Command testvm builds images from LinuxKit YAML files, boots them in QEMU
+// Command keelson builds images from LinuxKit YAML files, boots them in QEMU
 // and measures their boot.
 package main
 
@@ -32,7 +32,7 @@ type versionCmd struct{}
 
 // Run shows the version.
 func (versionCmd) Run() error {
-	_, err := fmt.Println(version.Line("testvm"))
+	_, err := fmt.Println(version.Line("keelson"))
 	return err
 }
 
@@ -40,7 +40,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c cli
-	k := kong.Parse(&c, kong.Name("testvm"), kong.UsageOnError(),
+	k := kong.Parse(&c, kong.Name("keelson"), kong.UsageOnError(),
 		kong.Vars{"formats": strings.Join(format.Names(), ", "), "machines": strings.Join(qemu.Machines(), ", "), "buses": strings.Join(qemu.Buses, ", ")},
 		kong.Description("Build, boot and measure images whose init is keelson."))
 	k.BindTo(ctx, (*context.Context)(nil))
