@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/mounts"
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 func must(t *testing.T, errs ...error) {

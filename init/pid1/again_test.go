@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/fault"
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 // mountsDisk adds an onboot container that mounts a file system on a folder of the

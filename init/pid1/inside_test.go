@@ -13,8 +13,8 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
-	"keelson/runtime/nstest"
 	"keelson/runtime/timeline"
+	"keelson/testvm/nstest"
 )
 
 // A whole boot, the guest's own programs and containers, inside of another

@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"testing"
 
-	"keelson/runtime/nstest"
 	"keelson/runtime/oomscore"
+	"keelson/testvm/nstest"
 )
 
 // score is what a process's oom_score_adj says.

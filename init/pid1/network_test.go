@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
 

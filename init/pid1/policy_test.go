@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 // ends are the policies that take the system down, and /init's exit code.

@@ -11,7 +11,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 const ask = "rescue> "

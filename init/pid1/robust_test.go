@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
 

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"keelson/runtime/nstest"
 	"keelson/runtime/timeline"
+	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
 

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/init/policy"
-	"keelson/runtime/nstest"
 	"keelson/runtime/oneshot"
 	"keelson/runtime/timeline"
+	"keelson/testvm/nstest"
 )
 
 func TestMain(m *testing.M) { os.Exit(nstest.Main(m)) }

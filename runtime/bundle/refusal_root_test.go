@@ -13,7 +13,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 // What Refusals refuses the real runc refuses, and what it accepts runc runs: the

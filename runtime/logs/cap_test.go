@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 // A file that comes late and grows fast is kept within its limit, and its

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 // A full or read-only file system holds up nobody, and what was lost is told

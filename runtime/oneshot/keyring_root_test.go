@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"keelson/runtime/bundle"
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 // ownUser is the user of the host that the container's root is: no other test's.

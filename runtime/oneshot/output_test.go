@@ -9,7 +9,7 @@ import (
 
 	"keelson/runtime/logs"
 	"keelson/runtime/logs/logstest"
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 // A container that prints without end does not fill /run, and its last words

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"keelson/runtime/bundle"
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 func newBundle(t *testing.T) *bundle.Bundle {

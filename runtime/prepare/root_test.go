@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/bundle"
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 func countMounts(t *testing.T, below string) int {

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 // TestWatch holds whether there is inotify or not: a change is seen, and Close

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 func TestWaitForSocketThatComesLater(t *testing.T) {

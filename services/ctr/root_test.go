@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"testing"
 
-	"keelson/runtime/nstest"
 	"keelson/runtime/timeline"
+	"keelson/testvm/nstest"
 )
 
 func TestMain(m *testing.M) { os.Exit(nstest.Main(m)) }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 func write(t *testing.T, path, text string) {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/bundle"
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 const soon = time.Minute

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"keelson/runtime/nstest"
 	"keelson/services/control"
+	"keelson/testvm/nstest"
 )
 
 // counting prints one number after the other, and ends when told to.

@@ -6,8 +6,8 @@ import (
 	"syscall"
 	"testing"
 
-	"keelson/runtime/nstest"
 	"keelson/services/control"
+	"keelson/testvm/nstest"
 )
 
 // Services of one group share a shim: they start and stop on their own, and end

@@ -4,9 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"keelson/runtime/nstest"
 	"keelson/runtime/procfs"
 	"keelson/services/control"
+	"keelson/testvm/nstest"
 )
 
 // Who is first in a PID namespace and has no handler gets no signal: neither

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"keelson/runtime/nstest"
 	"keelson/services/control"
+	"keelson/testvm/nstest"
 )
 
 // hookNames are in the order in which config.md of the OCI runtime specification

@@ -8,8 +8,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"keelson/runtime/nstest"
 	"keelson/services/control"
+	"keelson/testvm/nstest"
 )
 
 // Services whose user has no key left run without a session keyring, start again

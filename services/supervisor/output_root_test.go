@@ -9,8 +9,8 @@ import (
 
 	"keelson/runtime/logs"
 	"keelson/runtime/logs/logstest"
-	"keelson/runtime/nstest"
 	"keelson/services/control"
+	"keelson/testvm/nstest"
 )
 
 // A logging daemon gets a service's streams, sees their end, and gets those of

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"keelson/runtime/nstest"
 	"keelson/runtime/timeline"
 	"keelson/services/control"
+	"keelson/testvm/nstest"
 )
 
 // stay is how a script goes on that is ready.

@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"keelson/runtime/nstest"
 	"keelson/runtime/timeline"
 	"keelson/services/control"
+	"keelson/testvm/nstest"
 )
 
 const (

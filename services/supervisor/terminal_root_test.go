@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"keelson/runtime/nstest"
 	"keelson/services/control"
+	"keelson/testvm/nstest"
 )
 
 // change replaces text in the configuration of a service, which must be there.

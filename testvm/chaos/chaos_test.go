@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
 

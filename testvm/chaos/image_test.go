@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"keelson/runtime/nstest"
 	"keelson/testvm/image"
+	"keelson/testvm/nstest"
 	"keelson/testvm/qemu"
 	"keelson/testvm/vm/vmtest"
 )

@@ -12,8 +12,8 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
-	"keelson/runtime/nstest"
 	"keelson/runtime/timeline"
+	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
 

@@ -12,10 +12,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/runtime/nstest"
 	"keelson/testvm/image/debian"
 	"keelson/testvm/image/disk"
 	"keelson/testvm/image/format"
+	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
 

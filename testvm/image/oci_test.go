@@ -9,11 +9,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/runtime/nstest"
 	"keelson/testvm/image/format"
 	"keelson/testvm/image/progress"
 	"keelson/testvm/image/source"
 	"keelson/testvm/image/tree"
+	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
 

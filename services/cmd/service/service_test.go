@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"keelson/runtime/nstest"
 	"keelson/runtime/timeline"
 	"keelson/services/control"
+	"keelson/testvm/nstest"
 )
 
 func TestParse(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/runtime/nstest"
+	"keelson/testvm/nstest"
 )
 
 func TestToStart(t *testing.T) {
