@@ -279,6 +279,11 @@ func Unavailable(err error) bool {
 	return code == codes.Unavailable || code == codes.Canceled
 }
 
+// TimedOut reports whether a call failed because its time was over.
+func TimedOut(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
+}
+
 func gone(err error) bool { return status.Code(err) == codes.NotFound }
 
 // failure is an error of a call, in the words of the other side without gRPC's

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"keelson/runtime/timeline"
+	"keelson/services/connection"
 	"keelson/services/containerd"
 	"keelson/services/control"
 )
@@ -121,7 +122,7 @@ func (f *fake) Create(ctx context.Context, s containerd.Spec) (int, error) {
 	return f.add(s.ID).pid, nil
 }
 
-func (f *fake) dial(ctx context.Context) (Tasks, error) {
+func (f *fake) dial(ctx context.Context) (connection.Tasks, error) {
 	if f.listens == nil {
 		return f, nil
 	}

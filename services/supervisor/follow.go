@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"keelson/services/connection"
 	"keelson/services/containerd"
 )
 
@@ -20,7 +21,7 @@ func (r *run) follow() {
 	known := told && ended.Code != unknownCode
 	x := exit{at: s.options.Now(), code: ended.Code, oom: r.oom.grown(), unknown: !known}
 	r.endAll()
-	if tasks := s.link.current(); tasks != nil && told { // Else it would not answer; the next start removes.
+	if tasks := s.connection.Current(); tasks != nil && told { // Else it would not answer; the next start removes.
 		r.remove(tasks)
 	}
 	r.closeOutput()
@@ -60,7 +61,7 @@ func (r *run) await() (ended containerd.Exit, told bool) {
 			switch {
 			case len(remedies) == 0:
 				return ended, false
-			case s.link.current() != nil: // Else it is being started again, and tells then.
+			case s.connection.Current() != nil: // Else it is being started again, and tells then.
 				remedies[0]()
 				remedies = remedies[1:]
 			}
@@ -78,7 +79,7 @@ func (r *run) ask(ctx context.Context, told chan<- containerd.Exit) {
 	s := r.supervisor
 	logged := ""
 	for {
-		tasks, err := s.link.get(ctx)
+		tasks, err := s.connection.Get(ctx)
 		if err == nil {
 			var ended containerd.Exit
 			ended, err = tasks.Wait(ctx, r.bundle.Namespace(), r.name)
@@ -90,7 +91,7 @@ func (r *run) ask(ctx context.Context, told chan<- containerd.Exit) {
 				return
 			case containerd.Unavailable(err):
 				s.options.Logger.Warn("containerd went away, service is kept", "service", r.name)
-				s.link.lost(tasks)
+				s.connection.Lost(tasks)
 				continue
 			case !r.runs(ctx, tasks):
 				told <- containerd.Exit{Code: unknownCode}
@@ -112,7 +113,7 @@ func (r *run) ask(ctx context.Context, told chan<- containerd.Exit) {
 
 // runs tells whether the container is alive, as far as can be known: it is
 // not to be taken away for a mere error of communication.
-func (r *run) runs(ctx context.Context, tasks Tasks) bool {
+func (r *run) runs(ctx context.Context, tasks connection.Tasks) bool {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	list, err := tasks.List(ctx, r.bundle.Namespace())
@@ -130,8 +131,8 @@ func (r *run) runs(ctx context.Context, tasks Tasks) bool {
 func (r *run) doubtContainerd() {
 	s := r.supervisor
 	s.options.Logger.Warn("containerd has not told that the process of a service ended", "service", r.name, "for", hangTime)
-	if tasks := s.link.current(); tasks != nil {
-		s.doubt(tasks)
+	if tasks := s.connection.Current(); tasks != nil {
+		s.connection.Check(s.ctx, tasks)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"keelson/runtime/keyring"
 	"keelson/runtime/oomscore"
 	"keelson/runtime/prepare"
+	"keelson/services/connection"
 	"keelson/services/containerd"
 	"keelson/services/probe"
 )
@@ -125,7 +126,7 @@ func (r *run) start(ctx context.Context) (pid int, fatal bool, err error) {
 	s.send(func() { r.service.release = release })
 	r.openOutput(false)
 	for ; ; r.output.Again() { // containerd that dies meanwhile is no fault of the service's
-		tasks, err := s.link.get(ctx)
+		tasks, err := s.connection.Get(ctx)
 		if err != nil {
 			return 0, false, err
 		}
@@ -136,7 +137,7 @@ func (r *run) start(ctx context.Context) (pid int, fatal bool, err error) {
 		case ctx.Err() != nil:
 			r.remove(tasks)
 			return 0, false, err
-		case !s.containerdFailed(tasks, err):
+		case !s.connection.Failed(s.ctx, tasks, err):
 			r.remove(tasks)
 			return 0, false, r.explain(err)
 		}
@@ -146,10 +147,10 @@ func (r *run) start(ctx context.Context) (pid int, fatal bool, err error) {
 // startWith makes and starts the task. A task that is being made is never
 // given up half-way, since containerd would still be taking it apart when the
 // next is made: when ctx ends, it is not started.
-func (r *run) startWith(ctx context.Context, tasks Tasks) (pid int, err error) {
+func (r *run) startWith(ctx context.Context, tasks connection.Tasks) (pid int, err error) {
 	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), launchTime)
 	defer cancel()
-	r.supervisor.work.Go(func() { r.supervisor.doubtIfSlow(making, tasks) })
+	r.supervisor.work.Go(func() { r.supervisor.connection.CheckIfSlow(r.supervisor.ctx, making, tasks) })
 	if pid, err = r.create(making, tasks); err != nil {
 		return 0, err
 	}
@@ -180,7 +181,7 @@ func (r *run) startWith(ctx context.Context, tasks Tasks) (pid int, err error) {
 	return pid, err
 }
 
-func (r *run) create(ctx context.Context, tasks Tasks) (int, error) {
+func (r *run) create(ctx context.Context, tasks connection.Tasks) (int, error) {
 	edit := bundle.Edit{OOMScoreAdj: ownScore(r.bundle.Spec.Process, oomscore.Inherited())}
 	r.addNotifySocket(&edit)
 	edit.Without = r.unsupported()
@@ -215,7 +216,7 @@ func ownScore(p *specs.Process, inherited bool) *int {
 }
 
 // remove takes away a container that could not be started.
-func (r *run) remove(tasks Tasks) {
+func (r *run) remove(tasks connection.Tasks) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), callTime)
 	defer cancel()
 	if err := tasks.Delete(ctx, r.bundle.Namespace(), r.name); err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"keelson/runtime/timeline"
+	"keelson/services/connection"
 	"keelson/services/control"
 	"keelson/services/machine"
 )
@@ -226,7 +227,7 @@ func TestHungContainerd(t *testing.T) {
 		f.mu.Lock()
 		f.hangs = true
 		f.mu.Unlock()
-		time.Sleep(pingPause + pingTime + time.Second)
+		time.Sleep(connection.PingInterval + connection.PingTime + time.Second)
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if f.killed != 1 {

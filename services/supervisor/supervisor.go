@@ -18,23 +18,12 @@ import (
 	"keelson/runtime/logs"
 	"keelson/runtime/prepare"
 	"keelson/runtime/timeline"
+	"keelson/services/connection"
 	"keelson/services/containerd"
 	"keelson/services/machine"
 	"keelson/services/order"
 	"keelson/services/probe"
 )
-
-// Tasks is what the supervisor needs of containerd.
-type Tasks interface {
-	Create(ctx context.Context, s containerd.Spec) (pid int, err error)
-	Start(ctx context.Context, namespace, id string) error
-	Wait(ctx context.Context, namespace, id string) (containerd.Exit, error)
-	Delete(ctx context.Context, namespace, id string) error
-	List(ctx context.Context, namespace string) ([]containerd.Task, error)
-	Ping(ctx context.Context) error // asks for the least there is
-	KillDaemon() error              // SIGKILL to containerd itself
-	Close() error
-}
 
 // Exec runs a command in a container (see probe.Exec).
 type Exec func(ctx context.Context, namespace, name string, args []string) (code int, output string, err error)
@@ -47,13 +36,13 @@ type Options struct {
 	LogDir   string // /var/log
 	Runtime  string // OCI runtime that runs probes' commands: /usr/bin/runc
 
-	Events func(timeline.Event)                 // takes what people are to see
-	Logger *slog.Logger                         // takes the rest
-	Power  func(syscall.Signal) error           // signals PID 1
-	Dial   func(context.Context) (Tasks, error) // connects to containerd, when it listens
-	Now    func() time.Duration                 // boot-time clock
-	Random func() float64                       // 0 to 1, for jitter
-	Output func(OutputOf) Output                // takes what containers print
+	Events func(timeline.Event)                            // takes what people are to see
+	Logger *slog.Logger                                    // takes the rest
+	Power  func(syscall.Signal) error                      // signals PID 1
+	Dial   func(context.Context) (connection.Tasks, error) // connects to containerd, when it listens
+	Now    func() time.Duration                            // boot-time clock
+	Random func() float64                                  // 0 to 1, for jitter
+	Output func(OutputOf) Output                           // takes what containers print
 
 	Process func(pid int) (Process, error) // takes hold of a container's first process
 	Exec    Exec                           // for probes
@@ -79,7 +68,7 @@ func (o Options) withDefaults() Options {
 		o.Power = func(s syscall.Signal) error { return syscall.Kill(1, s) }
 	}
 	if o.Dial == nil {
-		o.Dial = func(ctx context.Context) (Tasks, error) { return containerd.Dial(ctx, o.Socket) }
+		o.Dial = func(ctx context.Context) (connection.Tasks, error) { return containerd.Dial(ctx, o.Socket) }
 	}
 	if o.Now == nil {
 		o.Now = timeline.Now
@@ -109,12 +98,12 @@ func (o Options) withDefaults() Options {
 
 // Supervisor owns the services. Make one with New.
 type Supervisor struct {
-	options Options
-	link    *link
-	turns   turns
-	inbox   chan func()   // run by Serve's goroutine
-	ended   chan struct{} // closed when Serve has returned
-	down    chan struct{} // closed when everything is to stop
+	options    Options
+	connection *connection.Connection
+	turns      turns
+	inbox      chan func()   // run by Serve's goroutine
+	ended      chan struct{} // closed when Serve has returned
+	down       chan struct{} // closed when everything is to stop
 
 	sayNoKeyring sync.Once // reported once; used by runs
 
@@ -142,8 +131,9 @@ type Supervisor struct {
 func New(options Options) *Supervisor {
 	options = options.withDefaults()
 	return &Supervisor{
-		options: options, link: newLink(options), turns: newTurns(),
-		inbox: make(chan func()), ended: make(chan struct{}), down: make(chan struct{}), services: map[string]*service{},
+		options: options, turns: newTurns(),
+		connection: connection.New(connection.Options{Dial: options.Dial, KillStarting: options.KillStarting, Logger: options.Logger}),
+		inbox:      make(chan func()), ended: make(chan struct{}), down: make(chan struct{}), services: map[string]*service{},
 		taken: bundle.NewNames("services"), told: map[string]bool{}, toStop: map[string]bool{},
 	}
 }
@@ -156,7 +146,7 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	defer close(s.ended)
 	defer s.prober.Close()
 	defer s.work.Wait()
-	defer s.link.close()
+	defer s.connection.Close()
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	s.ctx = own
@@ -166,7 +156,7 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	s.announced = readAnnounced(s.options.StateDir)
 	s.arrange()
 	s.needContainerd()
-	s.work.Go(s.watchContainerd)
+	s.work.Go(func() { s.connection.Watch(s.ctx) })
 	s.announce()
 	stop := ctx.Done()
 	for !s.stopping || !s.allSettled() || s.mayRun() {
@@ -269,12 +259,12 @@ func (s *Supervisor) connect() {
 	begin := s.options.Now()
 	var found map[string]containerd.Task
 	for {
-		tasks, err := s.link.get(s.ctx)
+		tasks, err := s.connection.Get(s.ctx)
 		if err == nil {
 			if found, err = s.findTasks(tasks); err == nil {
 				break
 			}
-			if s.containerdFailed(tasks, err) {
+			if s.connection.Failed(s.ctx, tasks, err) {
 				continue
 			}
 		}
@@ -298,7 +288,7 @@ func (s *Supervisor) connect() {
 }
 
 // findTasks lists the tasks of our services, by service.
-func (s *Supervisor) findTasks(tasks Tasks) (map[string]containerd.Task, error) {
+func (s *Supervisor) findTasks(tasks connection.Tasks) (map[string]containerd.Task, error) {
 	namespaces, err := s.namespaces()
 	if err != nil {
 		return nil, err
