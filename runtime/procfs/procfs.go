@@ -1,6 +1,8 @@
-// Package procfs reads what the kernel shows of processes in /proc: stat and status.
+// Package procfs reads what the kernel shows of processes in /proc: stat, status and
+// children.
 // Parameters called proc are the folder, /proc outside of tests.
-// Sources: proc_pid_stat(5), proc_pid_status(5).
+// Sources: proc_pid_stat(5), proc_pid_status(5), proc_tid_children(5),
+// pid_namespaces(7).
 package procfs
 
 import (

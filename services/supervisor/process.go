@@ -131,7 +131,7 @@ func signalPidfd(f *os.File, s syscall.Signal) error {
 	return sent
 }
 
-func (p *process) Drops(s syscall.Signal) bool { return deafTo("/proc", p.pid, s) }
+func (p *process) Drops(s syscall.Signal) bool { return procfs.DropsSignal("/proc", p.pid, s) }
 
 // Program is what /proc/PID/exe leads to (proc_pid_exe(5)).
 func (p *process) Program() string {
@@ -144,7 +144,7 @@ func (p *process) Program() string {
 
 func (p *process) SignalBelow(s syscall.Signal) bool {
 	signalled := false
-	for _, pid := range descendants("/proc", p.pid) {
+	for _, pid := range procfs.Descendants("/proc", p.pid) {
 		if !procfs.Ended("/proc", pid) {
 			_ = unix.Kill(pid, s) // It may have ended.
 			signalled = true

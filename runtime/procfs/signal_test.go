@@ -1,4 +1,4 @@
-package supervisor
+package procfs
 
 import (
 	"os"
@@ -8,18 +8,18 @@ import (
 	"testing"
 )
 
-const deaf = "Name:\tsh\nNSpid:\t4711\t1\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000006\nSigCgt:\t0000000000010002\n"
+const withoutHandler = "Name:\tsh\nNSpid:\t4711\t1\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000006\nSigCgt:\t0000000000010002\n"
 
-func TestDeafTo(t *testing.T) {
+func TestDropsSignal(t *testing.T) {
 	for _, tt := range []struct {
 		name, status string
 		signal       syscall.Signal
 		want         bool
 	}{
-		{"no handler", deaf, syscall.SIGTERM, true},
-		{"handler", deaf, syscall.SIGINT, false},
-		{"ignored", deaf, syscall.SIGQUIT, false},
-		{"kill", deaf, syscall.SIGKILL, false},
+		{"no handler", withoutHandler, syscall.SIGTERM, true},
+		{"handler", withoutHandler, syscall.SIGINT, false},
+		{"ignored", withoutHandler, syscall.SIGQUIT, false},
+		{"kill", withoutHandler, syscall.SIGKILL, false},
 		{"no such process", "", syscall.SIGTERM, false},
 		{"not the first", "NSpid:\t4711\t1\t7\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\n", syscall.SIGTERM, false},
 		{"namespace of the host", "NSpid:\t4711\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\n", syscall.SIGTERM, false},
@@ -31,7 +31,7 @@ func TestDeafTo(t *testing.T) {
 		if tt.status != "" {
 			put(t, filepath.Join(proc, "4711/status"), tt.status)
 		}
-		if got := deafTo(proc, 4711, tt.signal); got != tt.want {
+		if got := DropsSignal(proc, 4711, tt.signal); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
@@ -47,7 +47,7 @@ func put(t *testing.T, path, text string) {
 	}
 }
 
-// Children are those of every thread.
+// The children of every thread are found.
 func TestDescendants(t *testing.T) {
 	proc := t.TempDir()
 	for path, text := range map[string]string{
@@ -56,20 +56,21 @@ func TestDescendants(t *testing.T) {
 	} {
 		put(t, filepath.Join(proc, path), text)
 	}
-	if got, want := descendants(proc, 10), []int{20, 21, 22, 30, 10}; !slices.Equal(got, want) {
+	if got, want := Descendants(proc, 10), []int{20, 21, 22, 30, 10}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
-	if got := descendants(proc, 99); got != nil {
-		t.Errorf("of nobody: %v", got)
+	if got := Descendants(proc, 99); got != nil {
+		t.Errorf("of a process that does not exist: %v", got)
 	}
 }
 
-func FuzzDrops(f *testing.F) {
-	f.Add(deaf, 15)
+// A status that cannot be parsed is not taken for a dropped signal.
+func FuzzDropsSignal(f *testing.F) {
+	f.Add(withoutHandler, 15)
 	f.Add("NSpid:\nSigCgt:\n", 1)
 	f.Fuzz(func(t *testing.T, status string, signal int) {
-		if lost, err := drops(status, syscall.Signal(signal)); lost && err != nil {
-			t.Errorf("lost and %v", err)
+		if drops, err := statusDrops(status, syscall.Signal(signal)); drops && err != nil {
+			t.Errorf("dropped, and %v", err)
 		}
 	})
 }

@@ -38,7 +38,7 @@ func TestStopOfTheDeaf(t *testing.T) {
 
 func waitForChild(t *testing.T, pid int) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); len(descendants("/proc", pid)) == 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(procfs.Descendants("/proc", pid)) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the script has no child")
 		}
@@ -48,7 +48,7 @@ func waitForChild(t *testing.T, pid int) {
 func waitForZombie(t *testing.T, pid int) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		if below := descendants("/proc", pid); len(below) > 0 && procfs.Ended("/proc", below[0]) {
+		if below := procfs.Descendants("/proc", pid); len(below) > 0 && procfs.Ended("/proc", below[0]) {
 			return
 		}
 		if time.Now().After(deadline) {
