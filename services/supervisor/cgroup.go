@@ -61,47 +61,23 @@ func (s *Supervisor) claim(svc *service) {
 	}
 }
 
-// place decides whether the processes of a run are to be in bundle.OwnCgroup, and
-// whether its cgroup can be made.
-func (s *Supervisor) place(r *run) {
-	r.clash, r.others = r.service.clash, s.cgroupsOfOthers(r.service)
-	if r.bundle == nil {
-		return
-	}
+// place decides where the cgroup of a run is, among those of the other services. It
+// fails when its cgroup cannot be made.
+func (s *Supervisor) place(r *run) error {
+	r.others = s.cgroupsOfOthers(r.service)
 	path := r.bundle.Cgroup(r.name)
 	r.nests = len(bundle.Nested(path, r.others)) > 0
 	for _, name := range s.names() {
 		other := s.services[name].run
-		if r.clash != nil || other == nil || other == r || other.bundle == nil || other.nests {
+		if other == nil || other == r || other.nests {
 			continue
 		}
 		if len(bundle.Nested(cmp.Or(other.at, other.bundle.Cgroup(name)), []string{path})) > 0 {
-			r.clash = fmt.Errorf("its cgroup %s lies in that of service %s, which was started without one in it: restart %s, then start %s",
+			return fmt.Errorf("its cgroup %s lies in that of service %s, which was started without one in it: restart %s, then start %s",
 				path, name, name, r.name)
 		}
 	}
-}
-
-// load reads the bundle of a run that began without one.
-func (r *run) load() error {
-	b, err := bundle.Load(r.dir)
-	if err != nil {
-		return err
-	}
-	s, done := r.supervisor, make(chan struct{})
-	s.send(func() {
-		defer close(done)
-		r.bundle, r.service.bundle = b, b
-		s.claim(r.service)
-		s.place(r)
-		s.arrange()
-	})
-	select {
-	case <-done:
-		return r.clash
-	case <-s.ctx.Done():
-		return s.ctx.Err()
-	}
+	return nil
 }
 
 // unsupported are limits that the kernel does not have controllers for, which is

@@ -39,7 +39,6 @@ type run struct {
 	abort      context.CancelFunc
 	name, dir  string
 	bundle     *bundle.Bundle
-	clash      error    // its name, or its cgroup, keeps it from being started
 	proven     bool     // the bundle has been started before
 	streams    int      // of all services together
 	others     []string // paths of the cgroups of the other services
@@ -74,11 +73,11 @@ func (r *run) closeOutput() {
 // launch makes the container, starts it and follows it to its end.
 func (r *run) launch() {
 	s := r.supervisor
-	pid, fatal, err := r.startInTurn()
+	pid, err := r.startInTurn()
 	r.abort()
 	if err != nil {
 		r.close()
-		s.send(func() { s.notStarted(r, err, fatal) })
+		s.send(func() { s.notStarted(r, err) })
 		return
 	}
 	s.send(func() { s.hasStarted(r, pid) })
@@ -97,10 +96,10 @@ func (r *run) close() {
 	r.pids.close()
 }
 
-func (r *run) startInTurn() (pid int, fatal bool, err error) {
+func (r *run) startInTurn() (pid int, err error) {
 	leave, err := r.supervisor.turns.take(r.starting)
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	defer leave()
 	ctx, cancel := context.WithTimeout(r.starting, launchTime)
@@ -109,37 +108,29 @@ func (r *run) startInTurn() (pid int, fatal bool, err error) {
 }
 
 // start is the list of what has to happen.
-func (r *run) start(ctx context.Context) (pid int, fatal bool, err error) {
+func (r *run) start(ctx context.Context) (pid int, err error) {
 	s := r.supervisor
-	if r.clash != nil {
-		return 0, true, r.clash
-	}
-	if r.bundle == nil {
-		if err := r.load(); err != nil {
-			return 0, true, err
-		}
-	}
 	release, err := prepare.Prepare(r.bundle)
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	s.send(func() { r.service.release = release })
 	r.openOutput(false)
 	for ; ; r.output.Again() { // containerd that dies meanwhile is no fault of the service's
 		tasks, err := s.connection.Get(ctx)
 		if err != nil {
-			return 0, false, err
+			return 0, err
 		}
 		pid, err := r.startWith(ctx, tasks)
 		switch {
 		case err == nil:
-			return pid, false, nil
+			return pid, nil
 		case ctx.Err() != nil:
 			r.remove(tasks)
-			return 0, false, err
+			return 0, err
 		case !s.connection.Failed(s.ctx, tasks, err):
 			r.remove(tasks)
-			return 0, false, r.explain(err)
+			return 0, r.explain(err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,8 @@ import (
 // service is what Serve's goroutine knows of one.
 type service struct {
 	name, dir string
-	bundle    *bundle.Bundle // nil: it cannot be loaded; tried again at the next start
+	bundle    *bundle.Bundle // nil: it cannot be loaded
+	broken    error          // why
 	clash     error          // its name, or its cgroup, keeps it from being started
 	state     machine.State
 	since     time.Duration // when state was entered
@@ -186,24 +188,35 @@ func (s *Supervisor) event(svc *service, result string, took time.Duration) {
 	s.options.Events(timeline.Event{At: s.options.Now(), Stage: timeline.Service, Name: svc.name, Result: result, Took: took})
 }
 
-// launch starts the goroutine that makes and follows the container.
+// launch starts the goroutine that makes and follows the container, unless that
+// cannot succeed.
 func (s *Supervisor) launch(svc *service) {
-	s.begin(svc)
 	svc.launched = s.options.Now()
-	r := svc.run
+	if svc.bundle == nil {
+		s.reread(svc) // It may have been repaired.
+	}
+	if err := cmp.Or(svc.clash, svc.broken); err != nil {
+		s.cannotStart(svc, err)
+		return
+	}
+	r := s.begin(svc)
+	if err := s.place(r); err != nil {
+		s.cannotStart(svc, err)
+		return
+	}
 	s.work.Go(r.launch)
 }
 
-// begin gives svc a fresh run.
-func (s *Supervisor) begin(svc *service) {
+// begin gives svc a new run.
+func (s *Supervisor) begin(svc *service) *run {
 	r := &run{
 		supervisor: s, service: svc,
 		name: svc.name, dir: svc.dir, bundle: svc.bundle, proven: svc.proven, streams: 2 * len(s.services),
 	}
-	s.place(r)
 	r.ctx, r.cancel = context.WithCancel(s.ctx)
 	r.starting, r.abort = context.WithCancel(r.ctx)
 	svc.run = r
+	return r
 }
 
 // hasStarted is posted by a run whose first process runs.
@@ -221,50 +234,66 @@ func (s *Supervisor) hasStarted(r *run, pid int) {
 	s.apply(svc, machine.Started)
 }
 
-// notStarted is posted by a run that came to nothing. fatal: trying again
-// cannot help.
-func (s *Supervisor) notStarted(r *run, err error, fatal bool) {
+// cannotStart fails a start that was not tried, as trying again cannot help.
+func (s *Supervisor) cannotStart(svc *service, err error) {
+	s.noRun(svc)
+	svc.reason, svc.refused = "failed: "+err.Error(), false
+	svc.firstIs(down)
+	s.event(svc, svc.reason, svc.startup)
+	s.apply(svc, machine.Fail)
+	if svc.clash == nil && svc.bundle == nil {
+		s.watchBundle(svc)
+	}
+}
+
+// notStarted is posted by a run whose container could not be started.
+func (s *Supervisor) notStarted(r *run, err error) {
 	svc := r.service
 	if svc.run != r {
 		return
 	}
-	r.cancel()
-	svc.run, svc.pid, svc.ended = nil, 0, s.options.Now()
+	s.noRun(svc)
 	if svc.state != machine.Starting {
 		s.apply(svc, machine.Fail) // It was not to start any more.
 		return
 	}
-	svc.startup = svc.ended - svc.launched
-	again, before := svc.history.Failures > 0, svc.reason
-	e := machine.Fail
-	if !fatal {
-		e = machine.AfterStartError(svc.settings(), &svc.history, s.options.Now())
-	}
-	if e == machine.Retry {
-		svc.restarts++
-	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("not started within %v: %w", launchTime, err)
 	}
+	again, before := svc.history.Failures > 0, svc.reason
 	svc.reason, svc.refused = "failed: "+err.Error(), isRefused(err)
 	svc.firstIs(down)
-	consequence := ""
-	if !fatal {
-		consequence = s.consequence(svc, e)
-	}
+	e := machine.AfterStartError(svc.settings(), &svc.history, svc.ended)
 	if e == machine.Retry {
-		if svc.refused {
-			consequence += " or when the bundle is changed"
-		}
-		consequence += "; the same failure is not reported again"
+		s.planRestart(svc)
 	}
 	if e != machine.Retry || !again || !sameFailure(before, svc.reason) {
-		s.event(svc, svc.reason+consequence, svc.startup)
+		s.event(svc, svc.reason+svc.consequence(e)+svc.untilThen(e), svc.startup)
 	}
 	s.apply(svc, e)
-	if unread := fatal && r.clash == nil && svc.bundle == nil; unread || svc.refused {
+	if svc.refused {
 		s.watchBundle(svc)
 	}
+}
+
+// noRun records that a start came to nothing.
+func (s *Supervisor) noRun(svc *service) {
+	if svc.run != nil {
+		svc.run.cancel()
+	}
+	svc.run, svc.pid, svc.ended = nil, 0, s.options.Now()
+	svc.startup = svc.ended - svc.launched
+}
+
+// untilThen completes the report of a start that failed and is tried again.
+func (svc *service) untilThen(e machine.Event) string {
+	switch {
+	case e != machine.Retry:
+		return ""
+	case svc.refused:
+		return " or when the bundle is changed; the same failure is not reported again"
+	}
+	return "; the same failure is not reported again"
 }
 
 // hasEnded is posted by a run whose container is gone.
@@ -302,38 +331,42 @@ func (s *Supervisor) endedByItself(svc *service, x exit) {
 		result = "failed: " + result
 		svc.firstIs(down)
 	case machine.Retry:
-		svc.restarts++
+		s.planRestart(svc)
 		if svc.state == machine.Activating {
 			svc.reason = "failed: " + svc.lastExit + " before it was ready"
 			svc.firstIs(down)
 		}
 	}
-	s.event(svc, result+s.consequence(svc, e), 0)
+	s.event(svc, result+svc.consequence(e), 0)
 	s.apply(svc, e)
 }
 
-// consequence says what is done about an end or a failed start, and prepares it.
-func (s *Supervisor) consequence(svc *service, e machine.Event) string {
-	settings := svc.settings()
-	switch e {
-	case machine.Retry:
-		failures := svc.history.Failures
-		if svc.refused {
-			failures = math.MaxInt // Only another bundle helps: the largest delay.
-		}
-		svc.delay = machine.BackoffDelay(settings, failures, s.options.Random())
-		if failures <= 1 {
-			// Making the container is a part of the wait for the first restart.
-			svc.delay = max(0, svc.delay-svc.startup)
-		}
-		return fmt.Sprintf(", restart %d %s", svc.restarts, after(svc.delay))
-	case machine.Fail:
-		if settings.Restart == bundle.RestartNever {
-			return " (keelson.restart=never)"
-		}
-		return fmt.Sprintf(" (keelson.restart.limit=%s is reached)", settings.Limit)
+// planRestart counts a restart and sets the delay before it.
+func (s *Supervisor) planRestart(svc *service) {
+	svc.restarts++
+	failures := svc.history.Failures
+	if svc.refused {
+		failures = math.MaxInt // Only another bundle helps: the largest delay.
 	}
-	return ""
+	svc.delay = machine.BackoffDelay(svc.settings(), failures, s.options.Random())
+	if failures <= 1 {
+		// The time to make the container counts towards the first delay.
+		svc.delay = max(0, svc.delay-svc.startup)
+	}
+}
+
+// consequence says what follows an end or a failed start.
+func (svc *service) consequence(e machine.Event) string {
+	settings := svc.settings()
+	switch {
+	case e == machine.Retry:
+		return fmt.Sprintf(", restart %d %s", svc.restarts, after(svc.delay))
+	case e != machine.Fail:
+		return ""
+	case settings.Restart == bundle.RestartNever:
+		return " (keelson.restart=never)"
+	}
+	return fmt.Sprintf(" (keelson.restart.limit=%s is reached)", settings.Limit)
 }
 
 // after is a delay in words.

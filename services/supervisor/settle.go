@@ -52,9 +52,7 @@ func (s *Supervisor) check(svc *service) {
 	if svc.reload && s.connected {
 		svc.reload = false
 		s.releaseMounts(svc) // of the bundle as it was
-		s.read(svc)
-		s.claim(svc)
-		s.arrange()
+		s.reread(svc)
 	}
 	o := s.obstacle(svc)
 	svc.status = o.why

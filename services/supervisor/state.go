@@ -154,8 +154,7 @@ func (s *Supervisor) resume(svc *service, old saved, known bool, task containerd
 // too, while nobody looked.
 func (s *Supervisor) goneMeanwhile(svc *service, old saved) {
 	svc.state, svc.since = old.State, old.Entered
-	s.begin(svc)
-	s.hasEnded(svc.run, exit{at: s.options.Now(), unknown: true})
+	s.hasEnded(s.begin(svc), exit{at: s.options.Now(), unknown: true})
 }
 
 // adopt makes a running task ours.
@@ -171,6 +170,7 @@ func (s *Supervisor) adopt(svc *service, old saved, task containerd.Task) {
 	}
 	svc.release = release
 	s.begin(svc)
+	svc.run.others = s.cgroupsOfOthers(svc)
 	svc.run.hold(task.PID, old)
 	s.options.Logger.Info("service is taken over", "service", svc.name, "pid", task.PID)
 	switch old.State {

@@ -221,11 +221,11 @@ func (s *Supervisor) add(name string) bool {
 func (s *Supervisor) read(svc *service) {
 	svc.proven = false
 	b, err := bundle.Load(svc.dir)
+	svc.bundle, svc.broken = b, err
 	if err != nil {
 		svc.bundle = nil
 		return
 	}
-	svc.bundle = b
 	for _, warning := range b.Warnings {
 		s.options.Logger.Warn("setting not understood", "service", svc.name, "error", warning)
 	}
@@ -238,6 +238,13 @@ func (s *Supervisor) read(svc *service) {
 	if warning := prepare.ForeignRoot(b); warning != "" {
 		s.options.Logger.Warn(warning, "service", svc.name)
 	}
+}
+
+// reread loads a service's bundle, which may have been changed.
+func (s *Supervisor) reread(svc *service) {
+	s.read(svc)
+	s.claim(svc)
+	s.arrange()
 }
 
 // names are the services' names, sorted.
