@@ -35,6 +35,16 @@ type assembler struct {
 	names  *bundle.Names // what of the services' cgroups is taken
 }
 
+func newAssembler(doc *config.Document, imgs images, expand, path func(string) string) *assembler {
+	return &assembler{doc: doc, images: imgs, expand: expand, path: path,
+		root: tree.New(), lower: map[string]string{}, ids: doc.Config.IDs(), names: bundle.NewNames("services")}
+}
+
+// assembler starts an empty root.
+func (b *builder) assembler() *assembler {
+	return newAssembler(b.doc, b.fetcher, b.expand, b.fetcher.Path)
+}
+
 // assemble makes the root but for what the kernel adds to it.
 func (a *assembler) assemble(ctx context.Context) error {
 	for _, part := range a.parts() {
@@ -45,10 +55,8 @@ func (a *assembler) assemble(ctx context.Context) error {
 	return nil
 }
 
-// parts begins a root, and returns what makes it: each image and file has a part.
+// parts returns what makes the root: each image and file has a part.
 func (a *assembler) parts() (parts []func(context.Context) error) {
-	a.root, a.lower, a.ids = tree.New(), map[string]string{}, a.doc.Config.IDs()
-	a.names = bundle.NewNames("services")
 	add := func(part func(context.Context) error) { parts = append(parts, part) }
 	for i, ref := range a.doc.Config.Init {
 		add(func(ctx context.Context) error {
@@ -58,17 +66,10 @@ func (a *assembler) parts() (parts []func(context.Context) error) {
 	for i, v := range a.doc.Config.Volumes {
 		add(func(ctx context.Context) error { return a.volume(ctx, i, v) })
 	}
-	for _, s := range a.doc.Config.Sections() {
-		for i, img := range s.Images {
-			name := img.Name
-			if s.Name != "services" {
-				name = fmt.Sprintf("%03d-%s", i, img.Name)
-			}
-			dir := path.Join("containers", s.Name, name)
-			add(func(ctx context.Context) error {
-				return a.container(ctx, dir, fmt.Sprintf("%s[%d]", s.Name, i), img)
-			})
-		}
+	for _, c := range containers(&a.doc.Config) {
+		add(func(ctx context.Context) error {
+			return a.container(ctx, path.Join("containers", c.folder), c.field, c.image)
+		})
 	}
 	for i, f := range a.doc.Config.Files {
 		add(func(context.Context) error { return a.file(fmt.Sprintf("files[%d]", i), f) })
@@ -78,29 +79,38 @@ func (a *assembler) parts() (parts []func(context.Context) error) {
 
 // put lays an image's files below dir; field is where the file names the image.
 func (a *assembler) put(ctx context.Context, dir, field, ref string, linkResolv bool, owners ownership) error {
-	img, err := a.images.Image(ctx, a.expand(ref))
+	files, err := a.files(ctx, field, ref, linkResolv, owners)
 	if err != nil {
-		return a.doc.ErrorAt(field, err)
+		return err
 	}
-	files, err := standard(img.Files, linkResolv)
-	if err != nil {
-		return a.doc.ErrorAt(field, err)
-	}
-	owners.apply(files)
 	a.root.MkdirAll(dir, 0o755, 0, 0)
 	if dir != "" {
-		return a.below(dir, files)
+		putBelow(a.root, dir, files)
+		return nil
 	}
 	return a.root.Merge("", files)
 }
 
-// below puts files under dir without following their symlinks out of it.
-func (a *assembler) below(dir string, files *tree.Tree) error {
+// files returns the files of an image as they become part of a root.
+func (a *assembler) files(ctx context.Context, field, ref string, linkResolv bool, owners ownership) (*tree.Tree, error) {
+	img, err := a.images.Image(ctx, a.expand(ref))
+	if err != nil {
+		return nil, a.doc.ErrorAt(field, err)
+	}
+	files, err := standard(img.Files, linkResolv)
+	if err != nil {
+		return nil, a.doc.ErrorAt(field, err)
+	}
+	owners.apply(files)
+	return files, nil
+}
+
+// putBelow puts files under dir without following their symlinks out of it.
+func putBelow(root *tree.Tree, dir string, files *tree.Tree) {
 	for _, e := range files.Entries() {
 		e.Path = path.Join(dir, e.Path)
-		a.root.Set(e)
+		root.Set(e)
 	}
-	return nil
 }
 
 func (a *assembler) volume(ctx context.Context, i int, v config.Volume) error {
@@ -119,32 +129,14 @@ func (a *assembler) volume(ctx context.Context, i int, v config.Volume) error {
 	if err != nil {
 		return a.doc.ErrorAt(field, err)
 	}
-	return a.below(dir+"/lower", files)
+	putBelow(a.root, dir+"/lower", files)
+	return nil
 }
 
 func (a *assembler) container(ctx context.Context, dir, field string, img config.Image) error {
-	got, err := a.images.Image(ctx, a.expand(img.Image))
+	spec, runtime, err := a.settings(ctx, field, img)
 	if err != nil {
-		return a.doc.ErrorAt(field+".image", err)
-	}
-	c := ocispec.Container{
-		YAML: img.ImageConfig, Image: got.Config,
-		IDs: a.ids, Volumes: ocispec.Volumes(a.doc.Config.Volumes),
-	}
-	if label := got.Config.Labels[ocispec.Label]; label != "" {
-		if c.Label, err = config.ParseLabel(img.Image, label); err != nil {
-			return a.doc.ErrorAt(field+".image", err)
-		}
-	}
-	spec, err := ocispec.Spec(c)
-	if err != nil {
-		return a.fieldError(field, err)
-	}
-	if errs := ocispec.Validate(c, spec); len(errs) > 0 {
-		for i := range errs {
-			errs[i] = a.fieldError(field, errs[i])
-		}
-		return errors.Join(errs...)
+		return err
 	}
 	if err := a.addCgroup(field, path.Base(dir), spec.Linux.CgroupsPath); err != nil {
 		return a.doc.ErrorAt(field, err)
@@ -153,14 +145,40 @@ func (a *assembler) container(ctx context.Context, dir, field string, img config
 	if err != nil {
 		return err
 	}
-	runtime, err := ocispec.Runtime(c, dir, lower)
+	runtime.Mounts = append(ocispec.RootMounts(dir, lower, spec.Root.Readonly), runtime.Mounts...)
+	return putBundle(a.root, dir, spec, runtime)
+}
+
+// settings returns what goes into the two files of a bundle.
+func (a *assembler) settings(ctx context.Context, field string, img config.Image) (*specs.Spec, bundle.Runtime, error) {
+	var runtime bundle.Runtime
+	got, err := a.images.Image(ctx, a.expand(img.Image))
 	if err != nil {
-		return a.fieldError(field, err)
+		return nil, runtime, a.doc.ErrorAt(field+".image", err)
 	}
-	if err := a.putJSON(path.Join(dir, bundle.ConfigFile), spec); err != nil {
-		return err
+	c := ocispec.Container{
+		YAML: img.ImageConfig, Image: got.Config,
+		IDs: a.ids, Volumes: ocispec.Volumes(a.doc.Config.Volumes),
 	}
-	return a.putJSON(path.Join(dir, bundle.RuntimeFile), runtime)
+	if label := got.Config.Labels[ocispec.Label]; label != "" {
+		if c.Label, err = config.ParseLabel(img.Image, label); err != nil {
+			return nil, runtime, a.doc.ErrorAt(field+".image", err)
+		}
+	}
+	spec, err := ocispec.Spec(c)
+	if err != nil {
+		return nil, runtime, a.fieldError(field, err)
+	}
+	if errs := ocispec.Validate(c, spec); len(errs) > 0 {
+		for i := range errs {
+			errs[i] = a.fieldError(field, errs[i])
+		}
+		return nil, runtime, errors.Join(errs...)
+	}
+	if runtime, err = ocispec.Runtime(c); err != nil {
+		return nil, runtime, a.fieldError(field, err)
+	}
+	return spec, runtime, nil
 }
 
 // addCgroup refuses a container whose cgroup is that of another at the same time.
@@ -206,12 +224,17 @@ func (a *assembler) fieldError(field string, err error) error {
 	return a.doc.ErrorAt(field, err)
 }
 
-func (a *assembler) putJSON(name string, v any) error {
+// putBundle puts the two files of a bundle into dir.
+func putBundle(root *tree.Tree, dir string, spec *specs.Spec, runtime bundle.Runtime) error {
+	return errors.Join(putJSON(root, path.Join(dir, bundle.ConfigFile), spec), putJSON(root, path.Join(dir, bundle.RuntimeFile), runtime))
+}
+
+func putJSON(root *tree.Tree, name string, v any) error {
 	b, err := json.MarshalIndent(v, "", "    ")
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", name, err)
 	}
-	a.root.Set(tree.Entry{Path: name, Type: tree.File, Mode: 0o644, Data: b})
+	root.Set(tree.Entry{Path: name, Type: tree.File, Mode: 0o644, Data: b})
 	return nil
 }
 

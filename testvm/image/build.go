@@ -169,7 +169,7 @@ func (b *builder) build(ctx context.Context) (Output, error) {
 	if err != nil {
 		return Output{}, err
 	}
-	a := &assembler{doc: b.doc, images: b.fetcher, expand: b.expand, path: b.fetcher.Path}
+	a := b.assembler()
 	if err := a.assemble(ctx); err != nil {
 		return Output{}, err
 	}

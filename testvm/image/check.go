@@ -28,7 +28,7 @@ func Check(ctx context.Context, o Options, pull bool) (r Report) {
 		return r
 	}
 	b := newBuilder(o, doc)
-	a := &assembler{doc: doc, images: b.fetcher, expand: b.expand, path: b.fetcher.Path}
+	a := b.assembler()
 	if !pull {
 		a.images = local{b.fetcher}
 	}

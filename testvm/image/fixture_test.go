@@ -62,8 +62,7 @@ func assemble(t *testing.T, file string, src []byte, imgs images) (*assembler, e
 	if err != nil {
 		return nil, err
 	}
-	a := &assembler{doc: doc, images: imgs, expand: expander("amd64", ""),
-		path: func(name string) string { return filepath.Join(filepath.Dir(file), name) }}
+	a := newAssembler(doc, imgs, expander("amd64", ""), func(name string) string { return filepath.Join(filepath.Dir(file), name) })
 	return a, a.assemble(t.Context())
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"keelson/testvm/image/debian"
 	"keelson/testvm/image/source"
@@ -11,6 +12,9 @@ import (
 
 // tool is a program of the host and the Debian package that brings it.
 type tool struct{ program, pkg string }
+
+// debTools download and unpack packages.
+var debTools = []tool{{"apt-get", "apt"}, {"apt-cache", "apt"}, {"dpkg-deb", "dpkg"}, {debian.Keyring, "debian-archive-keyring"}}
 
 // checkTools names, before any work, every tool that is needed and missing.
 func (b *builder) checkTools() error {
@@ -28,7 +32,7 @@ func (b *builder) checkTools() error {
 	}
 	for _, r := range refs {
 		if isDeb(r) {
-			need = []tool{{"apt-get", "apt"}, {"apt-cache", "apt"}, {"dpkg-deb", "dpkg"}, {debian.Keyring, "debian-archive-keyring"}}
+			need = slices.Clone(debTools)
 		}
 	}
 	if isDeb(c.Kernel.Image) {
@@ -45,11 +49,16 @@ func (b *builder) checkTools() error {
 			need = append(need, tool{t.Program, t.Package})
 		}
 	}
+	return requireTools(need)
+}
+
+// requireTools returns an error that names each missing tool once.
+func requireTools(need []tool) error {
 	var missing []error
-	told := map[tool]bool{}
+	named := map[tool]bool{}
 	for _, t := range need {
-		if !told[t] && !t.there() {
-			told[t] = true
+		if !named[t] && !t.there() {
+			named[t] = true
 			missing = append(missing, fmt.Errorf("cannot find %s: install Debian package %s", t.program, t.pkg))
 		}
 	}

@@ -41,8 +41,7 @@ func (c *buildCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	last := files[len(files)-1]
-	o := image.Options{Before: files[:len(files)-1], YAML: last.Data, File: last.Name}
+	o := optionsOf(files)
 	if c.DryRun {
 		return printMerged(os.Stdout, o)
 	}
@@ -64,10 +63,7 @@ func (c *buildCmd) Run(ctx context.Context) error {
 	out, err := image.Build(ctx, o)
 	done()
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return errors.New("interrupted")
-		}
-		return err
+		return orInterrupted(ctx, err)
 	}
 	for _, f := range out.Files {
 		if info, err := os.Stat(f); err == nil {
@@ -95,6 +91,20 @@ func readFiles(names []string, stdin io.Reader) (files []image.YAMLFile, err err
 		files = append(files, f)
 	}
 	return files, nil
+}
+
+// optionsOf names the files of an image.
+func optionsOf(files []image.YAMLFile) image.Options {
+	last := len(files) - 1
+	return image.Options{Before: files[:last], YAML: files[last].Data, File: files[last].Name}
+}
+
+// orInterrupted replaces the errors that follow from a signal.
+func orInterrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	return err
 }
 
 // printMerged prints the YAML that an image would be built of.

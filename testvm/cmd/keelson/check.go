@@ -23,8 +23,8 @@ func (c *checkCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	last := files[len(files)-1]
-	o := image.Options{Before: files[:len(files)-1], YAML: last.Data, File: last.Name, Arch: c.Arch, GuestRoot: c.Guest, CacheDir: c.Cache}
+	o := optionsOf(files)
+	o.Arch, o.GuestRoot, o.CacheDir = c.Arch, c.Guest, c.Cache
 	done := func() {}
 	if c.Pull {
 		o.Progress, done = newProgress()

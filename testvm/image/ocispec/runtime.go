@@ -9,15 +9,12 @@ import (
 	"keelson/testvm/image/config"
 )
 
-// Runtime makes runtime.json for the bundle in dir, a path without leading
-// slash. root is where the image's files lie: the bundle's own rootfs or lower
-// directory, or that of another bundle made from the same image.
-func Runtime(c Container, dir, root string) (bundle.Runtime, error) {
+// Runtime makes runtime.json, except the mounts of RootMounts.
+func Runtime(c Container) (bundle.Runtime, error) {
 	y, l := deref(c.YAML.Runtime), deref(c.Label.Runtime)
-	readonly := deref(first(c.YAML.Readonly, c.Label.Readonly))
 	r := bundle.Runtime{
 		Cgroups:    notNil(list(y.Cgroups, l.Cgroups)),
-		Mounts:     rootMounts(dir, root, readonly),
+		Mounts:     []bundle.Mount{},
 		Mkdir:      notNil(list(y.Mkdir, l.Mkdir)),
 		Interfaces: interfaces(list(y.Interfaces, l.Interfaces)),
 		BindNS:     bindNS(y.BindNS, l.BindNS),
@@ -36,10 +33,12 @@ func mount(m specs.Mount) bundle.Mount {
 	return bundle.Mount{Destination: m.Destination, Type: m.Type, Source: m.Source, Options: m.Options}
 }
 
-// rootMounts make a bundle's rootfs: a bind for a read-only container, for
-// runtimes want a mount point, and an overlay on a tmpfs of its own for a
-// writable one.
-func rootMounts(dir, root string, readonly bool) []bundle.Mount {
+// RootMounts returns the mounts of runtime.json that make the rootfs of the bundle
+// in dir, a path without leading slash: a bind for a read-only container, because
+// runtimes want a mount point, and an overlay on a tmpfs of its own for a writable
+// one. root is the folder of the image's files: the bundle's own rootfs or lower, or
+// that of another bundle made from the same image.
+func RootMounts(dir, root string, readonly bool) []bundle.Mount {
 	rootfs, tmp := "/"+path.Join(dir, "rootfs"), "/"+path.Join(dir, "tmp")
 	if readonly {
 		return []bundle.Mount{{Destination: rootfs, Source: "/" + root, Options: []string{"bind"}}}

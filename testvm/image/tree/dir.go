@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -67,23 +69,83 @@ func fromFile(name, rel string, d fs.DirEntry) (Entry, bool, error) {
 	return e, true, err
 }
 
-// WriteDir writes the files, directories and symlinks of the tree below dir,
-// as the user who calls; owners and nodes are left out.
+// WriteDir writes the tree below dir, and makes that if it is missing. Owners, set-id bits and device
+// nodes need root; another user's files belong to that user, and nodes are left out.
+// No symlink leads out of dir.
 func (t *Tree) WriteDir(dir string) error {
-	for _, e := range t.Entries() {
-		name := filepath.Join(dir, e.Path)
-		var err error
-		switch e.Type {
-		case Dir:
-			err = os.MkdirAll(name, 0o755)
-		case File:
-			err = os.WriteFile(name, e.Data, fs.FileMode(e.Mode&0o777)|0o600)
-		case Symlink:
-			err = os.Symlink(e.Link, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("cannot write %s: %w", dir, err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", dir, err)
+	}
+	defer root.Close()
+	entries := t.Entries()
+	for _, e := range entries {
+		if err := create(root, e); err != nil {
+			return fmt.Errorf("cannot write %s: %w", filepath.Join(dir, e.Path), err)
 		}
-		if err != nil {
-			return fmt.Errorf("cannot write %s: %w", name, err)
+	}
+	// Last, and the deepest first: a directory may be closed to its owner.
+	for _, e := range slices.Backward(entries) {
+		if err := setAttributes(root, e); err != nil {
+			return fmt.Errorf("cannot write %s: %w", filepath.Join(dir, e.Path), err)
 		}
 	}
 	return nil
+}
+
+// create makes one entry, open to its owner alone.
+func create(root *os.Root, e Entry) error {
+	switch e.Type {
+	case Dir:
+		return root.MkdirAll(e.Path, 0o700)
+	case File:
+		return root.WriteFile(e.Path, e.Data, 0o600)
+	case Symlink:
+		return root.Symlink(e.Link, e.Path)
+	case FIFO:
+		return mknod(root, e, unix.S_IFIFO)
+	case Char:
+		return mknod(root, e, unix.S_IFCHR)
+	case Block:
+		return mknod(root, e, unix.S_IFBLK)
+	}
+	return fmt.Errorf("unknown type %q", e.Type)
+}
+
+func mknod(root *os.Root, e Entry, kind uint32) error {
+	if kind != unix.S_IFIFO && os.Geteuid() != 0 {
+		return nil
+	}
+	parent, err := root.Open(path.Dir(e.Path))
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	return unix.Mknodat(int(parent.Fd()), path.Base(e.Path), kind|0o600, int(unix.Mkdev(e.Major, e.Minor)))
+}
+
+// setAttributes sets owner, then mode: chown(2) clears set-id bits.
+func setAttributes(root *os.Root, e Entry) error {
+	privileged := os.Geteuid() == 0
+	if !privileged && (e.Type == Char || e.Type == Block) {
+		return nil
+	}
+	if privileged {
+		if err := root.Lchown(e.Path, e.UID, e.GID); err != nil {
+			return err
+		}
+	}
+	if e.Type == Symlink {
+		return nil
+	}
+	mode := fs.FileMode(e.Mode & 0o777)
+	for bit, flag := range map[uint32]fs.FileMode{unix.S_ISUID: fs.ModeSetuid, unix.S_ISGID: fs.ModeSetgid, unix.S_ISVTX: fs.ModeSticky} {
+		if e.Mode&bit != 0 && (privileged || flag == fs.ModeSticky) {
+			mode |= flag
+		}
+	}
+	return root.Chmod(e.Path, mode)
 }

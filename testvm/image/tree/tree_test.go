@@ -12,6 +12,9 @@ import (
 
 	"github.com/cavaliergopher/cpio"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"keelson/testvm/tier"
 )
 
 func put(t *testing.T, tr *Tree, entries ...Entry) {
@@ -192,4 +195,49 @@ func FuzzReadTar(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Root writes owners, set-id bits and nodes; nothing is written through a symlink that
+// leads out.
+func TestWriteDirAsRoot(t *testing.T) {
+	tier.Root(t)
+	dir, outside := t.TempDir(), t.TempDir()
+	files := New()
+	for _, e := range []Entry{
+		{Path: "closed", Type: Dir, Mode: 0o511, UID: 1, GID: 2},
+		{Path: "closed/program", Type: File, Mode: 0o4755, UID: 3, GID: 4, Data: []byte("x")},
+		{Path: "null", Type: Char, Mode: 0o666, Major: 1, Minor: 3},
+		{Path: "disk", Type: Block, Mode: 0o660, GID: 6, Major: 7, Minor: 300},
+		{Path: "fifo", Type: FIFO, Mode: 0o600},
+		{Path: "link", Type: Symlink, Link: outside, UID: 5, GID: 5},
+		{Path: "tmp", Type: Dir, Mode: 0o1777},
+	} {
+		files.Set(e)
+	}
+	if err := files.WriteDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range files.Entries() {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(dir, want.Path), &st); err != nil {
+			t.Fatal(err)
+		}
+		got := Entry{Path: want.Path, Type: want.Type, Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid), Data: want.Data, Link: want.Link}
+		if want.Type == Symlink {
+			got.Mode = 0
+		}
+		if want.Type == Char || want.Type == Block {
+			got.Major, got.Minor = unix.Major(st.Rdev), unix.Minor(st.Rdev)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Error(d)
+		}
+	}
+	files.Set(Entry{Path: "link/file", Type: File, Mode: 0o644})
+	if err := files.WriteDir(t.TempDir()); err == nil {
+		t.Error("a file was written through a symlink that leads out of the folder")
+	}
+	if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+		t.Errorf("outside are %v, %v", left, err)
+	}
 }
