@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"keelson/runtime/depmod"
 )
 
 // configDirs are the folders of modprobe.d(5), the first one first in rank.
@@ -21,16 +23,16 @@ const off = "off"
 type Config struct {
 	Blacklist map[string]bool
 	Options   map[string][]string
-	aliases   []Alias
+	aliases   []depmod.Alias
 	installs  []install
-	soft      map[string]Soft
+	soft      map[string]depmod.Soft
 }
 
 // install is a command to run in place of inserting the modules that fit.
 type install struct{ pattern, command string }
 
 func newConfig() Config {
-	return Config{Blacklist: make(map[string]bool), Options: make(map[string][]string), soft: make(map[string]Soft)}
+	return Config{Blacklist: make(map[string]bool), Options: make(map[string][]string), soft: make(map[string]depmod.Soft)}
 }
 
 // configFiles lists the files *.conf of dirs by name. One in an earlier folder
@@ -87,19 +89,19 @@ func (c *Config) command(line string) {
 	if len(f) < 2 || strings.HasPrefix(f[0], "#") {
 		return
 	}
-	name := normal(f[1])
+	name := depmod.Normal(f[1])
 	switch {
 	case f[0] == "blacklist":
 		c.Blacklist[name] = true
 	case len(f) < 3:
 	case f[0] == "alias":
-		c.aliases = append(c.aliases, Alias{Pattern: f[1], Module: normal(f[2])})
+		c.aliases = append(c.aliases, depmod.Alias{Pattern: f[1], Module: depmod.Normal(f[2])})
 	case f[0] == "install":
 		c.installs = append(c.installs, install{pattern: f[1], command: after(line, 2)})
 	case f[0] == "options":
 		c.Options[name] = append(slices.Clip(c.Options[name]), after(line, 2))
 	case f[0] == "softdep":
-		c.soft[name] = c.soft[name].with(f[2:])
+		c.soft[name] = c.soft[name].With(f[2:])
 	}
 }
 
@@ -107,7 +109,7 @@ func (c *Config) command(line string) {
 func after(line string, n int) string {
 	for range n {
 		line = strings.TrimSpace(line)
-		i := strings.IndexFunc(line, isBlank)
+		i := strings.IndexAny(line, " \t")
 		if i < 0 {
 			return ""
 		}
@@ -146,7 +148,7 @@ func (c *Config) installCommand(module string) (string, bool) {
 func (c *Config) Param(name, value string, set bool) {
 	if name == "modprobe.blacklist" || name == "module_blacklist" {
 		for m := range strings.SplitSeq(value, ",") {
-			c.Blacklist[normal(m)] = true
+			c.Blacklist[depmod.Normal(m)] = true
 		}
 		return
 	}
@@ -157,7 +159,7 @@ func (c *Config) Param(name, value string, set bool) {
 	if set {
 		option += "=" + quoted(value)
 	}
-	c.Options[normal(module)] = append(c.Options[normal(module)], option)
+	c.Options[depmod.Normal(module)] = append(c.Options[depmod.Normal(module)], option)
 }
 
 func quoted(value string) string {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"keelson/runtime/depmod"
 )
 
 // confTree has folders a, b and c, in this rank, with files by name.
@@ -150,7 +152,7 @@ func FuzzConfig(f *testing.F) {
 		if err := c.parse(strings.NewReader(text)); err != nil {
 			return
 		}
-		db := &DB{files: map[string]file{"a": {path: "a.ko"}}, aliases: map[string][]Alias{}, config: c}
+		db := &DB{files: map[string]depmod.Module{"a": {Path: "a.ko"}}, aliases: map[string][]depmod.Alias{}, config: c}
 		for _, module := range db.Resolve(name) {
 			db.Plan(module, nil)
 		}

@@ -8,14 +8,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"keelson/runtime/depmod"
 )
 
 // DB is what depmod knows about the modules of one kernel.
 type DB struct {
 	dir     string
-	files   map[string]file
-	aliases map[string][]Alias // by bus
-	soft    map[string]Soft
+	files   map[string]depmod.Module
+	aliases map[string][]depmod.Alias // by bus
+	soft    map[string]depmod.Soft
 	builtin map[string]bool
 	config  Config
 }
@@ -36,13 +38,13 @@ func Open(release string, roots, confDirs []string) (*DB, error) {
 }
 
 func read(dir string, confDirs []string) (*DB, error) {
-	db := &DB{dir: dir, aliases: make(map[string][]Alias), config: newConfig()}
-	var aliases []Alias
+	db := &DB{dir: dir, aliases: make(map[string][]depmod.Alias), config: newConfig()}
+	var aliases []depmod.Alias
 	err := errors.Join(
-		with(filepath.Join(dir, "modules.dep"), true, func(r io.Reader) (err error) { db.files, err = parseDep(r); return }),
-		with(filepath.Join(dir, "modules.alias"), false, func(r io.Reader) (err error) { aliases, err = parseAlias(r); return }),
-		with(filepath.Join(dir, "modules.softdep"), false, func(r io.Reader) (err error) { db.soft, err = parseSoftdep(r); return }),
-		with(filepath.Join(dir, "modules.builtin"), false, func(r io.Reader) (err error) { db.builtin, err = parseBuiltin(r); return }),
+		with(filepath.Join(dir, "modules.dep"), true, func(r io.Reader) (err error) { db.files, err = depmod.ParseDep(r); return }),
+		with(filepath.Join(dir, "modules.alias"), false, func(r io.Reader) (err error) { aliases, err = depmod.ParseAlias(r); return }),
+		with(filepath.Join(dir, "modules.softdep"), false, func(r io.Reader) (err error) { db.soft, err = depmod.ParseSoftdep(r); return }),
+		with(filepath.Join(dir, "modules.builtin"), false, func(r io.Reader) (err error) { db.builtin, err = depmod.ParseBuiltin(r); return }),
 	)
 	for _, a := range aliases {
 		kind := bus(a.Pattern)
@@ -67,9 +69,6 @@ func with(name string, required bool, parse func(io.Reader) error) error {
 	return nil
 }
 
-// Config is for adding to what modprobe.d says.
-func (db *DB) Config() *Config { return &db.config }
-
 // Resolve names the modules for a module's name or an alias: those that
 // modprobe.d has for it, else the module of that name, else those that have it
 // among their own aliases. Blacklisted ones are left out when they come by an
@@ -79,8 +78,8 @@ func (db *DB) Resolve(alias string) []string {
 	if found {
 		return slices.DeleteFunc(names, func(name string) bool { return db.config.Blacklist[name] })
 	}
-	name := normal(alias)
-	if _, own := db.config.installCommand(name); own || db.builtin[name] || db.files[name].path != "" {
+	name := depmod.Normal(alias)
+	if _, own := db.config.installCommand(name); own || db.builtin[name] || db.files[name].Path != "" {
 		return []string{name}
 	}
 	for _, kind := range slices.Compact([]string{bus(alias), ""}) {
@@ -110,7 +109,7 @@ func (db *DB) Plan(name string, loaded map[string]bool) []Step {
 	for l := range loaded {
 		p.seen[l] = true
 	}
-	p.add(normal(name), false)
+	p.add(depmod.Normal(name), false)
 	return p.steps
 }
 
@@ -123,7 +122,7 @@ type plan struct {
 func (p *plan) add(name string, soft bool) {
 	f := p.db.files[name]
 	command, install := p.db.config.installCommand(name)
-	if p.seen[name] || p.db.builtin[name] || f.path == "" && !install {
+	if p.seen[name] || p.db.builtin[name] || f.Path == "" && !install {
 		return
 	}
 	p.seen[name] = true // Before its dependencies: soft ones may go round.
@@ -138,11 +137,11 @@ func (p *plan) add(name string, soft bool) {
 }
 
 // addFile adds a module with those that it depends on.
-func (p *plan) addFile(name string, f file, soft bool) {
-	for _, dep := range slices.Backward(f.deps) {
-		p.add(Name(dep), soft)
+func (p *plan) addFile(name string, f depmod.Module, soft bool) {
+	for _, dep := range slices.Backward(f.Deps) {
+		p.add(depmod.Name(dep), soft)
 	}
-	path := f.path
+	path := f.Path
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(p.db.dir, path)
 	}
@@ -159,7 +158,7 @@ func (p *plan) addSoft(aliases []string) {
 }
 
 // softdeps are those of a module: what modprobe.d says, else the module's own.
-func (db *DB) softdeps(name string) Soft {
+func (db *DB) softdeps(name string) depmod.Soft {
 	if s, ok := db.config.soft[name]; ok {
 		return s
 	}

@@ -6,12 +6,12 @@ import (
 	"crypto/sha256"
 	"debug/buildinfo"
 	"errors"
+	"fmt"
 	"path"
-	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 
+	"keelson/runtime/depmod"
 	"keelson/testvm/image/format"
 	"keelson/testvm/image/fsimage"
 	"keelson/testvm/image/modules"
@@ -92,8 +92,8 @@ func initrdFor(root *tree.Tree, fstype string) (*tree.Tree, error) {
 	return small, addModules(small, root, append([]string{fstype}, diskModules...))
 }
 
-// addModules copies modules with all they need from one tree to another. Of
-// depmod's tables, that of files is reduced to them.
+// addModules copies modules with all they need from one tree to another, with the
+// tables of depmod; modules.dep is reduced to these modules.
 func addModules(to, from *tree.Tree, names []string) error {
 	for _, e := range from.Entries() {
 		dir := path.Dir(e.Path)
@@ -114,19 +114,22 @@ func addModules(to, from *tree.Tree, names []string) error {
 				to.Set(e)
 			}
 		}
-		e.Data = []byte(only(string(e.Data), files))
+		if e.Data, err = reduceDep(e.Data, files); err != nil {
+			return err
+		}
 		to.Set(e)
 	}
 	return nil
 }
 
-// only keeps the lines of modules.dep that are about one of files.
-func only(dep string, files []string) string {
-	var out strings.Builder
-	for line := range strings.Lines(dep) {
-		if file, _, _ := strings.Cut(line, ":"); slices.Contains(files, file) {
-			out.WriteString(line)
+// reduceDep returns modules.dep with the lines of files only.
+func reduceDep(dep []byte, files []string) ([]byte, error) {
+	all, err := depmod.ParseDep(bytes.NewReader(dep))
+	var reduced []byte
+	for _, f := range files {
+		if m := all[depmod.Name(f)]; m.Path == f {
+			reduced = fmt.Appendln(reduced, m)
 		}
 	}
-	return out.String()
+	return reduced, err
 }

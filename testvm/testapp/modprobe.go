@@ -4,39 +4,40 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/depmod"
 )
 
-// modprobe loads a module and what modules.dep says it needs.
+// modprobe loads a module and those that it depends on by modules.dep.
 func modprobe(name string) error {
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
 		return err
 	}
 	dir := filepath.Join("/lib/modules", unix.ByteSliceToString(uts.Release[:]))
-	deps, err := os.ReadFile(filepath.Join(dir, "modules.dep"))
+	f, err := os.Open(filepath.Join(dir, "modules.dep"))
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(string(deps)) {
-		file, needs, _ := strings.Cut(strings.TrimSpace(line), ":")
-		base := strings.ReplaceAll(filepath.Base(file), "-", "_")
-		if base != name+".ko" {
-			continue
-		}
-		// modules.dep lists the nearest need first: load from the far end.
-		list := strings.Fields(needs)
-		for i := len(list) - 1; i >= 0; i-- {
-			if err := insmod(filepath.Join(dir, list[i])); err != nil {
-				return err
-			}
-		}
-		return insmod(filepath.Join(dir, file))
+	defer f.Close()
+	modules, err := depmod.ParseDep(f)
+	if err != nil {
+		return err
 	}
-	return nil // built in, or not there: its user will tell
+	module, ok := modules[name]
+	if !ok {
+		return nil // It is built in, or missing: then its use fails.
+	}
+	for _, file := range slices.Backward(append([]string{module.Path}, module.Deps...)) {
+		if err := insmod(filepath.Join(dir, file)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func insmod(path string) error {

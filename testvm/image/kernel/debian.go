@@ -147,7 +147,7 @@ func putDeviceTrees(root *tree.Tree, dir string) error {
 // reduce keeps of the modules in dir, named for their version, what is needed.
 func reduce(ctx context.Context, dir string, asked []string) (*tree.Tree, error) {
 	version := filepath.Base(dir)
-	if err := depmod(ctx, dir, version); err != nil {
+	if err := runDepmod(ctx, dir, version); err != nil {
 		return nil, err
 	}
 	tables := modules.Tables{}
@@ -175,7 +175,7 @@ func reduce(ctx context.Context, dir string, asked []string) (*tree.Tree, error)
 			return nil, err
 		}
 	}
-	if err := depmod(ctx, out, version); err != nil {
+	if err := runDepmod(ctx, out, version); err != nil {
 		return nil, err
 	}
 	return tree.FromDir(small)
@@ -188,8 +188,8 @@ func move(from, to string) error {
 	return os.Rename(from, to)
 }
 
-// depmod writes the tables of the modules in dir, which is BASE/…/VERSION.
-func depmod(ctx context.Context, dir, version string) error {
+// runDepmod writes the tables of the modules in dir, which is BASE/…/VERSION.
+func runDepmod(ctx context.Context, dir, version string) error {
 	base, err := os.MkdirTemp("", "keelson-depmod-")
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"keelson/runtime/depmod"
 	"keelson/testvm/image/cache"
 	"keelson/testvm/image/config"
 	"keelson/testvm/image/debian"
@@ -88,7 +89,7 @@ func TestFromDebian(t *testing.T) {
 		}
 		have := map[string]bool{}
 		for _, e := range k.Root.Entries() {
-			have[modules.Name(e.Path)] = true
+			have[depmod.Name(e.Path)] = true
 			if !strings.HasPrefix(e.Path, "lib") {
 				t.Errorf("%s lies outside lib", e.Path)
 			}
@@ -110,7 +111,7 @@ func TestModulesAskedFor(t *testing.T) {
 	var got []string
 	for _, e := range k.Root.Entries() {
 		if strings.HasSuffix(e.Path, ".ko") {
-			got = append(got, modules.Name(e.Path))
+			got = append(got, depmod.Name(e.Path))
 		}
 	}
 	if len(got) != 1 || got[0] != "veth" {

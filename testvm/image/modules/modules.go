@@ -1,25 +1,23 @@
-// Package modules finds which kernel modules a set of names needs, from the
-// tables depmod writes.
-//
-// It is pure and not for loading modules. Sources: modules.dep(5),
-// modprobe.d(5) for softdep. Names use underscores; a name asked for may use
-// dashes, as the kernel takes both for the same.
+// Package modules selects the kernel modules that a set of names needs, from the tables
+// that depmod(8) writes (runtime/depmod). It opens no file and loads no module.
 package modules
 
 import (
+	"errors"
 	"fmt"
-	"path"
+	"maps"
 	"slices"
 	"strings"
+
+	"keelson/runtime/depmod"
 )
 
-// Defaults is the name that stands for Default among others.
+// Defaults is the name that stands for the modules of Default.
 const Defaults = "default"
 
-// Default are the modules taken when a YAML file does not say: what QEMU's and
-// clouds' machines have, disks of PCs and servers, the devices of a Raspberry
-// Pi that a server has a use for, and the file systems and links containers
-// use. Those a kernel does not have are left out.
+// Default lists the modules of a YAML file that names none: for the machines of QEMU and
+// of clouds, disks of PCs and servers, the devices of a Raspberry Pi that a server uses,
+// and the file systems and links of containers. Those that a kernel lacks are skipped.
 var Default = []string{
 	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng",
 	"virtio_scsi", "virtio_balloon", "vmw_vsock_virtio_transport",
@@ -33,120 +31,97 @@ var Default = []string{
 	"sdhci_iproc", "reset_raspberrypi", "dwc2", "phy_generic", "genet", "smsc95xx", "lan78xx",
 }
 
-// Tables are the texts depmod wrote.
+// Tables holds the texts that depmod wrote.
 type Tables struct {
 	Dep, Softdep, Alias, Builtin string
 }
 
-// MissingError is a module that was asked for and does not exist.
+// MissingError is returned for a module that the kernel does not have.
 type MissingError struct{ Name string }
 
 func (e *MissingError) Error() string { return fmt.Sprintf("the kernel has no module %q", e.Name) }
 
-// Closure are the files of the asked modules and of all they need, hard or
-// soft, as paths relative to /lib/modules/VERSION, in order. Names that are
-// built in need no file. With strict, a name that does not exist is a
-// *MissingError, otherwise it is passed over. The one name "all" means all;
-// Defaults among others adds those of Default that exist.
+// Closure returns the files of the asked modules and of all modules they need, hard or
+// soft, as sorted paths relative to /lib/modules/VERSION. Names that are built in need
+// no file. With strict, a name that does not exist is a *MissingError, otherwise it is
+// skipped. The single name "all" stands for all modules; Defaults among others adds
+// those of Default that exist.
 func Closure(t Tables, asked []string, strict bool) ([]string, error) {
-	byName, needs := parseDep(t.Dep)
-	if len(asked) == 1 && asked[0] == "all" {
-		files := make([]string, 0, len(byName))
-		for _, f := range byName {
-			files = append(files, f)
-		}
-		slices.Sort(files)
-		return files, nil
+	s, err := parse(t)
+	if err != nil {
+		return nil, fmt.Errorf("cannot parse the tables of depmod: %w", err)
 	}
-	builtin := map[string]bool{}
-	for f := range strings.Lines(t.Builtin) {
-		builtin[Name(strings.TrimSpace(f))] = true
-	}
-	soft, alias := parseSoftdep(t.Softdep), parseAlias(t.Alias)
-	taken := map[string]bool{}
-	var take func(file string)
-	take = func(file string) {
-		if file == "" || taken[file] {
-			return
-		}
-		taken[file] = true
-		for _, f := range needs[file] {
-			take(f)
-		}
-		for _, name := range soft[Name(file)] {
-			take(byName[name])
-			for _, real := range alias[name] {
-				take(byName[real])
+	for _, name := range asked {
+		switch {
+		case name == "all" && len(asked) == 1:
+			for _, m := range s.modules {
+				s.taken[m.Path] = true
 			}
-		}
-	}
-	for _, a := range asked {
-		if a == Defaults {
+		case name == Defaults:
 			for _, name := range Default {
-				take(byName[name])
+				s.takeName(name)
 			}
-			continue
+		case strict && s.modules[depmod.Name(name)].Path == "" && !s.builtin[depmod.Name(name)]:
+			return nil, &MissingError{name}
+		default:
+			s.takeName(depmod.Name(name))
 		}
-		name := Name(a)
-		if byName[name] == "" && !builtin[name] && strict {
-			return nil, &MissingError{a}
-		}
-		take(byName[name])
 	}
-	files := make([]string, 0, len(taken))
-	for f := range taken {
-		files = append(files, f)
-	}
+	files := slices.AppendSeq(make([]string, 0, len(s.taken)), maps.Keys(s.taken))
 	slices.Sort(files)
 	return files, nil
 }
 
-// Name is the name of the module in a file, or a name in its usual form.
-func Name(file string) string {
-	base, _, _ := strings.Cut(path.Base(file), ".ko")
-	return strings.ReplaceAll(base, "-", "_")
+// selection is the set of files taken so far.
+type selection struct {
+	modules map[string]depmod.Module
+	builtin map[string]bool
+	soft    map[string]depmod.Soft
+	alias   map[string][]string
+	taken   map[string]bool
 }
 
-// parseDep reads lines of the form: file: file file.
-func parseDep(text string) (byName map[string]string, needs map[string][]string) {
-	byName, needs = map[string]string{}, map[string][]string{}
-	for line := range strings.Lines(text) {
-		file, rest, ok := strings.Cut(line, ":")
-		if !ok {
-			continue
-		}
-		byName[Name(file)] = file
-		needs[file] = strings.Fields(rest)
-	}
-	return byName, needs
+func parse(t Tables) (*selection, error) {
+	modules, depErr := depmod.ParseDep(strings.NewReader(t.Dep))
+	builtin, builtinErr := depmod.ParseBuiltin(strings.NewReader(t.Builtin))
+	soft, softErr := depmod.ParseSoftdep(strings.NewReader(t.Softdep))
+	aliases, aliasErr := depmod.ParseAlias(strings.NewReader(t.Alias))
+	return &selection{modules: modules, builtin: builtin, soft: soft, alias: plainAliases(aliases), taken: map[string]bool{}},
+		errors.Join(depErr, builtinErr, softErr, aliasErr)
 }
 
-// parseSoftdep reads lines of the form: softdep name pre: a b post: c.
-func parseSoftdep(text string) map[string][]string {
-	out := map[string][]string{}
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) < 3 || f[0] != "softdep" {
-			continue
-		}
-		for _, w := range f[2:] {
-			if w != "pre:" && w != "post:" {
-				out[Name(f[1])] = append(out[Name(f[1])], Name(w))
-			}
-		}
+// takeName takes the file of a module, if it has one.
+func (s *selection) takeName(name string) {
+	if m := s.modules[name]; m.Path != "" {
+		s.take(m.Path)
 	}
-	return out
 }
 
-// parseAlias reads lines of the form: alias pattern name. Only patterns that
-// are plain names matter here.
-func parseAlias(text string) map[string][]string {
-	out := map[string][]string{}
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) == 3 && f[0] == "alias" && !strings.ContainsAny(f[1], "*?[:") {
-			out[Name(f[1])] = append(out[Name(f[1])], Name(f[2]))
+// take takes a file and what its module needs.
+func (s *selection) take(file string) {
+	if s.taken[file] {
+		return
+	}
+	s.taken[file] = true
+	name := depmod.Name(file)
+	for _, dep := range s.modules[name].Deps {
+		s.take(dep)
+	}
+	for _, other := range slices.Concat(s.soft[name].Pre, s.soft[name].Post) {
+		s.takeName(other)
+		for _, module := range s.alias[other] {
+			s.takeName(module)
 		}
 	}
-	return out
+}
+
+// plainAliases returns the modules behind aliases that are plain names, by alias.
+func plainAliases(aliases []depmod.Alias) map[string][]string {
+	modules := map[string][]string{}
+	for _, a := range aliases {
+		if !strings.ContainsAny(a.Pattern, "*?[:") {
+			modules[depmod.Name(a.Pattern)] = append(modules[depmod.Name(a.Pattern)], a.Module)
+		}
+	}
+	return modules
 }
