@@ -1,8 +1,8 @@
-// Package procfs reads what the kernel shows of processes in /proc: stat, status and
-// children.
+// Package procfs reads what the kernel shows of processes in /proc: stat, status,
+// cgroup, cmdline and children.
 // Parameters called proc are the folder, /proc outside of tests.
-// Sources: proc_pid_stat(5), proc_pid_status(5), proc_tid_children(5),
-// pid_namespaces(7).
+// Sources: proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5),
+// proc_tid_children(5), cgroups(7), pid_namespaces(7).
 package procfs
 
 import (
@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Stat is the beginning of /proc/PID/stat.
@@ -45,6 +46,34 @@ func ReadStat(proc string, pid int) (Stat, error) {
 		return Stat{}, err
 	}
 	return ParseStat(text)
+}
+
+// clockTick is the unit of processor times in /proc: USER_HZ is 100 on all
+// architectures that keelson runs on.
+const clockTick = 10 * time.Millisecond
+
+// ParseCPUTime parses the processor time that a process has used, in user and in kernel
+// mode, from its stat: utime and stime are the 12th and the 13th field after the name.
+func ParseCPUTime(text []byte) (time.Duration, error) {
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	if len(fields) < 13 {
+		return 0, errors.New("cannot parse processor time in stat of a process: too few fields")
+	}
+	user, userErr := strconv.ParseUint(string(fields[11]), 10, 32)
+	system, systemErr := strconv.ParseUint(string(fields[12]), 10, 32)
+	if err := errors.Join(userErr, systemErr); err != nil {
+		return 0, fmt.Errorf("cannot parse processor time in stat of a process: %w", err)
+	}
+	return time.Duration(user+system) * clockTick, nil
+}
+
+// ReadCPUTime reads the processor time that a process has used.
+func ReadCPUTime(proc string, pid int) (time.Duration, error) {
+	text, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return 0, err
+	}
+	return ParseCPUTime(text)
 }
 
 // Gone reports whether a file below /proc/PID could not be read since the process is

@@ -27,7 +27,7 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
-// Whatever a process is called, its parent is found.
+// The parent is found with every name of the process.
 func FuzzParseStat(f *testing.F) {
 	f.Add("bash", 17)
 	f.Add("a) Z 1 (", 1)
@@ -37,6 +37,31 @@ func FuzzParseStat(f *testing.F) {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}
 		_, _ = ParseStat([]byte(name))
+	})
+}
+
+func TestCPUTime(t *testing.T) {
+	got, err := ParseCPUTime([]byte("7 (a) 1 2) S 1 7 7 0 -1 4194304 1 0 0 0 150 25 9 9 20 0"))
+	if err != nil || got != 1750*time.Millisecond {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, text := range []string{"", "7 (a) S 1", "7 (a) S 1 7 7 0 -1 4194304 1 0 0 0 -1 25", "7 (a) S 1 7 7 0 -1 4194304 1 0 0 0 1 x"} {
+		if got, err := ParseCPUTime([]byte(text)); err == nil {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+	if _, err := ReadCPUTime("/proc", os.Getpid()); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzParseCPUTime(f *testing.F) {
+	f.Add([]byte("7 (a) S 1 7 7 0 -1 4194304 1 0 0 0 150 25"))
+	f.Add([]byte(")"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if got, _ := ParseCPUTime(text); got < 0 {
+			t.Errorf("%q: %v", text, got)
+		}
 	})
 }
 

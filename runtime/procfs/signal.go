@@ -15,11 +15,11 @@ import (
 // (pid_namespaces(7)). A process that blocks the signal may take it with sigwaitinfo(2)
 // or signalfd(2). It is false when the status cannot be read.
 func DropsSignal(proc string, pid int, signal syscall.Signal) bool {
-	status, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(pid), "status"))
+	status, err := ReadStatus(proc, pid)
 	if err != nil {
 		return false
 	}
-	drops, err := statusDrops(string(status), signal)
+	drops, err := statusDrops(status, signal)
 	return drops && err == nil
 }
 

@@ -7,10 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/procfs"
 )
 
 // shimSockets is where shims listen (containerd's pkg/shim, SocketAddress).
@@ -38,14 +39,10 @@ func (c *Client) removeLeftover(namespace, id string) error {
 
 // shims are the processes that are the shim of a task, by their arguments.
 func shims(proc, socket, namespace, id string) (pids []int) {
-	entries, _ := os.ReadDir(proc)
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid <= 1 {
-			continue
-		}
-		text, err := os.ReadFile(filepath.Join(proc, e.Name(), "cmdline"))
-		if err == nil && isShim(strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00"), socket, namespace, id) {
+	all, _ := procfs.PIDs(proc)
+	for _, pid := range all {
+		args, err := procfs.ReadArgs(proc, pid)
+		if err == nil && pid > 1 && len(args) > 0 && isShim(args, socket, namespace, id) {
 			pids = append(pids, pid)
 		}
 	}

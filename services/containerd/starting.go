@@ -3,8 +3,6 @@ package containerd
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -19,17 +17,13 @@ const daemonName = "containerd"
 // name: one that does not listen yet cannot be found by its socket. It is no
 // error when there is none.
 func KillStarting(proc string, parent int) error {
-	entries, err := os.ReadDir(proc)
+	pids, err := procfs.PIDs(proc)
 	if err != nil {
 		return fmt.Errorf("cannot find containerd: %w", err)
 	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid <= 1 {
-			continue
-		}
-		status, err := os.ReadFile(filepath.Join(proc, e.Name(), "status"))
-		if err != nil || !isStarting(string(status), parent) {
+	for _, pid := range pids {
+		status, err := procfs.ReadStatus(proc, pid)
+		if err != nil || pid == 1 || !isStarting(status, parent) {
 			continue
 		}
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -39,7 +33,7 @@ func KillStarting(proc string, parent int) error {
 	return nil
 }
 
-// isStarting reads /proc/PID/status (proc_pid_status(5)).
+// isStarting reports whether the status is that of a containerd started by parent.
 func isStarting(status string, parent int) bool {
 	return procfs.StatusField(status, "Name") == daemonName && procfs.StatusField(status, "PPid") == strconv.Itoa(parent)
 }

@@ -3,10 +3,10 @@ package probe
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"strings"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/procfs"
 )
 
 // cgroup is the place of a process in each hierarchy: its path by number and
@@ -17,22 +17,17 @@ func readCgroup(pid int) (cgroup, error) {
 	if pid <= 0 {
 		return nil, fmt.Errorf("cannot find cgroup of process %d", pid)
 	}
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	all, err := procfs.ReadCgroup("/proc", pid)
 	if err != nil {
 		return nil, fmt.Errorf("cannot find cgroup of process %d: %w", pid, err)
 	}
-	return parseCgroup(string(data)), nil
+	return newCgroup(all), nil
 }
 
-// parseCgroup reads lines of "hierarchy-ID:controller-list:cgroup-path"
-// (cgroups(7)).
-func parseCgroup(text string) cgroup {
+func newCgroup(all []procfs.Cgroup) cgroup {
 	c := cgroup{}
-	for line := range strings.Lines(text) {
-		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(parts) == 3 {
-			c[parts[0]+":"+parts[1]] = parts[2]
-		}
+	for _, one := range all {
+		c[one.Hierarchy+":"+one.Controllers] = one.Path
 	}
 	return c
 }

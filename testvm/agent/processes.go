@@ -2,62 +2,46 @@ package agent
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
+
+	"keelson/runtime/procfs"
 )
 
 // processes reads the process table at proc. A process that ends meanwhile is
 // left out.
 func processes(proc string) ([]Process, error) {
-	entries, err := os.ReadDir(proc)
+	pids, err := procfs.PIDs(proc)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list processes: %w", err)
 	}
 	var list []Process
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
+	for _, pid := range pids {
+		status, err := procfs.ReadStatus(proc, pid)
 		if err != nil {
 			continue
 		}
-		status, err := os.ReadFile(filepath.Join(proc, e.Name(), "status"))
-		if err != nil {
-			continue
-		}
-		p := parseStatus(string(status))
+		p := parseStatus(status)
 		p.PID = pid
-		if args, err := os.ReadFile(filepath.Join(proc, e.Name(), "cmdline")); err == nil && len(args) > 0 {
-			p.Args = strings.Split(strings.TrimRight(string(args), "\x00"), "\x00")
-		}
+		p.Args, _ = procfs.ReadArgs(proc, pid)
 		list = append(list, p)
 	}
 	return list, nil
 }
 
-// parseStatus reads "Key:\tvalue" lines of proc_pid_status(5).
+// parseStatus parses /proc/PID/status.
 func parseStatus(status string) Process {
-	var p Process
-	for line := range strings.Lines(status) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		value = strings.TrimSpace(value)
-		switch key {
-		case "Name":
-			p.Name = value
-		case "State":
-			p.State, _, _ = strings.Cut(value, " ")
-		case "PPid":
-			p.PPID, _ = strconv.Atoi(value)
-		case "VmRSS":
-			p.RSS = kilobytes(value)
-		case "RssAnon":
-			p.Anon = kilobytes(value)
-		}
+	p := Process{
+		Name: procfs.StatusField(status, "Name"),
+		RSS:  kilobytes(procfs.StatusField(status, "VmRSS")),
+		Anon: kilobytes(procfs.StatusField(status, "RssAnon")),
 	}
+	p.State, _, _ = strings.Cut(procfs.StatusField(status, "State"), " ")
+	p.PPID, _ = strconv.Atoi(procfs.StatusField(status, "PPid"))
 	return p
 }
 
-// kilobytes reads "1234 kB" as bytes.
+// kilobytes parses "1234 kB" into bytes.
 func kilobytes(value string) int64 {
 	n, err := strconv.ParseInt(strings.TrimSuffix(value, " kB"), 10, 64)
 	if err != nil {

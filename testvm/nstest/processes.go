@@ -1,9 +1,7 @@
 package nstest
 
 import (
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"keelson/runtime/procfs"
@@ -18,12 +16,10 @@ type Process struct {
 // Processes are all below /init.
 func (s *System) Processes() []Process {
 	all := map[int]Process{}
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil {
-			if p, ok := readProcess(pid); ok {
-				all[pid] = p
-			}
+	pids, _ := procfs.PIDs("/proc")
+	for _, pid := range pids {
+		if p, ok := readProcess(pid); ok {
+			all[pid] = p
 		}
 	}
 	var below []Process
@@ -39,16 +35,12 @@ func (s *System) Processes() []Process {
 }
 
 func readProcess(pid int) (Process, bool) {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
 	stat, err := procfs.ReadStat("/proc", pid)
 	if err != nil {
 		return Process{}, false
 	}
 	p := Process{PID: pid, Parent: stat.Parent}
-	cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
-	if text := strings.TrimRight(string(cmdline), "\x00"); text != "" {
-		p.Args = strings.Split(text, "\x00")
-	}
+	p.Args, _ = procfs.ReadArgs("/proc", pid)
 	return p, true
 }
 

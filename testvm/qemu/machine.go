@@ -1,7 +1,6 @@
 package qemu
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,13 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/procfs"
 )
 
 // startDeadline is how long QEMU may take until it answers on its control socket.
@@ -163,28 +162,10 @@ func (m *Machine) Err() error {
 	}
 }
 
-// clockTick is the unit of processor times in /proc: USER_HZ is 100 on every
-// architecture QEMU runs on here.
-const clockTick = 10 * time.Millisecond
-
 // CPUTime is the processor time QEMU has used so far; 0 when it has ended.
 func (m *Machine) CPUTime() time.Duration {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.proc.Pid))
-	if err != nil {
-		return 0
-	}
-	// proc_pid_stat(5): the name in brackets may hold blanks; utime and stime
-	// are the 12th and 13th fields after it.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 13 {
-		return 0
-	}
-	user, userErr := strconv.Atoi(fields[11])
-	system, systemErr := strconv.Atoi(fields[12])
-	if userErr != nil || systemErr != nil {
-		return 0
-	}
-	return time.Duration(user+system) * clockTick
+	used, _ := procfs.ReadCPUTime("/proc", m.proc.Pid)
+	return used
 }
 
 // HasButton tells whether the machine has a power button.
