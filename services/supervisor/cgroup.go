@@ -11,6 +11,7 @@ import (
 
 	"keelson/runtime/bundle"
 	"keelson/runtime/prepare"
+	"keelson/runtime/procfs"
 )
 
 // cgroup is a container's place in the hierarchy by which it is killed.
@@ -142,47 +143,36 @@ func processesIn(cgroup string, skip []string) []int {
 }
 
 func cgroupOf(pid int) cgroup {
-	own, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
+	own, ownErr := procfs.ReadCgroup("/proc", os.Getpid())
+	cgroups, err := procfs.ReadCgroup("/proc", pid)
+	if ownErr != nil || err != nil {
 		return cgroup{}
 	}
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
-	if err != nil {
-		return cgroup{}
-	}
-	return parseCgroup(string(text), string(own))
+	return findCgroup(cgroups, own)
 }
 
-// parseCgroup finds the cgroup of a container's processes in a /proc/PID/cgroup
-// (cgroups(7)): lines "0::/path" for version 2, "4:pids,cpu:/path" for version
-// 1. It is empty when own, the supervisor, is in it too.
-func parseCgroup(cgroups, own string) cgroup {
-	for line := range strings.Lines(cgroups) {
-		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(f) != 3 {
-			continue
-		}
-		path, inOwn := strings.CutSuffix(filepath.Join("/", f[2]), "/"+bundle.OwnCgroup)
-		if path == "/" || path == "" || holds(own, f[0]+":"+f[1]+":", path) {
+// findCgroup finds the cgroup of a container's processes, in the hierarchy of version 2
+// or in that of the controller pids. It is empty when own, the cgroups of the
+// supervisor, are in it too.
+func findCgroup(cgroups, own []procfs.Cgroup) cgroup {
+	for _, c := range cgroups {
+		path, inOwn := strings.CutSuffix(filepath.Join("/", c.Path), "/"+bundle.OwnCgroup)
+		if path == "/" || path == "" || holds(own, c, path) {
 			continue
 		}
 		switch {
-		case f[0] == "0" && f[1] == "":
+		case c.V2():
 			return cgroup{"/sys/fs/cgroup", path, inOwn}
-		case slices.Contains(strings.Split(f[1], ","), "pids"):
+		case c.Has("pids"):
 			return cgroup{"/sys/fs/cgroup/pids", path, inOwn}
 		}
 	}
 	return cgroup{}
 }
 
-// holds tells whether one of cgroups, in the hierarchy that its line begins
-// with, is path or lies below.
-func holds(cgroups, hierarchy, path string) bool {
-	for line := range strings.Lines(cgroups) {
-		if at, ok := strings.CutPrefix(strings.TrimSpace(line), hierarchy); ok && strings.HasPrefix(at+"/", path+"/") {
-			return true
-		}
-	}
-	return false
+// holds reports whether one of cgroups, in the hierarchy of c, is path or lies below.
+func holds(cgroups []procfs.Cgroup, c procfs.Cgroup, path string) bool {
+	return slices.ContainsFunc(cgroups, func(other procfs.Cgroup) bool {
+		return other.Hierarchy == c.Hierarchy && other.Controllers == c.Controllers && strings.HasPrefix(other.Path+"/", path+"/")
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"keelson/runtime/procfs"
 	"keelson/services/control"
 )
 
@@ -84,5 +85,25 @@ func put(t *testing.T, path, text string) {
 	}
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestFindCgroup(t *testing.T) {
+	for _, tt := range []struct {
+		cgroups, own string
+		want         cgroup
+	}{
+		{"0::/web\n", "0::/\n", cgroup{"/sys/fs/cgroup", "/web", false}},
+		{"0::/web/keelson.own\n", "0::/\n", cgroup{"/sys/fs/cgroup", "/web", true}},
+		{"0::/web\n", "0::/web/below\n", cgroup{}},
+		{"0::/web\n", "0::/webby\n", cgroup{"/sys/fs/cgroup", "/web", false}},
+		{"0::/\n", "0::/\n", cgroup{}},
+		{"5:cpu,cpuacct:/a\n4:pids:/b\n0::/\n", "5:cpu,cpuacct:/\n4:pids:/\n0::/\n", cgroup{"/sys/fs/cgroup/pids", "/b", false}},
+		{"4:pids:/b\n0::/c\n", "4:pids:/b\n0::/\n", cgroup{"/sys/fs/cgroup", "/c", false}},
+		{"", "", cgroup{}},
+	} {
+		if got := findCgroup(procfs.ParseCgroup(tt.cgroups), procfs.ParseCgroup(tt.own)); got != tt.want {
+			t.Errorf("%q: %+v, want %+v", tt.cgroups, got, tt.want)
+		}
 	}
 }

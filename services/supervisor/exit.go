@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/procfs"
 )
 
 // exit is how a container ended. code is 128+N after signal N.
@@ -53,30 +53,26 @@ type oomCounter struct {
 // newOOMCounter leaves out what is counted in those of the other services that
 // lie in the cgroup of the process.
 func newOOMCounter(pid int, others []string) oomCounter {
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
+	cgroups, err := procfs.ReadCgroup("/proc", pid)
 	if err != nil {
 		return oomCounter{}
 	}
-	c := oomCounter{file: oomFile(string(text), others)}
+	c := oomCounter{file: oomFile(cgroups, others)}
 	c.before = oomKills(c.file)
 	return c
 }
 
-// oomFile finds the file with a cgroup's count in a /proc/PID/cgroup of lines
-// "0::/path" (version 2) or "4:memory:/path" (version 1, cgroups(7)); empty for
-// the root cgroup, which has no limit. memory.events counts for the cgroups
-// below too, memory.events.local does not (cgroup-v2.rst).
-func oomFile(cgroups string, others []string) string {
-	for line := range strings.Lines(cgroups) {
-		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(f) != 3 || filepath.Join("/", f[2]) == "/" {
-			continue
-		}
-		path := filepath.Join("/", f[2])
+// oomFile finds the file with a cgroup's count; empty for the root cgroup, which has no
+// limit. memory.events counts for the cgroups below too, memory.events.local does not
+// (cgroup-v2.rst).
+func oomFile(cgroups []procfs.Cgroup, others []string) string {
+	for _, c := range cgroups {
+		path := filepath.Join("/", c.Path)
 		switch {
-		case slices.Contains(strings.Split(f[1], ","), "memory"):
+		case path == "/":
+		case c.Has("memory"):
 			return filepath.Join("/sys/fs/cgroup/memory", path, "memory.oom_control")
-		case f[0] == "0" && f[1] == "":
+		case c.V2():
 			file := "memory.events"
 			if len(bundle.Nested(path, others)) > 0 {
 				file = "memory.events.local"

@@ -1,6 +1,10 @@
 package supervisor
 
-import "testing"
+import (
+	"testing"
+
+	"keelson/runtime/procfs"
+)
 
 func TestOOMFile(t *testing.T) {
 	for text, want := range map[string]string{
@@ -12,7 +16,7 @@ func TestOOMFile(t *testing.T) {
 		"nonsense":        "",
 		"0::/../../etc\n": "/sys/fs/cgroup/etc/memory.events",
 	} {
-		if got := oomFile(text, []string{"/pods", "/pods/x", "/podsy"}); got != want {
+		if got := oomFile(procfs.ParseCgroup(text), []string{"/pods", "/pods/x", "/podsy"}); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
 	}
