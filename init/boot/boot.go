@@ -12,6 +12,7 @@ import (
 	"keelson/init/scripts"
 	"keelson/init/step"
 	"keelson/mounts"
+	"keelson/runtime/backoff"
 	"keelson/runtime/console"
 	"keelson/runtime/oomscore"
 	"keelson/runtime/powerbutton"
@@ -166,7 +167,7 @@ func withPowerButton(ctx context.Context, w world, f func(context.Context) error
 	side, cancel := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		if !pause(side, buttonDelay) {
+		if !backoff.Wait(side, buttonDelay) {
 			return
 		}
 		err := powerbutton.Watch(side, "/dev/input", func() {

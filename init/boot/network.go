@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"keelson/netcfg"
+	"keelson/runtime/backoff"
 	"keelson/runtime/bundle"
 	"keelson/runtime/timeline"
 )
@@ -194,7 +195,7 @@ func Network(ctx context.Context, numbers []string) error {
 
 func applyLate(ctx context.Context, w world, list []netcfg.IPParam, i int, value string) {
 	device, err := list[i].Apply(ctx, netcfg.Rank(list, i))
-	for errors.Is(err, netcfg.ErrWatchEnded) && pause(ctx, watchPause) {
+	for errors.Is(err, netcfg.ErrWatchEnded) && backoff.Wait(ctx, watchPause) {
 		device, err = list[i].Apply(ctx, netcfg.Rank(list, i))
 	}
 	if ctx.Err() != nil {

@@ -12,6 +12,7 @@ import (
 
 	"keelson/init/policy"
 	"keelson/init/rescue"
+	"keelson/runtime/backoff"
 	"keelson/runtime/bundle"
 	"keelson/runtime/oneshot"
 	"keelson/runtime/timeline"
@@ -143,7 +144,7 @@ func (s *series) container(ctx context.Context, name string) (goOn bool, err err
 			return goOn, errors.Join(err, askErr)
 		case d.Action != policy.Retry:
 			return false, errors.Join(err, s.stop(ctx, d.Action))
-		case !pause(ctx, d.Pause):
+		case !backoff.Wait(ctx, d.Pause):
 			return false, err
 		}
 	}
@@ -240,18 +241,6 @@ func (s *series) keep(r oneshot.Result) {
 		s.done = s.done[:last]
 	}
 	s.done = append(s.done, r)
-}
-
-// pause waits; false when ctx has ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // linkLogs makes the logs found where people look for them.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"keelson/runtime/backoff"
 	"keelson/runtime/bundle"
 )
 
@@ -60,7 +61,7 @@ func After(ok bool, n int, r Rules) Decision {
 	case ok:
 		return Decision{Action: Next, Words: "it took " + count(n)}
 	case n < total:
-		pause := Pause(n, r.Delay, r.MaxDelay)
+		pause := backoff.Delay(n, r.Delay, r.MaxDelay)
 		return Decision{Action: Retry, Pause: pause,
 			Words: fmt.Sprintf("attempt %d of %d in %v (keelson.retries=%d)", n+1, total, pause, r.Retries)}
 	}
@@ -76,12 +77,3 @@ func After(ok bool, n int, r Rules) Decision {
 }
 
 func count(attempts int) string { return fmt.Sprintf("%d attempts", attempts) }
-
-// Pause is that before attempt n+1: from first on doubling, up to last.
-func Pause(n int, first, last time.Duration) time.Duration {
-	pause := first
-	for ; n > 1 && pause < last; n-- {
-		pause *= 2
-	}
-	return max(0, min(pause, last))
-}

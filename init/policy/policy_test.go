@@ -88,21 +88,6 @@ func TestBrokenBundle(t *testing.T) {
 	}
 }
 
-func TestPause(t *testing.T) {
-	for _, tt := range []struct {
-		n                 int
-		first, last, want time.Duration
-	}{
-		{1, 100 * ms, 30 * time.Second, 100 * ms}, {2, 100 * ms, 30 * time.Second, 200 * ms}, {9, 100 * ms, 30 * time.Second, 25600 * ms},
-		{10, 100 * ms, 30 * time.Second, 30 * time.Second}, {1_000_000, 100 * ms, 30 * time.Second, 30 * time.Second},
-		{1_000_000, 0, 30 * time.Second, 0}, {3, time.Minute, time.Second, time.Second}, {5, time.Second, 0, 0},
-	} {
-		if got := Pause(tt.n, tt.first, tt.last); got != tt.want {
-			t.Errorf("attempt %d, %v to %v: %v, want %v", tt.n, tt.first, tt.last, got, tt.want)
-		}
-	}
-}
-
 func TestParseCommandLine(t *testing.T) {
 	onboot := func(policy string, timeout time.Duration, retries int) func(*CommandLine) {
 		return func(c *CommandLine) { c.Base.OnFailure, c.Base.Timeout, c.Base.Retries = policy, timeout, retries }

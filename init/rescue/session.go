@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"keelson/init/policy"
+	"keelson/runtime/backoff"
 	"keelson/runtime/oneshot"
 	"keelson/runtime/timeline"
 )
@@ -89,7 +90,7 @@ func (s *Session) ask(ctx context.Context) policy.Action {
 			s.shell(ctx)
 		case atEnd:
 			ends++
-			pause(ctx, policy.Pause(ends, firstPause, lastPause))
+			backoff.Wait(ctx, backoff.Delay(ends, firstPause, lastPause))
 		}
 	}
 	return policy.Wait
@@ -126,15 +127,6 @@ func (s *Session) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, flushLimit)
 	defer cancel()
 	_ = s.Out.Flush(ctx) // Late messages are a nuisance, no more.
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // say writes to the terminal; one that is gone will tell when it is read.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"keelson/runtime/backoff"
 )
 
 // fake is a containerd without tasks.
@@ -47,7 +49,7 @@ func TestContainerdThatNeverListens(t *testing.T) {
 		begin, listens := time.Now(), 100*time.Second
 		var killed []time.Duration
 		dial := func(ctx context.Context) (Tasks, error) {
-			if !pause(ctx, max(0, listens-time.Since(begin))) {
+			if !backoff.Wait(ctx, max(0, listens-time.Since(begin))) {
 				return nil, ctx.Err()
 			}
 			return &fake{}, nil

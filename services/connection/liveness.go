@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"keelson/runtime/backoff"
 	"keelson/services/containerd"
 )
 
@@ -53,7 +54,7 @@ func (c *Connection) Check(ctx context.Context, tasks Tasks) (alive bool) {
 // CheckIfSlow checks containerd when the call that ends with call takes longer than
 // SlowTime. ctx ends the check itself.
 func (c *Connection) CheckIfSlow(ctx, call context.Context, tasks Tasks) {
-	if pause(call, SlowTime) {
+	if backoff.Wait(call, SlowTime) {
 		c.Check(ctx, tasks)
 	}
 }
@@ -61,21 +62,9 @@ func (c *Connection) CheckIfSlow(ctx, call context.Context, tasks Tasks) {
 // Watch checks containerd every PingInterval until ctx ends: nobody else notices that
 // it hangs while no call is made.
 func (c *Connection) Watch(ctx context.Context) {
-	for pause(ctx, PingInterval) {
+	for backoff.Wait(ctx, PingInterval) {
 		if tasks := c.Current(); tasks != nil {
 			c.Check(ctx, tasks)
 		}
-	}
-}
-
-// pause waits for d. It returns false when ctx ended before.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/backoff"
 )
 
 // SocketPath is where the supervisor listens.
@@ -105,7 +107,7 @@ func Serve(ctx context.Context, socket string, h Handler) error {
 		}
 		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ECONNABORTED) {
 			// It passes, and nothing tells when.
-			if !pause(ctx, acceptPause) {
+			if !backoff.Wait(ctx, acceptPause) {
 				return nil
 			}
 			continue
@@ -114,17 +116,6 @@ func Serve(ctx context.Context, socket string, h Handler) error {
 			return fmt.Errorf("cannot accept control connection: %w", err)
 		}
 		answering.Go(func() { answer(ctx, conn, h) })
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 

@@ -3,6 +3,7 @@ package machine
 import (
 	"time"
 
+	"keelson/runtime/backoff"
 	"keelson/runtime/bundle"
 )
 
@@ -62,11 +63,5 @@ func (h *History) again(limit bundle.Limit, now time.Duration) Event {
 // takes up to half of it off, so that services that failed together do not
 // start together.
 func BackoffDelay(s bundle.Settings, failures int, random float64) time.Duration {
-	greatest := max(s.MaxDelay, s.Delay)
-	d := s.Delay
-	for i := 1; i < failures && d < greatest; i++ {
-		d *= 2
-	}
-	d = min(d, greatest)
-	return d - time.Duration(random*float64(d)/2)
+	return backoff.Jitter(backoff.Delay(failures, s.Delay, max(s.MaxDelay, s.Delay)), random)
 }

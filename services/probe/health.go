@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"keelson/runtime/backoff"
 	"keelson/runtime/bundle"
 )
 
@@ -54,7 +55,7 @@ func (w *watcher) watch(ctx context.Context) error {
 	if w.check.beats != nil {
 		return w.listen(ctx)
 	}
-	for pause(ctx, w.interval, nil) {
+	for backoff.Wait(ctx, w.interval) {
 		err := limit(ctx, w.timeout, w.check.once)
 		if ctx.Err() == nil && w.count(err) {
 			return w.verdict(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"keelson/runtime/backoff"
 	"keelson/runtime/bundle"
 )
 
@@ -129,11 +130,10 @@ func (p *Prober) prepare(probe bundle.Probe, c Container) (check, error) {
 // retry attempts until that goes well; when ctx ends, it returns what was
 // wrong with the last attempt.
 func retry(ctx context.Context, attempt func(context.Context) error) error {
-	var b backoff
 	var last error
-	for {
+	for failures := 1; ; failures++ {
 		last = again(ctx, last, attempt)
-		if last == nil || !pause(ctx, b.next(), nil) {
+		if last == nil || !backoff.Wait(ctx, backoff.Delay(failures, firstPause, lastPause)) {
 			return last
 		}
 	}
@@ -148,26 +148,6 @@ func again(ctx context.Context, last error, attempt func(context.Context) error)
 		return last
 	}
 	return err
-}
-
-// backoff is the pause between attempts: doubling.
-type backoff struct{ last time.Duration }
-
-func (b *backoff) next() time.Duration {
-	b.last = min(max(firstPause, 2*b.last), lastPause)
-	return b.last
-}
-
-// pause waits for d or for wake, and reports false when ctx ended instead.
-func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-wake:
-	case <-ctx.Done():
-	}
-	return ctx.Err() == nil
 }
 
 // errNoAnswer is an attempt that took too long.

@@ -7,6 +7,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"keelson/runtime/backoff"
 )
 
 const forever = time.Duration(math.MaxInt64)
@@ -108,7 +110,7 @@ func (t *teller) watchdog(ctx context.Context) error {
 		case left <= 0:
 			return fmt.Errorf("no sign of life for %s (WATCHDOG_USEC)", s.Watchdog)
 		}
-		if !pause(ctx, left, changed) {
+		if !backoff.WaitOrWake(ctx, left, changed) {
 			return ctx.Err()
 		}
 	}
@@ -163,7 +165,7 @@ func withLimit(ctx context.Context, d time.Duration, n *Notify) (context.Context
 			if left <= 0 {
 				cancel()
 			}
-			if !pause(ctx, left, changed) {
+			if !backoff.WaitOrWake(ctx, left, changed) {
 				return
 			}
 		}

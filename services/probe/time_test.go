@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"keelson/runtime/backoff"
 	"keelson/runtime/bundle"
 )
 
@@ -163,7 +164,7 @@ func TestWatchLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := Container{Lines: func(ctx context.Context, see func([]byte) bool) error {
 			for range 5 {
-				if !pause(ctx, 8*time.Second, nil) || see([]byte("tick")) {
+				if !backoff.Wait(ctx, 8*time.Second) || see([]byte("tick")) {
 					return ctx.Err()
 				}
 			}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/cyphar/filepath-securejoin"
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/backoff"
 )
 
 // unixCheck is good when something listens on a socket in the container's
@@ -32,16 +34,15 @@ func (u unixCheck) once(ctx context.Context) error {
 // tried again after a pause.
 func (u unixCheck) wait(ctx context.Context) error {
 	wake := make(chan struct{}, 1)
-	var b backoff
 	var err error
-	for {
+	for failures := 1; ; failures++ {
 		folder, watched := u.watch(wake)
 		err = again(ctx, err, u.once)
-		rest := b.next()
+		delay := backoff.Delay(failures, firstPause, lastPause)
 		if watched && errors.Is(err, unix.ENOENT) {
-			b, rest = backoff{}, forever
+			failures, delay = 0, forever
 		}
-		done := err == nil || !pause(ctx, rest, wake)
+		done := err == nil || !backoff.WaitOrWake(ctx, delay, wake)
 		u.watches.remove(folder)
 		if done {
 			return err

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"keelson/runtime/backoff"
 	"keelson/runtime/timeline"
 )
 
@@ -46,7 +47,7 @@ const containerdTime = time.Minute
 // watchFirstAnswer announces a boot without containerd as degraded. Services that
 // start later are announced as usual.
 func (s *Supervisor) watchFirstAnswer() {
-	if !pause(s.ctx, containerdTime) {
+	if !backoff.Wait(s.ctx, containerdTime) {
 		return
 	}
 	s.send(func() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"keelson/runtime/backoff"
 	"keelson/services/connection"
 	"keelson/services/containerd"
 )
@@ -105,7 +106,7 @@ func (r *run) ask(ctx context.Context, told chan<- containerd.Exit) {
 			logged = text
 			s.options.Logger.Error("cannot wait for the end of a service, trying again every second", "service", r.name, "error", err)
 		}
-		if !pause(ctx, time.Second) {
+		if !backoff.Wait(ctx, time.Second) {
 			return
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"keelson/runtime/backoff"
 	"keelson/runtime/bundle"
 	"keelson/runtime/logs"
 	"keelson/runtime/prepare"
@@ -279,7 +280,7 @@ func (s *Supervisor) connect() {
 			return
 		}
 		s.options.Logger.Error("containerd is not usable", "error", err)
-		if !pause(s.ctx, time.Second) { // it listens and fails: nothing tells when that ends
+		if !backoff.Wait(s.ctx, time.Second) { // it listens and fails: nothing tells when that ends
 			return
 		}
 	}
@@ -367,15 +368,4 @@ func (s *Supervisor) allSettled() bool {
 		}
 	}
 	return true
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
