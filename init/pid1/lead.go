@@ -3,10 +3,9 @@ package pid1
 import (
 	"context"
 	"fmt"
-	"os"
-	"syscall"
 
 	"keelson/init/initrd"
+	"keelson/init/pid1/handover"
 	"keelson/init/step"
 	"keelson/mounts"
 	"keelson/runtime/timeline"
@@ -29,7 +28,7 @@ func leadingList(sink step.Sink) []step.Step {
 func (p *pid1) lead() {
 	err := p.reachRoot()
 	if err == nil {
-		err = becomeInit()
+		err = fmt.Errorf("cannot start the init of the root: %w", handover.Exec(initPath, relevantSignals()))
 	}
 	p.note(func(s *state) { s.Phase, s.Fatal = phaseFatal, err.Error() })
 }
@@ -56,11 +55,4 @@ func (p *pid1) reachRoot() error {
 	defer stop()
 	_ = p.console.Flush(flushed) // A stuck console must not keep the system from booting.
 	return mounts.SwitchRoot(initrd.Root)
-}
-
-// becomeInit replaces this program by the root's.
-func becomeInit() error {
-	defer holdSignals()() // Until it takes them itself.
-	err := syscall.Exec(initPath, os.Args, os.Environ())
-	return fmt.Errorf("cannot start %s of the root: %w", initPath, err)
 }

@@ -16,6 +16,7 @@ import (
 	"keelson/init/boot"
 	"keelson/init/cmdline"
 	"keelson/init/initrd"
+	"keelson/init/pid1/handover"
 	"keelson/init/reaper"
 	"keelson/init/step"
 	"keelson/mounts"
@@ -35,9 +36,9 @@ type pid1 struct {
 	signals *signals
 	place   place
 
-	keepers keepers
-	again   sync.Mutex // held while PID 1 executes itself again
-	heir    *heir      // for that, under the same lock
+	keepers  keepers
+	again    sync.Mutex         // held while PID 1 executes itself again
+	handover *handover.Handover // for that, under the same lock; nil until it is needed
 
 	mu    sync.Mutex
 	state state
@@ -53,8 +54,8 @@ func Main() int {
 	startThreads()
 	p := &pid1{signals: newSignals(), log: slog.New(slog.DiscardHandler)}
 	p.signals.listen()
-	if h, ok := inheritance(); ok {
-		p.recall(h)
+	if handover.Inherited() {
+		p.recall()
 	}
 	early := &buffer{}
 	code := codeDone

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/init/cmdline"
+	"keelson/init/pid1/handover"
 	"keelson/mounts"
 	"keelson/runtime/userspace"
 )
@@ -80,6 +81,9 @@ func inode(process, name string) (uint64, bool) {
 	err := unix.Stat("/proc/"+process+"/ns/"+name, &st)
 	return st.Ino, err == nil
 }
+
+// Again reports whether PID 1 has executed itself again.
+func Again() bool { return handover.Inherited() }
 
 // Inside tells a process that is not the first one whether it is the first of
 // a system of its own all the same: who started it has another root or other

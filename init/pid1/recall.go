@@ -10,14 +10,19 @@ import (
 
 	"keelson/init/covered"
 	"keelson/init/initrd"
+	"keelson/init/pid1/handover"
 	"keelson/init/reaper"
 	"keelson/init/step"
 )
 
 // recall goes on with what an earlier incarnation has handed over. Without that
 // it goes by the processes it finds.
-func (p *pid1) recall(h *heir) {
-	s, err := h.read()
+func (p *pid1) recall() {
+	var s state
+	received, err := handover.Load()
+	if err == nil {
+		s, err = decode(received)
+	}
 	if err != nil {
 		s = guess()
 	}

@@ -1,12 +1,15 @@
 package pid1
 
 import (
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"keelson/init/pid1/handover"
 	"keelson/runtime/fault"
 )
 
@@ -39,6 +42,12 @@ var harmless = []os.Signal{
 	unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL,
 }
 
+// relevantSignals are those that must not be lost, and those that must not end the
+// program, while PID 1 executes itself again.
+func relevantSignals() handover.Signals {
+	return handover.Signals{Caught: slices.Collect(maps.Keys(actions)), Held: harmless}
+}
+
 // signals turns the first request to go down into an action.
 type signals struct {
 	incoming chan os.Signal
@@ -47,7 +56,9 @@ type signals struct {
 	mu     sync.Mutex
 	action *action
 	later  map[string]bool // what was asked for in vain, and told
-	heir   *heir           // who must know of an action too; nil: nobody
+	// handover gets the name of an action that is asked for too late for the state
+	// in it; nil unless PID 1 is about to execute itself again.
+	handover *handover.Handover
 }
 
 func newSignals() *signals {
@@ -82,12 +93,10 @@ func (s *signals) drain() {
 	}
 }
 
-// takeCaught takes those that were meant for another incarnation.
-func (s *signals) takeCaught(caught []byte) {
-	for n, came := range caught {
-		if came != 0 {
-			s.take(unix.Signal(n), func(string) {})
-		}
+// takeCaught takes signals that the handover has caught.
+func (s *signals) takeCaught(caught []unix.Signal) {
+	for _, sig := range caught {
+		s.take(sig, func(string) {})
 	}
 }
 
@@ -111,17 +120,17 @@ func (s *signals) ask(a action) (action, bool) {
 		return *s.action, false
 	}
 	s.action = &a
-	s.heir.hear(a)
+	s.handover.Note(a.name)
 	close(s.asked)
 	return a, true
 }
 
-// bequeath has h hear of actions that are asked for from now on, and returns the
-// name of the one there is already, if any.
-func (s *signals) bequeath(h *heir) string {
+// forward has the names of actions that are asked for from now on noted in h, and
+// returns the name of the one there is already, if any.
+func (s *signals) forward(h *handover.Handover) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.heir = h
+	s.handover = h
 	if s.action == nil {
 		return ""
 	}

@@ -1,17 +1,13 @@
 package pid1
 
 import (
-	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"hash/crc32"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/moby/sys/mountinfo"
 
+	"keelson/init/pid1/handover"
 	"keelson/init/reaper"
 	"keelson/runtime/console"
 )
@@ -54,84 +50,43 @@ type mounted struct {
 	Place string
 }
 
-// Layout of a handover: magic, a slot for an action that was asked for late, a
-// byte for each signal that was caught still later, then version, length and
-// checksum (CRC-32) of the JSON that follows.
-const (
-	handoverMagic   = "keelson handover"
-	handoverVersion = 1
-	lateAt          = len(handoverMagic)
-	lateSize        = 16
-	caughtAt        = lateAt + lateSize
-	caughtSize      = 96
-	headAt          = caughtAt + caughtSize
-	bodyAt          = headAt + 12
-	// handoverLimit bounds it; a real one has some KiB.
-	handoverLimit = 1 << 20
-)
-
-// encode gives the parts before and behind the slot.
-func (s state) encode() (magic, rest []byte, err error) {
-	body, err := json.Marshal(s)
-	if len(body) > handoverLimit-bodyAt { // What can be done without goes first.
+// encode makes the payload of a handover. What can be done without is left out
+// first where it would be too large.
+func (s state) encode() ([]byte, error) {
+	data, err := json.Marshal(s)
+	if len(data) > handover.PayloadMax {
 		s.Unsaid = nil
-		body, err = json.Marshal(s)
+		data, err = json.Marshal(s)
 	}
-	if len(body) > handoverLimit-bodyAt {
+	if len(data) > handover.PayloadMax {
 		s.Before, s.Unknown = nil, true
-		body, err = json.Marshal(s)
+		data, err = json.Marshal(s)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot encode the handover: %w", err)
+		return nil, fmt.Errorf("cannot encode the state: %w", err)
 	}
-	for _, n := range []uint32{handoverVersion, uint32(len(body)), crc32.ChecksumIEEE(body)} {
-		rest = binary.LittleEndian.AppendUint32(rest, n)
-	}
-	return []byte(handoverMagic), append(rest, body...), nil
+	return data, nil
 }
 
-// errHandover is that of a handover that is none.
-var errHandover = errors.New("cannot read the handover")
-
-func decode(data []byte) (state, error) {
+// decode is the state in a handover, with the action that was asked for after it
+// was written.
+func decode(r handover.Received) (state, error) {
 	var s state
-	if len(data) < bodyAt || string(data[:lateAt]) != handoverMagic {
-		return s, fmt.Errorf("%w: it is none", errHandover)
-	}
-	number := func(i int) uint32 { return binary.LittleEndian.Uint32(data[headAt+4*i:]) }
-	body := data[bodyAt:]
-	switch {
-	case number(0) != handoverVersion:
-		return s, fmt.Errorf("%w: version %d", errHandover, number(0))
-	case int64(number(1)) > int64(len(body)):
-		return s, fmt.Errorf("%w: it is torn", errHandover)
-	}
-	if body = body[:number(1)]; number(2) != crc32.ChecksumIEEE(body) {
-		return s, fmt.Errorf("%w: it is damaged", errHandover)
-	}
-	if err := json.Unmarshal(body, &s); err != nil {
-		return state{}, fmt.Errorf("%w: %w", errHandover, err)
+	if err := json.Unmarshal(r.Payload, &s); err != nil {
+		return state{}, fmt.Errorf("%w: %w", handover.ErrCorrupt, err)
 	}
 	if s.Action == "" {
-		s.Action = lateAction(data[lateAt:caughtAt], data[caughtAt:headAt])
+		s.Action = r.Note
 	}
-	if _, ok := actionNamed(s.Action); s.Phase == phaseStart || s.Action != "" && !ok {
-		return state{}, fmt.Errorf("%w: phase %q, action %q", errHandover, s.Phase, s.Action)
-	}
-	return s, nil
-}
-
-// lateAction is what was asked for when the state was written already.
-func lateAction(slot, caught []byte) string {
-	if name := strings.TrimRight(string(slot), "\x00"); name != "" {
-		return name
-	}
-	for n, came := range caught {
-		if a, ok := actions[syscall.Signal(n)]; ok && came != 0 {
-			return a.name
+	for _, sig := range r.Caught {
+		if a, ok := actions[sig]; ok && s.Action == "" {
+			s.Action = a.name
 		}
 	}
-	return ""
+	if _, ok := actionNamed(s.Action); s.Phase == phaseStart || s.Action != "" && !ok {
+		return state{}, fmt.Errorf("%w: phase %q, action %q", handover.ErrCorrupt, s.Phase, s.Action)
+	}
+	return s, nil
 }
 
 func actionNamed(name string) (action, bool) {

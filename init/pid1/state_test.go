@@ -3,14 +3,15 @@ package pid1
 import (
 	"context"
 	"errors"
-	"os"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"keelson/init/pid1/handover"
 	"keelson/init/reaper"
 	"keelson/init/step"
 	"keelson/runtime/console"
@@ -22,167 +23,81 @@ var handed = state{
 	Unsaid: []console.Message{{Text: "x\n"}, {Text: "y\n", Raw: true}}, First: true, Own: []string{"mnt"}, Before: []mounted{{9, "/data"}},
 }
 
-func encoded(t testing.TB, s state, late string) []byte {
+func encoded(t *testing.T, s state) []byte {
 	t.Helper()
-	magic, rest, err := s.encode()
+	data, err := s.encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	slots := late + strings.Repeat("\x00", lateSize+caughtSize-len(late))
-	return append(append(magic, slots...), rest...)
+	return data
 }
 
-func TestHandover(t *testing.T) {
-	got, err := decode(encoded(t, handed, ""))
+func TestStateSurvives(t *testing.T) {
+	got, err := decode(handover.Received{Payload: encoded(t, handed)})
 	if err != nil || !reflect.DeepEqual(got, handed) {
 		t.Errorf("%+v, %v; want %+v", got, err, handed)
 	}
 	if p := got.place(); p.machine || !p.first || p.unknown || p.before[0].ID != 9 || p.before[0].Mountpoint != "/data" {
 		t.Errorf("place %+v", p)
 	}
-	for late, want := range map[string]string{"power off": "power off", "reboot": "reboot"} {
-		if got, err := decode(encoded(t, handed, late)); err != nil || got.Action != want {
-			t.Errorf("asked late for %s: %q, %v", late, got.Action, err)
-		}
-	}
-	signalled := encoded(t, handed, "")
-	signalled[caughtAt+int(unix.SIGHUP)], signalled[caughtAt+int(unix.SIGUSR2)] = 1, 1
-	if got, err := decode(append(signalled, 0, 0)); err != nil || got.Action != powerOff.name {
-		t.Errorf("signalled late: %q, %v", got.Action, err)
-	}
-	first := handed
-	first.Action = "halt"
-	if got, err := decode(encoded(t, first, "reboot")); err != nil || got.Action != "halt" {
-		t.Errorf("the first action counts: %q, %v", got.Action, err)
-	}
 }
 
-// A signal that comes when the Go runtime can do nothing for it any more is
-// caught all the same; afterwards the runtime has them again.
-func TestCaught(t *testing.T) {
-	s := newSignals()
-	s.listen()
-	h, err := newHeir()
-	if err != nil {
-		t.Fatal(err)
+// The first action that was asked for counts: in the state, in the note, by signal.
+func TestActionInHandover(t *testing.T) {
+	with := func(action, note string, caught ...syscall.Signal) handover.Received {
+		s := handed
+		s.Action = action
+		return handover.Received{Payload: encoded(t, s), Note: note, Caught: caught}
 	}
-	release, err := catchInto(h.caught())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 1000 {
-		for _, sig := range []unix.Signal{unix.SIGUSR1, unix.SIGTERM} {
-			if err := unix.Kill(os.Getpid(), sig); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-	for h.caught()[unix.SIGUSR1] == 0 || h.caught()[unix.SIGTERM] == 0 {
-		time.Sleep(time.Millisecond) // Other threads take them.
-	}
-	for n, came := range h.caught() {
-		if want := n == int(unix.SIGUSR1) || n == int(unix.SIGTERM); (came != 0) != want {
-			t.Errorf("signal %d: %d", n, came)
-		}
-	}
-	if len(s.incoming) > 0 {
-		t.Errorf("the runtime took %v", <-s.incoming)
-	}
-	release()
-	s.takeCaught(h.caught())
-	if s.chosen() != halt {
-		t.Errorf("action %v", s.chosen())
-	}
-	if err := unix.Kill(os.Getpid(), unix.SIGUSR2); err != nil {
-		t.Fatal(err)
-	}
-	for <-s.incoming != unix.SIGUSR2 { // One of the others may have been on its way still.
-	}
-}
-
-func TestBadHandover(t *testing.T) {
-	good := encoded(t, handed, "")
-	odd := handed
-	odd.Action = "dance"
-	start := handed
-	start.Phase = phaseStart
-	for name, data := range map[string][]byte{
-		"nothing": nil, "short": good[:bodyAt-1], "torn": good[:len(good)-1],
-		"another magic": append([]byte("x"), good[1:]...), "late nonsense": encoded(t, handed, "nonsense"),
-		"unknown action": encoded(t, odd, ""), "no phase": encoded(t, start, ""),
+	for _, tc := range []struct {
+		received handover.Received
+		want     string
+	}{
+		{with("", ""), ""}, {with("", "power off"), "power off"}, {with("", "reboot", unix.SIGUSR1), "reboot"},
+		{with("halt", "reboot", unix.SIGUSR2), "halt"}, {with("", "", unix.SIGHUP, unix.SIGUSR2, unix.SIGTERM), "power off"},
 	} {
-		if _, err := decode(data); !errors.Is(err, errHandover) {
+		if got, err := decode(tc.received); err != nil || got.Action != tc.want {
+			t.Errorf("note %q, signals %v: %q, %v; want %q", tc.received.Note, tc.received.Caught, got.Action, err, tc.want)
+		}
+	}
+}
+
+func TestBadState(t *testing.T) {
+	unknown, start := handed, handed
+	unknown.Action, start.Phase = "dance", phaseStart
+	for name, r := range map[string]handover.Received{
+		"nothing": {}, "no JSON": {Payload: []byte("{")}, "unknown note": {Payload: encoded(t, handed), Note: "nonsense"},
+		"unknown action": {Payload: encoded(t, unknown)}, "no phase": {Payload: encoded(t, start)},
+	} {
+		if _, err := decode(r); !errors.Is(err, handover.ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for i := range good {
-		if i >= lateAt && i < headAt {
-			continue
-		}
-		bad := append([]byte(nil), good...)
-		bad[i] ^= 1
-		if _, err := decode(bad); err == nil {
-			t.Fatalf("byte %d was changed, and nobody noticed", i)
-		}
-	}
 }
 
-// What is too large is left out by its worth.
-func TestHandoverIsBounded(t *testing.T) {
+// What a state that is too large can do without is left out, console lines first.
+func TestStateIsBounded(t *testing.T) {
 	s := handed
-	s.Unsaid = []console.Message{{Text: strings.Repeat("x", handoverLimit)}}
-	data := encoded(t, s, "")
-	if got, err := decode(data); err != nil || len(got.Unsaid) > 0 || len(got.Before) != 1 || len(data) > handoverLimit {
+	s.Unsaid = []console.Message{{Text: strings.Repeat("x", handover.PayloadMax)}}
+	data := encoded(t, s)
+	if got, err := decode(handover.Received{Payload: data}); err != nil || len(got.Unsaid) > 0 || len(got.Before) != 1 || len(data) > handover.PayloadMax {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
-	s.Before = []mounted{{1, strings.Repeat("x", handoverLimit)}}
-	data = encoded(t, s, "")
-	if got, err := decode(data); err != nil || len(got.Before) > 0 || !got.Unknown || len(data) > handoverLimit {
+	s.Before = []mounted{{1, strings.Repeat("x", handover.PayloadMax)}}
+	data = encoded(t, s)
+	if got, err := decode(handover.Received{Payload: data}); err != nil || len(got.Before) > 0 || !got.Unknown || len(data) > handover.PayloadMax {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
 }
 
-func FuzzHandover(f *testing.F) {
-	f.Add(encoded(f, handed, "halt"))
-	f.Add([]byte(handoverMagic))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if s, err := decode(data); err == nil && s.Phase == phaseStart {
-			t.Error("it begins anew")
+func FuzzState(f *testing.F) {
+	f.Add([]byte(`{"Phase":"up","Step":"boot","Kept":{"containerd":5}}`), "halt")
+	f.Add([]byte(`{"Phase":""}`), "")
+	f.Fuzz(func(t *testing.T, payload []byte, note string) {
+		if s, err := decode(handover.Received{Payload: payload, Note: note}); err == nil && s.Phase == phaseStart {
+			t.Error("it would boot a second time")
 		}
 	})
-}
-
-// A handover goes through a file in memory; what is asked for late comes along.
-func TestHeir(t *testing.T) {
-	h, err := newHeir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.hear(powerOff)
-	if err := h.write(handed); err != nil {
-		t.Fatal(err)
-	}
-	got, err := h.read()
-	if err != nil || got.Action != powerOff.name || got.Step != handed.Step {
-		t.Errorf("%+v, %v", got, err)
-	}
-}
-
-// Who sets the variable, as by the kernel's command line, begins anew.
-func TestInheritance(t *testing.T) {
-	file, err := os.Create(t.TempDir() + "/file")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	for _, value := range []string{"", "x", "-1", "0", "1", "99999", "3"} {
-		t.Setenv(heirVariable, value)
-		if h, ok := inheritance(); ok && value != "3" {
-			t.Errorf("%q: %v", value, h)
-		}
-	}
-	var none *heir
-	none.hear(halt)
 }
 
 func TestLeft(t *testing.T) {

@@ -1,8 +1,8 @@
 //go:build amd64 || arm64 || s390x
 
-package pid1
+package handover
 
-// sigaction is the kernel's (include/linux/signal_types.h), with a restorer.
+// sigaction is the kernel's struct (include/linux/signal_types.h), with a restorer.
 type sigaction struct {
 	handler  uintptr
 	flags    uint64

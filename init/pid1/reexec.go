@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"runtime"
 	"runtime/debug"
 	"strings"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"keelson/init/pid1/handover"
 	"keelson/runtime/timeline"
 )
 
@@ -98,44 +94,22 @@ func (p *pid1) executeAgain(in string) error {
 		return fmt.Errorf("no process can be started: %w", err)
 	}
 	_ = raiseLimits() // Nor without file descriptors.
-	if p.heir == nil {
-		if p.heir, err = newHeir(); err != nil {
+	if p.handover == nil {
+		if p.handover, err = handover.New(); err != nil {
 			return err
 		}
 	}
 	s := p.summary()
 	s.Children, s.Begun = children, begun
-	return p.become(p.heir, s)
-}
-
-// become is executeAgain's end: it returns only when execve(2) does.
-func (p *pid1) become(h *heir, s state) error {
-	h.empty()
-	if err := h.outlive(true); err != nil {
-		return err
-	}
-	defer func() { _ = h.outlive(false) }()
-	// Of the signals that come from here on none is lost: they are caught for the
-	// new program, and wait for it once it has this thread's place.
-	defer holdSignals()()
-	release, err := catchInto(h.caught())
-	if err != nil {
-		return err
-	}
-	defer func() {
-		release()
-		p.signals.takeCaught(h.caught())
-	}()
-	p.signals.drain()
-	s.Action = p.signals.bequeath(h)
-	defer p.signals.bequeath(nil)
-	s.Unsaid = p.console.Queued()
-	if err := h.write(s); err != nil {
-		return err
-	}
-	env := append(os.Environ(), fmt.Sprintf("%s=%d", heirVariable, h.fd))
-	err = syscall.Exec(initPath, os.Args, env)
-	return fmt.Errorf("cannot execute %s: %w", initPath, err)
+	defer p.signals.forward(nil)
+	caught, err := p.handover.Exec(initPath, relevantSignals(), func() ([]byte, error) {
+		p.signals.drain()
+		s.Action = p.signals.forward(p.handover)
+		s.Unsaid = p.console.Queued()
+		return s.encode()
+	})
+	p.signals.takeCaught(caught)
+	return err
 }
 
 // mayExecute counts a panic.
@@ -153,31 +127,4 @@ func (p *pid1) mayExecute(now time.Duration) (may bool) {
 		s.Panics = recent
 	})
 	return may
-}
-
-// holdSignals blocks those that we take, for this thread, and returns what undoes
-// it. What a thread blocks, execve(2) leaves blocked, and signals to the process
-// wait meanwhile: the Go runtime would end the program by them before it has come
-// so far as to take them. It takes them off what is blocked then.
-func holdSignals() (release func()) {
-	runtime.LockOSThread()
-	var set, before unix.Sigset_t
-	for sig := range actions {
-		addSignal(&set, sig)
-	}
-	for _, sig := range harmless {
-		addSignal(&set, sig)
-	}
-	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, &before) // It fails on odd arguments only.
-	return func() {
-		_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
-		runtime.UnlockOSThread()
-	}
-}
-
-func addSignal(set *unix.Sigset_t, sig os.Signal) {
-	if n, ok := sig.(syscall.Signal); ok {
-		const bits = 64
-		set.Val[(n-1)/bits] |= 1 << ((n - 1) % bits)
-	}
 }

@@ -1,6 +1,6 @@
-package pid1
+package handover
 
-// sigaction is the kernel's (include/linux/signal_types.h), which has no restorer
+// sigaction is the kernel's struct (include/linux/signal_types.h), without a restorer
 // on this architecture.
 type sigaction struct {
 	handler uintptr
