@@ -1,6 +1,7 @@
 package netcfg
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -154,9 +155,12 @@ func isHardware(fields []string) bool {
 func (p *parser) hardware(fields []string) {
 	if len(fields) > 0 && fields[0] != "" {
 		mtu, err := strconv.Atoi(fields[0])
-		if err != nil || mtu < 68 || mtu > 65535 { // RFC 791, RFC 1122
+		switch {
+		case err != nil || mtu < 68 || mtu > 65535: // RFC 791, RFC 1122
 			p.bad("mtu", "%q is not a number from 68 to 65535", fields[0])
-		} else {
+		case mtu < 1280 && (p.Up || p.Client.IsValid() && p.Client.Addr().Is6()): // RFC 8200
+			p.bad("mtu", "%d is less than 1280, the least with IPv6", mtu)
+		default:
 			p.MTU = mtu
 		}
 	}
@@ -165,11 +169,18 @@ func (p *parser) hardware(fields []string) {
 	}
 	if text := joinMAC(fields[1:]); text != "" {
 		mac, err := net.ParseMAC(text)
-		if err != nil {
-			p.bad("mac", "%q is not a hardware address", text)
+		if err != nil || !unicast(mac) {
+			p.bad("mac", "%q is not the hardware address of one Ethernet device", text)
+			return
 		}
 		p.MAC = mac
 	}
+}
+
+// unicast reports whether a device can have the address (is_valid_ether_addr of the
+// kernel's etherdevice.h).
+func unicast(mac net.HardwareAddr) bool {
+	return len(mac) == 6 && mac[0]&1 == 0 && !bytes.Equal(mac, make([]byte, 6))
 }
 
 // joinMAC puts a hardware address together again. Empty fields are those that
@@ -232,6 +243,9 @@ func (p *parser) address(field, text string) netip.Addr {
 	return addr
 }
 
+// broadcast is the limited broadcast address (RFC 919).
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 // client takes the address, which may have its prefix length behind it, and the
 // netmask.
 func (p *parser) client(text, mask string) {
@@ -243,7 +257,11 @@ func (p *parser) client(text, mask string) {
 	if given && mask == "" {
 		mask = bits
 	}
-	if addr := p.address("client", text); addr.IsValid() {
+	switch addr := p.address("client", text); {
+	case !addr.IsValid():
+	case addr.IsMulticast() || addr == netip.IPv6Loopback() || addr == broadcast:
+		p.bad("client", "%s is not the address of one device", addr)
+	default:
 		p.Client = netip.PrefixFrom(addr, p.netmask(mask, addr))
 	}
 }
@@ -280,6 +298,8 @@ func (p *parser) gateway(text string) {
 		p.bad("gw", "there is no client address to use it with")
 	case gateway.Is4() != p.Client.Addr().Is4():
 		p.bad("gw", "%s and the client address %s are of different families", gateway, p.Client.Addr())
+	case gateway.IsMulticast() || gateway.IsLoopback() || gateway == broadcast || gateway == p.Client.Addr():
+		p.bad("gw", "%s is not the address of another device", gateway)
 	default:
 		p.Gateway = gateway
 	}

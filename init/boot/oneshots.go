@@ -101,7 +101,7 @@ func (s *series) run(ctx context.Context) error {
 	}
 	names := bundle.NewNames(s.kind)
 	for _, name := range s.rest {
-		if clash := names.Add(name); clash != nil { // They run one after the other: the log is that of the last.
+		if clash, ok := errors.AsType[bundle.ErrClash](names.Add(name)); ok { // They run one after the other: the last one's log stays.
 			s.log.Warn("a log is lost", "error", clash)
 		}
 	}
@@ -180,7 +180,10 @@ func (s *series) load(name string) *one {
 
 // read reads a container's bundle.
 func (s *series) read(c *one) {
-	if c.bundle, c.err = bundle.Load(filepath.Join(s.dir, c.name)); c.err != nil {
+	if c.err = bundle.CheckName(s.kind, c.name); c.err == nil {
+		c.bundle, c.err = bundle.Load(filepath.Join(s.dir, c.name))
+	}
+	if c.err != nil {
 		c.rules, _ = s.rules(nil)
 		return
 	}

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -12,8 +13,10 @@ import (
 
 // Names of parameters of the kernel command line.
 const (
-	onbootParam = "keelson.onboot"
-	rescueParam = "keelson.rescue"
+	onbootParam   = "keelson.onboot"
+	rescueParam   = "keelson.rescue"
+	loglevelParam = "keelson.loglevel" // package boot uses it
+	powerOffParam = "keelson.poweroff" // PID 1 uses it, on the way down
 )
 
 // waitWord, for keelson.rescue=, means what off does.
@@ -55,7 +58,28 @@ func ParseCommandLine(line cmdline.Line) (CommandLine, []error) {
 				rescueParam, value, value, rescueParam))
 		}
 	}
-	return c, errs
+	return c, append(errs, checkOthers(line)...)
+}
+
+// checkOthers reports bad values of keelson's other parameters, and parameters
+// keelson.* that do not exist.
+func checkOthers(line cmdline.Line) (errs []error) {
+	for _, p := range line {
+		name := strings.ReplaceAll(p.Name, "-", "_")
+		switch {
+		case name == loglevelParam:
+			if new(slog.Level).UnmarshalText([]byte(p.Value)) != nil {
+				errs = append(errs, fmt.Errorf("command line: %s=%s: bad value %q: want debug, info, warn or error", loglevelParam, p.Value, p.Value))
+			}
+		case name == powerOffParam:
+			if p.Value != "off" && p.Value != "reset" {
+				errs = append(errs, fmt.Errorf("command line: %s=%s: bad value %q: want off or reset", powerOffParam, p.Value, p.Value))
+			}
+		case strings.HasPrefix(name, bundle.SettingsPrefix) && name != onbootParam && name != rescueParam:
+			errs = append(errs, fmt.Errorf("command line: %s: no such parameter", p.Name))
+		}
+	}
+	return errs
 }
 
 // onboot takes one part of keelson.onboot=, which means what the annotation

@@ -161,6 +161,65 @@ func write(t *testing.T, config, runtime string) string {
 	return dir
 }
 
+// What would fail only when the container is prepared, created or started is refused
+// when its bundle is loaded.
+func TestLoadRefusesEarly(t *testing.T) {
+	long := strings.Repeat("x", 256)
+	config := func(cgroup string) string {
+		return strings.Replace(goodConfig, `"root"`, `"linux":{"cgroupsPath":"`+cgroup+`"},"root"`, 1)
+	}
+	for _, tt := range []struct{ config, runtime, want string }{
+		{config("/"), "", "config.json: field linux.cgroupsPath"},
+		{config("../.."), "", "linux.cgroupsPath"},
+		{config(`a\nb`), "", "linux.cgroupsPath"},
+		{config(long), "", "linux.cgroupsPath"},
+		{config("a/cgroup.procs"), "", "linux.cgroupsPath"},
+		{config("a/b"), "", ""},
+		{strings.Replace(goodConfig, "/elsewhere", `/e\u0000`, 1), "", "root.path"},
+
+		{"", `{"cgroups":["a","b\nc"]}`, "runtime.json: field cgroups[1]"},
+		{"", `{"mkdir":["a\u0000"]}`, "mkdir[0]"},
+		{"", `{"mounts":[{"destination":"/a\u0000","type":"tmpfs"}]}`, "mounts[0].destination"},
+		{"", `{"mounts":[{"destination":"/a","type":"tmp\u0000fs"}]}`, "mounts[0].type"},
+		{"", `{"mounts":[{"destination":"/a","type":"tmpfs","options":["size=1\u0000"]}]}`, "mounts[0].options"},
+		{"", `{"mounts":[{"destination":"/a"}]}`, "mounts[0].type"},
+		{"", `{"mounts":[{"destination":"/a","source":"/dev/vda"}]}`, "mounts[0].type"},
+		{"", `{"mounts":[{"destination":"/a","options":["rshared","ro"]}]}`, "mounts[0].type"},
+		{"", `{"mounts":[{"destination":"/a","options":["rshared"]}]}`, ""},
+		{"", `{"mounts":[{"destination":"/a","options":["remount,ro"]}]}`, ""},
+		{"", `{"mounts":[{"destination":"/a","options":["bind"]}]}`, "mounts[0].source"},
+		{"", `{"mounts":[{"destination":"/a","type":"rbind"}]}`, "mounts[0].source"},
+		{"", `{"mounts":[{"destination":"/a","type":"overlay","options":["ro"]}]}`, "mounts[0].options"},
+		{"", `{"mounts":[{"destination":"/a","type":"overlay","options":["lowerdir=/b,upperdir=/c"]}]}`, "mounts[0].options"},
+		{"", `{"mounts":[{"destination":"/a","type":"overlay","options":["lowerdir=/b"]}]}`, ""},
+
+		{"", `{"interfaces":[{"name":"a name"}]}`, "interfaces[0].name"},
+		{"", `{"interfaces":[{"name":"sixteencharacter"}]}`, "interfaces[0].name"},
+		{"", `{"interfaces":[{"name":"lo"}]}`, "interfaces[0].name"},
+		{"", `{"interfaces":[{"name":"eth0"},{"name":"eth0","add":"dummy"}]}`, "interfaces[1].name"},
+		{"", `{"interfaces":[{"name":"a","createInRoot":true}]}`, "interfaces[0].createInRoot"},
+		{"", `{"interfaces":[{"name":"a","add":"dummy","peer":"b"}]}`, "interfaces[0].add"},
+		{"", `{"interfaces":[{"name":"a","peer":"b/c"}]}`, "interfaces[0].peer"},
+		{"", `{"interfaces":[{"name":"a","peer":"a","createInRoot":true}]}`, "interfaces[0].peer"},
+		{"", `{"interfaces":[{"name":"a","peer":"p"},{"name":"b","peer":"p"}]}`, "interfaces[1].peer"},
+		{"", `{"interfaces":[{"name":"a","peer":"a"},{"name":"b","add":"veth","peer":"b0","createInRoot":true}]}`, ""},
+
+		{"", `{"bindNS":{"net":"/"}}`, "bindNS.net"},
+		{"", `{"bindNS":{"net":"/run/netns/"}}`, "bindNS.net"},
+		{"", `{"bindNS":{"net":"/run/a\u0000"}}`, "bindNS.net"},
+		{"", `{"bindNS":{"net":"/run/a","uts":"/run//a"}}`, "bindNS.uts"},
+		{"", `{"namespace":"a--b"}`, "field namespace"},
+	} {
+		if tt.config == "" {
+			tt.config = goodConfig
+		}
+		_, err := Load(write(t, tt.config, tt.runtime))
+		if (err == nil) != (tt.want == "") || err != nil && (!strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "bad value")) {
+			t.Errorf("%s %s: error %v, want one about %q", tt.config, tt.runtime, err, tt.want)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(goodConfig))
 	f.Add([]byte(`{"mounts":[{"destination":7}]}`))

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ErrSharedCgroup is returned for a service whose cgroup another has.
+// ErrSharedCgroup is returned for a service that has the same cgroup as another.
 type ErrSharedCgroup struct {
 	Name, Other string
 	Path        string // of the cgroup
@@ -18,11 +18,14 @@ func (e ErrSharedCgroup) Error() string {
 	return fmt.Sprintf("services %s and %s share the cgroup %s: set another cgroupsPath for one of them", e.Other, e.Name, e.Path)
 }
 
-// AddCgroup takes the path of a service's cgroup, in place of the one that the
-// service had before. One in another's is fine, the same is an ErrSharedCgroup:
-// the runtime would not start a container in it.
+// AddCgroup takes the path of a service's cgroup, and gives up the one that the service
+// had before. It may be below the cgroup of another service. The same is an
+// ErrSharedCgroup: the runtime does not start a container in a cgroup with processes.
 func (n *Names) AddCgroup(name, cgroup string) error {
 	maps.DeleteFunc(n.cgroups, func(_, owner string) bool { return owner == name })
+	if why := refuseCgroup(cgroup); why != "" {
+		return fmt.Errorf("service %s has the cgroup %q: %s: set another cgroupsPath for it", name, cgroup, why)
+	}
 	if other, taken := n.cgroups[cgroup]; taken {
 		return ErrSharedCgroup{Name: name, Other: other, Path: cgroup}
 	}
@@ -38,10 +41,13 @@ func (n *Names) AddCgroup(name, cgroup string) error {
 	return nil
 }
 
-// AddLateCgroup takes the path of the cgroup of an onshutdown container. It runs
-// while services do, so that neither may be in the other's: the runtime would not
-// start it. Onboot containers have ended before services start.
+// AddLateCgroup takes the path of the cgroup of an onshutdown container. The container
+// runs while services do, so neither cgroup may be below the other: the runtime would
+// not start the container. Onboot containers have ended before services start.
 func (n *Names) AddLateCgroup(name, cgroup string) error {
+	if why := refuseCgroup(cgroup); why != "" {
+		return fmt.Errorf("onshutdown %s has the cgroup %q: %s: set another cgroupsPath for it", name, cgroup, why)
+	}
 	for path, service := range n.cgroups {
 		if err := apart(name, cgroup, service, path); err != nil {
 			return err
@@ -51,6 +57,8 @@ func (n *Names) AddLateCgroup(name, cgroup string) error {
 	return nil
 }
 
+// apart returns an error when one of the cgroups of an onshutdown container and a
+// service is the other or below it.
 func apart(late, path, service, cgroup string) error {
 	if path != cgroup && len(Nested(path, []string{cgroup})) == 0 && len(Nested(cgroup, []string{path})) == 0 {
 		return nil
@@ -59,13 +67,13 @@ func apart(late, path, service, cgroup string) error {
 		late, path, service, cgroup)
 }
 
-// OwnCgroup is the name of a cgroup in that of a service with others nested in it:
-// the service's processes are there, since a cgroup of version 2 that distributes
-// resources to those below has no processes itself (cgroup-v2.rst, "No Internal
-// Process Constraint").
+// OwnCgroup is the name of a cgroup below the cgroup of a service in which cgroups of
+// other services are nested. The service's processes are in it, since a cgroup of
+// version 2 that distributes resources to its children cannot have processes itself
+// (cgroup-v2.rst, "No Internal Process Constraint").
 const OwnCgroup = "keelson.own"
 
-// Nested returns those of the paths of cgroups that lie below outer.
+// Nested returns the paths of cgroups that are below outer.
 func Nested(outer string, paths []string) (nested []string) {
 	for _, p := range paths {
 		if strings.HasPrefix(p, outer+"/") {
@@ -75,8 +83,8 @@ func Nested(outer string, paths []string) (nested []string) {
 	return nested
 }
 
-// CgroupPath is where the runtime makes the cgroup of a container whose
-// cgroupsPath is configured (config-linux.md, "Cgroups Path").
+// CgroupPath returns the path at which the runtime makes the cgroup of a container with
+// a configured cgroupsPath (config-linux.md, "Cgroups Path").
 func CgroupPath(configured, name string) string {
 	if configured == "" {
 		configured = name
@@ -84,7 +92,7 @@ func CgroupPath(configured, name string) string {
 	return path.Join("/", configured)
 }
 
-// Cgroup is the path of the cgroup of the container called name.
+// Cgroup returns the path of the container's cgroup when its id is name.
 func (b *Bundle) Cgroup(name string) string {
 	if b.Spec.Linux == nil {
 		return CgroupPath("", name)

@@ -15,6 +15,8 @@ func TestCgroupsThatClash(t *testing.T) {
 		{"d", "/pods/../pods/", "services a and d share the cgroup /pods: set another cgroupsPath for one of them"},
 		{"e", "c", "services c and e share the cgroup /c: set another cgroupsPath for one of them"},
 		{"f", "/pods/keelson.own", "service f has the cgroup /pods/keelson.own, but the name keelson.own is reserved: set another cgroupsPath for it"},
+		{"g", "/x/..", `service g has the cgroup "/": a path below the root cgroup is needed: set another cgroupsPath for it`},
+		{"cgroup.procs", "", `service cgroup.procs has the cgroup "/cgroup.procs": ` + refuseCgroup("cgroup.procs") + ": set another cgroupsPath for it"},
 		{"a", "/other", ""}, // as after a change
 		{"d", "/pods", ""},
 		{"a", "/pods", "services d and a share the cgroup /pods: set another cgroupsPath for one of them"},

@@ -3,6 +3,7 @@ package bundle
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -34,6 +35,28 @@ func TestNames(t *testing.T) {
 		var clash ErrClash
 		if err != nil && (!errors.As(err, &clash) || clash.Name != tt.names[len(tt.names)-1]) {
 			t.Errorf("%s %v: %#v", tt.section, tt.names, err)
+		}
+	}
+}
+
+func TestCheckName(t *testing.T) {
+	for _, tt := range []struct {
+		section, name string
+		good          bool
+	}{
+		{"services", "a", true}, {"services", "a.b_c-d", true}, {"services", strings.Repeat("a", 76), true},
+		{"services", strings.Repeat("a", 77), false}, {"services", "a--b", false}, {"services", "-a", false},
+		{"services", "a b", false}, {"services", "é", false}, {"services", "a+b", false},
+		{"onboot", "000-a", true}, {"onboot", "a--b+c_", true}, {"onboot", "a b", false}, {"onshutdown", "a:b", false},
+		{"onboot", strings.Repeat("a", 200), true}, {"onboot", strings.Repeat("a", 240), false},
+	} {
+		var bad ErrBadName
+		err := CheckName(tt.section, tt.name)
+		if added := NewNames(tt.section).Add(tt.name); (added == nil) != (err == nil) {
+			t.Errorf("%s %q: CheckName %v, Add %v", tt.section, tt.name, err, added)
+		}
+		if (err == nil) != tt.good || err != nil && (!errors.As(err, &bad) || bad.Name != tt.name || !strings.Contains(err.Error(), tt.name)) {
+			t.Errorf("%s %q: %v", tt.section, tt.name, err)
 		}
 	}
 }

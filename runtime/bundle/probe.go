@@ -8,14 +8,12 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/kballard/go-shellquote"
-	"golang.org/x/sys/unix"
 )
 
-// Probe is a way to learn the state of a service. The zero value is none. Only
-// the field that its kind uses is set.
+// Probe is a check of a service's state. The zero value is no check. Only the field
+// that its kind uses is set.
 type Probe struct {
 	Kind   string // notify, exec, tcp, http, unix or log; empty for none
 	Target string // what follows the colon, as written
@@ -26,7 +24,7 @@ type Probe struct {
 	Pattern   *regexp.Regexp   // log
 }
 
-// String is the probe as its annotation has it.
+// String returns the probe as it is written in an annotation.
 func (p Probe) String() string {
 	if p.Target == "" {
 		return p.Kind
@@ -34,8 +32,8 @@ func (p Probe) String() string {
 	return p.Kind + ":" + p.Target
 }
 
-// probeKinds holds, for each kind, what reads its target. Kinds without a target
-// are not among them.
+// probeKinds has the parser of each kind's target. Kinds without a target are not
+// in it.
 var probeKinds = map[string]func(*Probe) error{
 	"exec": (*Probe).parseExec,
 	"tcp":  (*Probe).parseTCP,
@@ -45,7 +43,8 @@ var probeKinds = map[string]func(*Probe) error{
 }
 
 // ParseProbe reads none, notify, exec:COMMAND, tcp:[ADDRESS:]PORT,
-// http:[ADDRESS:]PORT/PATH, unix:/PATH or log:REGEX. What it accepts can be run.
+// http:[ADDRESS:]PORT/PATH, unix:/PATH or log:REGEX. A probe that it accepts can be
+// run.
 func ParseProbe(value string) (Probe, error) {
 	kind, target, hasTarget := strings.Cut(value, ":")
 	parse, known := probeKinds[kind]
@@ -75,7 +74,7 @@ func probe(to *Probe, value string) string {
 	return ""
 }
 
-// parseExec splits the command's words as a shell does; no shell runs it.
+// parseExec splits the command into words as a shell does. No shell runs it.
 func (p *Probe) parseExec() (err error) {
 	p.Args, err = shellquote.Split(p.Target)
 	switch {
@@ -107,22 +106,25 @@ func (p *Probe) parseHTTP() (err error) {
 }
 
 func (p *Probe) parseUnix() error {
-	if !strings.HasPrefix(p.Target, "/") {
-		return errors.New("unix needs an absolute path")
+	if !strings.HasPrefix(p.Target, "/") || strings.HasSuffix(p.Target, "/") {
+		return errors.New("unix needs the absolute path of a socket")
 	}
 	p.Path = p.Target
 	return noNUL(p.Target)
 }
 
 func (p *Probe) parseLog() (err error) {
-	if p.Target == "" {
+	switch {
+	case p.Target == "":
 		return errors.New("log needs a regular expression")
+	case strings.Contains(p.Target, "\n"):
+		return errors.New("the expression is matched against single lines, which hold no line break")
 	}
 	p.Pattern, err = regexp.Compile(p.Target)
 	return err
 }
 
-// noNUL refuses what no system call takes.
+// noNUL refuses strings that system calls cannot take.
 func noNUL(s string) error {
 	if strings.ContainsRune(s, 0) {
 		return errors.New("a NUL byte is not allowed")
@@ -130,10 +132,14 @@ func noNUL(s string) error {
 	return nil
 }
 
-// addresses reads PORT or HOST:PORT. A port alone, or that of localhost, is
-// looked for at 127.0.0.1, then at ::1. Other names are refused: they may mean
-// one address to the host and another to the container. Addresses with a zone are
-// refused too: interfaces have different numbers in the container's network.
+// broadcast is the limited broadcast address (RFC 919).
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// addresses reads PORT or HOST:PORT. PORT alone and localhost:PORT mean 127.0.0.1,
+// then ::1. Other names are refused: the host and the container may resolve them
+// differently. Addresses with a zone are refused too: interfaces have different
+// numbers in the container's network. So are addresses to which connect(2) always
+// fails.
 func addresses(target string) ([]netip.AddrPort, error) {
 	host, service, err := net.SplitHostPort(target)
 	if !strings.Contains(target, ":") {
@@ -149,59 +155,18 @@ func addresses(target string) ([]netip.AddrPort, error) {
 	hosts := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	if host != "localhost" {
 		addr, err := netip.ParseAddr(host)
-		if err != nil || addr.Zone() != "" {
+		addr = addr.Unmap()
+		switch {
+		case err != nil || addr.Zone() != "":
 			return nil, errors.New("the host is neither localhost nor an address without a zone")
+		case addr.IsMulticast() || addr == broadcast || addr.Is6() && addr.IsLinkLocalUnicast():
+			return nil, errors.New("nothing can connect to a multicast, broadcast or link-local IPv6 address")
 		}
-		hosts = []netip.Addr{addr.Unmap()}
+		hosts = []netip.Addr{addr}
 	}
 	var all []netip.AddrPort
 	for _, h := range hosts {
 		all = append(all, netip.AddrPortFrom(h, uint16(port)))
 	}
 	return all, nil
-}
-
-// Real-time signals as C libraries number them: the first two are theirs.
-const (
-	rtMin = syscall.Signal(34)
-	rtMax = syscall.Signal(64)
-)
-
-// signal reads a name with or without SIG, a number, or SIGRTMIN+N.
-func signal(to *syscall.Signal, value string) string {
-	found := signalNumber(value)
-	if found <= 0 || found > rtMax {
-		return "want a signal such as SIGTERM, INT, 15 or SIGRTMIN+3"
-	}
-	*to = found
-	return ""
-}
-
-func signalNumber(value string) syscall.Signal {
-	if n, err := strconv.ParseUint(value, 10, 8); err == nil {
-		return syscall.Signal(n)
-	}
-	name := "SIG" + strings.TrimPrefix(strings.ToUpper(value), "SIG")
-	if rest, ok := strings.CutPrefix(name, "SIGRTMIN"); ok {
-		return offsetFrom(rtMin, rest, "+")
-	}
-	if rest, ok := strings.CutPrefix(name, "SIGRTMAX"); ok {
-		return offsetFrom(rtMax, rest, "-")
-	}
-	return unix.SignalNum(name)
-}
-
-func offsetFrom(base syscall.Signal, rest, sign string) syscall.Signal {
-	if rest == "" {
-		return base
-	}
-	digits, ok := strings.CutPrefix(rest, sign)
-	n, err := strconv.ParseUint(digits, 10, 8)
-	if !ok || err != nil || syscall.Signal(n) > rtMax-rtMin {
-		return 0
-	}
-	if sign == "-" {
-		return base - syscall.Signal(n)
-	}
-	return base + syscall.Signal(n)
 }

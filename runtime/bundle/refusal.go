@@ -3,7 +3,6 @@ package bundle
 import (
 	"fmt"
 	"maps"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -71,8 +70,8 @@ func Refusals(s *specs.Spec) []Refusal {
 		c.linux = &specs.Linux{}
 	}
 	for _, check := range []func(){
-		c.checkProcess, c.checkRlimits, c.checkMappings, c.checkHostname,
-		c.checkPropagation, c.checkSysctls, c.checkDevices, c.checkResources, c.checkMounts,
+		c.checkProcess, c.checkRlimits, c.checkScheduling, c.checkNamespaces, c.checkMappings, c.checkHostname,
+		c.checkPropagation, c.checkSysctls, c.checkDevices, c.checkResources, c.checkSeccomp, c.checkMounts,
 	} {
 		check()
 	}
@@ -105,47 +104,6 @@ func (c *refusals) namespace(kind specs.LinuxNamespaceType) *specs.LinuxNamespac
 func (c *refusals) fresh(kind specs.LinuxNamespaceType) bool {
 	ns := c.namespace(kind)
 	return ns != nil && ns.Path == ""
-}
-
-func (c *refusals) checkProcess() {
-	p := c.process
-	if len(p.Args) == 0 {
-		c.add("process.args", "", "a command is needed")
-	}
-	if !path.IsAbs(p.Cwd) {
-		c.add("process.cwd", "", "%q is not an absolute path", p.Cwd)
-	}
-	for _, v := range p.Env {
-		if strings.IndexByte(v, '=') < 1 {
-			c.add("process.env", "", "%q is not NAME=VALUE", v)
-		}
-	}
-	if score := p.OOMScoreAdj; score != nil && (*score < -1000 || *score > 1000) {
-		c.add("process.oomScoreAdj", "", "%d is not between -1000 and 1000", *score)
-	}
-}
-
-// maxFiles is the largest value that the kernel takes for fs.nr_open, beyond which
-// RLIMIT_NOFILE cannot be set (sysctl_nr_open_max of the kernel's fs/file.c).
-const maxFiles = 0x7fffffff &^ 63
-
-func (c *refusals) checkRlimits() {
-	for _, l := range c.process.Rlimits {
-		switch {
-		case !slices.Contains(Rlimits, strings.TrimPrefix(l.Type, "RLIMIT_")):
-			c.add("process.rlimits", l.Type, "is not a resource limit")
-		case l.Soft > l.Hard:
-			c.add("process.rlimits", l.Type, "the soft limit %d is above the hard one, %d", l.Soft, l.Hard)
-		case l.Type == "RLIMIT_NOFILE" && l.Hard > maxFiles:
-			c.add("process.rlimits", l.Type, "cannot be unlimited: the kernel has it end at the sysctl fs.nr_open, 1048576 by default")
-		}
-	}
-}
-
-// Rlimits are the names of resource limits without RLIMIT_ (getrlimit(2)).
-var Rlimits = []string{
-	"AS", "CORE", "CPU", "DATA", "FSIZE", "LOCKS", "MEMLOCK", "MSGQUEUE", "NICE",
-	"NOFILE", "NPROC", "RSS", "RTPRIO", "RTTIME", "SIGPENDING", "STACK",
 }
 
 func (c *refusals) checkHostname() {

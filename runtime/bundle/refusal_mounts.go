@@ -77,6 +77,11 @@ func (c *refusals) checkResources() {
 	if r == nil {
 		return
 	}
+	for name := range r.Unified {
+		if strings.Contains(name, "/") {
+			c.add("linux.resources.unified", name, "is not the name of a file: it holds a slash")
+		}
+	}
 	for _, d := range r.Devices {
 		if !slices.Contains([]string{"", "a", "b", "c"}, d.Type) {
 			c.add("linux.resources.devices", "", "type %q is not one of a, b, c", d.Type)
@@ -118,6 +123,8 @@ func (c *refusals) refuseMount(m specs.Mount) string {
 		}
 	} else if m.Type == "bind" {
 		return "a bind needs the option bind or rbind"
+	} else if m.Type == "" {
+		return "a type is needed, or the option bind or rbind"
 	}
 	ids := m.UIDMappings != nil || m.GIDMappings != nil || slices.Contains(m.Options, "idmap") || slices.Contains(m.Options, "ridmap")
 	switch {

@@ -86,6 +86,20 @@ func memory(limit, swap int64) func(*specs.Spec) {
 
 func score(n int) func(*specs.Spec) { return func(s *specs.Spec) { s.Process.OOMScoreAdj = &n } }
 
+func scheduler(sc specs.Scheduler) func(*specs.Spec) {
+	return func(s *specs.Spec) { s.Process.Scheduler = &sc }
+}
+
+func ioPriority(class specs.IOPriorityClass, n int) func(*specs.Spec) {
+	return func(s *specs.Spec) { s.Process.IOPriority = &specs.LinuxIOPriority{Class: class, Priority: n} }
+}
+
+func seccomp(sc specs.LinuxSeccomp) func(*specs.Spec) {
+	return func(s *specs.Spec) { s.Linux.Seccomp = &sc }
+}
+
+func hostMounts(s *specs.Spec) { s.Linux.Namespaces = s.Linux.Namespaces[:1] }
+
 func env(values ...string) func(*specs.Spec) {
 	return func(s *specs.Spec) { s.Process.Env = append(s.Process.Env, values...) }
 }
@@ -119,6 +133,20 @@ var refusalCases = []refusalCase{
 	{"variable", env("A=", "B=b", "A=a"), ""},
 	{"variable of no value", env("A"), "process.env"},
 	{"variable of no name", env("=a"), "process.env"},
+
+	{"variable with a NUL byte", env("A=\x00"), "process.env"},
+	{"argument with a NUL byte", func(s *specs.Spec) { s.Process.Args = append(s.Process.Args, "\x00") }, "process.args"},
+	{"empty command", func(s *specs.Spec) { s.Process.Args = []string{""} }, "process.args"},
+
+	{"scheduler", scheduler(specs.Scheduler{Policy: specs.SchedBatch, Nice: 19}), ""},
+	{"scheduler of no policy", scheduler(specs.Scheduler{Policy: "SCHED_X"}), "process.scheduler"},
+	{"scheduler without a policy", scheduler(specs.Scheduler{}), "process.scheduler"},
+	{"scheduler, nice", scheduler(specs.Scheduler{Policy: specs.SchedOther, Nice: 20}), "process.scheduler"},
+	{"scheduler, priority", scheduler(specs.Scheduler{Policy: specs.SchedOther, Priority: 1}), "process.scheduler"},
+	{"scheduler, period", scheduler(specs.Scheduler{Policy: specs.SchedOther, Period: 1}), "process.scheduler"},
+	{"io priority", ioPriority("IOPRIO_CLASS_BE", 7), ""},
+	{"io priority of no class", ioPriority("best", 1), "process.ioPriority"},
+	{"io priority too high", ioPriority("IOPRIO_CLASS_BE", 8), "process.ioPriority"},
 
 	{"score", score(1000), ""},
 	{"score too high", score(1001), "process.oomScoreAdj"},
@@ -168,6 +196,23 @@ var refusalCases = []refusalCase{
 	{"sysctl host name", all(newUTS, sysctl("kernel.hostname")), "linux.sysctl"},
 	{"sysctl vm", all(newNet, newIPC, newUTS, sysctl("vm.overcommit_memory")), "linux.sysctl"},
 
+	{"namespace of no type", own("what"), "linux.namespaces"},
+	{"namespace twice", all(newNet, newNet), "linux.namespaces"},
+	{"masked paths", func(s *specs.Spec) { s.Linux.MaskedPaths = []string{"/proc/kcore"} }, ""},
+	{"masked paths without namespace", func(s *specs.Spec) { hostMounts(s); s.Linux.MaskedPaths = []string{"/proc/kcore"} }, "linux.maskedPaths"},
+	{"read-only paths without namespace", func(s *specs.Spec) { hostMounts(s); s.Linux.ReadonlyPaths = []string{"/proc/sys"} }, "linux.readonlyPaths"},
+	{"time offsets", func(s *specs.Spec) { s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"monotonic": {Secs: 1}} }, "linux.timeOffsets"},
+	{"network devices", func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"lo": {}} }, "linux.netDevices"},
+
+	{"seccomp", seccomp(specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Architectures: []specs.Arch{specs.ArchX86_64},
+		Syscalls: []specs.LinuxSyscall{{Names: []string{"nonesuch"}, Action: specs.ActErrno, Args: []specs.LinuxSeccompArg{{Op: specs.OpEqualTo}}}}}), ""},
+	{"seccomp, default action", seccomp(specs.LinuxSeccomp{DefaultAction: "allow"}), "linux.seccomp"},
+	{"seccomp, architecture", seccomp(specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Architectures: []specs.Arch{"SCMP_ARCH_X"}}), "linux.seccomp"},
+	{"seccomp, action", seccomp(specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"getpid"}, Action: "x"}}}), "linux.seccomp"},
+	{"seccomp, operator", seccomp(specs.LinuxSeccomp{DefaultAction: specs.ActAllow,
+		Syscalls: []specs.LinuxSyscall{{Names: []string{"getpid"}, Action: specs.ActErrno, Args: []specs.LinuxSeccompArg{{Op: "=="}}}}}), "linux.seccomp"},
+	{"unified with a slash", resources(specs.LinuxResources{Unified: map[string]string{"a/b": "1"}}), "linux.resources.unified"},
+
 	{"propagation", func(s *specs.Spec) { s.Linux.RootfsPropagation = "rshared" }, ""},
 	{"no propagation", func(s *specs.Spec) { s.Linux.RootfsPropagation = "everywhere" }, "linux.rootfsPropagation"},
 
@@ -184,6 +229,7 @@ var refusalCases = []refusalCase{
 	{"bind with defaults", mount(specs.Mount{Destination: "/tmp", Type: "bind", Source: "/tmp", Options: []string{"bind", "defaults"}}), "mounts"},
 	{"bind with nothing", mount(specs.Mount{Destination: "/tmp", Type: "bind", Source: "/tmp", Options: []string{"rbind", ""}}), ""},
 	{"bind without bind", mount(specs.Mount{Destination: "/tmp", Type: "bind", Source: "/tmp", Options: []string{"ro"}}), "mounts"},
+	{"mount of no type", mount(specs.Mount{Destination: "/tmp", Source: "tmpfs"}), "mounts"},
 	{"tmpfs with size", mount(specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"size=1m"}}), ""},
 	{"tmpfs copied", mount(specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"tmpcopyup", "size=1m"}}), ""},
 	{"bind of ids", mount(specs.Mount{Destination: "/tmp", Type: "bind", Source: "/tmp", Options: []string{"bind", "idmap"}}), "mounts"},

@@ -88,39 +88,56 @@ func Defaults() Settings {
 	}
 }
 
-// ParseSettings reads the annotations keelson.*; others are not its concern.
-// Each bad one gives an error that names key and value, and leaves the
-// default. Errors come in the order of the keys.
+// ParseSettings reads the annotations keelson.* and the image's stop signal, and
+// ignores others. Each bad value gives an error that names key and value, and leaves
+// the default. Errors are in the order of the keys.
 func ParseSettings(annotations map[string]string) (Settings, []error) {
 	return Defaults().With(annotations)
 }
 
-// With is ParseSettings with defaults of the caller's own.
+// With is ParseSettings with s as the defaults.
 func (s Settings) With(annotations map[string]string) (Settings, []error) {
-	var errs []error
+	errs := s.setStopSignal(annotations)
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
-		value := strings.TrimSpace(annotations[key])
-		name, ours := strings.CutPrefix(key, SettingsPrefix)
-		if key == stopSignalKey {
-			name, ours = "stop.signal", annotations[SettingsPrefix+"stop.signal"] == ""
-		}
-		if !ours {
+		name, isSetting := strings.CutPrefix(key, SettingsPrefix)
+		if !isSetting {
 			continue
 		}
+		value := strings.TrimSpace(annotations[key])
 		set, known := setters[name]
 		why := "no such setting"
 		if known {
 			why = set(&s, value)
 		}
 		if why != "" {
-			errs = append(errs, fmt.Errorf("annotation %s: bad value %q: %s", key, value, why))
+			errs = append(errs, badSetting(key, value, why))
 		}
 	}
 	return s, errs
 }
 
-// setters holds, for each key, what takes its value; the answer says why
-// not, and is empty for a good value.
+// setStopSignal sets the image's stop signal, which is the default of
+// keelson.stop.signal. A bad one is an error where it is used.
+func (s *Settings) setStopSignal(annotations map[string]string) []error {
+	value, ok := annotations[stopSignalKey]
+	if !ok {
+		return nil
+	}
+	value = strings.TrimSpace(value)
+	why := signal(&s.StopSignal, value)
+	var own syscall.Signal
+	if why == "" || signal(&own, strings.TrimSpace(annotations[SettingsPrefix+"stop.signal"])) == "" {
+		return nil
+	}
+	return []error{badSetting(stopSignalKey, value, why)}
+}
+
+func badSetting(key, value, why string) error {
+	return fmt.Errorf("annotation %s: bad value %q: %s", key, value, why)
+}
+
+// setters has a function for each setting, which stores a value and returns "", or
+// returns why the value is bad.
 var setters = map[string]func(*Settings, string) string{
 	"role": func(s *Settings, v string) string { return oneOf(&s.Role, v, RoleService, RoleRescue) },
 	"restart": func(s *Settings, v string) string {
@@ -155,20 +172,24 @@ func oneOf(to *string, value string, allowed ...string) string {
 	return ""
 }
 
-// longest is the longest duration a setting may have.
-const longest = 24 * time.Hour
+// Durations are 0, which mostly means none, or within these bounds. A shorter one is
+// a mistake in the unit: a timeout of 10us always expires.
+const (
+	shortest = time.Millisecond
+	longest  = 24 * time.Hour
+)
 
 func duration(to *time.Duration, value string) string {
 	d, err := time.ParseDuration(value)
-	if err != nil || d < 0 || d > longest {
-		return "want a duration such as 500ms, 10s or 2m, at most 24h"
+	if err != nil || d < 0 || d > longest || d != 0 && d < shortest {
+		return "want 0s or a duration such as 500ms, 10s or 2m, from 1ms to 24h"
 	}
 	*to = d
 	return ""
 }
 
-// shortestHealth is the least interval and timeout of a health check: less would
-// take all the time there is.
+// shortestHealth is the shortest interval and timeout of a health check. Shorter ones
+// would keep a processor busy.
 const shortestHealth = 100 * time.Millisecond
 
 func atLeast(least time.Duration, to *time.Duration, value string) string {
@@ -183,7 +204,7 @@ func atLeast(least time.Duration, to *time.Duration, value string) string {
 func positive(to *int, value string) string {
 	var n int
 	if count(&n, value) != "" || n == 0 {
-		return "want a whole number, 1 or more"
+		return "want a whole number from 1 to 1000000"
 	}
 	*to = n
 	return ""
@@ -192,7 +213,7 @@ func positive(to *int, value string) string {
 func count(to *int, value string) string {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 0 || n > 1_000_000 {
-		return "want a whole number, 0 or more"
+		return "want a whole number from 0 to 1000000"
 	}
 	*to = n
 	return ""
@@ -208,7 +229,7 @@ func limit(to *Limit, value string) string {
 	return ""
 }
 
-// Limits of a log: less is of no use, more is a slip of the pen.
+// Bounds of a log's size.
 const (
 	smallestLog = 64 << 10
 	largestLog  = 1 << 40

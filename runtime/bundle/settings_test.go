@@ -118,11 +118,13 @@ func TestDocumentedSettings(t *testing.T) {
 func TestBadSettingsLeaveDefaults(t *testing.T) {
 	for key, values := range map[string][]string{
 		"keelson.restart":       {"", "sometimes"},
-		"keelson.restart.delay": {"1", "-1s", "25h", "soon"},
-		"keelson.restart.limit": {"5", "0/1m", "5/0s", "x/1m", "5/x"},
+		"keelson.restart.delay": {"1", "-1s", "25h", "soon", "10us", "1e9h", "99999999999999999999s"},
+		"keelson.ready.timeout": {"1ns", "-0.5s"},
+		"keelson.restart.limit": {"5", "-1/1m", "5/1us", "5/1m/1m", "0/1m", "5/0s", "x/1m", "5/x"},
 		"keelson.after":         {"", "a,,b", "a/b"},
 		"keelson.ready": {"", "tcp", "tcp:0", "tcp:65536", "tcp:example.org:80", "tcp:::1:80", "http:10.0.0.1/x", "unix:run", "log:(", "log:", "exec: ", "http:x/", "udp:1", "none:1",
-			"tcp:[fe80::1%eth0]:80", "tcp:1:2:3", "tcp:-1", `exec:/bin/x "open`, `exec:""`, "exec:/bin/x\x00", "http:80/a#b", "http:80/a b", "http:80/é", "unix:/a\x00", "notify:1"},
+			"tcp:[fe80::1%eth0]:80", "tcp:1:2:3", "tcp:-1", `exec:/bin/x "open`, `exec:""`, "exec:/bin/x\x00", "http:80/a#b", "http:80/a b", "http:80/é", "unix:/a\x00", "notify:1",
+			"tcp:224.0.0.1:80", "tcp:[ff02::1]:80", "tcp:255.255.255.255:80", "http:[fe80::1]:80/", "tcp:[::ffff:224.0.0.1]:80", "unix:/", "unix:/run/", "log:a\nb"},
 		"keelson.health.retries":  {"-1", "0", "x", "9999999999"},
 		"keelson.stop.signal":     {"", "0", "65", "SIGNOTHING", "SIGRTMIN+31", "SIGRTMIN-1", "SIGRTMAX+1"},
 		"keelson.stop.timeout":    {"ten"},
@@ -171,9 +173,35 @@ func TestStopSignal(t *testing.T) {
 		{map[string]string{image: "SIGQUIT", "keelson.stop.signal": "9"}, syscall.SIGKILL},
 		{map[string]string{image: "SIGRTMIN+3"}, 37},
 		{map[string]string{image: "rtmax-1"}, 63},
+		{map[string]string{image: "SIGNOTHING", "keelson.stop.signal": "HUP"}, syscall.SIGHUP},
 	} {
 		if got, errs := ParseSettings(tt.annotations); got.StopSignal != tt.want || len(errs) != 0 {
 			t.Errorf("%v: %v, %v; want %v", tt.annotations, got.StopSignal, errs, tt.want)
+		}
+	}
+}
+
+// The default that a bad keelson.stop.signal leaves is the image's signal.
+func TestBadStopSignal(t *testing.T) {
+	const image, own = "org.opencontainers.image.stopSignal", "keelson.stop.signal"
+	for _, tt := range []struct {
+		annotations map[string]string
+		want        syscall.Signal
+		bad         []string
+	}{
+		{map[string]string{image: "SIGQUIT", own: "SIGNOTHING"}, syscall.SIGQUIT, []string{own}},
+		{map[string]string{image: "SIGQUIT", own: ""}, syscall.SIGQUIT, []string{own}},
+		{map[string]string{image: "0"}, syscall.SIGTERM, []string{image}},
+		{map[string]string{image: "x", own: "y"}, syscall.SIGTERM, []string{image, own}},
+	} {
+		got, errs := ParseSettings(tt.annotations)
+		if got.StopSignal != tt.want || len(errs) != len(tt.bad) {
+			t.Fatalf("%v: %v, %v; want %v", tt.annotations, got.StopSignal, errs, tt.want)
+		}
+		for i, key := range tt.bad {
+			if !strings.Contains(errs[i].Error(), key) {
+				t.Errorf("%v: error %v, want one about %s", tt.annotations, errs[i], key)
+			}
 		}
 	}
 }

@@ -2,6 +2,8 @@ package bundle
 
 import (
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -30,12 +32,12 @@ type Bundle struct {
 	Spec     *specs.Spec
 	Runtime  Runtime
 	Settings Settings
-	Warnings []error // settings that were not understood
+	Warnings []error // about settings that are ignored
 
 	text []byte // of config.json
 }
 
-// Rootfs is the absolute path of the root filesystem.
+// Rootfs returns the absolute path of the root filesystem.
 func (b *Bundle) Rootfs() string {
 	if b.Spec == nil || b.Spec.Root == nil {
 		return filepath.Join(b.Dir, "rootfs")
@@ -46,7 +48,7 @@ func (b *Bundle) Rootfs() string {
 	return filepath.Join(b.Dir, b.Spec.Root.Path)
 }
 
-// Namespace is the containerd namespace of the service.
+// Namespace returns the containerd namespace of the service.
 func (b *Bundle) Namespace() string {
 	if b.Runtime.Namespace != "" {
 		return b.Runtime.Namespace
@@ -54,9 +56,8 @@ func (b *Bundle) Namespace() string {
 	return DefaultNamespace
 }
 
-// Runtime is runtime.json: what is done in the root namespace around a
-// container, in the order cgroups, mounts, mkdir, create, interfaces, bindNS,
-// start.
+// Runtime is runtime.json: the preparations for a container in the root namespace. The
+// order is cgroups, mounts, mkdir, create, interfaces, bindNS, start.
 type Runtime struct {
 	Cgroups    []string    `json:"cgroups"`
 	Mounts     []Mount     `json:"mounts"`
@@ -75,12 +76,42 @@ type Mount struct {
 	Options     []string `json:"options,omitempty"`
 }
 
+// EachOption returns the options one by one; an element of Options may hold several,
+// separated by commas.
+func (m Mount) EachOption() []string {
+	var all []string
+	for _, o := range m.Options {
+		all = append(all, strings.Split(o, ",")...)
+	}
+	return all
+}
+
+// HasOption reports whether m has one of the options.
+func (m Mount) HasOption(names ...string) bool {
+	return slices.ContainsFunc(m.EachOption(), func(o string) bool { return slices.Contains(names, o) })
+}
+
+// Option returns the value of the last option NAME=VALUE, or "".
+func (m Mount) Option(name string) (value string) {
+	for _, o := range m.EachOption() {
+		if v, ok := strings.CutPrefix(o, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+// IsBind reports whether m is a bind mount, recursive or not.
+func (m Mount) IsBind() bool {
+	return m.Type == "bind" || m.Type == "rbind" || m.HasOption("bind", "rbind")
+}
+
 // Interface is a network interface of the container's network namespace.
 type Interface struct {
 	Name         string `json:"name,omitempty"`
-	Add          string `json:"add,omitempty"`  // link type to make; empty: move Name in
-	Peer         string `json:"peer,omitempty"` // other end of a veth, stays outside
-	CreateInRoot bool   `json:"createInRoot"`   // make it outside, then move it in
+	Add          string `json:"add,omitempty"`  // type of the link to create; empty: move an existing one
+	Peer         string `json:"peer,omitempty"` // other end of a veth, which stays in the root namespace
+	CreateInRoot bool   `json:"createInRoot"`   // create it in the root namespace, then move it
 }
 
 // Namespaces holds, for each namespace, the path to bind it at.
@@ -94,8 +125,8 @@ type Namespaces struct {
 	Uts    string `json:"uts"`
 }
 
-// Paths gives the non-empty paths by the namespace's name in /proc/PID/ns,
-// in a fixed order.
+// Paths returns the non-empty paths with the namespaces' names in /proc/PID/ns, in a
+// fixed order.
 func (n Namespaces) Paths() []NamespacePath {
 	all := []NamespacePath{
 		{"cgroup", n.Cgroup}, {"ipc", n.Ipc}, {"mnt", n.Mnt}, {"net", n.Net},

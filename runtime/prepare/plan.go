@@ -37,33 +37,9 @@ func inside(dir, path string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
-// words are the single options; a string may hold several.
-func words(options []string) []string {
-	var all []string
-	for _, o := range options {
-		all = append(all, strings.Split(o, ",")...)
-	}
-	return all
-}
-
-func hasWord(options []string, wanted ...string) bool {
-	for _, word := range words(options) {
-		for _, w := range wanted {
-			if word == w {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // makesMount is false for a remount or a bare change of propagation.
 func makesMount(m bundle.Mount) bool {
-	return !hasWord(m.Options, "remount") && (m.Type != "" || m.Source != "" || isBind(m))
-}
-
-func isBind(m bundle.Mount) bool {
-	return m.Type == "bind" || m.Type == "rbind" || hasWord(m.Options, "bind", "rbind")
+	return !m.HasOption("remount") && (m.Type != "" || m.Source != "" || m.IsBind())
 }
 
 // overlay is what the options of an overlay name: the topmost lower directory,
@@ -74,16 +50,8 @@ func overlayOf(m bundle.Mount) (o overlay) {
 	if m.Type != "overlay" {
 		return overlay{}
 	}
-	for _, word := range words(m.Options) {
-		switch key, value, _ := strings.Cut(word, "="); key {
-		case "lowerdir":
-			o.lower, _, _ = strings.Cut(value, ":")
-		case "upperdir":
-			o.upper = value
-		case "workdir":
-			o.work = value
-		}
-	}
+	o.lower, _, _ = strings.Cut(m.Option("lowerdir"), ":")
+	o.upper, o.work = m.Option("upperdir"), m.Option("workdir")
 	return o
 }
 

@@ -119,7 +119,7 @@ func makeDestination(m bundle.Mount) error {
 	}
 	dir := m.Destination
 	info, err := os.Stat(m.Source)
-	file := isBind(m) && err == nil && !info.IsDir()
+	file := m.IsBind() && err == nil && !info.IsDir()
 	if file {
 		dir = filepath.Dir(m.Destination)
 	}
@@ -151,7 +151,7 @@ func isMounted(m bundle.Mount) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("cannot read mountinfo: %w", err)
 	}
-	if len(at) == 0 || !isBind(m) {
+	if len(at) == 0 || !m.IsBind() {
 		return covers(at, m), nil
 	}
 	source, err1 := os.Stat(m.Source)

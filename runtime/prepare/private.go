@@ -53,10 +53,10 @@ func ownMountNS(s *specs.Spec) bool {
 // fits reports whether a mount is a tmpfs of the container's own that every user
 // of it can enter. One that is to be read-only is made so behind all mounts.
 func fits(m bundle.Mount) bool {
-	if m.Type != "tmpfs" || isBind(m) || hasWord(m.Options, "shared", "rshared") {
+	if m.Type != "tmpfs" || m.IsBind() || m.HasOption("shared", "rshared") {
 		return false
 	}
-	return m.Destination == "/dev" || !slices.ContainsFunc(words(m.Options), func(word string) bool {
-		return strings.HasPrefix(word, "mode=")
+	return m.Destination == "/dev" || !slices.ContainsFunc(m.EachOption(), func(option string) bool {
+		return strings.HasPrefix(option, "mode=")
 	})
 }

@@ -23,7 +23,7 @@ func ForeignRoot(b *bundle.Bundle) string {
 		case m.Destination != b.Rootfs():
 		case o.lower != "":
 			dir = o.lower
-		case isBind(m) && m.Source != "":
+		case m.IsBind() && m.Source != "":
 			dir = m.Source
 		}
 	}
