@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 
@@ -19,15 +20,15 @@ import (
 )
 
 const (
-	// collectAt lets the heap grow to 16 MB before the first collection: one of
-	// the usual 4 MB would come several times while containerd starts.
-	collectAt = 400
-	// stacksLimit bounds what SIGUSR1 writes to the log, in bytes.
+	// gcPercent lets the heap grow to 16 MB before the first garbage collection. With
+	// the default of 4 MB there are several while containerd starts.
+	gcPercent = 400
+	// stacksLimit is the most that SIGUSR1 writes to the log, in bytes.
 	stacksLimit = 1 << 20
 )
 
-// Main is the process of containerd: it ends upon SIGTERM or SIGINT, or because it
-// cannot start. It returns the exit status.
+// Main runs containerd until SIGTERM or SIGINT, or until it fails. It returns the exit
+// status.
 func Main(args []string) int {
 	if err := run(args, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "containerd:", err)
@@ -49,7 +50,7 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
+		debug.SetGCPercent(gcPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
@@ -62,11 +63,11 @@ func run(args []string, out io.Writer) error {
 	if err := setLog(config); err != nil {
 		return err
 	}
-	sweep(config.Root)
+	removeLeftovers(config.Root)
 	if err := server.CreateTopLevelDirectories(config); err != nil {
-		return fmt.Errorf("cannot make its folders: %w", err)
+		return fmt.Errorf("cannot create its folders: %w", err)
 	}
-	heed()
+	handleSignals()
 	return serve(ctx, config, failed)
 }
 
@@ -84,8 +85,9 @@ func setLog(config *srvconfig.Config) error {
 	return nil
 }
 
-// serve does not wait for a server that is still starting when it is to end: the
-// database cannot be opened while an earlier containerd still has it.
+// serve runs the server until ctx ends or it fails. When ctx ends, it does not wait for
+// a server that is still starting, which may block: the database cannot be opened while
+// an earlier containerd has it open.
 func serve(ctx context.Context, config *srvconfig.Config, failed <-chan error) error {
 	type result struct {
 		server *server.Server
@@ -103,11 +105,11 @@ func serve(ctx context.Context, config *srvconfig.Config, failed <-chan error) e
 	case r = <-made:
 	}
 	if r.err != nil {
-		return fmt.Errorf("cannot start: %w", r.err)
+		return fmt.Errorf("cannot start the server: %w", r.err)
 	}
 	defer r.server.Stop()
 	if err := r.server.Start(ctx); err != nil {
-		return fmt.Errorf("cannot listen: %w", err)
+		return fmt.Errorf("cannot start to serve: %w", err)
 	}
 	select {
 	case <-ctx.Done():
@@ -117,9 +119,10 @@ func serve(ctx context.Context, config *srvconfig.Config, failed <-chan error) e
 	}
 }
 
-// heed has SIGUSR1 write what all goroutines do to the log. SIGPIPE is of no
-// interest, but what containerd starts is not to ignore it.
-func heed() {
+// handleSignals writes the stacks of all goroutines to the log on SIGUSR1. SIGPIPE is
+// caught and dropped rather than ignored, since the shims that containerd starts would
+// inherit that it is ignored (execve(2)).
+func handleSignals() {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, unix.SIGUSR1, unix.SIGPIPE)
 	go func() {
@@ -130,4 +133,15 @@ func heed() {
 			}
 		}
 	}()
+}
+
+// removeLeftovers removes the folders below root that an earlier containerd has left
+// when it was killed while it started: to check whether the file system has fs-verity, it
+// makes a folder of a random name (containerd's internal/fsverity, IsSupported). Only
+// one containerd runs at a time.
+func removeLeftovers(root string) {
+	left, _ := filepath.Glob(filepath.Join(root, "io.containerd.content.v1.content", ".fsverity-check-*"))
+	for _, dir := range left {
+		_ = os.RemoveAll(dir) // The next start tries again.
+	}
 }

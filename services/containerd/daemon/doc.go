@@ -1,8 +1,8 @@
-// Package daemon is containerd with only the plugins that a task needs whose root
-// filesystem is a plain directory: no images, registries, CRI, NRI, sandboxes or
-// streaming. It takes the flags and the config.toml of upstream's containerd(8), and
+// Package daemon is containerd with only the plugins that are needed for a task whose
+// root file system is a plain folder: no images, registries, CRI, NRI, sandboxes or
+// streaming. It takes the flags and the config.toml of upstream's containerd(8), but
 // none of its subcommands.
 //
-// An image that wants more brings its own /usr/bin/containerd: the supervisor
-// speaks upstream's API and does not care which of the two answers.
+// An image that needs more brings its own /usr/bin/containerd. The supervisor uses
+// upstream's API and works with both.
 package daemon

@@ -22,21 +22,21 @@ import (
 
 const usage = `usage: containerd [FLAG]…
 
-  -c, --config PATH      configuration, /etc/containerd/config.toml if there is one
+  -c, --config PATH      configuration file (default /etc/containerd/config.toml, if it exists)
   -l, --log-level LEVEL  trace, debug, info, warn, error, fatal or panic
-  -a, --address PATH     socket of the API
-      --root PATH        what is kept, /var/lib/containerd
-      --state PATH       what is not, /run/containerd
-  -v, --version          tell the version and end
+  -a, --address PATH     socket of the API (default /run/containerd/containerd.sock)
+      --root PATH        folder of persistent data (default /var/lib/containerd)
+      --state PATH       folder of temporary data (default /run/containerd)
+  -v, --version          print the version
 `
 
-// The plugins that listen.
+// Plugins that listen on a socket.
 const (
 	grpcPlugin  = "io.containerd.server.v1.grpc"
 	ttrpcPlugin = "io.containerd.server.v1.ttrpc"
 )
 
-// options are a command line. What is empty was not given.
+// options is a parsed command line. Options that were not given are empty.
 type options struct {
 	config, level, address, root, state string
 	version, help                       bool
@@ -65,12 +65,12 @@ func parse(args []string) (o options, err error) {
 		return o, fmt.Errorf("%w\n%s", err, usage)
 	}
 	if flags.NArg() > 0 {
-		return o, fmt.Errorf("%q is not a flag, and this containerd has no commands\n%s", flags.Arg(0), usage)
+		return o, fmt.Errorf("unexpected argument %q: this containerd has no commands\n%s", flags.Arg(0), usage)
 	}
 	return o, nil
 }
 
-// configuration is upstream's default, changed by the file and that by the flags.
+// configuration returns upstream's defaults, overridden by the file, then by the flags.
 func (o options) configuration(ctx context.Context) (*srvconfig.Config, error) {
 	c := &srvconfig.Config{
 		Version: version.ConfigVersion,
@@ -91,20 +91,20 @@ func (o options) configuration(ctx context.Context) (*srvconfig.Config, error) {
 		}
 		path, err := filepath.Abs(dir.flag)
 		if err != nil {
-			return nil, fmt.Errorf("cannot use %s: %w", dir.flag, err)
+			return nil, fmt.Errorf("cannot use folder %s: %w", dir.flag, err)
 		}
 		*dir.into = path
 	}
 	c.Debug.Level = cmp.Or(o.level, c.Debug.Level)
-	return c, o.listen(c)
+	return c, o.setAddress(c)
 }
 
-// path is the configuration file's.
+// path returns the path of the configuration file.
 func (o options) path() string {
 	return cmp.Or(o.config, filepath.Join(defaults.DefaultConfigDir, "config.toml"))
 }
 
-// load reads the file, which has to be there only when it was named.
+// load reads the configuration file. The default one need not exist.
 func (o options) load(ctx context.Context, c *srvconfig.Config) error {
 	path := o.path()
 	if _, err := os.Stat(path); os.IsNotExist(err) && o.config == "" {
@@ -122,9 +122,9 @@ func (o options) load(ctx context.Context, c *srvconfig.Config) error {
 	return nil
 }
 
-// listen has the API listen where the flag says, and ttrpc beside it unless the
-// file says where.
-func (o options) listen(c *srvconfig.Config) error {
+// setAddress sets the socket of the API to that of the flag, and the socket of ttrpc to
+// one beside it unless the file sets it.
+func (o options) setAddress(c *srvconfig.Config) error {
 	if o.address == "" {
 		return nil
 	}

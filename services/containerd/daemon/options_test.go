@@ -25,13 +25,13 @@ func TestParse(t *testing.T) {
 	}
 	for line, word := range map[string]string{"--adress x": "adress", "config dump": `"config"`, "--root": "root"} {
 		if _, err := parse(strings.Fields(line)); err == nil || !strings.Contains(err.Error(), word) || !strings.Contains(err.Error(), "usage:") {
-			t.Errorf("%q: %v does not tell of %s", line, err, word)
+			t.Errorf("%q: %v does not name %s", line, err, word)
 		}
 	}
 }
 
-// written is a configuration file.
-func written(t *testing.T, text string) string {
+// writeConfig writes a configuration file and returns its path.
+func writeConfig(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config.toml")
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -53,7 +53,7 @@ func TestConfiguration(t *testing.T) {
 		"only a flag":   {"version = 4\n", "/run/containerd", options{address: "/flag"}, map[string]any{"address": "/flag"}, map[string]any{"address": "/flag.ttrpc"}},
 		"ttrpc has own": {"version = 4\n[plugins.\"" + ttrpcPlugin + "\"]\naddress = \"/own\"\n", "/run/containerd", options{address: "/flag"}, map[string]any{"address": "/flag"}, own},
 	} {
-		tc.options.config = written(t, tc.text)
+		tc.options.config = writeConfig(t, tc.text)
 		c, err := tc.options.configuration(t.Context())
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -65,7 +65,7 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-// has tells whether table has what want has.
+// has reports whether table has the keys and values of want.
 func has(table any, want map[string]any) bool {
 	all, _ := table.(map[string]any)
 	for key, value := range maps.All(want) {
@@ -76,14 +76,14 @@ func has(table any, want map[string]any) bool {
 	return true
 }
 
-// What is wrong with a configuration is told with the file, and where the fault is.
+// Errors name the file, and the line or key in it.
 func TestBadConfiguration(t *testing.T) {
 	for text, words := range map[string][]string{
 		"version = 3\nroot = /no/quotes\n":                     {"line 2"},
 		"version = 3\nroot = 7\n":                              {"line 2"},
 		"version = 4\n[plugins]\n\"" + grpcPlugin + "\" = 3\n": {grpcPlugin},
 	} {
-		path := written(t, text)
+		path := writeConfig(t, text)
 		_, err := options{config: path, address: "/x"}.configuration(t.Context())
 		for _, word := range append(words, path) {
 			if err == nil || !strings.Contains(err.Error(), word) {
@@ -92,7 +92,7 @@ func TestBadConfiguration(t *testing.T) {
 		}
 	}
 	if _, err := (options{config: "/no/such/file"}).configuration(t.Context()); err == nil || !strings.Contains(err.Error(), "/no/such/file") {
-		t.Errorf("a named file that is not there: %v", err)
+		t.Errorf("a file that does not exist: %v", err)
 	}
 }
 
@@ -110,13 +110,4 @@ func FuzzConfiguration(f *testing.F) {
 			t.Errorf("%q, address %q: %v", text, address, c.Plugins)
 		}
 	})
-}
-
-func TestWithoutServing(t *testing.T) {
-	for line, want := range map[string]string{"--version": "containerd github.com/containerd/containerd/v2 2.", "-h": "usage: containerd"} {
-		var out bytes.Buffer
-		if err := run([]string{line}, &out); err != nil || !strings.HasPrefix(out.String(), want) {
-			t.Errorf("%s: %q, %v", line, out.String(), err)
-		}
-	}
 }

@@ -1,20 +1,19 @@
 package daemon
 
 import (
-	// The options type of the runc runtime, so that containerd can decode
-	// what the supervisor sends it.
+	// The options type of the runc runtime, which containerd decodes when the
+	// supervisor sends it.
 	_ "github.com/containerd/containerd/api/types/runc/options"
 
 	// Running tasks: the shim manager and the service over it.
 	_ "github.com/containerd/containerd/v2/core/runtime/v2"
 	_ "github.com/containerd/containerd/v2/plugins/services/tasks"
 
-	// What containers and tasks are recorded in. The metadata database does
-	// not load without a content store and a snapshotter; native is the
-	// smallest. Neither ever holds anything to be collected, and a task's root
-	// is never one that has to be mounted: no garbage collector, no mount
-	// manager. The latter's templates would also keep the linker from leaving
-	// out methods that nobody calls, a third of the program.
+	// The database of containers and tasks. It does not load without a content
+	// store and a snapshotter; native is the smallest. Neither ever contains
+	// garbage, and no root of a task has to be mounted: so there is neither garbage
+	// collector nor mount manager. The mount manager also uses templates, with which
+	// the linker cannot drop unused methods, a third of the program.
 	_ "github.com/containerd/containerd/v2/plugins/content/local/plugin"
 	_ "github.com/containerd/containerd/v2/plugins/leases"
 	_ "github.com/containerd/containerd/v2/plugins/metadata"
@@ -23,7 +22,7 @@ import (
 	_ "github.com/containerd/containerd/v2/plugins/services/namespaces"
 	_ "github.com/containerd/containerd/v2/plugins/snapshots/native/plugin"
 
-	// How it is asked and what it tells; api.go has the rest.
+	// The API and its events; api.go has the rest.
 	_ "github.com/containerd/containerd/v2/plugins/events"
 	_ "github.com/containerd/containerd/v2/plugins/server/ttrpc"
 	_ "github.com/containerd/containerd/v2/plugins/services/events"
