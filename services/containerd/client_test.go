@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"net"
 	"path/filepath"
 	"testing"
@@ -14,56 +15,56 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// haunted is a containerd whose shim went away between its answer and its
-// entry in the list: no real one does so when told to.
-type haunted struct {
+// stale is a containerd that lists a task whose shim has ended. A real one cannot be
+// brought into this state on purpose.
+type stale struct {
 	container, listed bool
-	forgets           bool // the task, when told to delete it
+	forgets           bool // Delete removes the task from the list
 }
 
-type hauntedContainers struct {
+type staleContainers struct {
 	containersapi.UnimplementedContainersServer
-	*haunted
+	*stale
 }
 
-func (h hauntedContainers) Create(context.Context, *containersapi.CreateContainerRequest) (*containersapi.CreateContainerResponse, error) {
-	if h.container {
+func (s staleContainers) Create(context.Context, *containersapi.CreateContainerRequest) (*containersapi.CreateContainerResponse, error) {
+	if s.container {
 		return nil, status.Error(codes.AlreadyExists, "container web: already exists")
 	}
-	h.container = true
+	s.container = true
 	return &containersapi.CreateContainerResponse{}, nil
 }
 
-func (h hauntedContainers) Delete(context.Context, *containersapi.DeleteContainerRequest) (*emptypb.Empty, error) {
-	h.container = false
+func (s staleContainers) Delete(context.Context, *containersapi.DeleteContainerRequest) (*emptypb.Empty, error) {
+	s.container = false
 	return &emptypb.Empty{}, nil
 }
 
-type hauntedTasks struct {
+type staleTasks struct {
 	tasksapi.UnimplementedTasksServer
-	*haunted
+	*stale
 }
 
-func (h hauntedTasks) Get(context.Context, *tasksapi.GetRequest) (*tasksapi.GetResponse, error) {
+func (s staleTasks) Get(context.Context, *tasksapi.GetRequest) (*tasksapi.GetResponse, error) {
 	return nil, status.Error(codes.NotFound, "ttrpc: closed: not found")
 }
 
-func (h hauntedTasks) Create(context.Context, *tasksapi.CreateTaskRequest) (*tasksapi.CreateTaskResponse, error) {
-	if h.listed {
+func (s staleTasks) Create(context.Context, *tasksapi.CreateTaskRequest) (*tasksapi.CreateTaskResponse, error) {
+	if s.listed {
 		return nil, status.Error(codes.AlreadyExists, "task web: already exists")
 	}
 	return &tasksapi.CreateTaskResponse{Pid: 42}, nil
 }
 
-func (h hauntedTasks) Delete(context.Context, *tasksapi.DeleteTaskRequest) (*tasksapi.DeleteResponse, error) {
-	if !h.container {
+func (s staleTasks) Delete(context.Context, *tasksapi.DeleteTaskRequest) (*tasksapi.DeleteResponse, error) {
+	if !s.container {
 		return nil, status.Error(codes.NotFound, "container web: not found")
 	}
-	h.listed = !h.forgets
+	s.listed = !s.forgets
 	return nil, status.Error(codes.Unknown, "failed to delete task: ttrpc: closed")
 }
 
-func serve(t *testing.T, h *haunted) *Client {
+func serve(t *testing.T, h *stale) *Client {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "containerd.sock")
 	listener, err := net.Listen("unix", socket)
@@ -71,8 +72,8 @@ func serve(t *testing.T, h *haunted) *Client {
 		t.Fatal(err)
 	}
 	server := grpc.NewServer()
-	containersapi.RegisterContainersServer(server, hauntedContainers{haunted: h})
-	tasksapi.RegisterTasksServer(server, hauntedTasks{haunted: h})
+	containersapi.RegisterContainersServer(server, staleContainers{stale: h})
+	tasksapi.RegisterTasksServer(server, staleTasks{stale: h})
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(listener) }()
 	t.Cleanup(func() { server.Stop(); <-done })
@@ -84,13 +85,13 @@ func serve(t *testing.T, h *haunted) *Client {
 	return c
 }
 
-func TestTaskThatIsListedAndNotThere(t *testing.T) {
-	pid, err := serve(t, &haunted{listed: true, forgets: true}).Create(t.Context(), Spec{ID: "web", Namespace: "ns"})
+func TestCreateOverStaleTask(t *testing.T) {
+	pid, err := serve(t, &stale{listed: true, forgets: true}).Create(t.Context(), Spec{ID: "web", Namespace: "ns"})
 	if pid != 42 || err != nil {
-		t.Errorf("made as %d: %v", pid, err)
+		t.Errorf("process %d, %v, want 42", pid, err)
 	}
-	_, err = serve(t, &haunted{listed: true}).Create(t.Context(), Spec{ID: "web", Namespace: "ns"})
-	if status.Code(err) != codes.AlreadyExists {
-		t.Errorf("one that stays gives %v", err)
+	_, err = serve(t, &stale{listed: true}).Create(t.Context(), Spec{ID: "web", Namespace: "ns"})
+	if !errors.Is(err, errExists) {
+		t.Errorf("a task that stays in the list: %v, want %v", err, errExists)
 	}
 }

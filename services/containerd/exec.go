@@ -12,69 +12,69 @@ import (
 // OCI runtime specification).
 const processType = "types.containerd.io/opencontainers/runtime-spec/1/Process"
 
-// ExecSpec is a process to be started in a task that runs.
+// ExecSpec describes a process to start in a running task.
 type ExecSpec struct {
 	Namespace, ID, ExecID string
 	Process               json.RawMessage // process of an OCI runtime spec
-	Stdin, Stdout, Stderr string          // absolute paths of FIFOs; empty: nowhere
-	Terminal              bool            // as terminal of Process
+	Stdin, Stdout, Stderr string          // absolute paths of FIFOs; empty: none, or discarded
+	Terminal              bool            // must equal terminal of Process
 }
 
-// Exec makes the process; StartExec starts it.
+// Exec creates the process; StartExec starts it.
 func (c *Client) Exec(ctx context.Context, s ExecSpec) error {
-	_, err := c.tasks.Exec(in(ctx, s.Namespace), &tasksapi.ExecProcessRequest{
+	_, err := c.tasks.Exec(withNamespace(ctx, s.Namespace), &tasksapi.ExecProcessRequest{
 		ContainerID: s.ID, ExecID: s.ExecID, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, Terminal: s.Terminal,
 		Spec: &anypb.Any{TypeUrl: processType, Value: s.Process},
 	})
 	if err != nil {
-		return failure{"cannot make process " + s.ExecID + " in task " + s.ID, err}
+		return failed("cannot create process "+s.ExecID+" in task "+s.ID, err)
 	}
 	return nil
 }
 
-// StartExec starts a process that Exec has made.
+// StartExec starts a process that Exec has created.
 func (c *Client) StartExec(ctx context.Context, s ExecSpec) error {
-	if _, err := c.tasks.Start(in(ctx, s.Namespace), &tasksapi.StartRequest{ContainerID: s.ID, ExecID: s.ExecID}); err != nil {
-		return failure{"cannot start process " + s.ExecID + " in task " + s.ID, err}
+	if _, err := c.tasks.Start(withNamespace(ctx, s.Namespace), &tasksapi.StartRequest{ContainerID: s.ID, ExecID: s.ExecID}); err != nil {
+		return failed("cannot start process "+s.ExecID+" in task "+s.ID, err)
 	}
 	return nil
 }
 
-// WaitExec returns the exit code of the process when it has ended.
+// WaitExec waits until the process has ended, and returns its exit code.
 func (c *Client) WaitExec(ctx context.Context, s ExecSpec) (int, error) {
-	r, err := c.tasks.Wait(in(ctx, s.Namespace), &tasksapi.WaitRequest{ContainerID: s.ID, ExecID: s.ExecID})
+	r, err := c.tasks.Wait(withNamespace(ctx, s.Namespace), &tasksapi.WaitRequest{ContainerID: s.ID, ExecID: s.ExecID})
 	if err != nil {
-		return 0, failure{"cannot wait for process " + s.ExecID + " in task " + s.ID, err}
+		return 0, failed("cannot wait for process "+s.ExecID+" in task "+s.ID, err)
 	}
 	return int(r.GetExitStatus()), nil
 }
 
-// CloseStdin ends the input of the process, once nothing else has its FIFO open
-// for writing.
+// CloseStdin closes the shim's end of the process's input. The process reads the end of
+// the file once no other process has the FIFO open for writing.
 func (c *Client) CloseStdin(ctx context.Context, s ExecSpec) error {
-	_, err := c.tasks.CloseIO(in(ctx, s.Namespace), &tasksapi.CloseIORequest{ContainerID: s.ID, ExecID: s.ExecID, Stdin: true})
+	_, err := c.tasks.CloseIO(withNamespace(ctx, s.Namespace), &tasksapi.CloseIORequest{ContainerID: s.ID, ExecID: s.ExecID, Stdin: true})
 	if err != nil {
-		return failure{"cannot close the input of process " + s.ExecID, err}
+		return failed("cannot close the input of process "+s.ExecID, err)
 	}
 	return nil
 }
 
 // Resize sets the size of the process's terminal, in characters.
 func (c *Client) Resize(ctx context.Context, s ExecSpec, width, height int) error {
-	_, err := c.tasks.ResizePty(in(ctx, s.Namespace), &tasksapi.ResizePtyRequest{
+	_, err := c.tasks.ResizePty(withNamespace(ctx, s.Namespace), &tasksapi.ResizePtyRequest{
 		ContainerID: s.ID, ExecID: s.ExecID, Width: uint32(width), Height: uint32(height)})
 	if err != nil {
-		return failure{"cannot resize the terminal of process " + s.ExecID, err}
+		return failed("cannot resize the terminal of process "+s.ExecID, err)
 	}
 	return nil
 }
 
-// DeleteExec removes the process from the task, which must have ended or never
-// have started.
+// DeleteExec removes the process from the task. The process must have ended, or must
+// not have been started.
 func (c *Client) DeleteExec(ctx context.Context, s ExecSpec) error {
-	_, err := c.tasks.DeleteProcess(in(ctx, s.Namespace), &tasksapi.DeleteProcessRequest{ContainerID: s.ID, ExecID: s.ExecID})
-	if err != nil && !gone(err) {
-		return failure{"cannot delete process " + s.ExecID + " of task " + s.ID, err}
+	_, err := c.tasks.DeleteProcess(withNamespace(ctx, s.Namespace), &tasksapi.DeleteProcessRequest{ContainerID: s.ID, ExecID: s.ExecID})
+	if err != nil && !notFound(err) {
+		return failed("cannot delete process "+s.ExecID+" of task "+s.ID, err)
 	}
 	return nil
 }

@@ -16,19 +16,18 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// TaskStatus is a task in containerd's own words: CREATED, RUNNING, STOPPED, PAUSED,
-// PAUSING or UNKNOWN.
+// TaskStatus is a task with its status as containerd names it: CREATED, RUNNING,
+// STOPPED, PAUSED, PAUSING or UNKNOWN.
 type TaskStatus struct {
 	ID     string
 	PID    int
 	Status string
 }
 
-// Process is a process of a task. ExecID is that of the Exec that started it, if
-// one did.
+// Process is a process of a task.
 type Process struct {
 	PID    int
-	ExecID string
+	ExecID string // ID of the ExecSpec that started it; empty: none did
 }
 
 // Container is the record of a container.
@@ -46,8 +45,7 @@ type Namespace struct {
 	Labels map[string]string
 }
 
-// Connect is Dial for a containerd that runs: it fails when nothing listens on
-// socket.
+// Connect is Dial without waiting: it fails when nothing listens on socket.
 func Connect(ctx context.Context, socket string) (*Client, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socket)
@@ -60,9 +58,9 @@ func Connect(ctx context.Context, socket string) (*Client, error) {
 
 // TaskStatuses returns the tasks of a namespace.
 func (c *Client) TaskStatuses(ctx context.Context, namespace string) ([]TaskStatus, error) {
-	r, err := c.tasks.List(in(ctx, namespace), &tasksapi.ListTasksRequest{})
+	r, err := c.tasks.List(withNamespace(ctx, namespace), &tasksapi.ListTasksRequest{})
 	if err != nil {
-		return nil, failure{"cannot list tasks", err}
+		return nil, failed("cannot list tasks", err)
 	}
 	var all []TaskStatus
 	for _, t := range r.GetTasks() {
@@ -73,52 +71,52 @@ func (c *Client) TaskStatuses(ctx context.Context, namespace string) ([]TaskStat
 
 // Processes returns the processes of a task.
 func (c *Client) Processes(ctx context.Context, namespace, id string) ([]Process, error) {
-	r, err := c.tasks.ListPids(in(ctx, namespace), &tasksapi.ListPidsRequest{ContainerID: id})
+	r, err := c.tasks.ListPids(withNamespace(ctx, namespace), &tasksapi.ListPidsRequest{ContainerID: id})
 	if err != nil {
-		return nil, failure{"cannot list processes of task " + id, err}
+		return nil, failed("cannot list processes of task "+id, err)
 	}
 	var all []Process
 	for _, p := range r.GetProcesses() {
 		var details options.ProcessDetails
 		if p.GetInfo() != nil {
-			_ = p.GetInfo().UnmarshalTo(&details) // Another runtime's are not shown.
+			_ = p.GetInfo().UnmarshalTo(&details) // Details of other runtimes are left out.
 		}
 		all = append(all, Process{int(p.GetPid()), details.GetExecID()})
 	}
 	return all, nil
 }
 
-// Signal sends a signal to the first process of a task, to all of them, or to the
-// one that Exec has started as execID.
+// Signal sends a signal to the first process of a task, to all its processes, or to the
+// process that Exec has started as execID.
 func (c *Client) Signal(ctx context.Context, namespace, id, execID string, sig syscall.Signal, all bool) error {
-	_, err := c.tasks.Kill(in(ctx, namespace), &tasksapi.KillRequest{ContainerID: id, ExecID: execID, Signal: uint32(sig), All: all})
+	_, err := c.tasks.Kill(withNamespace(ctx, namespace), &tasksapi.KillRequest{ContainerID: id, ExecID: execID, Signal: uint32(sig), All: all})
 	if err != nil {
-		return failure{"cannot signal task " + id, err}
+		return failed("cannot signal task "+id, err)
 	}
 	return nil
 }
 
 // Pause freezes the processes of a task.
 func (c *Client) Pause(ctx context.Context, namespace, id string) error {
-	if _, err := c.tasks.Pause(in(ctx, namespace), &tasksapi.PauseTaskRequest{ContainerID: id}); err != nil {
-		return failure{"cannot pause task " + id, err}
+	if _, err := c.tasks.Pause(withNamespace(ctx, namespace), &tasksapi.PauseTaskRequest{ContainerID: id}); err != nil {
+		return failed("cannot pause task "+id, err)
 	}
 	return nil
 }
 
-// Resume lets them go on.
+// Resume thaws the processes of a task.
 func (c *Client) Resume(ctx context.Context, namespace, id string) error {
-	if _, err := c.tasks.Resume(in(ctx, namespace), &tasksapi.ResumeTaskRequest{ContainerID: id}); err != nil {
-		return failure{"cannot resume task " + id, err}
+	if _, err := c.tasks.Resume(withNamespace(ctx, namespace), &tasksapi.ResumeTaskRequest{ContainerID: id}); err != nil {
+		return failed("cannot resume task "+id, err)
 	}
 	return nil
 }
 
 // Containers returns the containers of a namespace.
 func (c *Client) Containers(ctx context.Context, namespace string) ([]Container, error) {
-	r, err := c.containers.List(in(ctx, namespace), &containersapi.ListContainersRequest{})
+	r, err := c.containers.List(withNamespace(ctx, namespace), &containersapi.ListContainersRequest{})
 	if err != nil {
-		return nil, failure{"cannot list containers", err}
+		return nil, failed("cannot list containers", err)
 	}
 	var all []Container
 	for _, one := range r.GetContainers() {
@@ -129,9 +127,9 @@ func (c *Client) Containers(ctx context.Context, namespace string) ([]Container,
 
 // Container returns one container.
 func (c *Client) Container(ctx context.Context, namespace, id string) (Container, error) {
-	r, err := c.containers.Get(in(ctx, namespace), &containersapi.GetContainerRequest{ID: id})
+	r, err := c.containers.Get(withNamespace(ctx, namespace), &containersapi.GetContainerRequest{ID: id})
 	if err != nil {
-		return Container{}, failure{"cannot get container " + id, err}
+		return Container{}, failed("cannot get container "+id, err)
 	}
 	return container(r.GetContainer()), nil
 }
@@ -148,7 +146,7 @@ func container(c *containersapi.Container) Container {
 func (c *Client) Namespaces(ctx context.Context) ([]Namespace, error) {
 	r, err := namespacesapi.NewNamespacesClient(c.conn).List(ctx, &namespacesapi.ListNamespacesRequest{})
 	if err != nil {
-		return nil, failure{"cannot list namespaces", err}
+		return nil, failed("cannot list namespaces", err)
 	}
 	var all []Namespace
 	for _, n := range r.GetNamespaces() {
@@ -161,7 +159,7 @@ func (c *Client) Namespaces(ctx context.Context) ([]Namespace, error) {
 func (c *Client) Version(ctx context.Context) (version, revision string, err error) {
 	r, err := versionapi.NewVersionClient(c.conn).Version(ctx, &emptypb.Empty{})
 	if err != nil {
-		return "", "", failure{"cannot get containerd's version", err}
+		return "", "", failed("cannot get containerd's version", err)
 	}
 	return r.GetVersion(), r.GetRevision(), nil
 }

@@ -14,13 +14,13 @@ import (
 	"keelson/runtime/procfs"
 )
 
-// shimSockets is where shims listen (containerd's pkg/shim, SocketAddress).
+// shimSockets is the folder of the shims' sockets (containerd's pkg/shim,
+// SocketAddress).
 const shimSockets = "/run/containerd/s"
 
-// removeLeftover makes room for a task that containerd does not know, but which
-// it was making, or taking apart, when it was killed: a shim that was never
-// told to make a container, and does not answer, would be taken for the new
-// task's.
+// removeLeftover removes the shim of a task that containerd was creating or deleting
+// when it was killed, and that it does not know now. Otherwise containerd would use
+// that shim, which may not answer, for the new task.
 func (c *Client) removeLeftover(namespace, id string) error {
 	socket := filepath.Join(shimSockets, fmt.Sprintf("%x", sha256.Sum256([]byte(filepath.Join(c.socket, namespace, id)))))
 	if _, err := os.Lstat(socket); err != nil {
@@ -28,16 +28,16 @@ func (c *Client) removeLeftover(namespace, id string) error {
 	}
 	for _, pid := range shims("/proc", c.socket, namespace, id) {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("cannot kill process %d, a shim that is left of task %s: %w", pid, id, err)
+			return fmt.Errorf("cannot kill process %d, the shim of an earlier task %s: %w", pid, id, err)
 		}
 	}
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("cannot remove what is left of task %s: %w", id, err)
+		return fmt.Errorf("cannot remove the socket of an earlier task %s: %w", id, err)
 	}
 	return nil
 }
 
-// shims are the processes that are the shim of a task, by their arguments.
+// shims returns the processes whose arguments are those of a task's shim.
 func shims(proc, socket, namespace, id string) (pids []int) {
 	all, _ := procfs.PIDs(proc)
 	for _, pid := range all {
@@ -61,14 +61,17 @@ func isShim(args []string, socket, namespace, id string) bool {
 		option("address") == socket && option("namespace") == namespace && option("id") == id
 }
 
-// inTheWay is the folder that keeps a task from being made: containerd does
-// not clean up twice after a task, so what it began to remove when it was
-// killed stays. The error's own words name it; empty when that is not it.
-func inTheWay(err error, namespace, id string) string {
-	if err == nil {
+// leftoverBundle returns the bundle folder that keeps containerd from creating a task:
+// when it was killed while it deleted an earlier task of the same ID, it does not
+// delete the rest. It returns "" when err is another error. Only the text of the error,
+// that of os.PathError in containerd's core/runtime/v2, NewBundle, shows the difference:
+// its code is codes.Unknown.
+func leftoverBundle(err error, namespace, id string) string {
+	var e *callError
+	if !errors.As(err, &e) {
 		return ""
 	}
-	_, rest, _ := strings.Cut(err.Error(), "mkdir ")
+	_, rest, _ := strings.Cut(e.message, "mkdir ")
 	path, _, found := strings.Cut(rest, ": file exists")
 	if !found || !filepath.IsAbs(path) || filepath.Clean(path) != path ||
 		!strings.HasSuffix(path, filepath.Join("/io.containerd.runtime.v2.task", namespace, id)) {
@@ -77,8 +80,9 @@ func inTheWay(err error, namespace, id string) string {
 	return path
 }
 
-// clear removes that folder, and the one that it becomes while it is removed.
-func (c *Client) clear(path string) error {
+// removeBundle removes a bundle folder, also when containerd has already renamed it to
+// delete it.
+func removeBundle(path string) error {
 	dir, id := filepath.Split(path)
 	return errors.Join(os.RemoveAll(path), os.RemoveAll(filepath.Join(dir, "."+id)))
 }

@@ -14,9 +14,9 @@ import (
 	"keelson/runtime/watch"
 )
 
-// waitForSocket returns when something listens on the unix socket at path. It
-// sleeps on inotify(7): a socket that is bound shows as IN_CREATE, and
-// containerd changes its mode once it listens (IN_ATTRIB).
+// waitForSocket waits until something listens on the Unix socket at path. It waits
+// for events of inotify(7): bind(2) causes IN_CREATE, and containerd changes the mode
+// of the socket once it listens, which causes IN_ATTRIB.
 func waitForSocket(ctx context.Context, path string) error {
 	for {
 		if listening(ctx, path) {
@@ -38,13 +38,13 @@ func listening(ctx context.Context, path string) bool {
 	return true
 }
 
-// waitForChange waits for something to happen in the socket's folder, or in
-// the nearest one above that exists. It asks again after setting the watch, so
-// that nothing is missed in between.
+// waitForChange waits for a change in the socket's folder or, if that does not exist,
+// in its nearest parent that does. It checks the socket again once the watch is set,
+// so that no change is missed.
 func waitForChange(ctx context.Context, path string) error {
 	events, err := watch.New()
 	if err != nil {
-		return fmt.Errorf("cannot watch for its socket: %w", err)
+		return fmt.Errorf("cannot wait for its socket: %w", err)
 	}
 	defer events.Close()
 	dir, err := watchNearest(events, filepath.Dir(path))
@@ -81,31 +81,4 @@ func watchNearest(events *watch.Watch, dir string) (string, error) {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
-}
-
-// listener is the process that listens on the unix socket at path. It need not
-// be able to answer.
-func listener(path string) (pid int, err error) {
-	conn, err := net.Dial("unix", path)
-	if err != nil {
-		return 0, fmt.Errorf("cannot find containerd: %w", err)
-	}
-	defer conn.Close()
-	raw, err := conn.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return 0, fmt.Errorf("cannot find containerd: %w", err)
-	}
-	var peer *unix.Ucred
-	if cerr := raw.Control(func(fd uintptr) {
-		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); cerr != nil {
-		err = cerr
-	}
-	if err != nil {
-		return 0, fmt.Errorf("cannot find containerd: %w", err)
-	}
-	if peer.Pid <= 1 {
-		return 0, fmt.Errorf("cannot find containerd: process %d listens on %s", peer.Pid, path)
-	}
-	return int(peer.Pid), nil
 }

@@ -15,9 +15,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"keelson/runtime/timeline"
 	"keelson/services/connection"
 	"keelson/services/containerd"
@@ -113,7 +110,7 @@ func (f *fake) Create(ctx context.Context, s containerd.Spec) (int, error) {
 	delete(f.making, s.ID)
 	if f.dies > 0 {
 		f.dies--
-		return 0, status.Error(codes.Unavailable, "it died")
+		return 0, containerd.ErrUnavailable
 	}
 	if f.refuse != nil {
 		return 0, f.refuse
