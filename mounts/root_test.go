@@ -291,7 +291,7 @@ func attachLoop(t *testing.T, image string) blockDevice {
 	t.Helper()
 	out, err := exec.Command("losetup", "--find", "--show", image).CombinedOutput()
 	if err != nil {
-		t.Skipf("no loop device: %s", out)
+		tier.Skip(t, "needs a loop device: %s", out)
 	}
 	name := filepath.Base(strings.TrimSpace(string(out)))
 	d, err := readBlockDevice(sysBlock, name)

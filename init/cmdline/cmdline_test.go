@@ -1,8 +1,12 @@
 package cmdline
 
 import (
+	"os"
 	"reflect"
+	"strings"
 	"testing"
+
+	"keelson/runtime/userspace"
 )
 
 func TestParse(t *testing.T) {
@@ -44,9 +48,20 @@ func TestLookups(t *testing.T) {
 	}
 }
 
-func TestReadsTheKernels(t *testing.T) {
-	if _, err := Read(); err != nil {
-		t.Error(err)
+// Read takes the kernel's command line, and in userspace mode that of the variable.
+func TestRead(t *testing.T) {
+	t.Setenv(userspace.Variable, "")
+	text, err := os.ReadFile(Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Read(); err != nil || !reflect.DeepEqual(got, Parse(string(text))) {
+		t.Errorf("read %v, %v; want %s", got, err, text)
+	}
+	t.Setenv(userspace.Variable, "mnt,pid")
+	t.Setenv(Variable, "a=1 b")
+	if got, err := Read(); err != nil || !reflect.DeepEqual(got, Line{{"a", "1", true}, {Name: "b"}}) {
+		t.Errorf("in userspace mode: read %v, %v", got, err)
 	}
 }
 
@@ -57,6 +72,9 @@ func FuzzParse(f *testing.F) {
 		for _, p := range Parse(s) {
 			if !p.Set && p.Value != "" {
 				t.Fatalf("%q: %+v has a value that was not set", s, p)
+			}
+			if strings.Contains(p.Name, "=") {
+				t.Fatalf("%q: the name of %+v holds an equals sign", s, p)
 			}
 		}
 	})

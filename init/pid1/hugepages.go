@@ -25,21 +25,27 @@ const (
 // a twentieth of its memory aside for making them. What transparent_hugepage=
 // says on the command line stays.
 func limitHugePages(line cmdline.Line) error {
-	if _, given := line.Last("transparent_hugepage"); given {
-		return nil
-	}
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
-		return fmt.Errorf("cannot ask for the machine's memory: %w", err)
+		return fmt.Errorf("cannot read the size of the memory: %w", err)
 	}
-	err := os.WriteFile(hugePages, []byte(hugePageMode(uint64(info.Totalram)*uint64(info.Unit))), 0)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // No such file: a kernel without them.
+	mode := hugePageMode(line, uint64(info.Totalram)*uint64(info.Unit))
+	if mode == "" {
+		return nil
+	}
+	err := os.WriteFile(hugePages, []byte(mode), 0)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // Without that file the kernel has no huge pages.
 		return fmt.Errorf("cannot limit huge pages: %w", err)
 	}
 	return nil
 }
 
-func hugePageMode(memory uint64) string {
+// hugePageMode returns the mode for a machine with that much memory, or "" when the
+// command line sets one.
+func hugePageMode(line cmdline.Line, memory uint64) string {
+	if _, given := line.Last("transparent_hugepage"); given {
+		return ""
+	}
 	if memory < hugePagesFrom {
 		return "never"
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/timeline"
+	"keelson/testvm/tier"
 )
 
 func TestConsoles(t *testing.T) {
@@ -234,7 +235,7 @@ func TestCut(t *testing.T) {
 	}
 	kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skip("no kernel log to try with:", err)
+		tier.Skip(t, "needs the kernel log: %v", err)
 	}
 	defer kmsg.Close()
 	if _, err := kmsg.WriteString(kmsgPriority + cut(strings.Repeat("x", 5000), recordLimit)); err != nil {

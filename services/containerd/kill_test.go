@@ -12,7 +12,7 @@ import (
 func TestKillStarting(t *testing.T) {
 	sleep, err := exec.LookPath("sleep")
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	program, err := os.ReadFile(sleep)
 	if err != nil {

@@ -19,10 +19,15 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// Close returns when all bars have ended, one of them with an error, and notes are shown.
 func TestBarsEnd(t *testing.T) {
 	var b strings.Builder
 	p := NewBars(&b)
 	p.Start("one").Done(nil)
+	p.Note("remark")
 	p.Start("two").Done(errors.New("no"))
 	p.Close()
+	if !strings.Contains(b.String(), "remark\n") {
+		t.Errorf("the note is missing in %q", b.String())
+	}
 }
