@@ -2,8 +2,10 @@ package progress
 
 import (
 	"errors"
+	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestLines(t *testing.T) {
@@ -19,15 +21,25 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// Close returns when all bars have ended, one of them with an error, and notes are shown.
+// Close waits for the bars, and returns once all have ended, one of them with an error.
 func TestBarsEnd(t *testing.T) {
-	var b strings.Builder
-	p := NewBars(&b)
-	p.Start("one").Done(nil)
-	p.Note("remark")
-	p.Start("two").Done(errors.New("no"))
-	p.Close()
-	if !strings.Contains(b.String(), "remark\n") {
-		t.Errorf("the note is missing in %q", b.String())
+	p := NewBars(io.Discard)
+	one, two := p.Start("one"), p.Start("two")
+	closed := make(chan struct{})
+	go func() {
+		p.Close()
+		close(closed)
+	}()
+	one.Done(nil)
+	select {
+	case <-closed:
+		t.Fatal("Close returned although a bar has not ended")
+	case <-time.After(50 * time.Millisecond):
+	}
+	two.Done(errors.New("no"))
+	select {
+	case <-closed:
+	case <-time.After(time.Minute):
+		t.Fatal("Close does not return although all bars have ended")
 	}
 }
