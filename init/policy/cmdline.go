@@ -94,10 +94,11 @@ func (c *CommandLine) onboot(part string) error {
 	}
 	var errs []error
 	c.Base, errs = c.Base.With(map[string]string{bundle.SettingsPrefix + key: value})
-	if len(errs) > 0 {
-		return errors.New(strings.TrimPrefix(errs[0].Error(), "annotation "+bundle.SettingsPrefix))
+	err := errors.Join(errs...)
+	if bad, ok := errors.AsType[*bundle.SettingError](err); ok {
+		return fmt.Errorf("%s: bad value %q: %s", key, bad.Value, bad.Reason)
 	}
-	return nil
+	return err
 }
 
 // rescue takes a value of keelson.rescue; false when it is none.

@@ -110,7 +110,7 @@ func (s Settings) With(annotations map[string]string) (Settings, []error) {
 			why = set(&s, value)
 		}
 		if why != "" {
-			errs = append(errs, badSetting(key, value, why))
+			errs = append(errs, &SettingError{key, value, why})
 		}
 	}
 	return s, errs
@@ -129,11 +129,17 @@ func (s *Settings) setStopSignal(annotations map[string]string) []error {
 	if why == "" || signal(&own, strings.TrimSpace(annotations[SettingsPrefix+"stop.signal"])) == "" {
 		return nil
 	}
-	return []error{badSetting(stopSignalKey, value, why)}
+	return []error{&SettingError{stopSignalKey, value, why}}
 }
 
-func badSetting(key, value, why string) error {
-	return fmt.Errorf("annotation %s: bad value %q: %s", key, value, why)
+// SettingError is an annotation whose key or value cannot be used.
+type SettingError struct {
+	Key, Value string
+	Reason     string // such as "no such setting"
+}
+
+func (e *SettingError) Error() string {
+	return fmt.Sprintf("annotation %s: bad value %q: %s", e.Key, e.Value, e.Reason)
 }
 
 // setters has a function for each setting, which stores a value and returns "", or
