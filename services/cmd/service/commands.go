@@ -16,28 +16,28 @@ import (
 	"keelson/services/control"
 )
 
-const usage = `usage: service [OPTIONS] [COMMAND]
+const usage = `usage: service [COMMAND]
+       service [-v | -q] [--containerd-namespace NS] start|stop|restart [-sock PATH] [-path DIR] NAME…
 
-  list [--json]             what runs (the default)
-  status [--json] NAME…     one or more services; exit status 3 when one does not run, 4 when there is none of that name
-  start|stop|restart NAME…  and wait until done
-  logs [-f] [-n LINES] NAME what a service wrote, stderr and stdout
-  boot [--json]             what the boot was spent on
-  poweroff|reboot|halt [-f] the machine; with -f at once, stopping nothing
-  version                   which build of keelson this is
-  supervise                 be the supervisor (started by /init)
-  unpack-module             a compressed kernel module, from standard input to output (started by /init)
+  list [--json]             list all services (the default)
+  status [--json] NAME…     list these services; exit status 3 if one does not run, 4 if one does not exist
+  start|stop|restart NAME…  do that, and wait until it is done
+  logs [-f] [-n LINES] NAME print the output of a service, stderr first; -f: follow it; -n: only the last lines
+  boot [--json]             print the timeline of the boot
+  poweroff|reboot|halt [-f] shut the machine down; -f: immediately, without stopping anything
+  version                   print the version of keelson
 
-Options before the command, as LinuxKit's service has them:
-  -v                        say what was done
-  -q                        do not; the default
+Options of LinuxKit's service, for start, stop and restart:
+  -v                        print what was done
+  -q                        do not (the default)
   --containerd-namespace NS ignored: runtime.json has the namespace of a service
+  -sock PATH                ignored: the supervisor knows the socket of containerd
+  -path DIR                 must be the folder of this system's services
 
-start, stop and restart also take LinuxKit's -sock PATH, which is ignored, and
--path DIR, which must be where the services of this system are.
+/init starts these: supervise, containerd, unpack-module.
 `
 
-// invocation is a command line taken apart.
+// invocation is a parsed command line.
 type invocation struct {
 	verb    string
 	names   []string
@@ -51,29 +51,32 @@ type invocation struct {
 }
 
 type command struct {
-	run      func(context.Context, invocation) (code int, err error)
-	min, max int // names it takes; max < 0: any number
-	flags    func(*flag.FlagSet, *invocation)
+	run       func(context.Context, invocation) (code int, err error)
+	arguments string // for people
+	min, max  int    // how many names it takes; max < 0: any number
+	flags     func(*flag.FlagSet, *invocation)
+	linuxkit  bool // LinuxKit's service has it too: it takes the options before the command
 }
 
 var commands map[string]command
 
 func init() {
+	const names, force = "[-sock PATH] [-path DIR] NAME…", "[-f]"
 	commands = map[string]command{
-		control.List:     {list, 0, 0, jsonFlag},
-		"status":         {list, 1, -1, jsonFlag},
-		control.Start:    {act, 1, -1, linuxkitFlags},
-		control.Stop:     {act, 1, -1, linuxkitFlags},
-		control.Restart:  {act, 1, -1, linuxkitFlags},
-		control.PowerOff: {power, 0, 0, forceFlag},
-		control.Reboot:   {power, 0, 0, forceFlag},
-		control.Halt:     {power, 0, 0, forceFlag},
-		"logs":           {logs, 1, 1, logFlags},
-		"boot":           {boot, 0, 0, jsonFlag},
-		"version":        {showVersion, 0, 0, noFlags},
-		"supervise":      {supervise, 0, 0, noFlags},
-		"containerd":     {startContainerd, 0, 0, noFlags},
-		"unpack-module":  {unpackModule, 0, 0, noFlags},
+		control.List:     {list, "[--json]", 0, 0, jsonFlag, false},
+		"status":         {list, "[--json] NAME…", 1, -1, jsonFlag, false},
+		control.Start:    {act, names, 1, -1, linuxkitFlags, true},
+		control.Stop:     {act, names, 1, -1, linuxkitFlags, true},
+		control.Restart:  {act, names, 1, -1, linuxkitFlags, true},
+		control.PowerOff: {power, force, 0, 0, forceFlag, false},
+		control.Reboot:   {power, force, 0, 0, forceFlag, false},
+		control.Halt:     {power, force, 0, 0, forceFlag, false},
+		"logs":           {logs, "[-f] [-n LINES] NAME", 1, 1, logFlags, false},
+		"boot":           {boot, "[--json]", 0, 0, jsonFlag, false},
+		"version":        {showVersion, "", 0, 0, noFlags, false},
+		"supervise":      {supervise, "", 0, 0, noFlags, false},
+		"containerd":     {startContainerd, "", 0, 0, noFlags, false},
+		"unpack-module":  {unpackModule, "", 0, 0, noFlags, false},
 	}
 }
 
@@ -91,14 +94,13 @@ func logFlags(f *flag.FlagSet, inv *invocation) {
 	f.IntVar(&inv.lines, "n", 0, "")
 }
 
-// linuxkitFlags are those of LinuxKit's start, stop and restart. The socket of
-// containerd is the supervisor's business, whatever its path here.
+// linuxkitFlags are the flags of LinuxKit's start, stop and restart.
 func linuxkitFlags(f *flag.FlagSet, inv *invocation) {
 	f.String("sock", "", "")
 	f.StringVar(&inv.path, "path", "", "")
 }
 
-// run does what args say and returns the exit status.
+// run runs the command that args name, and returns the exit status.
 func run(ctx context.Context, args []string, out io.Writer) (int, error) {
 	inv, c, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -106,15 +108,16 @@ func run(ctx context.Context, args []string, out io.Writer) (int, error) {
 		return control.CodeOK, nil
 	}
 	if err != nil {
-		return control.CodeUsage, fmt.Errorf("%w\n%s", err, usage)
+		return control.CodeUsage, err
 	}
 	inv.out = out
 	return c.run(ctx, inv)
 }
 
 func parse(args []string) (inv invocation, c command, err error) {
-	if args, err = inv.options(args); err != nil {
-		return inv, c, err
+	args, options, err := inv.options(args)
+	if err != nil {
+		return inv, c, fmt.Errorf("%w\n%s", err, usage)
 	}
 	inv.verb = control.List
 	if len(args) > 0 {
@@ -125,59 +128,66 @@ func parse(args []string) (inv invocation, c command, err error) {
 	}
 	c, ok := commands[inv.verb]
 	if !ok {
-		return inv, c, fmt.Errorf("unknown command %q", inv.verb)
+		return inv, c, fmt.Errorf("unknown command %q\n%s", inv.verb, usage)
 	}
-	flags := newFlags(inv.verb)
-	c.flags(flags, &inv)
-	for rest := args; len(rest) > 0; { // Flags may follow names.
-		if err := flags.Parse(rest); err != nil {
-			return inv, c, fmt.Errorf("%s: %w", inv.verb, err)
-		}
-		rest = flags.Args()
-		if len(rest) > 0 {
-			inv.names, rest = append(inv.names, rest[0]), rest[1:]
-		}
+	if err = inv.arguments(c, args); err == nil && len(options) > 0 && !c.linuxkit {
+		err = fmt.Errorf("-%s before the command is only for start, stop and restart", options[0])
 	}
-	if n := len(inv.names); n < c.min || c.max >= 0 && n > c.max {
-		return inv, c, fmt.Errorf("%s: %s", inv.verb, wanted(c))
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		err = fmt.Errorf("%s: %w; usage: %s", inv.verb, err, strings.TrimSpace("service "+inv.verb+" "+c.arguments))
 	}
-	return inv, c, nil
+	return inv, c, err
 }
 
-// options takes those before the command and returns what follows.
-func (inv *invocation) options(args []string) ([]string, error) {
+// options parses the options before the command. It returns the rest of the command
+// line, and the names of the options given.
+func (inv *invocation) options(args []string) (rest, given []string, err error) {
 	flags := newFlags("service")
 	quiet := flags.Bool("q", false, "")
 	flags.BoolVar(&inv.verbose, "v", false, "")
 	flags.String("containerd-namespace", "", "")
 	if err := flags.Parse(args); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if *quiet && inv.verbose {
-		return nil, errors.New("-q and -v exclude each other")
+		return nil, nil, errors.New("-q and -v exclude each other")
 	}
-	return flags.Args(), nil
+	flags.Visit(func(f *flag.Flag) { given = append(given, f.Name) })
+	return flags.Args(), given, nil
 }
 
-// newFlags is a set of flags that prints nothing by itself.
+// arguments parses what follows the command. Flags may follow names.
+func (inv *invocation) arguments(c command, args []string) error {
+	flags := newFlags(inv.verb)
+	c.flags(flags, inv)
+	for len(args) > 0 {
+		if err := flags.Parse(args); err != nil {
+			return err
+		}
+		if args = flags.Args(); len(args) > 0 {
+			inv.names, args = append(inv.names, args[0]), args[1:]
+		}
+	}
+	n := len(inv.names)
+	switch {
+	case c.max == 0 && n > 0:
+		return fmt.Errorf("unexpected argument %q", inv.names[0])
+	case n < c.min:
+		return errors.New("no service is named")
+	case c.max > 0 && n > c.max:
+		return fmt.Errorf("%d services are named, want %d", n, c.max)
+	}
+	return nil
+}
+
+// newFlags returns a set of flags that prints nothing.
 func newFlags(name string) *flag.FlagSet {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	return flags
 }
 
-func wanted(c command) string {
-	switch {
-	case c.max == 0:
-		return "takes no name"
-	case c.max == 1:
-		return "takes the name of one service"
-	}
-	return "takes the name of at least one service"
-}
-
-// act asks the supervisor to do something and says what went wrong, or with -v
-// what was done.
+// act sends the command to the supervisor. It prints what was done only with -v.
 func act(ctx context.Context, inv invocation) (int, error) {
 	for _, name := range inv.names {
 		if err := sameBundle(inv.path, bundle.ServicesDir, name); err != nil {
@@ -197,8 +207,9 @@ func act(ctx context.Context, inv invocation) (int, error) {
 	return r.Code, nil
 }
 
-// sameBundle refuses a bundle that the supervisor does not know: it serves those
-// of its own folder. A container may see that folder elsewhere, or not at all.
+// sameBundle returns an error unless the bundle name in the folder given is the one in
+// own, the supervisor's folder. A container may see that folder under another path, or
+// not at all.
 func sameBundle(given, own, name string) error {
 	if given == "" || filepath.Clean(given) == own {
 		return nil
@@ -207,7 +218,7 @@ func sameBundle(given, own, name string) error {
 	if err != nil {
 		return fmt.Errorf("no bundle in -path: %w", err)
 	}
-	ours, err := os.Stat(filepath.Join(own, name))
+	supervised, err := os.Stat(filepath.Join(own, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(own); errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -216,16 +227,16 @@ func sameBundle(given, own, name string) error {
 	if err != nil {
 		return fmt.Errorf("cannot compare -path with %s: %w", own, err)
 	}
-	if !os.SameFile(theirs, ours) {
-		return fmt.Errorf("-path %s is another bundle than %s: only bundles there are services", given, filepath.Join(own, name))
+	if !os.SameFile(theirs, supervised) {
+		return fmt.Errorf("-path %s has another bundle than %s: only bundles there are services", given, filepath.Join(own, name))
 	}
 	return nil
 }
 
-// explain adds what to do where a container was not given the socket.
+// explain adds what to do when there is no control socket.
 func explain(err error) error {
-	if strings.Contains(err.Error(), "no such file") {
-		return fmt.Errorf("%w\nIs the supervisor running? A container needs /run bound into it", err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w\nIs the supervisor running? A container needs a bind mount of /run", err)
 	}
 	return err
 }

@@ -1,7 +1,6 @@
-// Command service is keelson's supervisor (service supervise) and the command
-// line that asks it. Called as poweroff, reboot or halt it does that; called as
-// containerd or ctr it is that, in the same file because they are made of much the
-// same packages.
+// Command service is keelson's supervisor (service supervise) and its command line.
+// Under the names poweroff, reboot and halt it is that command, and under the names
+// containerd and ctr it is that program: one file, since they share most packages.
 package main
 
 import (
@@ -27,7 +26,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	args := os.Args[1:]
-	if _, ok := ways[name]; ok {
+	if _, ok := shutdowns[name]; ok {
 		args = append([]string{name}, args...)
 	}
 	code, err := run(ctx, args, os.Stdout)

@@ -11,8 +11,9 @@ import (
 	"keelson/services/control"
 )
 
-// ways down: the signal that asks PID 1, and the command for reboot(2).
-var ways = map[string]struct {
+// shutdowns has, for each command, the signal that requests it of PID 1, and the command
+// of reboot(2).
+var shutdowns = map[string]struct {
 	signal  syscall.Signal
 	command int
 }{
@@ -21,30 +22,30 @@ var ways = map[string]struct {
 	control.Reboot:   {syscall.SIGTERM, unix.LINUX_REBOOT_CMD_RESTART},
 }
 
-// power takes the machine down: in order through the supervisor, which can
-// be asked from any PID namespace, or through PID 1 when that does not answer;
-// with force at once, without stopping anything.
+// power shuts the machine down. It asks the supervisor, which is reachable from any PID
+// namespace, or PID 1 if the supervisor does not answer. With force, it reboots
+// immediately, without stopping anything.
 func power(ctx context.Context, inv invocation) (int, error) {
-	way := ways[inv.verb]
+	how := shutdowns[inv.verb]
 	if inv.force {
-		if !isInit("/proc/1/exe") { // In userspace mode it may be the outer system's machine.
-			return control.CodeFailed, fmt.Errorf("cannot %s at once: PID 1 here is not keelson's /init", inv.verb)
+		if !isInit("/proc/1/exe") { // In userspace mode the machine may belong to the outer system.
+			return control.CodeFailed, fmt.Errorf("cannot %s with -f: PID 1 here is not keelson's /init", inv.verb)
 		}
 		unix.Sync()
-		return control.CodeFailed, fmt.Errorf("cannot %s: %w", inv.verb, unix.Reboot(way.command))
+		return control.CodeFailed, fmt.Errorf("cannot %s: %w", inv.verb, unix.Reboot(how.command))
 	}
 	code, err := act(ctx, inv)
 	if err == nil || !isInit("/proc/1/exe") {
 		return code, err
 	}
-	if killErr := syscall.Kill(1, way.signal); killErr != nil {
-		return code, fmt.Errorf("%w; cannot ask PID 1 either: %w", err, killErr)
+	if killErr := syscall.Kill(1, how.signal); killErr != nil {
+		return code, fmt.Errorf("%w; cannot signal PID 1 either: %w", err, killErr)
 	}
 	return control.CodeOK, nil
 }
 
-// isInit tells whether the process behind an exe link is keelson's PID 1, and
-// not the first process of some container.
+// isInit reports whether exe, a link of /proc/PID/exe, is that of keelson's PID 1, and
+// not that of a container's first process.
 func isInit(exe string) bool {
 	path, err := os.Readlink(exe)
 	return err == nil && path == "/init"

@@ -20,43 +20,92 @@ import (
 
 func TestParse(t *testing.T) {
 	for _, c := range []struct {
-		args  string
-		names string
-		ok    bool
+		args, names string
 	}{
-		{"list", "", true},
-		{"list --json", "", true},
-		{"status redis --json", "redis", true},
-		{"restart a b", "a b", true},
-		{"logs -f -n 3 redis", "redis", true},
-		{"logs", "", false},
-		{"logs a b", "", false},
-		{"poweroff now", "", false},
-		{"reboot -f", "", true},
-		{"start", "", false},
-		{"list --bogus", "", false},
-		{"list -f", "", false},
-		{"boot -n 3", "", false},
-		{"start --json a", "", false},
-		{"", "", true},
-		{"-q", "", true},
-		{"-q start a", "a", true},
-		{"-v --containerd-namespace services.linuxkit stop a", "a", true},
-		{"-q -v start a", "", false},
-		{"start -sock /run/containerd/containerd.sock -path /containers/services a", "a", true},
-		{"restart a -path /containers/services", "a", true},
-		{"version", "", true},
-		{"version redis", "", false},
-		{"bogus", "", false},
+		{"", ""},
+		{"list", ""},
+		{"list --json", ""},
+		{"status redis --json", "redis"},
+		{"start a", "a"},
+		{"restart a b", "a b"},
+		{"logs -f -n 3 redis", "redis"},
+		{"boot --json", ""},
+		{"reboot -f", ""},
+		{"version", ""},
+		{"supervise", ""},
+		{"containerd", ""},
+		{"unpack-module", ""},
+		{"-q start a", "a"},
+		{"-v --containerd-namespace services.linuxkit stop a", "a"},
+		{"start -sock /run/containerd/containerd.sock -path /containers/services a", "a"},
+		{"restart a -path /containers/services", "a"},
 	} {
 		inv, _, err := parse(strings.Fields(c.args))
-		if (err == nil) != c.ok || c.ok && strings.Join(inv.names, " ") != c.names {
-			t.Errorf("%s: %+v, %v", c.args, inv, err)
+		if err != nil || strings.Join(inv.names, " ") != c.names {
+			t.Errorf("%s: names %q, %v", c.args, inv.names, err)
 		}
 	}
 }
 
-func TestUsageErrorsHaveTheirStatus(t *testing.T) {
+// Each command takes its own flags. Errors name the command and what it takes.
+func TestParseErrors(t *testing.T) {
+	for _, c := range []struct {
+		args, want, takes string
+	}{
+		{"list --bogus", "-bogus", "service list [--json]"},
+		{"list -f", "-f", "service list [--json]"},
+		{"list redis", `"redis"`, "service list [--json]"},
+		{"-q", "list: -q", "service list [--json]"},
+		{"-v status a", "-v", "service status [--json] NAME…"},
+		{"status -n 3 a", "-n", "service status [--json] NAME…"},
+		{"start", "no service", "service start [-sock PATH] [-path DIR] NAME…"},
+		{"start --json a", "-json", "service start [-sock PATH] [-path DIR] NAME…"},
+		{"start -v a", "-v", "service start [-sock PATH] [-path DIR] NAME…"},
+		{"restart -f a", "-f", "service restart [-sock PATH] [-path DIR] NAME…"},
+		{"logs", "no service", "service logs [-f] [-n LINES] NAME"},
+		{"logs a b", "2 services", "service logs [-f] [-n LINES] NAME"},
+		{"logs -n x a", `"x"`, "service logs [-f] [-n LINES] NAME"},
+		{"logs -path /x a", "-path", "service logs [-f] [-n LINES] NAME"},
+		{"boot -n 3", "-n", "service boot [--json]"},
+		{"poweroff now", `"now"`, "service poweroff [-f]"},
+		{"-v poweroff", "-v", "service poweroff [-f]"},
+		{"halt --json", "-json", "service halt [-f]"},
+		{"version redis", `"redis"`, "service version"},
+		{"--containerd-namespace x version", "-containerd-namespace", "service version"},
+		{"supervise -f", "-f", "service supervise"},
+		{"containerd --log-level debug", "-log-level", "service containerd"},
+		{"unpack-module x", `"x"`, "service unpack-module"},
+		{"-q -v start a", "exclude each other", "usage: service"},
+		{"--bogus list", "-bogus", "usage: service"},
+		{"bogus", `"bogus"`, "usage: service"},
+	} {
+		_, _, err := parse(strings.Fields(c.args))
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.takes) {
+			t.Errorf("%s: %v, want an error with %s and %s", c.args, err, c.want, c.takes)
+		}
+	}
+}
+
+func TestUsageNamesAllCommands(t *testing.T) {
+	for verb := range commands {
+		if !strings.Contains(usage, verb) {
+			t.Errorf("the usage does not name %s", verb)
+		}
+	}
+}
+
+// A socket that does not exist gives a hint.
+func TestExplain(t *testing.T) {
+	_, err := control.Call(t.Context(), filepath.Join(t.TempDir(), "no.sock"), control.Request{Verb: control.List})
+	if err = explain(err); err == nil || !strings.Contains(err.Error(), "bind mount of /run") {
+		t.Errorf("no socket: %v", err)
+	}
+	if err := explain(errors.New("no such file")); strings.Contains(err.Error(), "/run") {
+		t.Errorf("another error: %v", err)
+	}
+}
+
+func TestUsageErrorStatus(t *testing.T) {
 	code, err := run(t.Context(), []string{"bogus"}, &bytes.Buffer{})
 	if code != control.CodeUsage || err == nil {
 		t.Fatalf("%d, %v", code, err)
@@ -72,8 +121,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// LinuxKit's -path may be the supervisor's own folder by another name, and
-// nothing else.
+// LinuxKit's -path may be another path of the supervisor's folder, but no other folder.
 func TestPathOfBundles(t *testing.T) {
 	dir := t.TempDir()
 	own, other := filepath.Join(dir, "own"), filepath.Join(dir, "other")
@@ -103,7 +151,7 @@ func TestPathOfBundles(t *testing.T) {
 	}
 }
 
-// The parts of a log come the oldest first, whoever rotated it.
+// The parts of a log are printed oldest first, whichever program rotated it.
 func TestRotatedParts(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"x.log.10", "x.log.9", "x.log.0", "x.log.1", "x.log", "x.log.lost", "x.log.01", "x.log.-1", "x.log.", "xx.log.3"} {
@@ -120,7 +168,7 @@ func TestRotatedParts(t *testing.T) {
 	}
 	only := &tail{path: filepath.Join(dir, "xx.log")}
 	if found, err := only.show(&out, 0); err != nil || !found {
-		t.Errorf("a log of which an old part is left: %v, %v", found, err)
+		t.Errorf("a log with only an old part: %v, %v", found, err)
 	}
 }
 
@@ -180,11 +228,11 @@ func TestIsInit(t *testing.T) {
 		}
 	}
 	if isInit(filepath.Join(dir, "none")) {
-		t.Error("nothing is taken for PID 1")
+		t.Error("a link that does not exist is taken for PID 1")
 	}
 }
 
-// What is rotated away meanwhile is not left out, and nothing comes twice.
+// Each line is printed once, also when the log is rotated meanwhile.
 func TestFollowAcrossRotation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.log")
 	add := func(text string) {
