@@ -24,19 +24,19 @@ const (
 	containerdConfig  = "/etc/containerd/runtime-config.toml"
 	containerdProgram = "/usr/bin/containerd"
 	containerdLog     = "/var/log/containerd.log"
-	// configLimit bounds the file; a real one has three lines.
+	// configLimit is the most that is read, in bytes. A usual file has three lines.
 	configLimit = 1 << 20
 )
 
-// containerdSettings are what LinuxKit's runtime-config.toml may say.
+// containerdSettings are the settings of LinuxKit's runtime-config.toml.
 type containerdSettings struct {
 	options        []string
 	stdout, stderr string // a path, "stdout", "stderr", or "" for the log
 }
 
-// startContainerd becomes containerd, as runtime-config.toml wants it. PID 1
-// starts it in containerd's place when there is such a file, so as not to read
-// it. What cannot be used in it is reported and left out.
+// startContainerd reads runtime-config.toml and executes containerd with its settings.
+// PID 1 starts it instead of containerd when that file exists, since PID 1 does not
+// parse it. Bad settings are reported and ignored.
 func startContainerd(_ context.Context, _ invocation) (int, error) {
 	settings, err := readContainerdSettings(containerdConfig)
 	out, diag, outErr := settings.outputs(containerdLog)
@@ -50,13 +50,13 @@ func startContainerd(_ context.Context, _ invocation) (int, error) {
 	return control.CodeFailed, fmt.Errorf("cannot start %s: %w", containerdProgram, syscall.Exec(containerdProgram, args, os.Environ()))
 }
 
-// complain shows errors on the consoles.
+// complain prints an error on the consoles.
 func complain(err error) {
 	c := console.New(console.Options{Devices: consoles(), Kmsg: !userspace.Inside()})
 	c.Logger().Error("containerd starts without some of its settings", "error", err)
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
-	_ = c.Close(ctx) // There is nowhere left to tell of it.
+	_ = c.Close(ctx) // There is nowhere left to report an error.
 }
 
 func readContainerdSettings(path string) (containerdSettings, error) {
@@ -79,7 +79,7 @@ func readContainerdSettings(path string) (containerdSettings, error) {
 	return settings, nil
 }
 
-// parseContainerdSettings takes what can be used; the error tells of the rest.
+// parseContainerdSettings returns the settings that are good, and errors for the rest.
 func parseContainerdSettings(text []byte) (s containerdSettings, err error) {
 	var found map[string]any
 	if err := decode(text, &found); err != nil {
@@ -106,10 +106,10 @@ func parseContainerdSettings(text []byte) (s containerdSettings, err error) {
 	return s, errors.Join(errs...)
 }
 
-// decode reads TOML, with the line in its errors.
+// decode parses TOML. Its errors name line and column.
 func decode(text []byte, into *map[string]any) (err error) {
 	defer func() {
-		if r := recover(); r != nil { // containerd is worth more than the parser
+		if r := recover(); r != nil { // containerd starts even if the parser panics
 			err = fmt.Errorf("cannot be read as TOML: %v", r)
 		}
 	}()
@@ -121,16 +121,15 @@ func decode(text []byte, into *map[string]any) (err error) {
 	return err
 }
 
-// outputs opens what is to be containerd's output. What this process has is what
-// "stdout" and "stderr" mean.
+// outputs opens containerd's output. "stdout" and "stderr" mean those of this process.
 func (s containerdSettings) outputs(log string) (out, diag int, err error) {
 	out, outErr := openOutput(s.stdout, log)
 	diag, diagErr := openOutput(s.stderr, log)
 	return out, diag, errors.Join(outErr, diagErr)
 }
 
-// openOutput gives a file descriptor other than 1 and 2 that execve closes.
-// What cannot be opened becomes the log, without which it is what it was.
+// openOutput returns a file descriptor other than 1 and 2, with close-on-exec set. If the
+// file cannot be opened, it is one of the log, or of this process's stderr.
 func openOutput(name, log string) (int, error) {
 	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_NOCTTY | unix.O_CLOEXEC
 	switch name {

@@ -53,7 +53,7 @@ func FuzzParseContainerdSettings(f *testing.F) {
 	})
 }
 
-// TestRedirect does it in a process of its own, the test binary run again.
+// TestRedirect redirects the output of another process, which is this test binary.
 func TestRedirect(t *testing.T) {
 	if dir := os.Getenv("KEELSON_TEST_REDIRECT"); dir != "" {
 		redirectIn(dir)
@@ -92,14 +92,14 @@ func redirectIn(dir string) {
 	}
 	say("first")
 	if redirect(containerdSettings{stdout: filepath.Join(dir, "second"), stderr: filepath.Join(dir, "no/such/folder")}) == nil {
-		os.Exit(3) // It must tell of the folder.
+		os.Exit(3) // The error of the folder is missing.
 	}
 	say("second")
 	if unix.Dup3(first, 1, 0) != nil || redirect(containerdSettings{stdout: "/dev/null", stderr: "stdout"}) != nil {
 		os.Exit(4)
 	}
 	say("third")
-	// The process stays the same when it becomes another program.
+	// execve(2) keeps the process ID.
 	_ = syscall.Exec("/bin/sh", []string{"sh", "-c", "exec >&2; echo pid $$; exit 0"}, nil)
 	os.Exit(5)
 }

@@ -11,25 +11,26 @@ import (
 )
 
 const (
-	// catchUp is when drivers are loaded for devices that came while the boot ended
-	// or a supervisor was started again.
-	catchUp = 2 * time.Second
-	// settle is for the devices behind one that has come, such as a USB hub.
+	// firstScan is how long after the start drivers are loaded for devices that appeared
+	// before the supervisor listened.
+	firstScan = 2 * time.Second
+	// settle is how long to wait for further devices after one, such as those of a USB
+	// hub.
 	settle = 100 * time.Millisecond
 )
 
-// watchDevices has /init load the drivers of devices that come up, and puts CPUs
-// and memory to use that are added, until ctx ends.
+// watchDevices runs "/init devices", which loads the drivers of new devices, and brings
+// new CPUs and memory online, until ctx ends.
 func watchDevices(ctx context.Context, log *slog.Logger) error {
 	events, err := uevent.Listen()
 	if err != nil {
 		return err
 	}
 	defer events.Close()
-	return events.Gather(ctx, catchUp, settle, func(ctx context.Context, come []uevent.Event) {
-		hotplug.This.Handle(come, log)
+	return events.Gather(ctx, firstScan, settle, func(ctx context.Context, added []uevent.Event) {
+		hotplug.This.Handle(added, log)
 		if err := exec.CommandContext(ctx, "/init", "devices").Run(); err != nil && ctx.Err() == nil {
-			log.Error("new devices may not work", "error", err)
+			log.Error("cannot load the drivers of new devices", "error", err)
 		}
 	})
 }

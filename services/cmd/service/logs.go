@@ -25,8 +25,8 @@ const logDir = "/var/log"
 // tailLimit bounds what is read from the end of a log to find its last lines.
 const tailLimit = 1 << 20
 
-// logs copies what a service wrote: stderr first, then stdout, each with what
-// was rotated away before. With follow it goes on with whatever comes.
+// logs prints the output of a service: stderr, then stdout, each with its rotated parts.
+// With follow it continues with new output.
 func logs(ctx context.Context, inv invocation) (int, error) {
 	name := inv.names[0]
 	if strings.ContainsRune(name, filepath.Separator) {
@@ -64,7 +64,7 @@ func logs(ctx context.Context, inv invocation) (int, error) {
 // tail is a log that may be rotated while it is read.
 type tail struct {
 	path string
-	f    *os.File // nil: there is none yet
+	f    *os.File // nil: does not exist yet
 }
 
 func (t *tail) close() {
@@ -74,8 +74,8 @@ func (t *tail) close() {
 	}
 }
 
-// show copies the rotated parts and the log, or its last lines when lines is
-// above zero; false when there is neither.
+// show prints the rotated parts and the log, or the last lines of the log if lines is
+// positive. It returns false when neither exists.
 func (t *tail) show(out io.Writer, lines int) (bool, error) {
 	found := false
 	if lines <= 0 {
@@ -95,11 +95,11 @@ func (t *tail) show(out io.Writer, lines int) (bool, error) {
 	return true, show(out, t.f, lines)
 }
 
-// rotated are the parts of a log that were rotated away, the oldest first:
-// PATH.1 is the supervisor's; LinuxKit's logwrite, which writes what a logging
-// daemon has, begins with PATH.0 and goes on to higher numbers for older ones.
+// rotated returns the rotated parts of a log, oldest first. The supervisor's is PATH.1;
+// LinuxKit's logwrite, which writes the output that a logging daemon receives, names the
+// newest PATH.0, and older ones by higher numbers.
 func rotated(path string) []string {
-	entries, _ := os.ReadDir(filepath.Dir(path)) // Without the folder there is no log, which is told.
+	entries, _ := os.ReadDir(filepath.Dir(path)) // Without the folder there is no log, which the caller reports.
 	var numbers []uint64
 	for _, e := range entries {
 		suffix, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
@@ -125,8 +125,7 @@ func (t *tail) open() error {
 	return err
 }
 
-// more copies what is new, also what is in a file that has come in the place
-// of the one before.
+// more prints what is new, also in a file that has replaced the open one.
 func (t *tail) more(out io.Writer) error {
 	for {
 		if t.f == nil {
@@ -139,12 +138,12 @@ func (t *tail) more(out io.Writer) error {
 		}
 		now, err := os.Stat(t.path)
 		if err != nil {
-			return nil // The next one is on its way.
+			return nil // It is being replaced.
 		}
 		if own, err := t.f.Stat(); err != nil || os.SameFile(own, now) {
 			return err
 		}
-		// Nobody writes to the old one any more: what it has got is all.
+		// Nothing writes to the old file any more, so this is the rest of it.
 		if _, err := io.Copy(out, t.f); err != nil {
 			return err
 		}
@@ -152,7 +151,7 @@ func (t *tail) more(out io.Writer) error {
 	}
 }
 
-// show copies f, or its last lines when lines is above zero.
+// show prints f, or its last lines if lines is positive.
 func show(out io.Writer, f *os.File, lines int) error {
 	if lines > 0 {
 		info, err := f.Stat()
@@ -173,7 +172,7 @@ func show(out io.Writer, f *os.File, lines int) error {
 	return err
 }
 
-// lastLines is where the last n lines of b begin.
+// lastLines returns the offset of the last n lines of b.
 func lastLines(b []byte, n int) int {
 	end := len(bytes.TrimSuffix(b, []byte("\n")))
 	for range n {
@@ -186,11 +185,11 @@ func lastLines(b []byte, n int) int {
 	return end + 1
 }
 
-// follow copies what is appended to logs until ctx ends.
+// follow prints what is appended to logs until ctx ends.
 func follow(ctx context.Context, out io.Writer, tails []*tail) error {
 	events, err := watch.New()
 	if err != nil {
-		return fmt.Errorf("cannot follow: %w", err)
+		return fmt.Errorf("cannot follow logs: %w", err)
 	}
 	defer events.Close()
 	dir := filepath.Dir(tails[0].path)
@@ -198,7 +197,7 @@ func follow(ctx context.Context, out io.Writer, tails []*tail) error {
 		return fmt.Errorf("cannot follow logs in %s: %w", dir, err)
 	}
 	if events.Polls() {
-		fmt.Fprintln(os.Stderr, "service: no inotify instance or watch is left for this user: looking for new lines four times a second")
+		fmt.Fprintln(os.Stderr, "service: no inotify instance or watch is left for this user: checking for new lines four times a second")
 	}
 	defer context.AfterFunc(ctx, func() { events.Close() })()
 	buffer := make([]byte, 4096)
@@ -212,7 +211,7 @@ func follow(ctx context.Context, out io.Writer, tails []*tail) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return fmt.Errorf("cannot follow: %w", err)
+			return fmt.Errorf("cannot follow logs: %w", err)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"keelson/services/control"
 )
 
-// list shows the services, all or those named.
+// list prints the services, all or those named.
 func list(ctx context.Context, inv invocation) (int, error) {
 	r, err := control.Call(ctx, control.SocketPath, control.Request{Verb: control.List, Names: inv.names})
 	if err != nil {
@@ -39,9 +39,9 @@ func list(ctx context.Context, inv invocation) (int, error) {
 	return r.Code, err
 }
 
-// showFailed tells of onboot containers that failed, and what was decided.
+// showFailed prints the onboot containers that failed, and what followed.
 func showFailed(inv invocation) {
-	events, _ := timeline.Read(timeline.Path) // Without it the services are still worth showing.
+	events, _ := timeline.Read(timeline.Path) // The services are printed without it too.
 	for i, e := range failedOnboot(events) {
 		if i == 0 {
 			fmt.Fprintln(inv.out)
@@ -51,7 +51,7 @@ func showFailed(inv invocation) {
 	}
 }
 
-// failedOnboot are the last attempts of the containers that never succeeded.
+// failedOnboot returns the last attempts of the containers that never succeeded.
 func failedOnboot(events []timeline.Event) []timeline.Event {
 	var failed []timeline.Event
 	for _, e := range events {
@@ -66,7 +66,7 @@ func failedOnboot(events []timeline.Event) []timeline.Event {
 	return failed
 }
 
-// succeeded is the result of a container that did what it should.
+// succeeded is the result of a container that succeeded.
 const succeeded = "exited 0"
 
 func printJSON(inv invocation, v any) error {
@@ -88,7 +88,7 @@ func table(inv invocation, services []control.Service, now time.Time) error {
 	return w.Flush()
 }
 
-// since is how long ago t was, in words short enough for a column.
+// since returns how long ago t was, short enough for a column.
 func since(t, now time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -105,7 +105,7 @@ func since(t, now time.Time) string {
 	}
 }
 
-// boot shows the timeline that PID 1, the boot role and the supervisor keep.
+// boot prints the timeline, which PID 1, the boot role and the supervisor write.
 func boot(_ context.Context, inv invocation) (int, error) {
 	events, err := timeline.Read(timeline.Path)
 	if err != nil {

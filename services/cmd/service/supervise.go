@@ -17,16 +17,16 @@ import (
 	"keelson/services/supervisor"
 )
 
-// flushLimit is how long the last messages may take to get out.
+// flushLimit is how long the console may take to write the last messages.
 const flushLimit = 2 * time.Second
 
-// containerdLogLimit is for the log that PID 1 opens for containerd, and the
-// one before it, in bytes.
+// containerdLogLimit is the largest size of containerd's log, and of its rotated part, in
+// bytes.
 const containerdLogLimit = 1 << 20
 
-// supervise is the supervisor's process: it ends when SIGTERM has stopped all
-// services. Until then it answers on the control socket and heeds the power
-// button; neither is worth ending for.
+// supervise runs the supervisor. It ends when SIGTERM has stopped all services. Until
+// then it also serves the control socket and watches the power button; it keeps running
+// when these fail.
 func supervise(ctx context.Context, _ invocation) (int, error) {
 	c := console.New(console.Options{Devices: consoles(), Kmsg: !userspace.Inside()})
 	log := c.Logger()
@@ -36,34 +36,34 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 	var helpers sync.WaitGroup
 	helpers.Go(func() {
 		if err := control.Serve(side, control.SocketPath, s); err != nil {
-			log.Error("the service command does not work", "error", err)
+			log.Error("cannot serve the service command", "error", err)
 		}
 	})
 	helpers.Go(func() {
 		press := func() {
 			log.Info("power button pressed")
 			if err := power(syscall.SIGUSR2); err != nil {
-				log.Error("cannot ask PID 1 to power off", "error", err)
+				log.Error("cannot signal PID 1 to power off", "error", err)
 			}
 		}
-		if userspace.Inside() { // The button is the outer system's.
+		if userspace.Inside() { // The button belongs to the outer system.
 			return
 		}
 		if err := powerbutton.Watch(side, "/dev/input", press); err != nil {
-			log.Error("the power button does not work", "error", err)
+			log.Error("cannot watch the power button", "error", err)
 		}
 	})
-	go func() { // Not waited for: a driver that hangs would be, too.
-		if userspace.Inside() { // The devices are the outer system's.
+	go func() { // Nothing waits for it: a driver may hang.
+		if userspace.Inside() { // The devices belong to the outer system.
 			return
 		}
 		if err := watchDevices(side, log); err != nil {
-			log.Error("devices that come up later do not work", "error", err)
+			log.Error("cannot watch for new devices", "error", err)
 		}
 	}()
 	helpers.Go(func() {
 		if err := runtimelogs.Cap(side, containerdLog, containerdLogLimit); err != nil {
-			log.Error("the log of containerd may grow", "error", err)
+			log.Error("cannot limit the log of containerd", "error", err)
 		}
 	})
 	err := s.Serve(ctx)
@@ -78,8 +78,8 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 	return control.CodeOK, nil
 }
 
-// powerBy asks /init, the process init. Where that has ended the id is nobody's,
-// or a stranger's.
+// powerBy returns a function that signals /init, the process init. It does not once
+// that has ended, when the ID may be that of another process.
 func powerBy(init int) func(syscall.Signal) error {
 	return func(s syscall.Signal) error {
 		if initProcess() != init {
@@ -89,8 +89,8 @@ func powerBy(init int) func(syscall.Signal) error {
 	}
 }
 
-// initProcess is /init: the first process but in userspace mode, where that
-// may be the outer system's.
+// initProcess returns the process of /init: PID 1, or the parent in userspace mode,
+// where PID 1 may belong to the outer system.
 func initProcess() int {
 	if userspace.Inside() {
 		return os.Getppid()
@@ -98,7 +98,7 @@ func initProcess() int {
 	return 1
 }
 
-// consoles are the devices behind the kernel's active consoles.
+// consoles returns the devices of the kernel's active consoles.
 func consoles() []string {
 	if userspace.Inside() {
 		return []string{console.Stdout}
