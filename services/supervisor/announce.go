@@ -10,21 +10,21 @@ import (
 	"keelson/runtime/timeline"
 )
 
-// announce says once that all services run, or that all have left their
-// first start and some failed.
+// announce announces once that all services run, or that all have been started once and
+// some have failed.
 func (s *Supervisor) announce() {
-	if s.stopping || !s.connected && len(s.services) > 0 {
+	if s.stopping || !s.connected && len(s.services.names) > 0 {
 		return
 	}
 	var running int
 	var failed []string
-	for _, name := range s.names() {
-		switch s.services[name].first {
-		case pending:
+	for _, name := range s.services.names {
+		switch s.services.byName[name].first {
+		case firstPending:
 			return
-		case up:
+		case firstUp:
 			running++
-		case down:
+		case firstDown:
 			failed = append(failed, name)
 		}
 	}
@@ -32,16 +32,16 @@ func (s *Supervisor) announce() {
 	case s.announced.ready:
 	case len(failed) == 0:
 		s.announced.ready = true
-		s.say(timeline.Ready, fmt.Sprintf("%d services running", running))
+		s.announceStage(timeline.Ready, fmt.Sprintf("%d services running", running))
 	case !s.announced.degraded:
 		s.announced.degraded = true
-		s.say(timeline.Degraded, fmt.Sprintf("%d of %d services running; failed: %s",
-			running, len(s.services), strings.Join(failed, ", ")))
+		s.announceStage(timeline.Degraded, fmt.Sprintf("%d of %d services running; failed: %s",
+			running, len(s.services.names), strings.Join(failed, ", ")))
 	}
 }
 
-// containerdTime is how long the boot waits for containerd to answer before it is
-// degraded.
+// containerdTime is how long the boot waits for containerd to answer before it is announced
+// as degraded.
 const containerdTime = time.Minute
 
 // watchFirstAnswer announces a boot without containerd as degraded. Services that
@@ -55,14 +55,12 @@ func (s *Supervisor) watchFirstAnswer() {
 			return
 		}
 		s.announced.degraded = true
-		s.say(timeline.Degraded, fmt.Sprintf("containerd does not answer after %v; %d services wait for it; log: %s",
-			containerdTime, len(s.services), filepath.Join(s.options.LogDir, "containerd.log")))
+		s.announceStage(timeline.Degraded, fmt.Sprintf("containerd does not answer after %v; %d services wait for it; log: %s",
+			containerdTime, len(s.services.names), filepath.Join(s.options.LogDir, "containerd.log")))
 	})
 }
 
-func (s *Supervisor) say(stage, result string) {
+func (s *Supervisor) announceStage(stage, result string) {
 	s.options.Events(timeline.Event{At: s.options.Now(), Stage: stage, Result: result})
-	if err := writeFile(announcedFile(s.options.StateDir, stage), nil); err != nil {
-		s.options.Logger.Error("state is not kept", "error", err)
-	}
+	s.store.saveAnnounced(stage)
 }

@@ -33,7 +33,7 @@ func TestContainerdNeverStarts(t *testing.T) {
 		if len(got) != 1 || !strings.HasPrefix(got[0], "containerd does not answer after 1m0s; 2 services wait for it; log: /") {
 			t.Errorf("degraded %q", got)
 		}
-		if !readAnnounced(r.options.StateDir).degraded {
+		if !r.store.announced().degraded {
 			t.Error("the next supervisor announces it again")
 		}
 		close(f.listens)
@@ -64,7 +64,7 @@ func TestLateContainerdIsNoNews(t *testing.T) {
 				if tt.said == "" {
 					return
 				}
-				if err := os.WriteFile(announcedFile(state, tt.said), nil, 0o644); err != nil {
+				if err := os.WriteFile(store{dir: state}.file("."+tt.said), nil, 0o644); err != nil {
 					t.Fatal(err)
 				}
 			})

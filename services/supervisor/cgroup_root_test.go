@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"keelson/runtime/bundle"
 	"keelson/services/control"
 	"keelson/testvm/nstest"
 )
@@ -30,11 +31,11 @@ func TestNestedCgroups(t *testing.T) {
 		s.begin()
 		outer := s.until("outer", "running", running)
 		inner := s.until("inner", "running", running)
-		if got := cgroupOf(inner.PID); got.path != filepath.Join(path, "inner") {
-			t.Fatalf("inner is in %+v", got)
-		}
-		if got := cgroupOf(outer.PID); got.path != path || !got.own {
-			t.Fatalf("outer is in %+v", got)
+		for pid, want := range map[int]string{inner.PID: filepath.Join(path, "inner"), outer.PID: filepath.Join(path, bundle.OwnCgroup)} {
+			text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
+			if err != nil || !strings.Contains(string(text), "0::"+want+"\n") {
+				t.Fatalf("process %d is in %q (%v), want %s", pid, text, err, want)
+			}
 		}
 		limit, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", path, "hugetlb.2MB.max"))
 		if string(limit) != "4194304\n" {

@@ -23,8 +23,8 @@ var signals = map[string]syscall.Signal{
 	control.Halt: syscall.SIGUSR1, control.PowerOff: syscall.SIGUSR2, control.Reboot: syscall.SIGTERM,
 }
 
-// Control implements control.Handler. Orders are answered when they are
-// carried out, or have failed.
+// Control implements control.Handler. Orders are answered when they are carried out or
+// have failed.
 func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Response {
 	if signal, ok := signals[r.Verb]; ok {
 		if err := s.options.Power(signal); err != nil {
@@ -38,7 +38,10 @@ func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Res
 	}
 	answer := make(chan control.Response, 1)
 	posted := s.post(func() {
-		if unknown := s.unknown(r.Names, e == machine.Start); len(unknown) > 0 {
+		if e == machine.Start {
+			s.addNew(r.Names)
+		}
+		if unknown := s.unknown(r.Names); len(unknown) > 0 {
 			answer <- control.Response{Code: control.CodeNotFound, Error: "no such service: " + strings.Join(unknown, ", ")}
 		} else if order {
 			s.order(e, r.Names, answer)
@@ -54,43 +57,41 @@ func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Res
 		return response
 	case <-ctx.Done():
 		s.post(func() { s.forget(answer) })
-		return control.Response{Code: control.CodeFailed, Error: "given up"}
+		return control.Response{Code: control.CodeFailed, Error: "the client has gone"}
 	case <-s.ended:
 		return control.Response{Code: control.CodeFailed, Error: "the supervisor ended"}
 	}
 }
 
-// unknown are the names without a service. With a start, bundles that came
-// after the boot are taken in.
-func (s *Supervisor) unknown(names []string, takeIn bool) []string {
-	var unknown []string
+// addNew makes services of bundles with these names that were added after the boot.
+func (s *Supervisor) addNew(names []string) {
 	for _, name := range names {
-		if s.services[name] != nil {
+		if s.services.byName[name] != nil || filepath.Base(name) != name || name == "." || name == ".." {
 			continue
 		}
-		dir := filepath.Join(s.options.Dir, name)
-		info, err := os.Stat(dir)
-		if takeIn && err == nil && info.IsDir() && filepath.Base(name) == name && name != "." && name != ".." && s.add(name) {
+		if info, err := os.Stat(filepath.Join(s.options.Dir, name)); err == nil && info.IsDir() && s.add(name) {
 			s.arrange()
 			s.needContainerd()
-			continue
 		}
-		unknown = append(unknown, name)
 	}
-	return unknown
 }
 
-// list describes the services named, or all. Its code says whether those
-// named run. Times are by the clock as it is set now, and not as it was then.
+// unknown returns the names without a service.
+func (s *Supervisor) unknown(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return s.services.byName[name] != nil })
+}
+
+// list describes the named services, or all. Its code says whether the named services
+// run. Times are by the clock as it is set now, not as it was set then.
 func (s *Supervisor) list(names []string) control.Response {
 	var response control.Response
 	all := len(names) == 0
 	wall, boot := time.Now(), s.options.Now()
 	if all {
-		names = s.names()
+		names = s.services.names
 	}
 	for _, name := range names {
-		svc := s.shown(s.services[name])
+		svc := s.shown(s.services.byName[name])
 		response.Services = append(response.Services, control.Service{
 			Name: name, State: string(svc.state), PID: svc.pid, Since: wall.Add(svc.since - boot),
 			Restarts: svc.restarts, LastExit: svc.lastExit, Error: svc.reason, Status: svc.status,
@@ -102,14 +103,14 @@ func (s *Supervisor) list(names []string) control.Response {
 	return response
 }
 
-// shown is what is known of a service: until containerd answers, what an earlier
-// supervisor has written down.
+// shown returns what is known of a service. Until containerd answers, that is what an
+// earlier supervisor has saved.
 func (s *Supervisor) shown(svc *service) *service {
 	if s.connected {
 		return svc
 	}
 	known := &service{name: svc.name, state: machine.Waiting, since: svc.since, status: "containerd does not answer yet"}
-	if old, ok := s.readState(svc.name); ok {
+	if old, ok := s.store.read(svc.name); ok {
 		known.restore(old)
 		known.state, known.pid, known.since = old.State, old.Pid, old.Entered
 		known.status = "as last known: " + known.status
@@ -117,20 +118,21 @@ func (s *Supervisor) shown(svc *service) *service {
 	return known
 }
 
-// waiter waits for an order to be carried out.
+// waiter is a client that waits for its order to be carried out.
 type waiter struct {
 	event  machine.Event
 	names  []string
 	answer chan control.Response // with room for one
 }
 
+// order carries out an order, or has it carried out when it is known what runs.
 func (s *Supervisor) order(e machine.Event, names []string, answer chan control.Response) {
 	if s.stopping && e != machine.Stop {
 		answer <- control.Response{Code: control.CodeFailed, Error: "the system is shutting down"}
 		return
 	}
-	if !s.connected { // What runs already is not known yet.
-		s.early = append(s.early, func() { s.order(e, names, answer) })
+	if !s.connected { // It is not known yet what runs.
+		s.delayed = append(s.delayed, func() { s.order(e, names, answer) })
 		return
 	}
 	if e == machine.Stop {
@@ -139,20 +141,20 @@ func (s *Supervisor) order(e machine.Event, names []string, answer chan control.
 		s.orderStart(e, names)
 	}
 	s.waiters = append(s.waiters, &waiter{e, names, answer})
-	s.settle()
+	s.reconcile()
 	s.wakeWaiters()
 }
 
-// orderStop stops services, those that require them first.
+// orderStop stops services and, before them, those that require them.
 func (s *Supervisor) orderStop(names []string) {
 	var all []string
 	for _, name := range names {
-		all = append(append(all, name), s.graph.Dependents(name)...)
+		all = append(append(all, name), s.services.graph.Dependents(name)...)
 	}
 	s.stopLater(all)
 }
 
-// orderStart starts services and, where those do not run, what they require.
+// orderStart starts services and those of their requirements that do not run.
 func (s *Supervisor) orderStart(e machine.Event, names []string) {
 	seen := map[string]bool{}
 	var order func(name string, e machine.Event)
@@ -161,12 +163,12 @@ func (s *Supervisor) orderStart(e machine.Event, names []string) {
 			return
 		}
 		seen[name] = true
-		svc := s.services[name]
+		svc := s.services.byName[name]
 		delete(s.toStop, name)
 		svc.history = machine.History{}
 		svc.reload = true // The bundle may have been changed.
-		for _, other := range s.graph.Requires(name) {
-			if s.services[other].state.Settled() && s.services[other].state != machine.Exited {
+		for _, other := range s.services.graph.Requires(name) {
+			if s.services.byName[other].state.Settled() && s.services.byName[other].state != machine.Exited {
 				order(other, machine.Start)
 			}
 		}
@@ -177,7 +179,7 @@ func (s *Supervisor) orderStart(e machine.Event, names []string) {
 	}
 }
 
-// wakeWaiters answers those whose order is carried out.
+// wakeWaiters answers the orders that are carried out.
 func (s *Supervisor) wakeWaiters() {
 	left := s.waiters[:0]
 	for _, w := range s.waiters {
@@ -191,19 +193,19 @@ func (s *Supervisor) wakeWaiters() {
 	s.waiters = left
 }
 
-// forget drops the waiter for an answer that nobody wants any more.
+// forget removes the waiter whose client has gone.
 func (s *Supervisor) forget(answer chan control.Response) {
 	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool { return w.answer == answer })
 }
 
-// carriedOut tells whether there is nothing more to wait for. A service that is
-// not to be stopped any more has stopped, or a later order wants it to run.
+// carriedOut reports whether there is nothing more to wait for. A service that is not to
+// be stopped any more has stopped, or a later order starts it.
 func (s *Supervisor) carriedOut(w *waiter) bool {
 	for _, name := range w.names {
-		state := s.services[name].state
+		state := s.services.byName[name].state
 		done := !s.toStop[name]
 		if w.event != machine.Stop {
-			done = state.Settled() || state == machine.Running || state == machine.Backoff || s.services[name].blocked
+			done = state.Settled() || state == machine.Running || state == machine.Backoff || s.services.byName[name].blocked
 		}
 		if !done {
 			return false
@@ -212,10 +214,11 @@ func (s *Supervisor) carriedOut(w *waiter) bool {
 	return true
 }
 
+// outcome is the answer to an order that is carried out.
 func (s *Supervisor) outcome(w *waiter) control.Response {
 	var failed []string
 	for _, name := range w.names {
-		svc := s.services[name]
+		svc := s.services.byName[name]
 		why := ""
 		switch {
 		case w.event == machine.Stop && !svc.state.Settled():

@@ -1,24 +1,20 @@
-// Package supervisor keeps the services of an image running: every bundle in
-// /containers/services is a task of containerd.
+// Package supervisor owns the states of the services of an image: every bundle in
+// /containers/services is a service, and runs as a task of containerd.
 //
-// One goroutine, Serve's, owns all state; others only post to it: one for
-// each service that follows its container, and those that carry requests.
-// What happens when is decided by package machine; this one turns the world
-// into its events and carries out its actions.
+// One goroutine, that of Serve, owns all states; others only post to it. Package task
+// makes, follows and ends the container of a service and reports events; package machine
+// says what follows an event, and this package does it. What services wait for is
+// computed by package order.
 //
-// The supervisor may die at any time. Containers live on with their shims,
-// and its state is in StateDir/state; a new one takes over the tasks that
-// containerd lists. When containerd dies, services are kept and the
-// connection is made again; one that hangs is killed, for PID 1 to start it
-// anew. Processes are watched and signalled by pidfd, never through containerd.
+// The way of a crash: handle (events.go) receives task.Ended, hasEnded decides by the
+// restart policy, apply (transition.go) changes the state and arms the delay. After that,
+// reconcile (reconcile.go) starts the service unless there is an obstacle, and launch
+// (events.go) makes the next task.
 //
-// A service starts when what it is ordered after is ready, and stops when
-// nobody needs it any more; services that do not know of each other start and
-// stop at the same time.
+// The supervisor may die at any time. Containers keep running with their shims, and its
+// state is in StateDir/state; the next supervisor takes over the tasks that containerd
+// lists (takeover.go).
 //
-// Sources: containerd's task API; pidfd_open(2), pidfd_send_signal(2);
-// cgroups(7), memory.events.
-//
-// Times on the timeline are CLOCK_BOOTTIME, those for people wall-clock. An
-// error of one service is in its status, never in Serve's result.
+// Durations are times of CLOCK_BOOTTIME; those shown to people are wall-clock times. An
+// error of one service is in its status, never in the result of Serve.
 package supervisor

@@ -19,6 +19,7 @@ import (
 	"keelson/services/connection"
 	"keelson/services/containerd"
 	"keelson/services/control"
+	"keelson/services/task"
 )
 
 // fake is a containerd without containers. Each task ends when its test
@@ -74,9 +75,9 @@ func (p *fakeProcess) KillAll([]string) error {
 	return nil
 }
 
-func (p *fakeProcess) KillShim() error                 { return nil }
-func (p *fakeProcess) Drops(syscall.Signal) bool       { return false }
-func (p *fakeProcess) SignalBelow(syscall.Signal) bool { return false }
+func (p *fakeProcess) KillShim() error                       { return nil }
+func (p *fakeProcess) Drops(syscall.Signal) bool             { return false }
+func (p *fakeProcess) SignalDescendants(syscall.Signal) bool { return false }
 func (p *fakeProcess) Program() string {
 	p.fake.mu.Lock()
 	defer p.fake.mu.Unlock()
@@ -152,7 +153,7 @@ func (f *fake) KillDaemon() error {
 	return nil
 }
 
-func (f *fake) process(pid int) (Process, error) {
+func (f *fake) process(pid int) (task.Process, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, p := range f.running {
@@ -269,7 +270,7 @@ func newRigIn(t *testing.T, f *fake, annotations map[string]string, before func(
 		Now:    func() time.Duration { return time.Since(begin) },
 		Random: func() float64 { return 0 },
 		Power:  func(s syscall.Signal) error { return errors.New(s.String()) },
-		Output: func(OutputOf) Output { return noOutput{f} },
+		Output: func(task.OutputOf) task.Output { return noOutput{f} },
 
 		KillStarting: func() error { return nil },
 		Changed: func(ctx context.Context, dir string) (bool, error) {
@@ -526,22 +527,6 @@ func TestNextSupervisorTakesOver(t *testing.T) {
 			t.Errorf("%d tasks, want the one of a that was there, and b's", f.created)
 		}
 	})
-}
-
-func TestExitInWords(t *testing.T) {
-	for _, tt := range []struct {
-		exit exit
-		want string
-		ok   bool
-	}{
-		{exit{}, "exited 0", true}, {exit{code: 128}, "exited 128", false}, {exit{code: 139}, "killed by SIGSEGV", false},
-		{exit{code: 137, oom: true}, "killed by SIGKILL (out of memory)", false}, {exit{code: 165}, "killed by signal 37", false},
-		{exit{code: 255}, "exited 255", false}, {exit{unknown: true}, "exited, status unknown", false},
-	} {
-		if tt.exit.String() != tt.want || tt.exit.success() != tt.ok {
-			t.Errorf("%+v: %q, %v", tt.exit, tt.exit, tt.exit.success())
-		}
-	}
 }
 
 func TestStopDeadline(t *testing.T) {

@@ -28,7 +28,7 @@ func TestStopOfWhatIsNotYetItself(t *testing.T) {
 			delete(f.heed, syscall.SIGTERM)
 			r := newRig(t, f, map[string]string{"a": `"keelson.stop.timeout":"3s"`})
 			go func() {
-				time.Sleep(firstLook + 1)
+				time.Sleep(101 * time.Millisecond)
 				f.mu.Lock()
 				f.program = tt.becomes
 				f.mu.Unlock()

@@ -1,4 +1,4 @@
-package supervisor
+package task
 
 import (
 	"errors"
@@ -16,42 +16,56 @@ import (
 	"keelson/runtime/procfs"
 )
 
-// Process is the first process of a container, and through it all the others.
-// It is signalled without containerd, which may hang.
+// Process is the first process of a container, and through it all the others. It is
+// signalled without containerd, which may hang.
 type Process interface {
-	Gone() <-chan struct{}             // closed when it has ended
-	Signal(s syscall.Signal) error     // to it alone; one that has ended is no error
-	KillAll(spare []string) error      // SIGKILL to all processes of its container, without those in these cgroups
-	KillShim() error                   // SIGKILL to the shim it was started by
-	Drops(s syscall.Signal) bool       // it would never get the signal
-	SignalBelow(s syscall.Signal) bool // to its descendants; false when there are none
-	Program() string                   // that it runs now; empty: not known
-	Close()                            // Gone may be closed then
+	Gone() <-chan struct{}                   // closed when it has ended
+	Signal(s syscall.Signal) error           // to it alone; no error when it has ended
+	SignalDescendants(s syscall.Signal) bool // to its descendants; false when there are none
+	Drops(s syscall.Signal) bool             // whether the kernel would drop the signal
+	KillAll(spare []string) error            // SIGKILL to all processes of its container, without those in these cgroups
+	KillShim() error                         // SIGKILL to its shim
+	Program() string                         // the program that it runs; empty: not known
+	Close()                                  // Gone may be closed then
 }
 
-// process is a real one.
+// process implements Process.
 type process struct {
 	pid    int
 	fd     *os.File // pidfd
-	shim   *os.File // pidfd, nil when it is unknown
+	shim   *os.File // pidfd, nil when it is not known
 	cgroup cgroup
 	gone   chan struct{}
 	once   sync.Once
 }
 
-// openProcess takes hold of a process (pidfd_open(2)). ESRCH: it has ended.
-func openProcess(pid int) (Process, error) {
+// OpenProcess opens the first process of a container (pidfd_open(2)) and protects its
+// shim. The error is ESRCH when it has ended.
+func OpenProcess(pid int) (Process, error) {
 	fd, err := openPidfd(pid)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open process %d: %w", pid, err)
 	}
 	p := &process{pid: pid, fd: fd, gone: make(chan struct{}), cgroup: cgroupOf(pid)}
-	p.shim = shimOf(pid)
+	if shim, ok := openShim(pid); ok {
+		p.shim = shim.pidfd
+		shim.protect()
+	}
 	go func() {
 		_ = waitReadable(fd) // An error means that it was closed.
 		p.once.Do(func() { close(p.gone) })
 	}()
 	return p, nil
+}
+
+// HasShim reports whether the parent of a process is a shim, that is, whether the process
+// is the first of a container.
+func HasShim(pid int) bool {
+	shim, ok := openShim(pid)
+	if ok {
+		shim.close()
+	}
+	return ok
 }
 
 func openPidfd(pid int) (*os.File, error) {
@@ -62,31 +76,51 @@ func openPidfd(pid int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "pidfd"), nil
 }
 
-// shimOf takes hold of the parent of a container's first process. When that
-// is no shim, it has died and the process was given to another. A shim gives
-// itself a little less protection than containerd has, though the end of
-// containerd costs nothing and its own a service: it gets what we have.
-func shimOf(pid int) *os.File {
+// shim is the shim of a container.
+type shim struct {
+	pidfd *os.File
+	score *os.File // its oom_score_adj; nil when that cannot be opened
+}
+
+// openShim opens the parent of a container's first process. When that is no shim, the
+// shim has died and the process was given to another parent.
+func openShim(pid int) (s shim, ok bool) {
 	parent := parentOf(pid)
 	if parent <= 1 {
-		return nil
+		return shim{}, false
 	}
-	f, err := openPidfd(parent)
-	if err != nil {
-		return nil
+	var err error
+	if s.pidfd, err = openPidfd(parent); err != nil {
+		return shim{}, false
 	}
-	// Opened before it is known to be the shim's, so that it cannot be another's.
-	score, _ := os.OpenFile(filepath.Join("/proc", strconv.Itoa(parent), "oom_score_adj"), os.O_WRONLY, 0)
-	defer score.Close()
+	// Opened before the parent is known to be a shim, and so not another process's.
+	s.score, _ = os.OpenFile(filepath.Join("/proc", strconv.Itoa(parent), "oom_score_adj"), os.O_WRONLY, 0)
 	name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(parent), "comm"))
 	if err != nil || !strings.HasPrefix(string(name), "containerd-shim") || parentOf(pid) != parent {
-		_ = f.Close()
-		return nil
+		s.close()
+		return shim{}, false
 	}
-	if score != nil && oomscore.Inherited() {
-		_ = oomscore.Write(score, oomscore.Protected) // Else it is as the shim wanted it.
+	return s, true
+}
+
+// protect gives the shim the oom_score_adj of the supervisor. A shim gives itself a
+// little less protection than containerd has, though the end of containerd costs nothing
+// and that of a shim costs a service.
+func (s shim) protect() {
+	if s.score == nil {
+		return
 	}
-	return f
+	if oomscore.Inherited() {
+		_ = oomscore.Write(s.score, oomscore.Protected) // On an error it stays as the shim set it.
+	}
+	_ = s.score.Close()
+}
+
+func (s shim) close() {
+	_ = s.pidfd.Close()
+	if s.score != nil {
+		_ = s.score.Close()
+	}
 }
 
 // parentOf returns the parent of a process; 0 when it has ended.
@@ -111,7 +145,7 @@ func (p *process) Signal(s syscall.Signal) error { return signalPidfd(p.fd, s) }
 
 func (p *process) KillShim() error {
 	if p.shim == nil {
-		return errors.New("its shim is not known")
+		return errors.New("the shim is not known")
 	}
 	return signalPidfd(p.shim, syscall.SIGKILL)
 }
@@ -133,7 +167,7 @@ func signalPidfd(f *os.File, s syscall.Signal) error {
 
 func (p *process) Drops(s syscall.Signal) bool { return procfs.DropsSignal("/proc", p.pid, s) }
 
-// Program is what /proc/PID/exe leads to (proc_pid_exe(5)).
+// Program returns the target of /proc/PID/exe (proc_pid_exe(5)).
 func (p *process) Program() string {
 	program, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(p.pid), "exe"))
 	if err != nil {
@@ -142,7 +176,7 @@ func (p *process) Program() string {
 	return program
 }
 
-func (p *process) SignalBelow(s syscall.Signal) bool {
+func (p *process) SignalDescendants(s syscall.Signal) bool {
 	signalled := false
 	for _, pid := range procfs.Descendants("/proc", p.pid) {
 		if !procfs.Ended("/proc", pid) {
@@ -153,10 +187,10 @@ func (p *process) SignalBelow(s syscall.Signal) bool {
 	return signalled
 }
 
-// KillAll kills by cgroup.kill (cgroup-v2.rst, Linux 5.14). Where there is
-// none, or where it would kill what is to be spared, it kills every process
-// that the cgroup lists, until that lists none: the first takes its PID
-// namespace with it, if it has one.
+// KillAll kills by cgroup.kill (cgroup-v2.rst, Linux 5.14). Where that does not exist, or
+// would kill processes that are to be spared, it kills every process that the cgroup
+// lists until there are none. The end of the first process ends its PID namespace, if it
+// has one.
 func (p *process) KillAll(spare []string) error {
 	first := p.Signal(syscall.SIGKILL)
 	if p.cgroup.path == "" {
@@ -166,7 +200,7 @@ func (p *process) KillAll(spare []string) error {
 	if len(nested) == 0 && os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) == nil {
 		return nil
 	}
-	for range 100 { // Each round is faster than they can fork.
+	for range 100 { // Each round is faster than the processes can fork.
 		pids := processesIn(dir, nested)
 		if len(pids) == 0 {
 			break

@@ -1,4 +1,4 @@
-package supervisor
+package task
 
 import (
 	"log/slog"

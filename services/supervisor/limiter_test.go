@@ -7,9 +7,10 @@ import (
 	"time"
 
 	"keelson/services/control"
+	"keelson/services/task"
 )
 
-// idle are services without settings.
+// idle returns services without settings.
 func idle(count int) map[string]string {
 	all := map[string]string{}
 	for i := range count {
@@ -28,7 +29,7 @@ func (r *rig) states(t *testing.T) map[string]int {
 	return count
 }
 
-// unmade is a service that waits for its turn, and how many do not.
+// unmade returns a service that waits for a slot, and how many containers are being made.
 func (f *fake) unmade(names map[string]string) (waits string, making int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -40,12 +41,12 @@ func (f *fake) unmade(names map[string]string) (waits string, making int) {
 	return waits, len(f.making)
 }
 
-// Many services are made by a few at a time, and no processor is idle meanwhile.
-func TestTurns(t *testing.T) {
+// Containers are made a few at a time, and no slot is free while others wait.
+func TestLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.takes = time.Second
-		at := cap(newTurns())
+		at := task.Slots()
 		r := newRig(t, f, idle(10*at))
 		defer r.stop()
 		for i := range 10 {
@@ -63,13 +64,13 @@ func TestTurns(t *testing.T) {
 	})
 }
 
-// Those that take long do not hold up others for long, and one that waits for
-// its turn can be stopped.
-func TestTurnsEnd(t *testing.T) {
+// A container that takes long does not delay others for long, and a service that waits
+// for a slot can be stopped.
+func TestSlotsAreFreed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
-		f.takes = launchTime / 2
-		at := cap(newTurns())
+		f.takes = task.StartTime / 2
+		at := task.Slots()
 		names := idle(at + 2)
 		r := newRig(t, f, names)
 		defer r.stop()
@@ -81,7 +82,7 @@ func TestTurnsEnd(t *testing.T) {
 			t.Errorf("stop: %+v", answer)
 		}
 		r.is(t, waits, "stopped", 0)
-		time.Sleep(turnTime)
+		time.Sleep(task.SlotTime)
 		synctest.Wait()
 		if _, making := f.unmade(names); making != at+1 {
 			t.Errorf("%d are being made, want %d", making, at+1)

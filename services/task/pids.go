@@ -1,4 +1,4 @@
-package supervisor
+package task
 
 import (
 	"fmt"
@@ -12,16 +12,17 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// pidsWatch waits until the kernel refuses a container a process because of the
-// limit of its cgroup. The kernel counts that in pids.events and wakes who polls the
-// file (cgroup-v2.rst, "PID Interface Files"; version 1 has it too).
+// pidsWatch waits until the kernel refuses a container a process because of the limit of
+// its cgroup. The kernel counts that in pids.events and wakes processes that poll the
+// file (cgroup-v2.rst, "PID Interface Files"; version 1 has the file too).
 type pidsWatch struct {
 	file   *os.File
-	before int // the count at the beginning
+	before int // the count at the start
 }
 
-// newPidsWatch is nil when the bundle has no such limit, or it cannot be watched. A
-// container that was refused one before it was taken over has been reported.
+// newPidsWatch returns nil when the bundle has no such limit or the limit cannot be
+// watched. A container that was refused a process before it was taken over has been
+// reported.
 func newPidsWatch(b *bundle.Bundle, pid int, adopted bool) *pidsWatch {
 	if !limitsPids(b) {
 		return nil
@@ -53,7 +54,7 @@ func limitsPids(b *bundle.Bundle) bool {
 	return unified || r.Pids != nil && r.Pids.Limit != nil && *r.Pids.Limit > 0
 }
 
-// wait returns true when a process was refused, false after close.
+// wait returns true when a process was refused, and false after close.
 func (w *pidsWatch) wait() bool {
 	conn, err := w.file.SyscallConn()
 	if err != nil {
@@ -86,24 +87,20 @@ func refusals(text string) int {
 	return 0
 }
 
-// watchPids reports the first process that the limit of a container costs it.
-func (r *run) watchPids() {
-	w, s := r.pids, r.supervisor
+// watchPids reports the first process that the kernel refuses the container.
+func (t *Task) watchPids() {
+	w := t.pids
 	if w == nil {
 		return
 	}
-	s.work.Go(func() {
+	t.runner.work.Go(func() {
 		if !w.wait() {
 			return
 		}
 		limit, _ := os.ReadFile(filepath.Join(filepath.Dir(w.file.Name()), "pids.max"))
 		w.close()
-		text := fmt.Sprintf("cannot make another process: its limit is %s (linux.resources.pids.limit of %s); threads count, and so do zombies, which it has not waited for",
-			strings.TrimSpace(string(limit)), filepath.Join(r.dir, bundle.ConfigFile))
-		s.send(func() {
-			if r.service.run == r {
-				s.event(r.service, text, 0)
-			}
-		})
+		t.spec.Report(PIDsRefused{fmt.Sprintf(
+			"cannot make another process: its limit is %s (linux.resources.pids.limit of %s); threads count, and so do zombies, which it has not waited for",
+			strings.TrimSpace(string(limit)), filepath.Join(t.spec.Bundle.Dir, bundle.ConfigFile))})
 	})
 }

@@ -1,4 +1,4 @@
-package supervisor
+package task
 
 import (
 	"context"
@@ -17,36 +17,41 @@ import (
 	"keelson/runtime/logs"
 )
 
-// Times of a container's output.
 const (
-	// drainTime is how long the shim may take, after the container's end, to
-	// pass on what is left. It is done long before that.
+	// drainTime is how long the shim may take, after the end of the container, to write
+	// what is left. It is done long before that.
 	drainTime = time.Second
-	// openTime is how long the shim may take to open what it was told to.
+	// openTime is how long the shim may take to open the FIFOs.
 	openTime = 5 * time.Second
 )
 
-// Output takes what one run of a container prints. The path of a FIFO stays
-// until Created, Again or Close: the shim opens it by name more than once while
-// it creates the task.
+// Output receives what a container prints in one life. The path of a FIFO exists until
+// Created, Again or Close: the shim opens it by name more than once while it creates the
+// task.
 type Output interface {
-	Stdout() string              // FIFO; empty: nowhere
+	Stdout() string              // path of a FIFO; empty: none
 	Stderr() string              // likewise
-	Created(ctx context.Context) // the container is made, and not started
-	Again()                      // it was not started, and another is to be made in its place
-	Close()                      // it is gone; now all it printed is in its log
+	Created(ctx context.Context) // the container is created, and not started
+	Again()                      // it was not started, and another is to be created in its place
+	Close()                      // it is gone; on return all it printed is in its log
 }
 
-// OutputOf says whose output it is.
+// OutputOf says whose output to receive.
 type OutputOf struct {
 	Service  string
 	Settings bundle.Settings
 	Terminal bool // there is no stderr
 	Adopted  bool // the container runs already
-	Streams  int  // that all services have together
+	Streams  int  // how many streams all services have together
 }
 
-// outputs makes the real ones.
+// NewOutput returns a function that opens outputs: to log files in the folder logs, or to
+// a logging daemon that listens at socket. FIFOs are in the folder fifos.
+func NewOutput(fifos, logs, socket string, logger *slog.Logger) func(OutputOf) Output {
+	return (&outputs{fifos: fifos, logs: logs, socket: socket, logger: logger}).open
+}
+
+// outputs opens outputs.
 type outputs struct {
 	fifos, logs string // folders
 	socket      string // of a logging daemon
@@ -55,20 +60,20 @@ type outputs struct {
 	locks       sync.Map // service's name to *sync.Mutex: one writer per log
 }
 
-// output is that of a run. Both arrays hold stderr, then stdout.
+// output implements Output. The arrays hold stderr, then stdout.
 type output struct {
 	*outputs
 	of      OutputOf
 	fifo    [2]string
 	stream  [2]*logs.Stream
-	handing bool               // to a daemon
-	handed  [2]chan error      // how that went
-	giveUp  context.CancelFunc // of what is not handed over yet
+	handing bool               // over to a daemon
+	handed  [2]chan error      // results of that
+	giveUp  context.CancelFunc // ends handing over
 	unlock  sync.Once
 	lock    *sync.Mutex
 }
 
-// suffixes of a service's logs, and of its streams at a logging daemon.
+// Suffixes of the logs of a service, and of its streams at a logging daemon.
 var (
 	logSuffix    = [2]string{".log", ".out.log"}
 	streamSuffix = [2]string{"", ".out"}
@@ -77,7 +82,7 @@ var (
 func (o *outputs) open(of OutputOf) Output {
 	lock, _ := o.locks.LoadOrStore(of.Service, &sync.Mutex{})
 	out := &output{outputs: o, of: of, handing: !of.Adopted && !probesLog(of.Settings) && logs.External(o.socket), lock: lock.(*sync.Mutex)}
-	out.lock.Lock() // The run before may still be finishing.
+	out.lock.Lock() // The output of the life before may still be finishing.
 	if out.handing {
 		out.removeHanded()
 	}
@@ -85,13 +90,13 @@ func (o *outputs) open(of OutputOf) Output {
 	return out
 }
 
-// probesLog reports whether a probe looks at the service's log, which a logging
-// daemon would have instead.
+// probesLog reports whether a probe reads the log of the service, which would not exist
+// beside a logging daemon.
 func probesLog(s bundle.Settings) bool { return s.Ready.Kind == logKind || s.Health.Kind == logKind }
 
 const logKind = "log"
 
-// ready prepares the streams that no log is written of yet.
+// ready prepares the streams that have no log yet.
 func (out *output) ready() {
 	ctx, cancel := context.WithCancel(context.Background())
 	out.giveUp = cancel
@@ -109,7 +114,7 @@ func (out *output) ready() {
 			path += handedMark + strconv.FormatUint(rand.Uint64(), 36)
 		}
 		if err := logs.MakeFIFO(path); err != nil {
-			out.logger.Error("service runs without a log", "service", out.of.Service, "error", err)
+			out.logger.Error("cannot write the log of a service, which runs without", "service", out.of.Service, "error", err)
 			continue
 		}
 		out.fifo[i] = path
@@ -117,19 +122,19 @@ func (out *output) ready() {
 			out.copy(i)
 			continue
 		}
-		// The shim waits for a reader as this one waits for the shim.
+		// The shim waits for a reader, and the reader for the shim.
 		handed := make(chan error, 1)
 		out.handed[i] = handed
 		go func() { handed <- out.handOver(ctx, i) }()
 	}
 }
 
-// handedMark stands between the path of a FIFO that is handed over and a number
-// that no other attempt has: a shim left over from an attempt that failed must
-// not be taken for the writer of the next.
+// handedMark stands between the path of a FIFO that is handed over and a number that no
+// other attempt has: a shim that is left of a failed attempt must not be taken for the
+// writer of the next.
 const handedMark = ".handed."
 
-// removeHanded removes what an earlier supervisor had no time to remove.
+// removeHanded removes FIFOs that an earlier supervisor has left.
 func (out *output) removeHanded() {
 	entries, _ := os.ReadDir(out.fifos) // The first service makes the folder.
 	for _, e := range entries {
@@ -145,11 +150,11 @@ func (out *output) path(i int) string {
 	return filepath.Join(out.fifos, out.of.Service+logSuffix[i])
 }
 
-// copy has a stream's log written.
+// copy starts to write the log of a stream.
 func (out *output) copy(i int) {
 	f, err := logs.OpenFIFO(out.fifo[i])
 	if err != nil {
-		out.logger.Error("service runs without a log", "service", out.of.Service, "error", err)
+		out.logger.Error("cannot write the log of a service, which runs without", "service", out.of.Service, "error", err)
 		out.fifo[i] = ""
 		return
 	}
@@ -178,7 +183,7 @@ func (out *output) Created(ctx context.Context) {
 		err := <-handed
 		out.handed[i] = nil
 		if err != nil {
-			out.logger.Error("logging daemon gets no log, a file does", "service", out.of.Service, "error", err)
+			out.logger.Error("cannot hand a stream over to the logging daemon; writing a log file instead", "service", out.of.Service, "error", err)
 			out.keep(i)
 			continue
 		}
@@ -193,12 +198,12 @@ func (out *output) Again() {
 	}
 }
 
-// withdraw ends what is not handed over yet, and removes the FIFOs of what is.
+// withdraw ends handing over, and removes the FIFOs.
 func (out *output) withdraw() {
 	out.giveUp()
 	for i, handed := range out.handed {
 		if handed != nil {
-			<-handed // The container was never made.
+			<-handed // The container was never created.
 			out.handed[i] = nil
 		}
 		if path := out.fifo[i]; path != "" && path != out.path(i) {
@@ -208,8 +213,8 @@ func (out *output) withdraw() {
 	}
 }
 
-// handOver gives the daemon the read end of a stream as soon as the shim has
-// opened the write end; the shim's own read end is not open by then.
+// handOver gives the daemon the read end of a stream as soon as the shim has opened the
+// write end, and before it opens a read end of its own.
 func (out *output) handOver(ctx context.Context, i int) error {
 	fd, err := logs.OpenReadEnd(ctx, out.fifo[i])
 	if err != nil {
@@ -219,11 +224,11 @@ func (out *output) handOver(ctx context.Context, i int) error {
 	return logs.HandOver(out.socket, out.of.Service+streamSuffix[i], fd)
 }
 
-// keep makes a FIFO meant for a daemon one of ours. The task is created: the
-// shim has both ends open and needs no name any more.
+// keep writes a log file from a FIFO that was meant for the daemon. The task is created:
+// the shim has both ends open and does not need the name any more.
 func (out *output) keep(i int) {
 	if err := os.Rename(out.fifo[i], out.path(i)); err != nil {
-		out.logger.Error("service runs without a log", "service", out.of.Service, "error", err)
+		out.logger.Error("cannot write the log of a service, which runs without", "service", out.of.Service, "error", err)
 		return
 	}
 	out.fifo[i] = out.path(i)

@@ -18,6 +18,7 @@ import (
 	"keelson/services/connection"
 	"keelson/services/control"
 	"keelson/services/machine"
+	"keelson/services/task"
 )
 
 // changes are the starts and stop signals so far.
@@ -58,14 +59,14 @@ func TestIndependentServicesDoNotWait(t *testing.T) {
 	})
 }
 
-func TestCycleIsToldAndUnwound(t *testing.T) {
+func TestCycleIsReportedAndUnwound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, newFake(), map[string]string{"a": `"keelson.after":"b"`, "b": `"keelson.after":"a"`, "c": ""})
 		r.is(t, "a", "running", 0)
 		r.is(t, "b", "running", 0)
 		r.stop()
-		if len(r.told) != 1 {
-			t.Errorf("told %v", r.told)
+		if len(r.warned) != 1 {
+			t.Errorf("warnings %v", r.warned)
 		}
 	})
 }
@@ -242,7 +243,7 @@ func TestStartWaitsOutAHungContainerd(t *testing.T) {
 		f.hangs = true
 		r := newRig(t, f, map[string]string{"a": ""})
 		defer r.stop()
-		time.Sleep(2 * launchTime)
+		time.Sleep(2 * task.StartTime)
 		r.is(t, "a", "running", 0)
 	})
 }

@@ -1,0 +1,114 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"keelson/runtime/bundle"
+	"keelson/runtime/logs"
+	"keelson/runtime/timeline"
+	"keelson/services/connection"
+	"keelson/services/containerd"
+	"keelson/services/task"
+)
+
+// Task is what the supervisor asks of one life of a container. *task.Task implements it.
+type Task interface {
+	Abort()
+	Probe()
+	Watch()
+	Stop(signal syscall.Signal, spare []string)
+	Kill(spare []string)
+	Status() string
+	Placement() task.Placement
+	Record() task.Record
+}
+
+// Tasks makes tasks and takes them over. Close ends them, but not their containers.
+type Tasks interface {
+	Launch(spec task.Spec) Task
+	Adopt(spec task.Spec, pid int, record *task.Record) Task
+	Close()
+}
+
+// Options of a supervisor. What is left empty has the default named.
+type Options struct {
+	Dir      string // bundles: /containers/services
+	Socket   string // of containerd: /run/containerd/containerd.sock
+	StateDir string // /run/keelson
+	LogDir   string // /var/log
+	Runtime  string // OCI runtime that runs the commands of probes: /usr/bin/runc
+
+	Events func(timeline.Event)       // receives what is shown to people
+	Logger *slog.Logger               // receives the rest
+	Power  func(syscall.Signal) error // signals PID 1
+	Now    func() time.Duration       // CLOCK_BOOTTIME
+	Random func() float64             // 0 to 1, for jitter
+
+	Dial         func(context.Context) (connection.Tasks, error) // connects to containerd when it listens
+	KillStarting func() error                                    // kills a containerd that does not listen
+
+	Output  func(task.OutputOf) task.Output     // receives what containers print
+	Process func(pid int) (task.Process, error) // opens the first process of a container
+	Exec    task.Exec                           // runs commands of probes
+	Tasks   Tasks                               // makes tasks of the above and containerd
+
+	Changed func(ctx context.Context, dir string) (bool, error) // waits for a change of the bundle in dir; false when ctx ends
+}
+
+func (o Options) withDefaults() Options {
+	o.Dir = cmp.Or(o.Dir, bundle.ServicesDir)
+	o.Socket = cmp.Or(o.Socket, "/run/containerd/containerd.sock")
+	o.StateDir = cmp.Or(o.StateDir, "/run/keelson")
+	o.LogDir = cmp.Or(o.LogDir, "/var/log")
+	o.Runtime = cmp.Or(o.Runtime, "/usr/bin/runc")
+	if o.Events == nil {
+		o.Events = func(timeline.Event) {}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Power == nil {
+		o.Power = func(s syscall.Signal) error { return syscall.Kill(1, s) }
+	}
+	if o.Now == nil {
+		o.Now = timeline.Now
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
+	if o.Dial == nil {
+		o.Dial = func(ctx context.Context) (connection.Tasks, error) { return containerd.Dial(ctx, o.Socket) }
+	}
+	if o.KillStarting == nil {
+		o.KillStarting = func() error { return containerd.KillStarting("/proc", os.Getppid()) }
+	}
+	if o.Output == nil {
+		o.Output = task.NewOutput(filepath.Join(o.StateDir, "logs"), o.LogDir, logs.ExternalSocket, o.Logger)
+	}
+	if o.Process == nil {
+		o.Process = task.OpenProcess
+	}
+	if o.Exec == nil {
+		o.Exec = task.NewExec(o.Runtime, o.StateDir)
+	}
+	if o.Changed == nil {
+		o.Changed = bundleChanged
+	}
+	return o
+}
+
+// runner makes tasks of containerd.
+type runner struct{ *task.Runner }
+
+func (r runner) Launch(spec task.Spec) Task { return r.Runner.Launch(spec) }
+
+func (r runner) Adopt(spec task.Spec, pid int, record *task.Record) Task {
+	return r.Runner.Adopt(spec, pid, record)
+}

@@ -1,0 +1,100 @@
+package supervisor
+
+import (
+	"fmt"
+	"slices"
+
+	"keelson/services/machine"
+)
+
+// arrange computes anew who waits for whom. Errors are logged once.
+func (s *Supervisor) arrange() {
+	for _, err := range s.services.arrange() {
+		if !s.warned[err.Error()] {
+			s.warned[err.Error()] = true
+			s.options.Logger.Warn(err.Error())
+		}
+	}
+	s.store.saveStopDeadline(s.services.stopTime() + stopMargin)
+}
+
+// reconcile starts and stops services that a change allows to be started and stopped,
+// until nothing changes any more.
+func (s *Supervisor) reconcile() {
+	s.changed = true
+	if s.reconciling {
+		return
+	}
+	s.reconciling = true
+	for s.changed {
+		s.changed = false
+		for _, name := range s.services.names {
+			if svc := s.services.byName[name]; svc.state == machine.Waiting {
+				s.startIfPossible(svc)
+			}
+		}
+		s.stopNext()
+	}
+	s.reconciling = false
+}
+
+// startIfPossible starts a service that is waiting, unless there is an obstacle.
+func (s *Supervisor) startIfPossible(svc *service) {
+	if svc.reload && s.connected {
+		svc.reload = false
+		s.unmount(svc) // as the bundle was before
+		s.reread(svc)
+	}
+	o := s.obstacle(svc)
+	svc.status = o.why
+	if o.lasting && !svc.blocked {
+		svc.reason = "waits: " + o.why
+		svc.recordFirst(firstDown)
+		s.event(svc, svc.reason, 0)
+	}
+	if svc.blocked != o.lasting {
+		svc.blocked = o.lasting
+		s.changed = true
+		s.save(svc)
+		s.wakeWaiters()
+		s.announce()
+	}
+	if o.why == "" {
+		s.apply(svc, machine.Go)
+	}
+}
+
+// obstacle keeps a service from being started.
+type obstacle struct {
+	why     string // empty: there is none
+	lasting bool   // until an order or another bundle removes it
+}
+
+func (s *Supervisor) obstacle(svc *service) obstacle {
+	switch {
+	case s.stopping:
+		return obstacle{why: "the system is shutting down"}
+	case !s.connected:
+		return obstacle{why: "containerd does not answer yet"}
+	}
+	for _, name := range s.services.graph.Missing(svc.name) {
+		return obstacle{fmt.Sprintf("requires %s, which this image does not have", name), true}
+	}
+	for _, name := range s.services.graph.Requires(svc.name) {
+		other := s.services.byName[name]
+		switch {
+		case other.state == machine.Running || other.state == machine.Exited:
+		case other.state.Settled() || other.blocked:
+			return obstacle{fmt.Sprintf("requires %s, which is %s", name, other.state), true}
+		}
+	}
+	for _, name := range s.services.graph.Before(svc.name) {
+		other := s.services.byName[name]
+		needed := slices.Contains(s.services.graph.Requires(svc.name), name)
+		passed := other.state == machine.Running || other.state.Settled() || other.blocked || other.state == machine.Backoff && !needed
+		if !passed {
+			return obstacle{why: fmt.Sprintf("waits for %s, which is %s", name, other.state)}
+		}
+	}
+	return obstacle{}
+}

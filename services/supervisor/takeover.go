@@ -1,0 +1,198 @@
+package supervisor
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"keelson/runtime/backoff"
+	"keelson/runtime/prepare"
+	"keelson/runtime/timeline"
+	"keelson/services/connection"
+	"keelson/services/containerd"
+	"keelson/services/machine"
+	"keelson/services/task"
+)
+
+// listTime is how long containerd may take to list its tasks.
+const listTime = 10 * time.Second
+
+// connect waits for containerd and takes over what it runs.
+func (s *Supervisor) connect() {
+	begin := s.options.Now()
+	var found map[string]containerd.Task
+	for {
+		tasks, err := s.connection.Get(s.ctx)
+		if err == nil {
+			if found, err = s.findTasks(tasks); err == nil {
+				break
+			}
+			if s.connection.Failed(s.ctx, tasks, err) {
+				continue
+			}
+		}
+		if s.ctx.Err() != nil {
+			return
+		}
+		s.options.Logger.Error("cannot use containerd, trying again in a second", "error", err)
+		if !backoff.Wait(s.ctx, time.Second) { // It listens and fails: no event says when that ends.
+			return
+		}
+	}
+	now := s.options.Now()
+	s.send(func() {
+		if s.connected {
+			return // Services are being stopped without it.
+		}
+		s.connected = true
+		s.options.Events(timeline.Event{At: now, Stage: timeline.Containerd, Result: "answers", Took: now - begin})
+		s.takeOver(found)
+	})
+}
+
+// findTasks lists the tasks of services, by service.
+func (s *Supervisor) findTasks(tasks connection.Tasks) (map[string]containerd.Task, error) {
+	namespaces, err := s.namespaces()
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]containerd.Task{}
+	for namespace, names := range namespaces {
+		ctx, cancel := context.WithTimeout(s.ctx, listTime)
+		list, err := tasks.List(ctx, namespace)
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range list {
+			if slices.Contains(names, t.ID) {
+				found[t.ID] = t
+			}
+		}
+	}
+	return found, nil
+}
+
+// namespaces asks Serve's goroutine for the services by containerd's namespace.
+func (s *Supervisor) namespaces() (map[string][]string, error) {
+	answer := make(chan map[string][]string, 1)
+	s.send(func() { answer <- s.services.byNamespace() })
+	select {
+	case all := <-answer:
+		return all, nil
+	case <-s.ctx.Done():
+		return nil, s.ctx.Err()
+	}
+}
+
+// takeOver begins: containers that run are followed, what an earlier supervisor was doing
+// is continued, and all other services are started, except those that were stopped or
+// had ended for good.
+func (s *Supervisor) takeOver(found map[string]containerd.Task) {
+	s.reconciling = true // once, for all of them
+	for _, name := range s.services.names {
+		svc := s.services.byName[name]
+		old, known := s.store.read(name)
+		if known {
+			svc.restore(old)
+		}
+		t, exists := found[name]
+		s.resume(svc, old, known, t, exists)
+	}
+	s.reconciling = false
+	s.reconcile()
+	s.announce()
+	for _, order := range s.delayed {
+		order()
+	}
+	s.delayed = nil
+}
+
+// takeOverBlindly is for a shutdown without containerd: services that an earlier
+// supervisor has saved, and a shim still has, are stopped.
+func (s *Supervisor) takeOverBlindly() {
+	if s.connected {
+		return
+	}
+	s.options.Logger.Warn("containerd does not answer; stopping services without it")
+	found := map[string]containerd.Task{}
+	for _, name := range s.services.names {
+		if old, _ := s.store.read(name); task.HasShim(old.Pid) {
+			found[name] = containerd.Task{ID: name, PID: old.Pid, Running: true}
+		}
+	}
+	s.connected = true
+	s.takeOver(found)
+}
+
+// mayRun reports whether services of an earlier supervisor may run that are not taken
+// over yet.
+func (s *Supervisor) mayRun() bool {
+	if s.connected {
+		return false
+	}
+	for _, name := range s.services.names {
+		if old, known := s.store.read(name); known && old.Pid != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// resume continues the life of a service.
+func (s *Supervisor) resume(svc *service, old saved, known bool, t containerd.Task, exists bool) {
+	lives := old.State == machine.Activating || old.State == machine.Running || old.State == machine.Failing ||
+		old.State == machine.Stopping || old.State == machine.Restarting
+	switch {
+	case exists && svc.bundle != nil && (t.Running || lives && old.Pid == t.PID):
+		s.adopt(svc, old, t)
+	case lives && old.Pid != 0 && old.State != machine.Stopping && old.State != machine.Restarting:
+		// It has ended meanwhile, and containerd has forgotten it too.
+		svc.state, svc.since = old.State, old.Entered
+		s.hasEnded(svc, task.Exit{At: s.options.Now(), Unknown: true})
+	case known && (old.State.Settled() || old.State == machine.Stopping):
+		svc.state, svc.since = old.State, old.Entered
+		if old.State == machine.Stopping {
+			svc.state = machine.Stopped
+			s.save(svc)
+		}
+	case s.stopping:
+		svc.state = machine.Stopped
+	case known && old.State == machine.Backoff:
+		svc.state, svc.since = machine.Backoff, old.Entered
+		s.do(svc, machine.ArmDelay)
+	default:
+		s.apply(svc, machine.Start)
+	}
+}
+
+// adopt takes over a container that runs.
+func (s *Supervisor) adopt(svc *service, old saved, t containerd.Task) {
+	svc.pid, svc.since = t.PID, old.Entered
+	record := &old.Record
+	if old.Pid != t.PID { // It was started, and the supervisor died before it saved that.
+		svc.started, svc.launched, svc.since = s.options.Now(), s.options.Now(), s.options.Now()
+		record = nil
+	}
+	// Everything is mounted; this finds out how to unmount it.
+	unmount, err := prepare.Prepare(svc.bundle)
+	if err != nil {
+		s.options.Logger.Error("cannot take over the mounts of a service", "service", svc.name, "error", err)
+	}
+	svc.unmount = unmount
+	placement := task.Placement{Path: svc.bundle.Cgroup(svc.name), Others: s.services.cgroupsOfOthers(svc)}
+	s.attach(svc, placement, func(spec task.Spec) Task { return s.tasks.Adopt(spec, t.PID, record) })
+	s.options.Logger.Info("service is taken over", "service", svc.name, "pid", t.PID)
+	switch old.State {
+	case machine.Running:
+		svc.state = machine.Running
+		s.do(svc, machine.Watch)
+	case machine.Failing, machine.Stopping, machine.Restarting:
+		svc.state = old.State
+		s.do(svc, machine.Signal)
+	default: // It was being started, or became ready.
+		svc.state = machine.Activating
+		s.do(svc, machine.Probe)
+	}
+	s.save(svc)
+}

@@ -1,0 +1,189 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"keelson/runtime/bundle"
+	"keelson/runtime/keyring"
+	"keelson/runtime/oomscore"
+	"keelson/runtime/prepare"
+	"keelson/services/connection"
+	"keelson/services/containerd"
+)
+
+const (
+	// StartTime is how long a start may take, without the wait for the limiter.
+	StartTime = 60 * time.Second
+	// callTime is how long other calls to containerd may take.
+	callTime = 10 * time.Second
+)
+
+// launch makes the container, starts it and follows it to its end.
+func (t *Task) launch() {
+	pid, err := t.startLimited()
+	t.abort()
+	if err != nil {
+		t.close()
+		t.spec.Report(NotStarted{err})
+		return
+	}
+	t.spec.Report(Started{pid})
+	t.follow()
+}
+
+func (t *Task) startLimited() (pid int, err error) {
+	release, err := t.runner.limiter.acquire(t.starting)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	ctx, cancel := context.WithTimeout(t.starting, StartTime)
+	defer cancel()
+	return t.start(ctx)
+}
+
+// start prepares for the container, then makes and starts it. It tries again when
+// containerd dies meanwhile, which is no failure of the service.
+func (t *Task) start(ctx context.Context) (pid int, err error) {
+	unmount, err := prepare.Prepare(t.spec.Bundle)
+	if err != nil {
+		return 0, err
+	}
+	t.spec.Report(Mounted{unmount})
+	t.openOutput(false)
+	for ; ; t.output.Again() {
+		tasks, err := t.runner.Connection.Get(ctx)
+		if err != nil {
+			return 0, err
+		}
+		pid, err := t.startWith(ctx, tasks)
+		switch {
+		case err == nil:
+			return pid, nil
+		case ctx.Err() != nil:
+			t.remove(tasks)
+			return 0, err
+		case !t.runner.Connection.Failed(t.ctx, tasks, err):
+			t.remove(tasks)
+			return 0, t.explain(err)
+		}
+	}
+}
+
+// explain returns err, which the runtime failed with, together with the reason where
+// that is the configuration. A bundle that was started before is not refused: the image
+// has a runtime with other rules.
+func (t *Task) explain(err error) error {
+	if t.spec.Proven {
+		return err
+	}
+	return t.spec.Bundle.Explain(err)
+}
+
+// startWith makes and starts the task. Making it is never given up half-way, since
+// containerd would still be removing it while the next one is made: when ctx ends, the
+// task is made and not started.
+func (t *Task) startWith(ctx context.Context, tasks connection.Tasks) (pid int, err error) {
+	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), StartTime)
+	defer cancel()
+	t.runner.work.Go(func() { t.runner.Connection.CheckIfSlow(t.ctx, making, tasks) })
+	if pid, err = t.create(making, tasks); err != nil {
+		return 0, err
+	}
+	t.output.Created(making)
+	if err = t.attach(pid); err != nil {
+		return 0, err
+	}
+	if err = prepare.AfterCreate(t.spec.Bundle, pid); err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		err = tasks.Start(making, t.spec.Bundle.Namespace(), t.spec.Name)
+	}
+	if err != nil {
+		t.closeProcess()
+	}
+	return pid, err
+}
+
+// attach opens what is needed to follow a container that is created.
+func (t *Task) attach(pid int) error {
+	process, err := t.runner.Process(pid)
+	if err != nil {
+		return err
+	}
+	t.setProcess(process)
+	t.pid = pid
+	t.oom = newOOMCounter(pid, t.others())
+	t.pids.close() // of an attempt before
+	t.pids = newPidsWatch(t.spec.Bundle, pid, false)
+	t.record.LogAt = t.logEnds()
+	if err = t.copyLimits(); err == nil {
+		err = t.listen()
+	}
+	if err != nil {
+		t.closeProcess()
+	}
+	return err
+}
+
+func (t *Task) create(ctx context.Context, tasks connection.Tasks) (int, error) {
+	edit := bundle.Edit{OOMScoreAdj: ownScore(t.spec.Bundle.Spec.Process, oomscore.Inherited())}
+	t.addNotifySocket(&edit)
+	edit.Without = t.unsupported()
+	if t.spec.Placement.Outer {
+		edit.CgroupsPath = filepath.Join(t.spec.Placement.Path, bundle.OwnCgroup)
+	}
+	text, err := t.spec.Bundle.Edited(edit)
+	if err != nil {
+		return 0, err
+	}
+	spec := containerd.Spec{
+		ID: t.spec.Name, Namespace: t.spec.Bundle.Namespace(), JSON: text,
+		Stdout: t.output.Stdout(), Stderr: t.output.Stderr(), Terminal: t.terminal(),
+	}
+	pid, err := tasks.Create(ctx, spec)
+	if errors.Is(err, containerd.ErrNoKeyring) {
+		t.runner.warnOnce(keyring.Notice, keyring.Notice, t.spec.Name)
+		spec.NoNewKeyring = true
+		pid, err = tasks.Create(ctx, spec)
+	}
+	return pid, err
+}
+
+// unsupported returns the limits that the kernel has no controllers for. They are
+// logged once, and the service runs without them.
+func (t *Task) unsupported() []bundle.ResourceLimit {
+	limits := prepare.Unsupported(t.spec.Bundle)
+	for _, sentence := range bundle.WithoutController(limits) {
+		t.runner.warnOnce(t.spec.Name+": "+sentence, sentence, t.spec.Name)
+	}
+	return limits
+}
+
+// ownScore is the oom_score_adj of a container whose bundle has none: it does not
+// inherit the protection of its shim. nil means that nothing is to be changed.
+func ownScore(p *specs.Process, inherited bool) *int {
+	if p == nil || p.OOMScoreAdj != nil || !inherited {
+		return nil
+	}
+	ordinary := oomscore.Ordinary
+	return &ordinary
+}
+
+// remove removes task and container.
+func (t *Task) remove(tasks connection.Tasks) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), callTime)
+	defer cancel()
+	if err := tasks.Delete(ctx, t.spec.Bundle.Namespace(), t.spec.Name); err != nil {
+		t.runner.Logger.Error("cannot remove the container of a service", "service", t.spec.Name, "error", err)
+	}
+	if t.spec.Placement.Outer {
+		t.emptyCgroup()
+	}
+}

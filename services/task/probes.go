@@ -1,0 +1,124 @@
+package task
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"keelson/runtime/bundle"
+	"keelson/runtime/prepare"
+	"keelson/services/probe"
+)
+
+// Probe reports Ready or NotReady.
+func (t *Task) Probe() {
+	settings, container := t.spec.Bundle.Settings, t.container()
+	t.runner.work.Go(func() {
+		err := t.runner.prober.Wait(t.ctx, settings.Ready, container, settings.ReadyTimeout)
+		switch {
+		case t.ctx.Err() != nil:
+		case err != nil:
+			t.spec.Report(NotReady{err})
+		default:
+			t.spec.Report(Ready{})
+		}
+	})
+}
+
+// Watch reports Unhealthy when the service is not healthy any more. Without health
+// checks it does nothing.
+func (t *Task) Watch() {
+	settings, container := t.spec.Bundle.Settings, t.container()
+	if settings.Health.Kind == "" && t.notify == nil {
+		return
+	}
+	t.runner.work.Go(func() {
+		err := t.runner.prober.Watch(t.ctx, settings.Health, container,
+			settings.HealthInterval, settings.HealthTimeout, settings.HealthRetries)
+		if t.ctx.Err() == nil {
+			t.spec.Report(Unhealthy{err})
+		}
+	})
+}
+
+// container is what probes need.
+func (t *Task) container() probe.Container {
+	var lines []probe.Log
+	for i, suffix := range logSuffix {
+		lines = append(lines, probe.Log{Path: filepath.Join(t.runner.LogDir, t.spec.Name+suffix), Offset: t.record.LogAt[i]})
+	}
+	return probe.Container{
+		PID: t.pid, Notify: t.notify, Lines: t.runner.prober.Follow(lines...),
+		Exec: func(ctx context.Context, args []string) (int, string, error) {
+			return t.runner.Exec(ctx, t.spec.Bundle.Namespace(), t.spec.Name, args)
+		},
+	}
+}
+
+// logEnds returns where the logs of the service end now.
+func (t *Task) logEnds() (ends [2]int64) {
+	for i, suffix := range logSuffix {
+		if info, err := os.Stat(filepath.Join(t.runner.LogDir, t.spec.Name+suffix)); err == nil {
+			ends[i] = info.Size()
+		}
+	}
+	return ends
+}
+
+// notifies reports whether the service has a socket for sd_notify(3).
+func (t *Task) notifies() bool {
+	settings := t.spec.Bundle.Settings
+	return settings.Ready.Kind == notifyKind || settings.Health.Kind == notifyKind
+}
+
+const notifyKind = "notify"
+
+// addNotifySocket gives the service its socket for sd_notify(3), if it has one.
+func (t *Task) addNotifySocket(e *bundle.Edit) {
+	if !t.notifies() {
+		return
+	}
+	dir, mount := prepare.PrivateDir(t.spec.Bundle.Spec)
+	if dir != "" {
+		e.Mounts = append(e.Mounts, mount)
+	}
+	t.record.NotifyAt = probe.NotifySocket(t.spec.Name, dir)
+	e.Env = append(e.Env, "NOTIFY_SOCKET="+t.record.NotifyAt)
+}
+
+// listen receives the notifications of the service from now on.
+func (t *Task) listen() error {
+	if !t.notifies() {
+		return nil
+	}
+	if t.notify != nil { // of an attempt before
+		_ = t.notify.Close()
+	}
+	n, err := probe.Listen(t.record.NotifyAt, t.pid, t.others())
+	if err != nil {
+		return err
+	}
+	t.notify = n
+	t.runner.work.Go(func() {
+		if err := n.Serve(t.ctx, func(probe.State) { t.spec.Report(StatusChanged{}) }); err != nil {
+			t.runner.Logger.Error("cannot receive notifications of a service", "service", t.spec.Name, "error", err)
+		}
+	})
+	return nil
+}
+
+// Status returns what the service has said about itself by sd_notify(3).
+func (t *Task) Status() string {
+	if t.notify == nil {
+		return ""
+	}
+	state := t.notify.State()
+	switch {
+	case state.Stopping:
+		return strings.TrimSuffix("stopping: "+state.Status, ": ")
+	case state.Reloading:
+		return strings.TrimSuffix("reloading: "+state.Status, ": ")
+	}
+	return state.Status
+}

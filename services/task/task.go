@@ -1,0 +1,203 @@
+package task
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"keelson/runtime/bundle"
+	"keelson/services/connection"
+	"keelson/services/probe"
+)
+
+// Options of a Runner. All are required.
+type Options struct {
+	Connection *connection.Connection
+	LogDir     string // /var/log
+	Logger     *slog.Logger
+	Now        func() time.Duration       // CLOCK_BOOTTIME
+	Output     func(OutputOf) Output      // receives what containers print
+	Process    func(int) (Process, error) // opens the first process of a container
+	Exec       Exec                       // runs commands of probes
+	Down       <-chan struct{}            // closed at shutdown: containerd is hardly waited for
+}
+
+// Exec runs a command in a container (see probe.Exec).
+type Exec func(ctx context.Context, namespace, name string, args []string) (code int, output string, err error)
+
+// Runner makes tasks.
+type Runner struct {
+	Options
+	ctx      context.Context // ends all tasks, and leaves their containers alone
+	cancel   context.CancelFunc
+	work     sync.WaitGroup
+	limiter  limiter
+	prober   probe.Prober
+	reported sync.Map // sentences that are logged once
+}
+
+// NewRunner returns a Runner. Close must be called.
+func NewRunner(options Options) *Runner {
+	r := &Runner{Options: options, limiter: newLimiter()}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r
+}
+
+// Close ends all tasks and waits for their goroutines. Containers that run keep
+// running.
+func (r *Runner) Close() {
+	r.cancel()
+	r.work.Wait()
+	r.prober.Close()
+}
+
+// warnOnce logs a warning unless the same was logged before.
+func (r *Runner) warnOnce(key, text, service string) {
+	if _, known := r.reported.LoadOrStore(key, nil); !known {
+		r.Logger.Warn(text, "service", service)
+	}
+}
+
+// Spec says what task to make.
+type Spec struct {
+	Name      string // of the service
+	Bundle    *bundle.Bundle
+	Proven    bool // the bundle has been started before
+	Streams   int  // how many streams of output all services have together
+	Placement Placement
+	Report    func(Event) // returns when the event has been handled; called from any goroutine
+}
+
+// Placement is where the processes of a container are among the cgroups of services.
+type Placement struct {
+	Path   string   // of the container's cgroup
+	Outer  bool     // cgroups of other services lie in it: its processes are in bundle.OwnCgroup
+	Others []string // paths of the cgroups of all other services
+}
+
+// Record is what the next supervisor needs to take over a task.
+type Record struct {
+	LogAt    [2]int64 `json:"logAt"`              // where its output begins in its logs
+	NotifyAt string   `json:"notifyAt,omitempty"` // its NOTIFY_SOCKET
+}
+
+// Task is one life of a service's container. Its methods return without waiting for
+// containerd, and may be called after Started was reported or by whoever adopted it.
+type Task struct {
+	runner   *Runner
+	spec     Spec
+	ctx      context.Context // ends with the task
+	cancel   context.CancelFunc
+	starting context.Context // ends when the start is given up
+	abort    context.CancelFunc
+
+	// Set before Started is reported, or before Adopt returns.
+	pid    int
+	oom    oomCounter
+	pids   *pidsWatch    // nil: nothing to watch
+	notify *probe.Notify // nil: the service has no notification socket
+	record Record
+	output Output
+
+	mu      sync.Mutex // keeps process open while it is used by the owner
+	process Process    // nil: it has ended, or does not exist yet
+}
+
+func (r *Runner) newTask(spec Spec) *Task {
+	t := &Task{runner: r, spec: spec}
+	t.ctx, t.cancel = context.WithCancel(r.ctx)
+	t.starting, t.abort = context.WithCancel(t.ctx)
+	return t
+}
+
+// Launch makes a container, starts it and follows it to its end.
+func (r *Runner) Launch(spec Spec) *Task {
+	t := r.newTask(spec)
+	r.work.Go(t.launch)
+	return t
+}
+
+// Adopt follows a container that an earlier supervisor has started. record is what that
+// one has left of it, nil when it has left nothing.
+func (r *Runner) Adopt(spec Spec, pid int, record *Record) *Task {
+	t := r.newTask(spec)
+	t.abort()
+	t.takeOver(pid, record)
+	r.work.Go(func() {
+		t.openOutput(true)
+		t.follow()
+	})
+	return t
+}
+
+// Abort gives up a start. It is reported as NotStarted, unless Started is reported
+// already.
+func (t *Task) Abort() { t.abort() }
+
+// Placement returns where the container's processes are.
+func (t *Task) Placement() Placement { return t.spec.Placement }
+
+// Record returns what the next supervisor needs.
+func (t *Task) Record() Record { return t.record }
+
+// takeOver opens what is there of a container that runs.
+func (t *Task) takeOver(pid int, record *Record) {
+	found := cgroupOf(pid)
+	if found.path != "" { // The bundle may have been changed.
+		t.spec.Placement.Path = found.path
+	}
+	t.spec.Placement.Outer = found.own
+	t.pid = pid
+	t.oom = newOOMCounter(pid, t.others())
+	t.pids = newPidsWatch(t.spec.Bundle, pid, true)
+	if record != nil {
+		t.record = *record
+	} else {
+		t.record.NotifyAt = probe.NotifySocketOf(pid)
+	}
+	process, err := t.runner.Process(pid)
+	if err != nil {
+		return // It has ended; containerd knows how.
+	}
+	t.process = process
+	if err := t.listen(); err != nil {
+		t.runner.Logger.Error("cannot receive notifications of a service", "service", t.spec.Name, "error", err)
+	}
+}
+
+func (t *Task) others() []string { return t.spec.Placement.Others }
+
+// openOutput prepares for what the container prints, or has printed.
+func (t *Task) openOutput(adopted bool) {
+	t.output = t.runner.Output(OutputOf{
+		Service: t.spec.Name, Settings: t.spec.Bundle.Settings, Adopted: adopted, Streams: t.spec.Streams, Terminal: t.terminal(),
+	})
+}
+
+func (t *Task) terminal() bool {
+	return t.spec.Bundle.Spec.Process != nil && t.spec.Bundle.Spec.Process.Terminal
+}
+
+// closeOutput comes before the end is reported: whoever hears of it may read the log.
+func (t *Task) closeOutput() {
+	if t.output != nil {
+		t.output.Close()
+	}
+}
+
+// close releases what the task holds.
+func (t *Task) close() {
+	t.cancel()
+	t.closeOutput()
+	if t.notify != nil {
+		_ = t.notify.Close()
+	}
+	t.pids.close()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.process != nil {
+		t.process.Close()
+		t.process = nil
+	}
+}
