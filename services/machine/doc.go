@@ -1,14 +1,14 @@
-// Package machine is the life of one service as a table: in a state, on an
-// event, the next state and what is to be done. It does nothing itself and
-// knows neither processes nor time, so every cell can be tested.
+// Package machine is the life of a service as a table: for a state and an event, the next
+// state and the actions. It does nothing itself and knows neither processes nor time, so
+// that every cell can be tested.
 //
-// The supervisor turns what happens into events (a process that ended becomes
-// Retry, Done or Fail by the service's restart policy, see AfterExit and
-// AfterStartError) and carries out the actions in the order given.
+// The supervisor turns what happens into events and carries out the actions in the order
+// given. The end of a process becomes Retry, Done or Fail by the restart policy of the
+// service (AfterExit, AfterStartError).
 //
-// Waiting is where a service stays until it may start: until containerd answers
-// and those it is to be started after are ready.
+// A service is in Waiting until containerd answers and the services that it is to be
+// started after are ready.
 //
-// Delays are time.Duration. There are no errors: an event that means nothing
-// in a state changes nothing.
+// Delays are time.Duration. There are no errors: an event that has no cell for a state
+// changes nothing.
 package machine

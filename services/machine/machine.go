@@ -8,77 +8,77 @@ import (
 // State of a service.
 type State string
 
-// The states. Wanted ones have a container or are on the way to one.
+// The states of a service.
 const (
-	Stopped    State = "stopped"    // not wanted, nothing is there
-	Waiting    State = "waiting"    // wanted, may not start yet
+	Stopped    State = "stopped"    // not to run; it has no container
+	Waiting    State = "waiting"    // to run, and may not start yet
 	Starting   State = "starting"   // its container is being made
 	Activating State = "activating" // its first process runs; it is not ready yet
-	Running    State = "running"    // it runs and is ready
-	Failing    State = "failing"    // not ready in time or not healthy; told to stop
-	Stopping   State = "stopping"   // told to stop
-	Restarting State = "restarting" // told to stop, to be started again
-	Backoff    State = "backoff"    // ended or not started, waits for its next start
-	Exited     State = "exited"     // ended by itself, with success, and stays so
-	Failed     State = "failed"     // ended or not started, and stays so
+	Running    State = "running"    // its first process runs, and it is ready
+	Failing    State = "failing"    // not ready in time, or unhealthy; it is being stopped
+	Stopping   State = "stopping"   // it is being stopped
+	Restarting State = "restarting" // it is being stopped, to be started again
+	Backoff    State = "backoff"    // ended, or not started; the delay before the next start passes
+	Exited     State = "exited"     // ended by itself with success; not started again
+	Failed     State = "failed"     // ended, or not started; not started again
 )
 
-// States lists all states.
+// States returns all states.
 func States() []State {
 	return []State{Stopped, Waiting, Starting, Activating, Running, Failing, Stopping, Restarting, Backoff, Exited, Failed}
 }
 
-// Settled is true of states in which nothing will happen without an order.
+// Settled reports whether nothing happens in a state without an order.
 func (s State) Settled() bool { return s == Stopped || s == Exited || s == Failed }
 
-// Event is what can happen to a service.
+// Event is something that happens to a service.
 type Event string
 
-// The events.
+// The events of a service.
 const (
 	Start     Event = "start"     // order
 	Stop      Event = "stop"      // order
 	Restart   Event = "restart"   // order
-	Go        Event = "go"        // nothing is in the way of a start any more
+	Go        Event = "go"        // it may start
 	Started   Event = "started"   // its first process runs
-	Ready     Event = "ready"     // it can be used
-	Unhealthy Event = "unhealthy" // not ready in time, or not well any more
-	Retry     Event = "retry"     // ended or not started; to be tried again
-	Done      Event = "done"      // ended with success; stays so
-	Fail      Event = "fail"      // ended or not started; stays so
-	Delay     Event = "delay"     // the wait before the next start is over
+	Ready     Event = "ready"     // its readiness probe succeeded, or it has none
+	Unhealthy Event = "unhealthy" // not ready in time, or its health checks failed
+	Retry     Event = "retry"     // ended, or not started; to be started again
+	Done      Event = "done"      // ended with success; not to be started again
+	Fail      Event = "fail"      // ended, or not started; not to be started again
+	Delay     Event = "delay"     // the delay before the next start is over
 	Timeout   Event = "timeout"   // the time to stop is over
 )
 
-// Events lists all events.
+// Events returns all events.
 func Events() []Event {
 	return []Event{Start, Stop, Restart, Go, Started, Ready, Unhealthy, Retry, Done, Fail, Delay, Timeout}
 }
 
-// Action is what the supervisor has to do.
+// Action is something that the supervisor does.
 type Action string
 
-// The actions.
+// The actions of the supervisor.
 const (
-	Check       Action = "check"        // send Go as soon as it may start
+	Check       Action = "check"        // send Go when the service may start
 	Launch      Action = "launch"       // prepare, create and start the container
-	Abort       Action = "abort"        // give up the launch under way
-	Probe       Action = "probe"        // send Ready as soon as it is, or Unhealthy
-	Watch       Action = "watch"        // send Unhealthy when it is not well any more
-	Signal      Action = "signal"       // send the stop signal, Timeout later
-	Kill        Action = "kill"         // send SIGKILL to all its processes
+	Abort       Action = "abort"        // give up the launch
+	Probe       Action = "probe"        // send Ready when the service is ready, or Unhealthy
+	Watch       Action = "watch"        // send Unhealthy when health checks fail
+	Signal      Action = "signal"       // send the stop signal, and Timeout when that time is over
+	Kill        Action = "kill"         // send SIGKILL to all processes of the service
 	ArmDelay    Action = "arm-delay"    // send Delay after the back-off
-	CancelDelay Action = "cancel-delay" // do not
-	Release     Action = "release"      // take down its mounts
+	CancelDelay Action = "cancel-delay" // do not send Delay
+	Release     Action = "release"      // remove the mounts of the service
 )
 
-// Next is what follows.
+// Next is a cell of the table.
 type Next struct {
 	State   State
 	Actions []Action
 }
 
-// table holds the cells in which something happens.
+// table has the cells in which something happens.
 var table = map[State]map[Event]Next{
 	Stopped: {
 		Start:   {Waiting, []Action{Check}},
@@ -89,7 +89,7 @@ var table = map[State]map[Event]Next{
 		Go:   {Starting, []Action{Launch}},
 	},
 	Starting: {
-		Stop:    {Stopping, []Action{Abort}}, // Started may still be on its way
+		Stop:    {Stopping, []Action{Abort}}, // Started may be reported meanwhile
 		Restart: {Restarting, []Action{Abort}},
 		Started: {Activating, []Action{Probe}},
 		Retry:   {Backoff, []Action{ArmDelay}},
@@ -156,7 +156,7 @@ var table = map[State]map[Event]Next{
 	},
 }
 
-// On looks up what follows in state s on event e.
+// On returns what follows event e in state s.
 func On(s State, e Event) Next {
 	if next, ok := table[s][e]; ok {
 		return next
@@ -164,7 +164,7 @@ func On(s State, e Event) Next {
 	return Next{State: s}
 }
 
-// Table is the table in Markdown, for the documentation.
+// Table returns the table in Markdown, for the documentation.
 func Table() string {
 	var b strings.Builder
 	b.WriteString("| state | event | next state | actions |\n|---|---|---|---|\n")
@@ -174,7 +174,7 @@ func Table() string {
 	return b.String()
 }
 
-// Diagram is the table as a Mermaid state diagram, for the documentation.
+// Diagram returns the table as a Mermaid state diagram, for the documentation.
 func Diagram() string {
 	var b strings.Builder
 	b.WriteString("stateDiagram-v2\n    [*] --> stopped\n")
@@ -188,7 +188,7 @@ func Diagram() string {
 	return b.String()
 }
 
-// each goes through the cells in which something happens.
+// each calls f for the cells in which something happens.
 func each(f func(State, Event, Next)) {
 	for _, s := range States() {
 		for _, e := range Events() {

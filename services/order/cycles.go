@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// cycles finds the groups of services that wait for one another, and those
-// that wait for themselves; members and groups are sorted.
+// cycles returns the groups of services that wait for one another, and the services that
+// wait for themselves. Members and groups are sorted.
 func (g *Graph) cycles() [][]string {
 	w := &walk{graph: g, index: map[string]int{}, low: map[string]int{}, open: map[string]bool{}}
 	for _, name := range slices.Sorted(maps.Keys(g.before)) {
@@ -18,7 +18,7 @@ func (g *Graph) cycles() [][]string {
 	return w.found
 }
 
-// walk is Tarjan's search for strongly connected components.
+// walk is the state of Tarjan's search for strongly connected components.
 type walk struct {
 	graph *Graph
 	index map[string]int // order of the visit, from 1
@@ -28,7 +28,7 @@ type walk struct {
 	found [][]string
 }
 
-// visit goes as deep as the longest chain of services, some hundreds at most.
+// visit recurses as deep as the longest chain of services, a few hundred at most.
 func (w *walk) visit(name string) {
 	w.index[name] = len(w.index) + 1
 	w.low[name] = w.index[name]
@@ -47,7 +47,7 @@ func (w *walk) visit(name string) {
 	}
 }
 
-// close takes the component that begins with name from the stack.
+// close pops the component that begins with name from the stack.
 func (w *walk) close(name string) {
 	i := slices.Index(w.stack, name)
 	members := slices.Clone(w.stack[i:])

@@ -1,14 +1,14 @@
-// Package order decides which services have to wait for which: it turns the
-// annotations keelson.after and keelson.requires into a graph without cycles.
-// It starts and stops nothing and knows no states.
+// Package order decides which services wait for which others: it turns the annotations
+// keelson.after and keelson.requires into a graph without cycles. It starts and stops
+// nothing and knows no states.
 //
-// A service is started when those it is after are ready, or will not run; it
-// is stopped when those that are after it have stopped. What it requires it is
-// also after, and it does not run when that does not.
+// A service starts when all services that it comes after are ready or will not run. It
+// stops when all services that come after it have stopped. A service comes after those
+// that it requires, and does not run unless they run.
 //
-// Members of a cycle could never start. They are made to start one after the
-// other in the order of their names, and an error names them.
+// The members of a cycle could never start. They start one after the other in the order
+// of their names, and an error names them.
 //
-// Sources: After= and Requires= of systemd.unit(5), whose meaning this is;
+// Sources: After= and Requires= of systemd.unit(5), which have the same meaning;
 // R. Tarjan, "Depth-first search and linear graph algorithms" (1972).
 package order

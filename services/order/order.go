@@ -7,22 +7,22 @@ import (
 	"strings"
 )
 
-// Wants is what a service says of others, by name.
+// Wants are the names of other services in the settings of a service.
 type Wants struct {
-	After    []string // to be started after these
-	Requires []string // to run only if these do
+	After    []string // services to start after
+	Requires []string // services without which it does not run
 }
 
-// Graph is who waits for whom. It has no cycles.
+// Graph says which services wait for which others. It has no cycles.
 type Graph struct {
-	before   map[string][]string // to be ready, or not to run, first
+	before   map[string][]string // services that must be ready first, or not going to run
 	requires map[string][]string
-	after    map[string][]string // the other way round of before
-	missing  map[string][]string // required, and not there
+	after    map[string][]string // the inverse of before
+	missing  map[string][]string // required services that do not exist
 }
 
-// New makes the graph of all services. Each error names the services it is
-// about; the graph can be used in spite of them.
+// New returns the graph of all services. Each error names the services that it is about;
+// the graph can be used in spite of errors.
 func New(services map[string]Wants) (*Graph, []error) {
 	g := &Graph{
 		before: map[string][]string{}, requires: map[string][]string{},
@@ -33,7 +33,7 @@ func New(services map[string]Wants) (*Graph, []error) {
 		errs = append(errs, g.add(name, services)...)
 	}
 	for _, members := range g.cycles() {
-		errs = append(errs, fmt.Errorf("services %s wait for one another: they are started in this order", strings.Join(members, ", ")))
+		errs = append(errs, fmt.Errorf("services %s wait for one another (keelson.after, keelson.requires): they are started in this order", strings.Join(members, ", ")))
 		g.unwind(members)
 	}
 	for name, firsts := range g.before {
@@ -74,19 +74,19 @@ func (g *Graph) add(name string, services map[string]Wants) (errs []error) {
 	return errs
 }
 
-// Before lists what must be ready, or not going to run, before name starts.
+// Before returns the services that must be ready, or not going to run, before name starts.
 func (g *Graph) Before(name string) []string { return g.before[name] }
 
-// After lists what starts after name, and so must have stopped before it stops.
+// After returns the services that start after name, and must have stopped before it stops.
 func (g *Graph) After(name string) []string { return g.after[name] }
 
-// Requires lists what must run for name to run.
+// Requires returns the services that must run for name to run.
 func (g *Graph) Requires(name string) []string { return g.requires[name] }
 
-// Missing lists what name requires and nobody has.
+// Missing returns the services that name requires and that do not exist.
 func (g *Graph) Missing(name string) []string { return g.missing[name] }
 
-// Dependents lists all that require name, directly or not, sorted.
+// Dependents returns all services that require name, directly or indirectly, sorted.
 func (g *Graph) Dependents(name string) []string {
 	found := map[string]bool{}
 	for todo := []string{name}; len(todo) > 0; todo = todo[1:] {
@@ -100,8 +100,8 @@ func (g *Graph) Dependents(name string) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// unwind makes members of a cycle wait for those before them alone, and for
-// the one right before them in any case.
+// unwind makes each member of a cycle wait only for members before it in the list, and
+// always for the one right before it.
 func (g *Graph) unwind(members []string) {
 	for i, name := range members {
 		later := func(other string) bool { return slices.Contains(members[i:], other) }
