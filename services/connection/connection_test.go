@@ -114,7 +114,7 @@ func TestCheckEndsWithTheSupervisor(t *testing.T) {
 	})
 }
 
-// A containerd that hangs while nobody calls it is killed within a minute.
+// A containerd that hangs while it is not called is killed after a minute.
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{answer: hangs}

@@ -59,8 +59,8 @@ func (c *Connection) CheckIfSlow(ctx, call context.Context, tasks Tasks) {
 	}
 }
 
-// Watch checks containerd every PingInterval until ctx ends: nobody else notices that
-// it hangs while no call is made.
+// Watch checks containerd every PingInterval until ctx ends: a containerd that hangs while
+// it is not called is noticed by nothing else.
 func (c *Connection) Watch(ctx context.Context) {
 	for backoff.Wait(ctx, PingInterval) {
 		if tasks := c.Current(); tasks != nil {

@@ -11,8 +11,8 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// want is every cell: rows are states, columns events, a cell is the next
-// state and its actions; a dot is "nothing happens".
+// want has every cell: rows are states, columns are events, a cell is the next
+// state and its actions; a dot means that nothing happens.
 const want = `
 state      | start                      | stop                         | restart                    | go              | started           | ready         | unhealthy      | retry             | done            | fail            | delay         | timeout
 stopped    | waiting check              | .                            | waiting check              | .               | .                 | .             | .              | .                 | .               | .               | .             | .
@@ -55,12 +55,12 @@ func TestEveryCell(t *testing.T) {
 }
 
 func TestUnknownStateStays(t *testing.T) {
-	if got := On("odd", Start); got.State != "odd" || got.Actions != nil {
+	if got := On("unknown", Start); got.State != "unknown" || got.Actions != nil {
 		t.Errorf("got %v", got)
 	}
 }
 
-// From every state a stop leads to a settled one, whatever else happens.
+// From every state a stop leads to a settled state, with any event in between.
 func TestStopAlwaysEnds(t *testing.T) {
 	for _, s := range States() {
 		next := On(s, Stop).State
@@ -73,7 +73,7 @@ func TestStopAlwaysEnds(t *testing.T) {
 	}
 }
 
-// The documentation has the table as it is. To write it there anew:
+// The documentation contains the table. To update it:
 // go test ./services/machine -args -update
 func TestDocumentation(t *testing.T) {
 	const path = "../../docs/supervision.md"

@@ -26,7 +26,7 @@ func parse(text string) map[string]Wants {
 	return services
 }
 
-// starts is the order in which services start when each is ready at once:
+// starts returns the order in which services start when each is ready immediately, as
 // groups that may start together.
 func starts(g *Graph, services map[string]Wants) []string {
 	var groups []string
@@ -55,7 +55,7 @@ func TestStartOrder(t *testing.T) {
 		{"a:; b:; c:", "a b c", ""},
 		{"web: db; db: disk!; disk:", "disk, db, web", ""},
 		{"web: db! db; db:", "db, web", ""},
-		{"web: nobody; db:", "db web", `service web: keelson.after: there is no service "nobody"`},
+		{"web: none; db:", "db web", `service web: keelson.after: there is no service "none"`},
 		{"a: b; b: a; c: a", "a, b c", "services a, b wait for one another"},
 		{"c: a!; a: b!; b: c!; d:", "a d, b, c", "services a, b, c wait"},
 		{"a: a; b:", "a b", "services a wait"},
@@ -100,8 +100,8 @@ func TestRequires(t *testing.T) {
 	}
 }
 
-// Whatever services say, all of them can start, and stop in reverse.
-func FuzzNobodyIsStuck(f *testing.F) {
+// Services with any settings can all start, and stop in the reverse order.
+func FuzzAllStart(f *testing.F) {
 	f.Add(uint64(1), 10, 20)
 	f.Add(uint64(2), 3, 9)
 	f.Fuzz(func(t *testing.T, seed uint64, n, edges int) {
@@ -129,15 +129,15 @@ func FuzzNobodyIsStuck(f *testing.F) {
 		if order := starts(g, services); slices.Contains(order, "(stuck)") {
 			t.Errorf("%v: %v", services, order)
 		}
-		for who := range services {
-			for _, first := range g.Before(who) {
-				if !slices.Contains(g.After(first), who) {
-					t.Errorf("%s is not after %s the other way round", who, first)
+		for name := range services {
+			for _, first := range g.Before(name) {
+				if !slices.Contains(g.After(first), name) {
+					t.Errorf("%s comes after %s, and not in the inverse", name, first)
 				}
 			}
-			for _, r := range g.Requires(who) {
-				if !slices.Contains(g.Before(who), r) {
-					t.Errorf("%s requires %s and is not after it", who, r)
+			for _, r := range g.Requires(name) {
+				if !slices.Contains(g.Before(name), r) {
+					t.Errorf("%s requires %s and does not come after it", name, r)
 				}
 			}
 		}

@@ -14,8 +14,8 @@ import (
 	"keelson/services/machine"
 )
 
-// A boot whose containerd never starts is degraded, once for all supervisors; when
-// containerd comes after all the boot is ready.
+// A boot whose containerd does not start is announced as degraded, once for all
+// supervisors. When containerd starts after all, the boot is ready.
 func TestContainerdNeverStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -45,9 +45,8 @@ func TestContainerdNeverStarts(t *testing.T) {
 	})
 }
 
-// What has been announced, or has nothing to wait for, is not degraded by a late
-// containerd.
-func TestLateContainerdIsNoNews(t *testing.T) {
+// A late containerd does not degrade a boot that has been announced, or has no services.
+func TestLateContainerdIsNotAnnounced(t *testing.T) {
 	for name, tt := range map[string]struct {
 		services map[string]string
 		said     string
@@ -74,14 +73,14 @@ func TestLateContainerdIsNoNews(t *testing.T) {
 			if got := r.results(timeline.Degraded); len(got) != 0 {
 				t.Errorf("%s: degraded %q", name, got)
 			}
-			if said := r.said.String(); tt.services == nil && said != "" {
+			if said := r.log.String(); tt.services == nil && said != "" {
 				t.Errorf("%s: %s", name, said)
 			}
 		})
 	}
 }
 
-// A supervisor without services connects to containerd with the first that is added.
+// A supervisor without services connects to containerd when the first is added.
 func TestFirstServiceIsAddedLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, newFake(), nil)
@@ -100,8 +99,8 @@ func TestFirstServiceIsAddedLate(t *testing.T) {
 	})
 }
 
-// Until containerd answers, a service is listed as what is known of it, and never as
-// stopped when nobody stopped it.
+// Until containerd answers, the list shows what is known of a service, and none as
+// stopped that was not stopped.
 func TestListWithoutContainerd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -132,9 +131,9 @@ func TestListWithoutContainerd(t *testing.T) {
 	})
 }
 
-// A first restart whose start took longer than the delay follows at once, and the
-// event does not say "in 0s".
-func TestRestartAtOnce(t *testing.T) {
+// The first restart of a service whose start took longer than the delay follows
+// immediately, and the event does not say "in 0s".
+func TestImmediateRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.takes = time.Second
@@ -144,7 +143,7 @@ func TestRestartAtOnce(t *testing.T) {
 		r.task("a") <- 1
 		synctest.Wait()
 		got := strings.Join(r.results(timeline.Service), "\n")
-		if !strings.Contains(got, "exited 1 (ran 1s), restart 1 at once") {
+		if !strings.Contains(got, "exited 1 (ran 1s), restart 1 immediately") {
 			t.Errorf("events %q", got)
 		}
 	})

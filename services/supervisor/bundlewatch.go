@@ -39,8 +39,8 @@ func (s *Supervisor) watchBundle(svc *service) {
 }
 
 // bundleChanged waits until a file of the bundle in dir is written or replaced, and
-// returns true, or false when ctx ends. It returns at once when the bundle is valid: it
-// was changed before.
+// returns true, or false when ctx ends. It returns immediately when the bundle is valid,
+// since it was changed before.
 func bundleChanged(ctx context.Context, dir string) (bool, error) {
 	w, err := watch.New()
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// A service with another's cgroup below its own is stopped, crashes and is started
-// again, also by a supervisor that took it over, and the other goes on.
+// A service with the cgroup of another below its own is stopped, crashes and is started
+// again, also by a supervisor that took it over, while the other keeps running.
 func TestNestedCgroups(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := prepareSystem(t)
@@ -90,8 +90,7 @@ func TestNestedCgroups(t *testing.T) {
 	})
 }
 
-// A limit for which the kernel has no controller is reported once, and the service
-// runs.
+// A limit for which the kernel has no controller is logged once, and the service runs.
 func TestLimitWithoutController(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		controllers, err := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
@@ -117,7 +116,8 @@ func TestLimitWithoutController(t *testing.T) {
 	})
 }
 
-// nest puts the cgroup of inner below that of outer, whose path it returns.
+// nest puts the cgroup of inner below the cgroup of outer, and returns the path of the
+// latter.
 func (s *system) nest(outer, inner string) string {
 	s.t.Helper()
 	read := func(name string) (spec specs.Spec) {

@@ -24,7 +24,7 @@ func TestSharedCgroup(t *testing.T) {
 	})
 }
 
-// Bundles that change after the boot are held to the same.
+// Cgroups of bundles that change after the boot are checked too.
 func TestCgroupsOfChangedBundles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at := func(path string) string { return `},"linux":{"cgroupsPath":"` + path + `"` }
@@ -37,7 +37,7 @@ func TestCgroupsOfChangedBundles(t *testing.T) {
 		for _, step := range []struct{ verb, name, path, reason string }{
 			{control.Restart, "b", "/p", "failed: services a and b share the cgroup /p: set another cgroupsPath for one of them"},
 			{control.Start, "c", "/p", "failed: services a and c share the cgroup /p: set another cgroupsPath for one of them"},
-			{control.Start, "b", "/p/b", "failed: its cgroup /p/b lies in that of service a, which was started without one in it: restart a, then start b"},
+			{control.Start, "b", "/p/b", "failed: its cgroup /p/b lies in the cgroup of service a, which was started without nested cgroups: restart a, then start b"},
 			{control.Restart, "a", "/p", ""},
 			{control.Start, "b", "/p/b", ""},
 			{control.Restart, "a", "/q", ""},

@@ -183,8 +183,8 @@ func (s *Supervisor) orderStart(e machine.Event, names []string) {
 func (s *Supervisor) wakeWaiters() {
 	left := s.waiters[:0]
 	for _, w := range s.waiters {
-		if s.carriedOut(w) {
-			w.answer <- s.outcome(w)
+		if w.carriedOut(&s.services, s.toStop) {
+			w.answer <- w.outcome(&s.services)
 		} else {
 			left = append(left, w)
 		}
@@ -200,12 +200,12 @@ func (s *Supervisor) forget(answer chan control.Response) {
 
 // carriedOut reports whether there is nothing more to wait for. A service that is not to
 // be stopped any more has stopped, or a later order starts it.
-func (s *Supervisor) carriedOut(w *waiter) bool {
+func (w *waiter) carriedOut(all *services, toStop map[string]bool) bool {
 	for _, name := range w.names {
-		state := s.services.byName[name].state
-		done := !s.toStop[name]
+		svc := all.byName[name]
+		done := !toStop[name]
 		if w.event != machine.Stop {
-			done = state.Settled() || state == machine.Running || state == machine.Backoff || s.services.byName[name].blocked
+			done = svc.state.Settled() || svc.state == machine.Running || svc.state == machine.Backoff || svc.blocked
 		}
 		if !done {
 			return false
@@ -215,10 +215,10 @@ func (s *Supervisor) carriedOut(w *waiter) bool {
 }
 
 // outcome is the answer to an order that is carried out.
-func (s *Supervisor) outcome(w *waiter) control.Response {
+func (w *waiter) outcome(all *services) control.Response {
 	var failed []string
 	for _, name := range w.names {
-		svc := s.services.byName[name]
+		svc := all.byName[name]
 		why := ""
 		switch {
 		case w.event == machine.Stop && !svc.state.Settled():

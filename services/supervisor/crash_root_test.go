@@ -14,10 +14,10 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// counting prints one number after the other, and ends when told to.
+// counting prints one number after the other until it is stopped.
 const counting = "trap 'exit 0' TERM; i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done"
 
-// killSupervisor kills it and starts the next.
+// killSupervisor kills the supervisor and starts the next.
 func (s *system) killSupervisor() {
 	s.t.Helper()
 	_ = s.supervisor.Process.Kill()
@@ -32,7 +32,7 @@ func (s *system) killContainerd() {
 	s.startContainerd()
 }
 
-// order gives an order whose answer may get lost.
+// order gives an order whose answer may be lost.
 func (s *system) order(verb, name string) (done chan struct{}) {
 	done = make(chan struct{})
 	go func() {
@@ -44,7 +44,7 @@ func (s *system) order(verb, name string) (done chan struct{}) {
 	return done
 }
 
-// processes counts those of this namespace whose command line holds what.
+// processes returns the processes of this PID namespace with what in their command lines.
 func processes(t *testing.T, what string) (pids []int) {
 	t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -60,8 +60,20 @@ func processes(t *testing.T, what string) (pids []int) {
 	return pids
 }
 
-// Whoever is killed, at whatever instant of an order: the order can be given
-// again, there is one container in the end, and another service is untouched.
+// twoProcesses waits until two processes run counting, and returns them. More have its
+// command line for a moment: the runtime before it executes the shell, and children of
+// the shell before they execute their programs.
+func twoProcesses(t *testing.T) []int {
+	t.Helper()
+	all := processes(t, counting)
+	for deadline := time.Now().Add(time.Minute); len(all) != 2 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		all = processes(t, counting)
+	}
+	return all
+}
+
+// Supervisor and containerd are killed at any instant of an order: the order can be given
+// again, there is one container in the end, and the other service keeps running.
 func TestKillsDuringOrders(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := newSystem(t, map[string]string{"web": counting, "other": counting}, nil)
@@ -75,7 +87,7 @@ func TestKillsDuringOrders(t *testing.T) {
 			kills[i%3]()
 			<-done
 			if i%2 == 0 {
-				continue // on top of what is left
+				continue // on top of what the kill has left
 			}
 			s.until("web", "settled", func(v control.Service) bool { return running(v) || v.State == "stopped" })
 		}
@@ -89,10 +101,7 @@ func TestKillsDuringOrders(t *testing.T) {
 		if shims := processes(t, "\x00-id\x00web\x00"); len(shims) != 1 {
 			t.Errorf("%d shims of web", len(shims))
 		}
-		all := processes(t, counting) // It runs before it has become the shell, and so do the programs of that.
-		for deadline := time.Now().Add(time.Minute); len(all) != 2 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-			all = processes(t, counting)
-		}
+		all := twoProcesses(t)
 		if len(all) != 2 {
 			t.Errorf("processes %v, want those of web (%d) and other (%d)", all, web.PID, other.PID)
 		}
@@ -107,7 +116,7 @@ func TestKillsDuringOrders(t *testing.T) {
 	})
 }
 
-// numbers checks that a log of counting has every number once.
+// numbers checks that a log of counting has every number once, and returns them.
 func numbers(t *testing.T, name string) (all []string) {
 	t.Helper()
 	all = strings.Fields(logOf(t, name))
@@ -120,7 +129,7 @@ func numbers(t *testing.T, name string) (all []string) {
 	return all
 }
 
-// untilCounts waits until counting has begun for the nth time, and heeds its
+// untilCounts waits until counting has started for the nth time, and handles its stop
 // signal.
 func untilCounts(t *testing.T, log string, n int) {
 	t.Helper()
@@ -132,8 +141,8 @@ func untilCounts(t *testing.T, log string, n int) {
 	}
 }
 
-// A shim that is killed takes its service with it, and nothing else: what was
-// in the container is gone before the next is made.
+// A killed shim ends its service and no other: the processes of the container are gone
+// before the next container is made.
 func TestKilledShim(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := newSystem(t, map[string]string{"web": counting, "other": counting}, nil)
@@ -150,12 +159,9 @@ func TestKilledShim(t *testing.T) {
 		if after.Restarts < 1 {
 			t.Errorf("after: %+v", after)
 		}
-		all := processes(t, counting) // It runs before it has become the shell, and so do the programs of that.
-		for deadline := time.Now().Add(time.Minute); len(all) != 2 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-			all = processes(t, counting)
-		}
+		all := twoProcesses(t)
 		if len(all) != 2 {
-			t.Errorf("processes %v, want the new one (%d) and that of other (%d)", all, after.PID, other.PID)
+			t.Errorf("processes %v, want the new one (%d) and the one of other (%d)", all, after.PID, other.PID)
 		}
 		if now := s.until("other", "running", running); now.PID != other.PID {
 			t.Errorf("the other service was %+v and is %+v", other, now)
@@ -163,7 +169,7 @@ func TestKilledShim(t *testing.T) {
 	})
 }
 
-// Containerd that hangs delays no stop; it is killed when it is needed.
+// A containerd that hangs delays no stop, and is killed when it is needed.
 func TestStoppedContainerd(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := newSystem(t, map[string]string{"web": counting, "other": counting}, nil)
@@ -182,7 +188,7 @@ func TestStoppedContainerd(t *testing.T) {
 			t.Errorf("the other service was %+v and is %+v", other, now)
 		}
 		untilCounts(t, "web.out.log", 2)
-		// On the way down nobody waits for it.
+		// A shutdown does not wait for it.
 		if err := s.containerd.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}

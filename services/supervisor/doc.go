@@ -1,7 +1,7 @@
 // Package supervisor owns the states of the services of an image: every bundle in
 // /containers/services is a service, and runs as a task of containerd.
 //
-// One goroutine, that of Serve, owns all states; others only post to it. Package task
+// The goroutine of Serve owns all states; other goroutines only post to it. Package task
 // makes, follows and ends the container of a service and reports events; package machine
 // says what follows an event, and this package does it. What services wait for is
 // computed by package order.

@@ -243,7 +243,7 @@ func withoutDigits(s string) string {
 // inWords is a delay in words.
 func inWords(d time.Duration) string {
 	if d < time.Millisecond {
-		return "at once"
+		return "immediately"
 	}
 	return "in " + seconds(d)
 }

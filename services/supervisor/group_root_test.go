@@ -10,8 +10,8 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// Services of one group share a shim: they start and stop on their own, and end
-// together when the shim does.
+// Services of a group share a shim: they start and stop separately, and end together with
+// the shim.
 func TestGroupedShims(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := prepareSystem(t)

@@ -11,13 +11,11 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// hookNames are in the order in which config.md of the OCI runtime specification
-// has them, but for poststart: runc runs those of a container that is created and
-// then started before it starts it.
+// hookNames is the order in config.md of the OCI runtime specification, without poststart:
+// for a container that is created first, runc runs these hooks before it starts it.
 var hookNames = []string{"prestart", "createRuntime", "createContainer", "startContainer", "process", "poststop"}
 
-// All six kinds of hooks of a service run once in each life, with the guest's own
-// runc and with one that an image brings.
+// All six kinds of hooks of a service run once in each life.
 func TestHooks(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := prepareSystem(t)

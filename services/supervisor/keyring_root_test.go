@@ -12,11 +12,11 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// Services whose user has no key left run without a session keyring, start again
-// after a crash, and run the commands of their probes. That is reported once.
+// Services whose user has no kernel key left run without a session keyring, also after a
+// restart, and so do the commands of their probes. That is logged once.
 func TestNoKeys(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
-		const user = 720000 // no other test's
+		const user = 720000 // that no other test uses
 		nstest.TakeKeys(t, user)
 		s := prepareSystem(t)
 		if err := os.Chmod(filepath.Join(s.dir, "../.."), 0o755); err != nil { // for the users of containers
@@ -38,7 +38,7 @@ func TestNoKeys(t *testing.T) {
 		s.until("db", "restarted", func(v control.Service) bool { return running(v) && v.PID != before.PID })
 		s.end()
 		if text := logOf(t, "supervisor.log"); strings.Count(text, "root_maxkeys") != 1 {
-			t.Errorf("the want of keys is not reported once:\n%s", text)
+			t.Errorf("the lack of keys is not logged once:\n%s", text)
 		}
 	})
 }

@@ -34,7 +34,7 @@ func (s *system) edit(name string, change func(*specs.Spec)) {
 	s.write(path, string(text))
 }
 
-// hostNetwork leaves a container in the network namespace of the system.
+// hostNetwork puts a container in the network namespace of the system.
 func hostNetwork(spec *specs.Spec) {
 	var left []specs.LinuxNamespace
 	for _, ns := range spec.Linux.Namespaces {
@@ -61,9 +61,9 @@ func hostDev(spec *specs.Spec) {
 	}
 }
 
-// Nobody who shares the network namespace, or sees the files of the system, can
-// take the socket of a service or send to it. It works again after a restart of
-// the service and of the supervisor.
+// No process that shares the network namespace, or sees the files of the system, can take
+// the notification socket of a service or send to it. The socket works again after a
+// restart of the service and of the supervisor.
 func TestNotifySocketIsPrivate(t *testing.T) {
 	testapp := buildTestapp(t)
 	nstest.Run(t, func(t *testing.T) {

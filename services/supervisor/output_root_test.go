@@ -13,8 +13,8 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// A logging daemon gets a service's streams, sees their end, and gets those of
-// the next run; the supervisor's end changes nothing.
+// A logging daemon receives the streams of a service, their end, and the streams of the
+// next life of the service. The end of the supervisor changes nothing.
 func TestLoggingDaemon(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		daemon := logstest.Start(t, logs.ExternalSocket, logs.QuerySocket)
@@ -31,7 +31,7 @@ func TestLoggingDaemon(t *testing.T) {
 			t.Errorf("stderr at the daemon: %q", got)
 		}
 		s.ask(control.Stop, "web")
-		// The second may have been stopped before it said so.
+		// The second may have been stopped before it printed.
 		if got := slices.Compact(daemon.Ended(t, "web.out", 2)); !slices.Equal(got, []string{"up"}) {
 			t.Errorf("stdout at the daemon: %q", got)
 		}
@@ -41,8 +41,8 @@ func TestLoggingDaemon(t *testing.T) {
 	})
 }
 
-// However often the supervisor is killed, and however often the log is
-// rotated meanwhile, no line is lost, torn or doubled.
+// No line of a log is lost, torn or doubled, however often the supervisor is killed and the
+// log is rotated.
 func TestLogOutlivesSupervisors(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		const lines = 20000

@@ -247,7 +247,7 @@ func TestOwnerUnmounts(t *testing.T) {
 	})
 }
 
-// What a task wants to be remembered is saved with the service once it runs.
+// The record of a task is saved with the service once it runs.
 func TestOwnerSavesRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOwner(t, "")

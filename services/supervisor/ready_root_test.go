@@ -14,10 +14,10 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// stay is how a script goes on that is ready.
+// stay is the end of a script that runs until it is stopped.
 const stay = "; trap 'exit 0' TERM; while :; do sleep 0.05; done"
 
-// Every kind of readiness there is: the last service waits for them all.
+// The last service waits for services with each kind of readiness.
 func TestReadinessOfRealServices(t *testing.T) {
 	testapp := buildTestapp(t)
 	nstest.Run(t, func(t *testing.T) {
@@ -62,13 +62,13 @@ func TestReadinessOfRealServices(t *testing.T) {
 	})
 }
 
-// Who is not well is restarted: by a check that fails, by a watchdog of the
-// service's own, and by one that is asked for.
+// An unhealthy service is restarted: because a check fails, because it misses the watchdog
+// that it set itself, and because it misses the one of its annotations.
 func TestHealthOfRealServices(t *testing.T) {
 	testapp := buildTestapp(t)
 	nstest.Run(t, func(t *testing.T) {
 		s := prepareSystem(t)
-		// Each is well when it runs for the second time.
+		// Each is healthy when it runs for the second time.
 		const second = "trap 'exit 0' TERM; if [ -e /tmp/second ]; then while :; do %s; sleep 0.05; done; fi; touch /tmp/second; "
 		s.add("exec", fmt.Sprintf(second, "true")+"sleep 0.1; touch /tmp/sick; sleep 1000 & wait", map[string]string{
 			"keelson.health": "exec:/bin/busybox sh -c '[ ! -e /tmp/sick ] || ! rm /tmp/sick'", "keelson.health.interval": "100ms", "keelson.health.retries": "1",
@@ -93,7 +93,7 @@ func TestHealthOfRealServices(t *testing.T) {
 	})
 }
 
-// untilEvent waits for one on the timeline that begins so.
+// untilEvent waits for an event of a service on the timeline whose result begins so.
 func (s *system) untilEvent(name, result string) {
 	s.t.Helper()
 	var events []timeline.Event
@@ -108,7 +108,7 @@ func (s *system) untilEvent(name, result string) {
 	s.fail("%s was never %q: %+v", name, result, events)
 }
 
-// buildTestapp builds what speaks sd_notify(3) in containers.
+// buildTestapp builds the program that speaks sd_notify(3) in containers.
 func buildTestapp(t *testing.T) string {
 	t.Helper()
 	if path := os.Getenv(testappEnv); path != "" {
@@ -126,7 +126,7 @@ func buildTestapp(t *testing.T) string {
 
 const testappEnv = "KEELSON_TEST_TESTAPP"
 
-// addTestapp puts it into a service.
+// addTestapp copies it into the bundle of a service.
 func (s *system) addTestapp(name, path string) {
 	s.t.Helper()
 	data, err := os.ReadFile(path)

@@ -7,7 +7,7 @@ import (
 	"keelson/services/machine"
 )
 
-// arrange computes anew who waits for whom. Errors are logged once.
+// arrange computes again which services wait for which others. Errors are logged once.
 func (s *Supervisor) arrange() {
 	for _, err := range s.services.arrange() {
 		if !s.warned[err.Error()] {
@@ -77,20 +77,25 @@ func (s *Supervisor) obstacle(svc *service) obstacle {
 	case !s.connected:
 		return obstacle{why: "containerd does not answer yet"}
 	}
-	for _, name := range s.services.graph.Missing(svc.name) {
+	return s.services.obstacle(svc)
+}
+
+// obstacle is another service that has to be ready first.
+func (a *services) obstacle(svc *service) obstacle {
+	for _, name := range a.graph.Missing(svc.name) {
 		return obstacle{fmt.Sprintf("requires %s, which this image does not have", name), true}
 	}
-	for _, name := range s.services.graph.Requires(svc.name) {
-		other := s.services.byName[name]
+	for _, name := range a.graph.Requires(svc.name) {
+		other := a.byName[name]
 		switch {
 		case other.state == machine.Running || other.state == machine.Exited:
 		case other.state.Settled() || other.blocked:
 			return obstacle{fmt.Sprintf("requires %s, which is %s", name, other.state), true}
 		}
 	}
-	for _, name := range s.services.graph.Before(svc.name) {
-		other := s.services.byName[name]
-		needed := slices.Contains(s.services.graph.Requires(svc.name), name)
+	for _, name := range a.graph.Before(svc.name) {
+		other := a.byName[name]
+		needed := slices.Contains(a.graph.Requires(svc.name), name)
 		passed := other.state == machine.Running || other.state.Settled() || other.blocked || other.state == machine.Backoff && !needed
 		if !passed {
 			return obstacle{why: fmt.Sprintf("waits for %s, which is %s", name, other.state)}

@@ -1,27 +1,18 @@
 package supervisor
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"keelson/runtime/timeline"
-	"keelson/services/connection"
 	"keelson/services/control"
-	"keelson/services/machine"
-	"keelson/services/task"
 )
 
-// changes are the starts and stop signals so far.
+// changes returns the starts and stop signals so far.
 func (f *fake) changes() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -47,14 +38,14 @@ func TestStartAndStopOrder(t *testing.T) {
 func TestIndependentServicesDoNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
-		clear(f.heed)
+		clear(f.obeys)
 		r := newRig(t, f, map[string]string{
 			"a": `"keelson.stop.timeout":"3s"`, "b": `"keelson.stop.timeout":"3s"`, "c": `"keelson.stop.timeout":"3s","keelson.after":"a"`,
 		})
 		begin := time.Now()
 		r.stop()
 		if took := time.Since(begin); took != 6*time.Second {
-			t.Errorf("the stop took %v: b waits for nobody, a for c", took)
+			t.Errorf("the stop took %v: b waits for none, a for c", took)
 		}
 	})
 }
@@ -76,25 +67,25 @@ func TestRequirementDecides(t *testing.T) {
 		r := newRig(t, newFake(), map[string]string{
 			"web":  `"keelson.requires":"db"`,
 			"db":   `"keelson.restart":"never"`,
-			"lost": `"keelson.requires":"nobody"`, "glad": `"keelson.after":"lost,nobody"`,
+			"lost": `"keelson.requires":"none"`, "later": `"keelson.after":"lost,none"`,
 		})
 		defer r.stop()
 		r.is(t, "web", "running", 0)
-		r.is(t, "glad", "running", 0)
-		if v := r.is(t, "lost", "waiting", 0); !strings.Contains(v.Error, "requires nobody, which this image does not have") {
+		r.is(t, "later", "running", 0)
+		if v := r.is(t, "lost", "waiting", 0); !strings.Contains(v.Error, "requires none, which this image does not have") {
 			t.Errorf("status %+v", v)
 		}
-		// What fails does not take those down that run.
+		// The failure of a service does not stop those that require it;
 		r.task("db") <- 1
 		r.is(t, "db", "failed", 0)
 		r.is(t, "web", "running", 0)
-		// But whoever is started then has to wait, and says for what;
+		// but they do not start again, and say what they wait for;
 		r.task("web") <- 1
 		time.Sleep(time.Second)
 		if v := r.is(t, "web", "waiting", 1); v.Status != "requires db, which is failed" {
 			t.Errorf("status %+v", v)
 		}
-		// it goes on by itself.
+		// they start when it runs.
 		if answer := r.Control(t.Context(), control.Request{Verb: control.Restart, Names: []string{"db"}}); answer.Code != 0 {
 			t.Errorf("restart: %+v", answer)
 		}
@@ -106,7 +97,7 @@ func TestOrdersFollowRequirements(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, newFake(), map[string]string{"web": `"keelson.requires":"db"`, "db": "", "log": `"keelson.after":"db"`})
 		defer r.stop()
-		// To stop a service stops those that require it, before.
+		// An order to stop a service stops those that require it first.
 		if answer := r.Control(t.Context(), control.Request{Verb: control.Stop, Names: []string{"db"}}); answer.Code != 0 {
 			t.Errorf("stop: %+v", answer)
 		}
@@ -116,7 +107,7 @@ func TestOrdersFollowRequirements(t *testing.T) {
 		if got := r.changes()[3:]; !reflect.DeepEqual(got, []string{"-web", "-db"}) {
 			t.Errorf("order %v", got)
 		}
-		// To start one starts what it requires.
+		// An order to start a service starts those that it requires.
 		if answer := r.Control(t.Context(), control.Request{Verb: control.Start, Names: []string{"web"}}); answer.Code != 0 {
 			t.Errorf("start: %+v", answer)
 		}
@@ -136,7 +127,7 @@ func TestDependentWaitsForReadiness(t *testing.T) {
 		if v := r.is(t, "web", "waiting", 0); v.Status != "waits for db, which is activating" {
 			t.Errorf("status %+v", v)
 		}
-		r.well.Store("db", true)
+		r.healthy.Store("db", true)
 		time.Sleep(2 * time.Second)
 		r.is(t, "db", "running", 0)
 		r.is(t, "web", "running", 0)
@@ -173,152 +164,18 @@ func TestUnhealthyIsRestarted(t *testing.T) {
 			"db": `"keelson.health":"exec:/bin/ok","keelson.health.interval":"1s","keelson.health.retries":"2","keelson.restart":"always"`,
 		})
 		defer r.stop()
-		r.well.Store("db", true)
+		r.healthy.Store("db", true)
 		time.Sleep(time.Minute)
 		r.is(t, "db", "running", 0)
-		r.well.Delete("db")
+		r.healthy.Delete("db")
 		time.Sleep(2 * time.Second)
 		v := r.is(t, "db", "backoff", 1)
 		if v.LastExit != "killed by SIGTERM" || !strings.Contains(v.Error, "unhealthy: ") {
 			t.Errorf("status %+v", v)
 		}
-		r.well.Store("db", true)
+		r.healthy.Store("db", true)
 		time.Sleep(time.Minute)
 		r.is(t, "db", "running", 1)
-	})
-}
-
-// A containerd that refuses to wait for a container is asked again every second
-// and reported once for each reason.
-func TestWaitRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.noWait = errors.New("no such container")
-		r := newRig(t, f, map[string]string{"a": ""})
-		defer r.stop()
-		reports := func() int {
-			synctest.Wait()
-			return strings.Count(r.said.String(), "cannot wait for the end of a service")
-		}
-		time.Sleep(time.Minute)
-		if n := reports(); n != 1 {
-			t.Errorf("reported %d times in a minute:\n%s", n, r.said.String())
-		}
-		f.mu.Lock()
-		f.noWait = errors.New("no database")
-		f.mu.Unlock()
-		time.Sleep(time.Minute)
-		if n := reports(); n != 2 {
-			t.Errorf("reported %d times for two reasons", n)
-		}
-		f.mu.Lock()
-		f.noWait = nil
-		f.mu.Unlock()
-		r.task("a") <- 1
-		time.Sleep(time.Second + 100*time.Millisecond)
-		r.is(t, "a", "running", 1)
-	})
-}
-
-func TestHungContainerd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		r := newRig(t, f, map[string]string{"a": "", "b": ""})
-		defer r.stop()
-		f.mu.Lock()
-		f.hangs = true
-		f.mu.Unlock()
-		time.Sleep(connection.PingInterval + connection.PingTime + time.Second)
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.killed != 1 {
-			t.Errorf("containerd was killed %d times", f.killed)
-		}
-	})
-}
-
-func TestStartWaitsOutAHungContainerd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.hangs = true
-		r := newRig(t, f, map[string]string{"a": ""})
-		defer r.stop()
-		time.Sleep(2 * task.StartTime)
-		r.is(t, "a", "running", 0)
-	})
-}
-
-func TestTakeOverGoesOn(t *testing.T) {
-	for _, tt := range []struct {
-		state machine.State
-		there bool // the task
-		want  string
-	}{
-		{machine.Waiting, false, "running"}, {machine.Starting, false, "running"}, {machine.Starting, true, "running"},
-		{machine.Activating, true, "running"}, {machine.Running, true, "running"}, {machine.Running, false, "backoff"},
-		{machine.Failing, true, "backoff"}, {machine.Stopping, true, "stopped"}, {machine.Stopping, false, "stopped"},
-		{machine.Restarting, true, "running"}, {machine.Restarting, false, "running"},
-		{machine.Backoff, false, "backoff"}, {machine.Exited, false, "exited"}, {machine.Failed, false, "failed"},
-		{machine.Stopped, false, "stopped"},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			f := newFake()
-			old := saved{State: tt.state, Restarts: 7, Failures: 3, Delay: time.Second}
-			if tt.state != machine.Waiting && tt.state != machine.Starting {
-				old.Pid = 1<<30 + 1
-			}
-			if tt.there {
-				f.add("a")
-			}
-			r := newRigAfter(t, f, map[string]string{"a": ""}, map[string]saved{"a": old})
-			defer r.stop()
-			synctest.Wait()
-			v := r.Control(t.Context(), control.Request{Verb: control.List}).Services[0]
-			if v.State != tt.want || v.Restarts < 7 {
-				t.Errorf("after %s (task there: %v): %+v, want %s", tt.state, tt.there, v, tt.want)
-			}
-			if tt.want == "backoff" {
-				time.Sleep(time.Minute)
-				r.is(t, "a", "running", v.Restarts)
-			}
-		})
-	}
-}
-
-// newRigAfter is newRig after a supervisor that has left states.
-func newRigAfter(t *testing.T, f *fake, annotations map[string]string, left map[string]saved) *rig {
-	t.Helper()
-	return newRigIn(t, f, annotations, func(state string) {
-		for name, old := range left {
-			text, err := json.Marshal(old)
-			if err == nil {
-				err = os.MkdirAll(filepath.Join(state, "state"), 0o755)
-			}
-			if err == nil {
-				err = os.WriteFile(filepath.Join(state, "state", name+".json"), text, 0o644)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-}
-
-func TestOrdersBeforeContainerdAnswers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.hangs = true
-		r := newRig(t, f, map[string]string{"a": ""})
-		defer r.stop()
-		answers := make(chan control.Response, 1)
-		go func() {
-			answers <- r.Control(context.WithoutCancel(t.Context()), control.Request{Verb: control.Stop, Names: []string{"a"}})
-		}()
-		synctest.Wait()
-		if answer := <-answers; answer.Code != 0 {
-			t.Errorf("stop: %+v", answer)
-		}
-		r.is(t, "a", "stopped", 0)
 	})
 }
 
@@ -333,50 +190,6 @@ func TestManyServicesAreArrangedAtOnce(t *testing.T) {
 		changes := r.changes()
 		if len(changes) != 200 || changes[0] != "+s099" || changes[99] != "+s000" || changes[100] != "-s000" || changes[199] != "-s099" {
 			t.Errorf("order %v", changes)
-		}
-	})
-}
-
-// A stop that a later order undoes is answered, and so is not waited for any
-// more by who has hung up.
-func TestStopIsUndone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		delete(f.heed, syscall.SIGTERM)
-		r := newRig(t, f, map[string]string{"a": ""})
-		defer r.stop()
-		stopped := make(chan control.Response, 1)
-		go func() { stopped <- r.Control(t.Context(), control.Request{Verb: control.Stop, Names: []string{"a"}}) }()
-		r.is(t, "a", "stopping", 0)
-		if answer := r.Control(t.Context(), control.Request{Verb: control.Start, Names: []string{"a"}}); answer.Code != 0 {
-			t.Errorf("start: %+v", answer)
-		}
-		synctest.Wait()
-		select {
-		case answer := <-stopped:
-			if answer.Code != control.CodeFailed || answer.Error != "a: was ordered to start again" {
-				t.Errorf("stop: %+v", answer)
-			}
-		default:
-			t.Error("the stop is not answered")
-		}
-	})
-}
-
-func TestWhoHangsUpIsForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, newFake(), map[string]string{"a": `"keelson.ready":"exec:never"`})
-		defer r.stop()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if answer := r.Control(ctx, control.Request{Verb: control.Start, Names: []string{"a"}}); answer.Code != control.CodeFailed {
-			t.Errorf("start: %+v", answer)
-		}
-		r.is(t, "a", "activating", 0)
-		waiting := make(chan int, 1)
-		r.post(func() { waiting <- len(r.waiters) })
-		if n := <-waiting; n != 0 {
-			t.Errorf("%d are waited for", n)
 		}
 	})
 }

@@ -14,7 +14,7 @@ import (
 	"keelson/services/control"
 )
 
-// refusedBundle is for newRig: a sysctl of the network without a network of its own.
+// refusedBundle is for newRig: it sets a sysctl of the network without a network namespace.
 const refusedBundle = `},"linux":{"sysctl":{"net.ipv4.ip_forward":"1"}`
 
 func (f *fake) setRefuse(err error) {
@@ -23,7 +23,7 @@ func (f *fake) setRefuse(err error) {
 	f.refuse = err
 }
 
-// tried is how often a task was to be made.
+// tried returns how often Create was called.
 func (f *fake) tried() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -42,7 +42,7 @@ func TestRefusedConfiguration(t *testing.T) {
 				t.Errorf("status %q lacks %q", v.Error, want)
 			}
 		}
-		// It is tried again after the largest delay, without another word.
+		// It is tried again after the largest delay, and not reported again.
 		time.Sleep(30*time.Second - time.Millisecond)
 		if n := r.tried(); n != 1 {
 			t.Errorf("%d tries within the largest delay", n)
@@ -52,28 +52,28 @@ func TestRefusedConfiguration(t *testing.T) {
 		if n := r.tried(); n != 2 {
 			t.Errorf("%d tries after the largest delay", n)
 		}
-		if told := r.results(timeline.Service); len(told) != 1 {
-			t.Errorf("told %q", told)
+		if events := r.results(timeline.Service); len(events) != 1 {
+			t.Errorf("events %q", events)
 		}
-		// An order tries at once, and says why that failed.
+		// An order tries immediately, and its answer says why that failed.
 		answer := r.Control(t.Context(), control.Request{Verb: control.Start, Names: []string{"a"}})
 		if answer.Code != control.CodeFailed || !strings.Contains(answer.Error, "linux.sysctl") || r.tried() != 3 {
 			t.Errorf("start: %+v after %d tries", answer, r.tried())
 		}
-		// So does a change of the bundle.
+		// A change of the bundle starts it too.
 		f.setRefuse(nil)
 		path := filepath.Join(r.options.Dir, "a", "config.json")
 		if err := os.WriteFile(path, []byte(`{"process":{"args":["x"],"cwd":"/"},"root":{"path":"rootfs"}}`), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		r.changed <- struct{}{}
+		r.bundleChanges <- struct{}{}
 		if v := r.is(t, "a", "running", 3); v.Error != "" {
 			t.Errorf("status %+v", v)
 		}
 	})
 }
 
-// A bundle that cannot be read is tried when it is changed.
+// A bundle that cannot be loaded is tried again when it is changed.
 func TestBrokenBundleIsChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, newFake(), map[string]string{"a": brokenBundle})
@@ -83,13 +83,13 @@ func TestBrokenBundleIsChanged(t *testing.T) {
 		if err := os.WriteFile(path, []byte(`{"process":{"args":["x"],"cwd":"/"},"root":{"path":"rootfs"}}`), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		r.changed <- struct{}{}
+		r.bundleChanges <- struct{}{}
 		r.is(t, "a", "running", 0)
 	})
 }
 
-// What may pass, as a mount that comes late, is tried quickly, and reported once
-// while nothing but numbers changes.
+// A failure that may pass, such as a missing mount, is tried again soon, and reported once
+// while only numbers in it change.
 func TestPassingFailureIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -100,20 +100,20 @@ func TestPassingFailureIsReportedOnce(t *testing.T) {
 		f.setRefuse(errors.New("no such file: fd/12"))
 		time.Sleep(350 * time.Millisecond)
 		r.is(t, "a", "backoff", 3)
-		if told := r.results(timeline.Service); len(told) != 1 || r.tried() != 3 {
-			t.Errorf("told %q after %d tries", told, r.tried())
+		if events := r.results(timeline.Service); len(events) != 1 || r.tried() != 3 {
+			t.Errorf("events %q after %d tries", events, r.tried())
 		}
 		f.setRefuse(errors.New("no space"))
 		time.Sleep(time.Second)
 		r.is(t, "a", "backoff", 4)
-		if told := r.results(timeline.Service); len(told) != 2 || !strings.Contains(told[1], "no space") {
-			t.Errorf("told %q", told)
+		if events := r.results(timeline.Service); len(events) != 2 || !strings.Contains(events[1], "no space") {
+			t.Errorf("events %q", events)
 		}
 	})
 }
 
-// A bundle that the image's own runtime takes against the rules is not refused when
-// something else goes wrong.
+// A bundle that was started by a runtime with other rules is not called refused when
+// another start fails.
 func TestProvenConfiguration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -129,7 +129,7 @@ func TestProvenConfiguration(t *testing.T) {
 	})
 }
 
-// A change is seen with and without inotify, one that came before too.
+// A change is noticed with and without inotify, and also when it came before.
 func TestBundleChanged(t *testing.T) {
 	dir := t.TempDir()
 	write := func(text string) {

@@ -8,7 +8,7 @@ import (
 	"keelson/services/control"
 )
 
-// A bundle meant for rescue is no service: not at the boot, not on demand.
+// A bundle of the rescue role is no service, neither at the boot nor by an order.
 func TestRescueBundleIsNoService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, newFake(), map[string]string{"a": `"keelson.after":"shell"`, "shell": `"keelson.role":"rescue"`})

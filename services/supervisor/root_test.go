@@ -1,13 +1,9 @@
 package supervisor
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,203 +15,10 @@ import (
 	"keelson/testvm/nstest"
 )
 
-const (
-	superviseEnv = "KEELSON_TEST_SUPERVISE" // the bundles' directory
-	runtimeEnv   = "KEELSON_TEST_RUNTIME"   // path of an OCI runtime
-	testSocket   = "/run/keelson/service.sock"
-)
-
-// TestMain lets the test binary be a supervisor that can be killed.
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(superviseEnv); dir != "" {
-		os.Exit(beSupervisor(dir))
-	}
-	os.Exit(m.Run())
-}
-
-func beSupervisor(dir string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	s := New(Options{
-		Dir: dir, Runtime: os.Getenv(runtimeEnv), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		Events: func(e timeline.Event) {
-			_ = timeline.Append("/run/keelson/timeline", e)
-			fmt.Println(e)
-		},
-	})
-	asking, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- control.Serve(asking, testSocket, s) }()
-	err := s.Serve(ctx)
-	cancel()
-	<-done
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
-}
-
-// system is a containerd and a supervisor with bundles.
-type system struct {
-	t          *testing.T
-	dir        string
-	containerd *exec.Cmd
-	supervisor *exec.Cmd
-}
-
-func newSystem(t *testing.T, services map[string]string, annotations map[string]string) *system {
-	t.Helper()
-	s := prepareSystem(t)
-	for name, script := range services {
-		s.add(name, script, annotations)
-	}
-	s.begin()
-	return s
-}
-
-// prepareSystem makes one without services.
-func prepareSystem(t *testing.T) *system {
-	t.Helper()
-	for _, name := range []string{"bin/containerd-shim-runc-v2", "libexec/containerd-shim-runc-v2", "bin/runc"} {
-		nstest.Guest(t, "usr/"+name)
-	}
-	return &system{t: t, dir: filepath.Join(t.TempDir(), "services")}
-}
-
-func (s *system) add(name, script string, annotations map[string]string) {
-	s.t.Helper()
-	dir := filepath.Join(s.dir, name)
-	if script == brokenBundle {
-		s.write(filepath.Join(dir, "config.json"), `{"root": 7}`)
-		return
-	}
-	nstest.Bundle(s.t, dir, script, annotations, fmt.Sprintf(
-		`{"mounts":[{"destination":"%s/rootfs","source":"%s/rootfs","options":["bind"]}]}`, dir, dir))
-}
-
-// begin starts containerd and the supervisor.
-func (s *system) begin() {
-	s.t.Helper()
-	if err := os.MkdirAll("/run/keelson", 0o755); err != nil {
-		s.t.Fatal(err)
-	}
-	s.startContainerd()
-	s.supervise()
-	s.t.Cleanup(func() {
-		if s.supervisor.ProcessState == nil {
-			s.end()
-		}
-	})
-}
-
-// end tells the supervisor to stop everything, and waits for that.
-func (s *system) end() {
-	s.t.Helper()
-	if err := s.supervisor.Process.Signal(syscall.SIGTERM); err != nil {
-		s.t.Error(err)
-	}
-	if err := s.supervisor.Wait(); err != nil {
-		s.t.Errorf("supervisor: %v", err)
-	}
-}
-
-func (s *system) write(path, text string) {
-	s.t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *system) startContainerd() {
-	s.t.Helper()
-	s.containerd = exec.Command(nstest.Guest(s.t, "usr/bin/containerd"))
-	s.containerd.Env = []string{"PATH=" + filepath.Join(nstest.GuestRoot(s.t), "usr/bin") + ":" + os.Getenv("PATH")}
-	s.start(s.containerd, "/var/log/containerd.log")
-}
-
-func (s *system) supervise() {
-	s.t.Helper()
-	s.supervisor = exec.Command("/proc/self/exe")
-	s.supervisor.Env = append(os.Environ(), superviseEnv+"="+s.dir, runtimeEnv+"="+nstest.Runc(s.t))
-	s.start(s.supervisor, "/var/log/supervisor.log")
-}
-
-func (s *system) start(cmd *exec.Cmd, log string) {
-	s.t.Helper()
-	f, err := os.OpenFile(log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer f.Close()
-	cmd.Stdout, cmd.Stderr = f, f
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *system) fail(format string, args ...any) {
-	s.t.Helper()
-	for _, log := range []string{"/var/log/supervisor.log", "/var/log/containerd.log"} {
-		text, _ := os.ReadFile(log)
-		s.t.Logf("%s:\n%s", log, text[max(0, len(text)-4000):])
-	}
-	s.t.Fatalf(format, args...)
-}
-
-func (s *system) ask(verb string, names ...string) control.Response {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
-	defer cancel()
-	r, err := control.Call(ctx, testSocket, control.Request{Verb: verb, Names: names})
-	if err != nil {
-		s.fail("%s %v: %v", verb, names, err)
-	}
-	return r
-}
-
-// until waits for a service to be as wanted.
-func (s *system) until(name, what string, good func(control.Service) bool) control.Service {
-	s.t.Helper()
-	var last control.Response
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if _, err := os.Stat(testSocket); err != nil {
-			continue
-		}
-		r, err := control.Call(s.t.Context(), testSocket, control.Request{Verb: control.List, Names: []string{name}})
-		if err != nil {
-			continue
-		}
-		if last = r; len(r.Services) == 1 && good(r.Services[0]) {
-			return r.Services[0]
-		}
-	}
-	s.fail("%s was never %s; last %+v", name, what, last)
-	return control.Service{}
-}
-
-// sameTime allows for two clocks that are not read at the same instant.
+// sameTime compares times of two clocks, which are not read at the same instant.
 func sameTime(a, b time.Time) bool { return a.Sub(b).Abs() < 100*time.Millisecond }
 
 func running(v control.Service) bool { return v.State == "running" }
-
-// stages are the results on the timeline of one stage.
-func (s *system) stages(stage string) []string {
-	events, err := timeline.Read("/run/keelson/timeline")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var results []string
-	for _, e := range events {
-		if e.Stage == stage {
-			results = append(results, e.Result)
-		}
-	}
-	return results
-}
 
 func logOf(t *testing.T, name string) string {
 	t.Helper()
@@ -241,10 +44,10 @@ func TestServicesLive(t *testing.T) {
 		s.until("stubborn", "running", running)
 		s.until("once", "exited", func(v control.Service) bool { return v.State == "exited" && v.LastExit == "exited 0" })
 		if ready := s.stages(timeline.Ready); len(ready) != 1 || ready[0] != "3 services running" {
-			t.Errorf("ready said %q", ready)
+			t.Errorf("announced as ready: %q", ready)
 		}
 
-		// A crash is made good, quickly, and the mounts and logs are kept.
+		// A crashed service is restarted soon, and keeps its mounts and logs.
 		begin := time.Now()
 		if err := syscall.Kill(web.PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
@@ -277,7 +80,7 @@ func TestServicesLive(t *testing.T) {
 		if r := s.ask(control.Restart, "web", "stubborn"); r.Code != 0 {
 			t.Errorf("restart: %+v", r)
 		}
-		if r := s.ask(control.Start, "nobody"); r.Code != control.CodeNotFound {
+		if r := s.ask(control.Start, "none"); r.Code != control.CodeNotFound {
 			t.Errorf("unknown service: %+v", r)
 		}
 		s.write(filepath.Join(s.dir, "later", "README"), "no bundle")
@@ -285,7 +88,7 @@ func TestServicesLive(t *testing.T) {
 			t.Errorf("broken bundle: %+v", r)
 		}
 
-		// The way down.
+		// Shutdown.
 		begin = time.Now()
 		s.end()
 		t.Logf("all stopped after %v", time.Since(begin))
@@ -293,20 +96,6 @@ func TestServicesLive(t *testing.T) {
 			t.Errorf("mounts are left:\n%s", mounted)
 		}
 	})
-}
-
-func (s *system) untilLog(name, want string) {
-	s.t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for time.Now().Before(deadline) {
-		if text, err := os.ReadFile("/var/log/" + name); err == nil && string(text) == want {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if got := logOf(s.t, name); got != want {
-		s.t.Errorf("%s holds %q, want %q", name, got, want)
-	}
 }
 
 func TestKilledSupervisorTakesOver(t *testing.T) {
@@ -331,10 +120,10 @@ func TestKilledSupervisorTakesOver(t *testing.T) {
 			t.Errorf("a stopped service is %+v", v)
 		}
 		if ready := s.stages(timeline.Ready); len(ready) != 1 {
-			t.Errorf("ready said %q", ready)
+			t.Errorf("announced as ready: %q", ready)
 		}
 
-		// It still notices the end.
+		// The supervisor that took over notices the end.
 		if err := syscall.Kill(after.PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
@@ -345,7 +134,7 @@ func TestKilledSupervisorTakesOver(t *testing.T) {
 	})
 }
 
-// wholeCount: the log holds 0, 1, 2, … twice, no line lost or torn.
+// wholeCount checks that the log has 0, 1, 2, … twice, with no line missing or torn.
 func wholeCount(t *testing.T) {
 	t.Helper()
 	want, starts := 0, 0
@@ -374,7 +163,7 @@ func TestContainerdMayDie(t *testing.T) {
 			_ = s.containerd.Wait()
 			s.startContainerd()
 		}
-		// Both go on, and what happens to them is noticed again.
+		// Both keep running, and their ends are noticed again.
 		if err := syscall.Kill(before.PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
@@ -382,8 +171,8 @@ func TestContainerdMayDie(t *testing.T) {
 		if v := s.ask(control.List, "db").Services[0]; !running(v) || v.Restarts != 0 {
 			t.Errorf("the other service: %+v", v)
 		}
-		s.untilLog("web.out.log", "up\nup\n") // It heeds its signal by then.
-		// Without containerd everything still stops.
+		s.untilLog("web.out.log", "up\nup\n") // It handles its stop signal by then.
+		// Services stop without containerd too.
 		_ = s.containerd.Process.Kill()
 		_ = s.containerd.Wait()
 		begin := time.Now()
@@ -403,7 +192,7 @@ func TestBrokenBundleCostsOnlyItself(t *testing.T) {
 			t.Errorf("reason %q", v.Error)
 		}
 		if got := s.stages(timeline.Degraded); len(got) != 1 || got[0] != "1 of 2 services running; failed: broken" {
-			t.Errorf("degraded said %q", got)
+			t.Errorf("announced as degraded: %q", got)
 		}
 		text, err := os.ReadFile("/run/keelson/state/good.json")
 		var state saved

@@ -38,7 +38,7 @@ func (a *services) claim(svc *service) {
 	}
 }
 
-// arrange computes who waits for whom. The services can be started in spite of errors.
+// arrange computes which services wait for which others. The services can be started in spite of errors.
 func (a *services) arrange() []error {
 	wants := map[string]order.Wants{}
 	for name, svc := range a.byName {
@@ -99,7 +99,7 @@ func (a *services) place(svc *service) (task.Placement, error) {
 			continue
 		}
 		if len(bundle.Nested(other.task.Placement().Path, []string{p.Path})) > 0 {
-			return p, fmt.Errorf("its cgroup %s lies in that of service %s, which was started without one in it: restart %s, then start %s",
+			return p, fmt.Errorf("its cgroup %s lies in the cgroup of service %s, which was started without nested cgroups: restart %s, then start %s",
 				p.Path, name, name, svc.name)
 		}
 	}

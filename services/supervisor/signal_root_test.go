@@ -9,9 +9,9 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// Who is first in a PID namespace and has no handler gets no signal: neither
-// it nor its children are waited for in vain.
-func TestStopOfTheDeaf(t *testing.T) {
+// The first process of a PID namespace does not receive a signal that it has no handler
+// for. Neither it nor its children are waited for in vain.
+func TestStopWithoutHandler(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := newSystem(t, map[string]string{
 			"alone":  "exec sleep 1000",
@@ -21,7 +21,7 @@ func TestStopOfTheDeaf(t *testing.T) {
 		for _, name := range []string{"alone", "parent", "zombie"} {
 			s.until(name, "running", running)
 		}
-		// The script has come to its sleep when that is what runs.
+		// The script has come to its sleep when that runs.
 		waitForChild(t, s.ask(control.List, "parent").Services[0].PID)
 		waitForZombie(t, s.ask(control.List, "zombie").Services[0].PID)
 		begin := time.Now()
@@ -57,8 +57,7 @@ func waitForZombie(t *testing.T, pid int) {
 	}
 }
 
-// A stop at any moment of a start leaves nothing behind that the next start
-// would stumble over.
+// A stop at any instant of a start leaves nothing behind that makes the next start fail.
 func TestStopDuringAStart(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := newSystem(t, map[string]string{"web": "trap '' TERM; while :; do sleep 0.05; done"},

@@ -39,7 +39,7 @@ func (s *Supervisor) stopNext() {
 	}
 	for _, name := range s.services.names {
 		svc := s.services.byName[name]
-		if !s.toStop[name] || s.isNeeded(name) {
+		if !s.toStop[name] || s.services.isNeeded(name, s.toStop) {
 			continue
 		}
 		if svc.state.Settled() {
@@ -50,11 +50,11 @@ func (s *Supervisor) stopNext() {
 	}
 }
 
-// isNeeded reports whether a service is to be stopped that was started after this one, and
+// isNeeded reports whether a service that is to be stopped was started after this one and
 // has not ended.
-func (s *Supervisor) isNeeded(name string) bool {
-	for _, other := range s.services.graph.After(name) {
-		if s.toStop[other] && !s.services.byName[other].state.Settled() {
+func (a *services) isNeeded(name string, toStop map[string]bool) bool {
+	for _, other := range a.graph.After(name) {
+		if toStop[other] && !a.byName[other].state.Settled() {
 			return true
 		}
 	}

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// A stop signal that came while the runtime was becoming the program is sent
-// again, and one that came to the program is not.
-func TestStopOfWhatIsNotYetItself(t *testing.T) {
+// A stop signal is sent again if the runtime received it before it executed the program,
+// and is not if the program received it.
+func TestStopBeforeTheProgramRuns(t *testing.T) {
 	for _, tt := range []struct {
-		becomes string
-		atOnce  bool
-		want    []string
+		becomes     string
+		immediately bool
+		want        []string
 	}{
 		{"/memfd:runc", false, []string{"+a", "-a"}}, {"/bin/a", false, []string{"+a", "-a", "-a"}},
 		{"/bin/a", true, []string{"+a", "-a", "-a"}},
@@ -22,10 +22,10 @@ func TestStopOfWhatIsNotYetItself(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFake()
 			f.program = "/memfd:runc"
-			if tt.atOnce {
-				f.turns = tt.becomes
+			if tt.immediately {
+				f.becomes = tt.becomes
 			}
-			delete(f.heed, syscall.SIGTERM)
+			delete(f.obeys, syscall.SIGTERM)
 			r := newRig(t, f, map[string]string{"a": `"keelson.stop.timeout":"3s"`})
 			go func() {
 				time.Sleep(101 * time.Millisecond)

@@ -11,7 +11,7 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// change replaces text in the configuration of a service, which must be there.
+// change replaces text in the configuration of a service, which must contain it.
 func (s *system) change(name, old, new string) {
 	s.t.Helper()
 	path := filepath.Join(s.dir, name, "config.json")
@@ -22,9 +22,9 @@ func (s *system) change(name, old, new string) {
 	s.write(path, strings.Replace(string(text), old, new, 1))
 }
 
-// A service with process.terminal gets a terminal, whose output is its log. One
-// whose command does not exist fails at once, with a terminal or without, and what
-// the runtime says is shown.
+// The output of the terminal of a service (process.terminal) is its log. A service whose
+// command does not exist fails with the message of the runtime, with a terminal or
+// without.
 func TestTerminal(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := prepareSystem(t)

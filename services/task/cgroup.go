@@ -49,9 +49,7 @@ func (t *Task) copyLimits() error {
 // emptyCgroup removes what a service with others nested in it has left in cgroups that
 // it made below its own: the runtime knows only bundle.OwnCgroup.
 func (t *Task) emptyCgroup() {
-	if t.process != nil {
-		_ = t.process.KillAll(t.others()) // The first process has ended.
-	}
+	t.Kill(t.others()) // The first process has ended.
 	path := t.spec.Placement.Path
 	keep := append(slices.Clone(t.others()), filepath.Join(path, bundle.OwnCgroup))
 	if err := prepare.RemoveCgroups(path, keep); err != nil {

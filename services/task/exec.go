@@ -16,7 +16,7 @@ import (
 const (
 	// runtimeState is where the shim has the runtime keep the states of containers.
 	runtimeState = "/run/containerd/runc"
-	// execGrace is how long a command may take to end after it was told to.
+	// execGrace is how long a command may take to end after its time is over.
 	execGrace = time.Second
 	// execOutput is how much of the output of a command is kept, in bytes.
 	execOutput = 4 << 10

@@ -14,7 +14,7 @@ type Exit struct {
 	At      time.Duration // CLOCK_BOOTTIME
 	Code    int           // 128+N after signal N
 	OOM     bool          // the kernel killed one of its processes for lack of memory
-	Unknown bool          // it is gone, and nobody saw how
+	Unknown bool          // the end was not seen
 }
 
 // Success reports whether the container ended with code 0.

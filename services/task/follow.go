@@ -36,6 +36,7 @@ func (t *Task) follow() {
 	}
 	t.closeOutput()
 	t.cancel()
+	t.stopper.close()
 	t.spec.Report(Ended{exit})
 }
 
@@ -79,7 +80,7 @@ func (t *Task) await() (ended containerd.Exit, reported bool) {
 	}
 }
 
-// unknownCode is the exit code of a container whose end nobody saw.
+// unknownCode is the exit code of a container whose end was not seen.
 const unknownCode = -1
 
 // wait asks containerd for the end until it knows. The same error, which may last for
@@ -157,9 +158,7 @@ func (t *Task) endAll() {
 		return
 	}
 	t.runner.Logger.Warn("killing the remaining processes of a service", "service", t.spec.Name)
-	if err := t.process.KillAll(t.others()); err != nil {
-		t.runner.Logger.Error("cannot kill a service", "service", t.spec.Name, "error", err)
-	}
+	t.Kill(t.others())
 	if !t.isGone(reportTime) {
 		t.runner.Logger.Error("the first process of a service does not end after SIGKILL", "service", t.spec.Name)
 	}

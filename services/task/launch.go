@@ -106,7 +106,7 @@ func (t *Task) startWith(ctx context.Context, tasks connection.Tasks) (pid int, 
 		err = tasks.Start(making, t.spec.Bundle.Namespace(), t.spec.Name)
 	}
 	if err != nil {
-		t.closeProcess()
+		t.stopper.close()
 	}
 	return pid, err
 }
@@ -117,7 +117,7 @@ func (t *Task) attach(pid int) error {
 	if err != nil {
 		return err
 	}
-	t.setProcess(process)
+	t.stopper.open(process)
 	t.pid = pid
 	t.oom = newOOMCounter(pid, t.others())
 	t.pids.close() // of an attempt before
@@ -127,7 +127,7 @@ func (t *Task) attach(pid int) error {
 		err = t.listen()
 	}
 	if err != nil {
-		t.closeProcess()
+		t.stopper.close()
 	}
 	return err
 }

@@ -15,7 +15,7 @@ import (
 	"keelson/runtime/logs/logstest"
 )
 
-// newOutputs are outputs beside a logging daemon.
+// newOutputs returns outputs beside a logging daemon.
 func newOutputs(t *testing.T) (*outputs, *logstest.Reader) {
 	t.Helper()
 	dir := t.TempDir()
@@ -26,8 +26,7 @@ func newOutputs(t *testing.T) (*outputs, *logstest.Reader) {
 	return o, logstest.Start(t, o.socket, filepath.Join(dir, "query"))
 }
 
-// shimOpens does one of the opens of a shim, which opens a FIFO first to write
-// and then to read, by name.
+// shimOpens opens a FIFO as a shim does: by name, first to write and then to read.
 func shimOpens(t *testing.T, path string, flags int) *os.File {
 	t.Helper()
 	f, err := os.OpenFile(path, flags|unix.O_CLOEXEC, 0)
@@ -38,7 +37,7 @@ func shimOpens(t *testing.T, path string, flags int) *os.File {
 	return f
 }
 
-// untilHanded waits until a stream is at the daemon.
+// untilHanded waits until the daemon has a stream.
 func untilHanded(t *testing.T, out *output, i int) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); len(out.handed[i]) == 0; time.Sleep(time.Millisecond) {
@@ -48,7 +47,8 @@ func untilHanded(t *testing.T, out *output, i int) {
 	}
 }
 
-// The shim opens a FIFO a second time after the daemon has got its read end.
+// A FIFO exists until Created: the shim opens it a second time after the daemon has
+// received its read end.
 func TestHandedPathStaysUntilCreated(t *testing.T) {
 	o, daemon := newOutputs(t)
 	out := o.open(OutputOf{Service: "web"}).(*output)
@@ -75,8 +75,8 @@ func TestHandedPathStaysUntilCreated(t *testing.T) {
 	}
 }
 
-// A shim that an attempt left behind is not taken for that of the next, in the
-// same supervisor or in the one after it.
+// A shim that is left of a failed attempt is not taken for the shim of the next, in the
+// same supervisor or in the next one.
 func TestLeftoverShimGetsNoReader(t *testing.T) {
 	o, daemon := newOutputs(t)
 	first := o.open(OutputOf{Service: "web", Terminal: true}).(*output)
@@ -106,7 +106,7 @@ func TestLeftoverShimGetsNoReader(t *testing.T) {
 	}
 }
 
-// A probe of the log needs its file, which a logging daemon would not write.
+// A log that is probed is written to a file, even if there is a logging daemon.
 func TestProbedLogIsNotHandedOver(t *testing.T) {
 	o, _ := newOutputs(t)
 	for kind, handed := range map[string]bool{"": true, "tcp": true, "log": false} {

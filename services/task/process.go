@@ -104,8 +104,8 @@ func openShim(pid int) (s shim, ok bool) {
 }
 
 // protect gives the shim the oom_score_adj of the supervisor. A shim gives itself a
-// little less protection than containerd has, though the end of containerd costs nothing
-// and that of a shim costs a service.
+// little less protection than containerd has, though a killed containerd costs nothing and
+// a killed shim costs a service.
 func (s shim) protect() {
 	if s.score == nil {
 		return

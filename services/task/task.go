@@ -83,7 +83,8 @@ type Record struct {
 }
 
 // Task is one life of a service's container. Its methods return without waiting for
-// containerd, and may be called after Started was reported or by whoever adopted it.
+// containerd. Except Abort and Placement, they may be called once Started was reported or
+// Adopt has returned.
 type Task struct {
 	runner   *Runner
 	spec     Spec
@@ -100,12 +101,11 @@ type Task struct {
 	record Record
 	output Output
 
-	mu      sync.Mutex // keeps process open while it is used by the owner
-	process Process    // nil: it has ended, or does not exist yet
+	stopper
 }
 
 func (r *Runner) newTask(spec Spec) *Task {
-	t := &Task{runner: r, spec: spec}
+	t := &Task{runner: r, spec: spec, stopper: stopper{service: spec.Name, logger: r.Logger}}
 	t.ctx, t.cancel = context.WithCancel(r.ctx)
 	t.starting, t.abort = context.WithCancel(t.ctx)
 	return t
@@ -131,8 +131,7 @@ func (r *Runner) Adopt(spec Spec, pid int, record *Record) *Task {
 	return t
 }
 
-// Abort gives up a start. It is reported as NotStarted, unless Started is reported
-// already.
+// Abort gives up a start: NotStarted is reported, unless Started was.
 func (t *Task) Abort() { t.abort() }
 
 // Placement returns where the container's processes are.
@@ -160,7 +159,7 @@ func (t *Task) takeOver(pid int, record *Record) {
 	if err != nil {
 		return // It has ended; containerd knows how.
 	}
-	t.process = process
+	t.stopper.open(process)
 	if err := t.listen(); err != nil {
 		t.runner.Logger.Error("cannot receive notifications of a service", "service", t.spec.Name, "error", err)
 	}
@@ -194,10 +193,5 @@ func (t *Task) close() {
 		_ = t.notify.Close()
 	}
 	t.pids.close()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.process != nil {
-		t.process.Close()
-		t.process = nil
-	}
+	t.stopper.close()
 }

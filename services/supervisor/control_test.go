@@ -1,0 +1,55 @@
+package supervisor
+
+import (
+	"context"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"keelson/services/control"
+)
+
+// A stop that a later order undoes is answered.
+func TestStopIsUndone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		delete(f.obeys, syscall.SIGTERM)
+		r := newRig(t, f, map[string]string{"a": ""})
+		defer r.stop()
+		stopped := make(chan control.Response, 1)
+		go func() { stopped <- r.Control(t.Context(), control.Request{Verb: control.Stop, Names: []string{"a"}}) }()
+		r.is(t, "a", "stopping", 0)
+		if answer := r.Control(t.Context(), control.Request{Verb: control.Start, Names: []string{"a"}}); answer.Code != 0 {
+			t.Errorf("start: %+v", answer)
+		}
+		synctest.Wait()
+		select {
+		case answer := <-stopped:
+			if answer.Code != control.CodeFailed || answer.Error != "a: was ordered to start again" {
+				t.Errorf("stop: %+v", answer)
+			}
+		default:
+			t.Error("the stop is not answered")
+		}
+	})
+}
+
+// The order of a client that has gone is not waited for.
+func TestClientThatHasGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFake(), map[string]string{"a": `"keelson.ready":"exec:never"`})
+		defer r.stop()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if answer := r.Control(ctx, control.Request{Verb: control.Start, Names: []string{"a"}}); answer.Code != control.CodeFailed {
+			t.Errorf("start: %+v", answer)
+		}
+		r.is(t, "a", "activating", 0)
+		waiting := make(chan int, 1)
+		r.post(func() { waiting <- len(r.waiters) })
+		if n := <-waiting; n != 0 {
+			t.Errorf("%d orders are waited for", n)
+		}
+	})
+}
