@@ -18,7 +18,9 @@ import (
 func TestLoggingDaemon(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		daemon := logstest.Start(t, logs.ExternalSocket, logs.QuerySocket)
-		s := newSystem(t, map[string]string{"web": wellBehaved}, nil)
+		// When it is ready it has printed.
+		s := newSystem(t, map[string]string{"web": "trap 'exit 0' TERM; echo up; echo bad >&2; touch /tmp/printed; while :; do sleep 0.05; done"},
+			map[string]string{"keelson.ready": "exec:/bin/busybox test -e /tmp/printed"})
 		s.until("web", "running", running)
 		if err := s.supervisor.Process.Kill(); err != nil {
 			t.Fatal(err)
