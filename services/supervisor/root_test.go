@@ -48,6 +48,8 @@ func TestServicesLive(t *testing.T) {
 		}
 
 		// A crashed service is restarted soon, and keeps its mounts and logs.
+		s.untilLog("web.out.log", "up\n")
+		s.untilLog("web.log", "bad\n")
 		begin := time.Now()
 		if err := syscall.Kill(web.PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
