@@ -27,6 +27,12 @@ TRIPLE       := $(or $(TRIPLE_$(ARCH)),$(error ARCH=$(ARCH) is not supported: am
 VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknown)
 STAMP   := -X keelson/runtime/version.stamped=$(VERSION)
 
+# The compile flags of the guest, for all else too: Go compiles a package once for each
+# set of flags, and most of the time of `make test` on a fresh machine is compiling.
+GOFLAGS_ALL := $(strip $(GOFLAGS) -trimpath -buildvcs=false -tags=grpcnotrace,no_rdt)
+GO          := CGO_ENABLED=0 GOFLAGS='$(GOFLAGS_ALL)' go
+GORACE      := CGO_ENABLED=1 GOFLAGS='$(GOFLAGS_ALL)' go
+
 # Without -buildvcs=false a clone, a worktree and an archive give different bytes.
 GOBUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -buildvcs=false -ldflags '-s -w'
 
@@ -46,9 +52,10 @@ RUNC_NEEDS := $(TRIPLE)-gcc:gcc-$(subst _,-,$(TRIPLE)) pkg-config:pkg-config \
 	/usr/$(TRIPLE)/lib/libc.a:libc6-dev-$(ARCH)-cross
 endif
 
-# Architectures besides the host's for which all that is in Go alone is built and
+# Packages of the guest, and the architectures besides the host's for which they are
 # vetted.
-MORE_ARCHS := riscv64 s390x
+GUEST_ROOMS := ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
+MORE_ARCHS  := riscv64 s390x
 
 # When the sources were last changed, in seconds since 1970: a guest's clock is not
 # believed when it is before. The same sources give the same.
@@ -170,8 +177,7 @@ kernel: ## Build a small kernel for virtual machines from Debian's source: build
 		tar -C $(KERNEL_DIR)/modules --exclude build --exclude source -cf $(KERNEL_DIR)/image/kernel.tar lib; fi
 
 keelson: ## Build the host tool keelson, which builds, boots and measures images
-	# Without -trimpath, so that it is made of the same compiled packages as the tests.
-	go build -buildvcs=false -ldflags '$(STAMP)' -o $(KEELSON) ./testvm/cmd/keelson
+	$(GO) build -ldflags '$(STAMP)' -o $(KEELSON) ./testvm/cmd/keelson
 
 needs-run:
 	@$(NEED) $(IMAGE_NEEDS) $(QEMU_$(ARCH))
@@ -181,32 +187,37 @@ run: needs-run guest keelson ## Boot examples/demo.yml in QEMU; on a terminal yo
 	$(KEELSON) run --arch $(ARCH) --publish 6379:6379 \
 		--disk $(BUILD)/demo/data.img,size=256M $(BUILD)/demo/demo
 
+# Packages tested at the same time: one more than processors, because many tests spend
+# half of their time waiting for the system that they have started.
+PACKAGES := $(shell echo $$(($$(nproc) + 1)))
+
 needs-test:
 	@$(NEED) $(IMAGE_NEEDS) $(TEST_NEEDS)
 
 test: needs-test keelson lint guest-amd64 guest-arm64 guest-riscv64 guest-s390x ## Run all tests: plain, root and VM tier
 	# lint has vetted all of it, tests included; go test would do a part of that again.
-	go test -race -short -vet=off ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
-	go test -vet=off -timeout $(if $(KEELSON_EVERYTHING),180m,60m) ./testvm/...
+	$(GORACE) test -p $(PACKAGES) -race -short -vet=off $(GUEST_ROOMS)
+	# The longest packages first, so that no processor is idle at the end.
+	$(GO) test -p $(PACKAGES) -vet=off -timeout $(if $(KEELSON_EVERYTHING),180m,60m) ./testvm/tests ./testvm/chaos ./testvm/image ./testvm/...
 
 test-all: ## The same with the long tests: every format on every machine it boots on; table in build/formats.md
 	KEELSON_EVERYTHING=1 $(MAKE) --no-print-directory test
 
 test-load: needs-test guest ## Plain and root tier three times beside four busy processes
-	.ci/loaded go test -race -short -count=3 -timeout 120m ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
+	CGO_ENABLED=1 GOFLAGS='$(GOFLAGS_ALL)' .ci/loaded go test -race -short -count=3 -timeout 120m $(GUEST_ROOMS)
 
 chaos: needs-test guest ## Break things 10 000 times in systems on this kernel, and 200 times in a machine
-	go test -count=1 -v -timeout 12h ./testvm/chaos -chaos.faults=$(or $(FAULTS),10000) \
+	$(GO) test -count=1 -v -timeout 12h ./testvm/chaos -chaos.faults=$(or $(FAULTS),10000) \
 		-chaos.machine-faults=$(or $(MACHINE_FAULTS),200) -chaos.systems=$(or $(SYSTEMS),4) -chaos.seed=$(or $(SEED),0)
 
 power-cuts: needs-test guest ## Cut the power of a machine 200 times while it boots and while redis writes
-	go test -count=1 -v -timeout 12h ./testvm/tests -run '^TestPowerCuts$$' \
+	$(GO) test -count=1 -v -timeout 12h ./testvm/tests -run '^TestPowerCuts$$' \
 		-powercut.cuts=$(or $(CUTS),200) -powercut.seed=$(or $(SEED),0)
 
 bench: needs-run guest keelson ## Measure the boot of a fixed image in virtual time, and many services on this kernel
 	@$(NEED) busybox:busybox-static
 	$(KEELSON) bench -o build/bench
-	go test -count=1 -v ./testvm/hostbench -run TestFigures -hostbench.figures=$(CURDIR)/build/bench
+	$(GO) test -count=1 -v ./testvm/hostbench -run TestFigures -hostbench.figures=$(CURDIR)/build/bench
 
 chart: needs-run guest keelson ## Measure the boot again and draw docs/boot.svg
 	@$(NEED) busybox:busybox-static
@@ -216,15 +227,14 @@ chart: needs-run guest keelson ## Measure the boot again and draw docs/boot.svg
 lint: ## gofmt, vet, staticcheck, the import rules between the rooms; scripts, workflows, spelling, Markdown
 	@$(NEED) $(LINT_NEEDS)
 	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "not gofmt-ed:"; echo "$$files"; exit 1; }
-	go vet ./...
-	# With -trimpath vet and guest need the same compiled packages, which Go then makes once.
-	@for arch in $(MORE_ARCHS); do echo "GOARCH=$$arch go vet ./..."; GOARCH=$$arch CGO_ENABLED=0 go vet -trimpath ./... || exit 1; done
-	go tool staticcheck ./...
-	go tool depguard ./...
+	$(GO) vet ./...
+	@for arch in $(MORE_ARCHS); do echo "GOARCH=$$arch go vet $(GUEST_ROOMS)"; GOARCH=$$arch $(GO) vet $(GUEST_ROOMS) || exit 1; done
+	$(GO) tool staticcheck ./...
+	$(GO) tool depguard ./...
 	@! git grep -nE 'unix\.(Mount|Unmount|PivotRoot|MoveMount)\(' -- '*.go' ':!mounts' ':!*_test.go' || \
 		{ echo "mount system calls belong in mounts/"; exit 1; }
 	shellcheck -x $$(git grep -lE '^#!/bin/(ba)?sh')
-	go tool actionlint
+	$(GO) tool actionlint
 	codespell -I .ci/spelling $$(git ls-files ':!go.mod' ':!go.sum')
 	mdl -s .ci/markdown.rb $$(git ls-files '*.md' ':!testvm')
 	.ci/doc-paths $$(git ls-files '*.md' ':!testvm' ':!CHANGELOG.md')

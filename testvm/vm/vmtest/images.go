@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 
@@ -43,14 +42,21 @@ func Folder(t testing.TB, name string) string {
 	return dir
 }
 
-// Repository is the folder of go.mod.
+// Repository returns the folder of go.mod, the nearest above the test's own.
 func Repository(t testing.TB) string {
 	t.Helper()
-	_, file, _, ok := runtime.Caller(0)
-	if !ok || !filepath.IsAbs(file) {
-		t.Fatal("cannot find the repository: built with -trimpath")
+	start, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return filepath.Join(filepath.Dir(file), "../../..")
+	for dir := start; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			t.Fatalf("cannot find the repository: there is no go.mod above %s", start)
+		}
+	}
 }
 
 // Program builds a static program of this repository for a guest.
