@@ -14,8 +14,8 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// makeTar writes the root with kernel and command line where the linuxkit CLI
-// has them.
+// makeTar writes the root with kernel and command line at the paths of the linuxkit
+// CLI.
 func makeTar(_ context.Context, m *maker, f format.Format) error {
 	root := m.root.Clone()
 	root.MkdirAll("boot", 0o755, 0, 0)
@@ -29,17 +29,17 @@ func makeTar(_ context.Context, m *maker, f format.Format) error {
 			add("ucode.cpio", m.kernel.UCode)
 		}
 	}
-	m.keep(f.Files[0])
+	m.addOutput(f.Files[0])
 	return cache.WriteTo(m.path(f.Files[0]), func(w io.Writer) error { return root.WriteTar(w, m.ModTime) })
 }
 
-// makeOCI writes the system without the kernel's modules, which nothing in a
-// container can load, as an image whose program is /init.
+// makeOCI writes the system as an image whose entry point is /init. The kernel's modules
+// are omitted, because a container cannot load them.
 func makeOCI(_ context.Context, m *maker, f format.Format) error {
 	task := m.Progress.Start("packing the OCI image")
 	err := m.writeOCI(m.path(f.Files[0]))
 	task.Done(err)
-	m.keep(f.Files[0])
+	m.addOutput(f.Files[0])
 	return err
 }
 
@@ -61,8 +61,7 @@ func (m *maker) writeOCI(file string) error {
 	return cache.WriteTo(file, func(w io.Writer) error { return files.WriteTar(w, m.ModTime) })
 }
 
-// reference is the name under which a container engine has the image once it
-// has loaded it.
+// reference returns the name that a container engine gives the image when it loads it.
 func reference(image string) string {
 	ref := "localhost/" + strings.ToLower(image) + ":latest"
 	if _, err := name.NewTag(ref, name.StrictValidation); err != nil {

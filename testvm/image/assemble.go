@@ -27,12 +27,12 @@ type images interface {
 type assembler struct {
 	doc    *config.Document
 	images images
-	expand func(ref string) string // puts values in place of variables
+	expand func(ref string) string // replaces variables
 	path   func(name string) string
 	root   *tree.Tree
-	lower  map[string]string // where an image's files lie already, by reference and owners
+	lower  map[string]string // folder in the root of an image's files, by reference and owners
 	ids    map[string]uint32
-	names  *bundle.Names // what of the services' cgroups is taken
+	names  *bundle.Names // cgroups in use by services
 }
 
 func newAssembler(doc *config.Document, imgs images, expand, path func(string) string) *assembler {
@@ -40,12 +40,12 @@ func newAssembler(doc *config.Document, imgs images, expand, path func(string) s
 		root: tree.New(), lower: map[string]string{}, ids: doc.Config.IDs(), names: bundle.NewNames("services")}
 }
 
-// assembler starts an empty root.
+// assembler returns an assembler with an empty root.
 func (b *builder) assembler() *assembler {
 	return newAssembler(b.doc, b.fetcher, b.expand, b.fetcher.Path)
 }
 
-// assemble makes the root but for what the kernel adds to it.
+// assemble makes the root, without the files of the kernel.
 func (a *assembler) assemble(ctx context.Context) error {
 	for _, part := range a.parts() {
 		if err := part(ctx); err != nil {
@@ -55,7 +55,7 @@ func (a *assembler) assemble(ctx context.Context) error {
 	return nil
 }
 
-// parts returns what makes the root: each image and file has a part.
+// parts returns the functions that make the root, one for each image and file.
 func (a *assembler) parts() (parts []func(context.Context) error) {
 	add := func(part func(context.Context) error) { parts = append(parts, part) }
 	for i, ref := range a.doc.Config.Init {
@@ -77,7 +77,7 @@ func (a *assembler) parts() (parts []func(context.Context) error) {
 	return parts
 }
 
-// put lays an image's files below dir; field is where the file names the image.
+// put adds an image's files below dir; field is the field that names the image.
 func (a *assembler) put(ctx context.Context, dir, field, ref string, linkResolv bool, owners ownership) error {
 	files, err := a.files(ctx, field, ref, linkResolv, owners)
 	if err != nil {
@@ -91,7 +91,7 @@ func (a *assembler) put(ctx context.Context, dir, field, ref string, linkResolv 
 	return a.root.Merge("", files)
 }
 
-// files returns the files of an image as they become part of a root.
+// files returns the files of an image as they go into a root.
 func (a *assembler) files(ctx context.Context, field, ref string, linkResolv bool, owners ownership) (*tree.Tree, error) {
 	img, err := a.images.Image(ctx, a.expand(ref))
 	if err != nil {
@@ -105,7 +105,7 @@ func (a *assembler) files(ctx context.Context, field, ref string, linkResolv boo
 	return files, nil
 }
 
-// putBelow puts files under dir without following their symlinks out of it.
+// putBelow adds files below dir. It does not follow symlinks.
 func putBelow(root *tree.Tree, dir string, files *tree.Tree) {
 	for _, e := range files.Entries() {
 		e.Path = path.Join(dir, e.Path)
@@ -149,7 +149,7 @@ func (a *assembler) container(ctx context.Context, dir, field string, img config
 	return putBundle(a.root, dir, spec, runtime)
 }
 
-// settings returns what goes into the two files of a bundle.
+// settings returns the content of the two files of a bundle.
 func (a *assembler) settings(ctx context.Context, field string, img config.Image) (*specs.Spec, bundle.Runtime, error) {
 	var runtime bundle.Runtime
 	got, err := a.images.Image(ctx, a.expand(img.Image))
@@ -181,7 +181,8 @@ func (a *assembler) settings(ctx context.Context, field string, img config.Image
 	return spec, runtime, nil
 }
 
-// addCgroup refuses a container whose cgroup is that of another at the same time.
+// addCgroup refuses a container that would share its cgroup with another one that runs
+// at the same time.
 func (a *assembler) addCgroup(field, name, configured string) error {
 	cgroup := bundle.CgroupPath(configured, name)
 	switch {
@@ -193,9 +194,9 @@ func (a *assembler) addCgroup(field, name, configured string) error {
 	return nil
 }
 
-// containerRoot makes a bundle's directories, and returns where the files of its
-// image lie. The first bundle of an image holds them, the others with the same
-// owners use these.
+// containerRoot makes a bundle's directories, and returns the directory of the image's
+// files. The first bundle of an image holds them; other bundles with the same owners
+// share them.
 func (a *assembler) containerRoot(ctx context.Context, dir, field, ref string, spec *specs.Spec) (lower string, err error) {
 	sub := "lower"
 	if spec.Root.Readonly {
@@ -224,7 +225,7 @@ func (a *assembler) fieldError(field string, err error) error {
 	return a.doc.ErrorAt(field, err)
 }
 
-// putBundle puts the two files of a bundle into dir.
+// putBundle adds the two files of a bundle to dir.
 func putBundle(root *tree.Tree, dir string, spec *specs.Spec, runtime bundle.Runtime) error {
 	return errors.Join(putJSON(root, path.Join(dir, bundle.ConfigFile), spec), putJSON(root, path.Join(dir, bundle.RuntimeFile), runtime))
 }
@@ -238,8 +239,8 @@ func putJSON(root *tree.Tree, name string, v any) error {
 	return nil
 }
 
-// expander puts the target's architecture in place of ${ARCH} and the guest's
-// own tree in place of the reference "keelson".
+// expander returns a function that replaces ${ARCH} with the target's architecture and
+// the reference "keelson" with the guest's tree.
 func expander(arch, guestRoot string) func(string) string {
 	return func(ref string) string {
 		if ref == "keelson" && guestRoot != "" {

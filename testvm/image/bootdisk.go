@@ -16,16 +16,16 @@ import (
 	"keelson/testvm/image/uki"
 )
 
-// stubPackage brings systemd's EFI stub.
+// stubPackage is the Debian package with systemd's EFI stub.
 const stubPackage = "systemd-boot-efi"
 
-// stubs are where it lies in the package, by architecture.
+// stubs are the paths of the stub in the package, by architecture.
 var stubs = map[string]string{
 	format.AMD64: "usr/lib/systemd/boot/efi/linuxx64.efi.stub",
 	format.ARM64: "usr/lib/systemd/boot/efi/linuxaa64.efi.stub",
 }
 
-// stub is the file given or the one of Debian's package for the target.
+// stub returns the EFI stub: the file given, or else the one in Debian's package.
 func (m *maker) stub(ctx context.Context) (string, error) {
 	if m.Stub != "" {
 		return m.Stub, nil
@@ -39,7 +39,7 @@ func (m *maker) stub(ctx context.Context) (string, error) {
 	})
 }
 
-// ukiFile is the system as one program for UEFI.
+// ukiFile writes the system as one program for UEFI (a unified kernel image).
 func (m *maker) ukiFile(ctx context.Context) (string, error) {
 	i := uki.Image{}
 	var errs [5]error
@@ -55,8 +55,8 @@ func (m *maker) ukiFile(ctx context.Context) (string, error) {
 	return m.once(".efi", func(file string) error { return i.Make(ctx, objcopy, file) })
 }
 
-// osRelease is the system's own. keelson's becomes that of the image: a boot menu
-// shows PRETTY_NAME, and several images have the same keelson.
+// osRelease returns the system's os-release. In keelson's own, PRETTY_NAME becomes the
+// name of the image: a boot menu shows it, and images share keelson's file.
 func (m *maker) osRelease() []byte {
 	own := []byte("ID=keelson\n")
 	if at, err := m.root.Resolve("etc/os-release"); err == nil {
@@ -72,7 +72,7 @@ func (m *maker) osRelease() []byte {
 	return fmt.Appendf(nil, "%sPRETTY_NAME=%q\n", strings.Join(lines, ""), m.Name)
 }
 
-// espFile is the EFI system partition with that program in it.
+// espFile writes the EFI system partition with that program.
 func (m *maker) espFile(ctx context.Context) (string, error) {
 	program, err := m.ukiFile(ctx)
 	if err != nil {
@@ -84,44 +84,51 @@ func (m *maker) espFile(ctx context.Context) (string, error) {
 	})
 }
 
-// rawEFI is a disk with that partition.
+// rawEFI writes a disk with that partition.
 func (m *maker) rawEFI(ctx context.Context) (string, error) {
 	esp, err := m.espFile(ctx)
 	if err != nil {
 		return "", err
 	}
-	info, err := os.Stat(esp)
-	if err != nil {
-		return "", err
-	}
-	data, err := m.dataPartition(ctx, m.Data)
+	partitions, err := m.partitions(ctx, disk.Partition{Name: "ESP", Kind: disk.ESP, Content: esp}, m.Data)
 	if err != nil {
 		return "", err
 	}
 	return m.once("-efi.img", func(file string) error {
-		return disk.Plan{Scheme: disk.GPT, Size: m.Size, ID: m.id("GPT"),
-			Partitions: append([]disk.Partition{{Name: "ESP", Kind: disk.ESP, Size: info.Size(), Content: esp}}, data...)}.Write(file)
+		return disk.Plan{Scheme: disk.GPT, Size: m.Size, ID: m.id("GPT"), Partitions: partitions}.Write(file)
 	})
 }
 
-// made makes a file of the output and tells of it.
-func (m *maker) made(f format.Format, make func(file string) error) error {
+// partitions returns the partitions of a disk: boot, as large as its content, then the
+// data partition if there is one.
+func (m *maker) partitions(ctx context.Context, boot disk.Partition, data *Data) ([]disk.Partition, error) {
+	info, err := os.Stat(boot.Content)
+	if err != nil {
+		return nil, err
+	}
+	boot.Size = info.Size()
+	more, err := m.dataPartition(ctx, data)
+	return append([]disk.Partition{boot}, more...), err
+}
+
+// makeFile makes a format that is one file, and reports progress.
+func (m *maker) makeFile(f format.Format, make func(file string) error) error {
 	task := m.Progress.Start("making " + f.Name)
 	err := make(m.path(f.Files[0]))
 	task.Done(err)
-	m.keep(f.Files[0])
+	m.addOutput(f.Files[0])
 	return err
 }
 
 func makeRawEFI(ctx context.Context, m *maker, f format.Format) error {
-	return m.made(f, func(string) error {
+	return m.makeFile(f, func(string) error {
 		_, err := m.rawEFI(ctx)
 		return err
 	})
 }
 
 func makeQcow2EFI(ctx context.Context, m *maker, f format.Format) error {
-	return m.made(f, func(file string) error {
+	return m.makeFile(f, func(file string) error {
 		raw, err := m.rawEFI(ctx)
 		if err != nil {
 			return err
@@ -131,7 +138,7 @@ func makeQcow2EFI(ctx context.Context, m *maker, f format.Format) error {
 }
 
 func makeISOEFI(ctx context.Context, m *maker, f format.Format) error {
-	return m.made(f, func(file string) error {
+	return m.makeFile(f, func(file string) error {
 		esp, err := m.espFile(ctx)
 		if err != nil {
 			return err
@@ -140,12 +147,12 @@ func makeISOEFI(ctx context.Context, m *maker, f format.Format) error {
 	})
 }
 
-// mbrProgram is syslinux's program for the first sector, which starts the
-// active partition.
+// mbrProgram is syslinux's boot code for the first sector; it starts the active
+// partition.
 const mbrProgram = "/usr/lib/syslinux/mbr/mbr.bin"
 
 func makeRawBIOS(ctx context.Context, m *maker, f format.Format) error {
-	return m.made(f, func(file string) error {
+	return m.makeFile(f, func(file string) error {
 		program, err := os.ReadFile(mbrProgram)
 		if err != nil {
 			return err
@@ -154,25 +161,20 @@ func makeRawBIOS(ctx context.Context, m *maker, f format.Format) error {
 		if err != nil {
 			return err
 		}
-		info, err := os.Stat(boot)
+		partitions, err := m.partitions(ctx, disk.Partition{Name: "boot", Kind: disk.FAT16, Content: boot, Active: true}, m.Data)
 		if err != nil {
 			return err
 		}
-		data, err := m.dataPartition(ctx, m.Data)
-		if err != nil {
-			return err
-		}
-		return disk.Plan{Scheme: disk.MBR, Size: m.Size, ID: m.id("MBR"), BootCode: program,
-			Partitions: append([]disk.Partition{{Name: "boot", Kind: disk.FAT16, Size: info.Size(), Content: boot, Active: true}}, data...)}.Write(file)
+		return disk.Plan{Scheme: disk.MBR, Size: m.Size, ID: m.id("MBR"), BootCode: program, Partitions: partitions}.Write(file)
 	})
 }
 
-// biosPartition holds kernel and initrd, and syslinux to load them.
+// biosPartition writes a partition with kernel, initrd, and syslinux, which loads them.
 func (m *maker) biosPartition(ctx context.Context) (string, error) {
 	kernel, kernelErr := m.kernelFile()
 	initrd, initrdErr := m.initrdFile()
 	config, configErr := m.once("-syslinux.cfg", func(file string) error {
-		// A line each: the command line must not bring one of its own.
+		// The format has one line for each setting, so the command line must be one line.
 		return cache.WriteFile(file, fmt.Appendf(nil, "DEFAULT linux\nLABEL linux\n  KERNEL /kernel\n  INITRD /initrd.img\n  APPEND %s\n",
 			strings.Join(strings.Fields(m.cmdline()), " ")))
 	})

@@ -22,7 +22,7 @@ import (
 )
 
 // Build makes an image and writes it to the output folder in every format asked
-// for. Nothing is written there unless all of them can be made.
+// for. It writes all formats or none.
 func Build(ctx context.Context, o Options) (Output, error) {
 	doc, err := o.parse()
 	if err != nil {
@@ -41,8 +41,8 @@ func Build(ctx context.Context, o Options) (Output, error) {
 	return b.build(ctx)
 }
 
-// Merged is one YAML file that says what those of o say together. It is checked
-// as far as that can be done without the images it names.
+// Merged returns the files of o as one YAML file. It is checked as far as possible
+// without the images it names.
 func Merged(o Options) ([]byte, error) {
 	doc, err := o.parse()
 	if err != nil {
@@ -68,7 +68,7 @@ func (o *Options) parse() (*config.Document, error) {
 	return config.ParseAll(inputs)
 }
 
-// relative is the path of a folder as seen from another.
+// relative returns the path of a folder relative to another.
 func relative(from, to string) (string, error) {
 	from, err := filepath.Abs(from)
 	if err != nil {
@@ -80,7 +80,7 @@ func relative(from, to string) (string, error) {
 	return filepath.Rel(from, to)
 }
 
-// complete fills in what was not given.
+// complete fills in defaults.
 func (o *Options) complete() (err error) {
 	if o.Arch == "" {
 		o.Arch = runtime.GOARCH
@@ -128,7 +128,7 @@ type builder struct {
 	formats []format.Format
 }
 
-// newBuilder takes options that are complete.
+// newBuilder expects complete options.
 func newBuilder(o Options, doc *config.Document) *builder {
 	return &builder{
 		Options: o, doc: doc, expand: expander(o.Arch, o.GuestRoot),
@@ -139,7 +139,8 @@ func newBuilder(o Options, doc *config.Document) *builder {
 	}
 }
 
-// chooseFormats looks up the formats asked for and refuses what cannot be made.
+// chooseFormats looks up the formats asked for and refuses options that none of them
+// supports.
 func (b *builder) chooseFormats() (err error) {
 	names := b.Formats
 	if len(names) == 0 {
@@ -180,8 +181,8 @@ func (b *builder) build(ctx context.Context) (Output, error) {
 // buildTimeFile is where keelson's /init finds when the image was built.
 const buildTimeFile = "usr/lib/keelson/build-time"
 
-// recordBuildTime replaces the build time of the guest's tree by the image's own
-// where one is given.
+// recordBuildTime replaces the build time in the guest's tree with the image's, if one
+// is given.
 func (b *builder) recordBuildTime(root *tree.Tree) {
 	e, ok := root.Get(buildTimeFile)
 	if !ok || b.ModTime.Unix() == 0 {
@@ -191,7 +192,7 @@ func (b *builder) recordBuildTime(root *tree.Tree) {
 	root.Set(e)
 }
 
-// kernel is nil if the file names none.
+// kernel returns nil if the file names no kernel.
 func (b *builder) kernel(ctx context.Context) (*kernel.Kernel, error) {
 	c := b.doc.Config.Kernel
 	if c.Image == "" {

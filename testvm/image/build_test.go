@@ -47,7 +47,7 @@ files:
 func project(t *testing.T, dir string) {
 	t.Helper()
 	for name, data := range map[string]string{
-		"vmlinuz": "KERNEL", "x.conf": "x", "a.yml": buildYAML, "guest-amd64/init": "INIT", "guest-amd64/" + wholeFile: "", "guest-amd64/usr/bin/app": strings.Repeat("app", 1000),
+		"vmlinuz": "KERNEL", "x.conf": "x", "a.yml": buildYAML, "guest-amd64/init": "INIT", "guest-amd64/" + unpackedFile: "", "guest-amd64/usr/bin/app": strings.Repeat("app", 1000),
 	} {
 		file := filepath.Join(dir, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(data), 0o644)); err != nil {
@@ -143,11 +143,11 @@ func TestInitrd(t *testing.T) {
 	if list[0] != "init" {
 		t.Errorf("%s stands first, not init", list[0])
 	}
-	if at := slices.Index(list, wholeFile); at != len(list)-1 {
-		t.Errorf("%s stands at %d of %d, not last", wholeFile, at, len(list))
+	if at := slices.Index(list, unpackedFile); at != len(list)-1 {
+		t.Errorf("%s stands at %d of %d, not last", unpackedFile, at, len(list))
 	}
-	if at := slices.Index(list, begunFile); at < 0 || at > 4 {
-		t.Errorf("%s stands at %d", begunFile, at)
+	if at := slices.Index(list, unpackingFile); at < 0 || at > 4 {
+		t.Errorf("%s stands at %d", unpackingFile, at)
 	}
 	all := "\n" + strings.Join(list, "\n") + "\n"
 	for _, want := range []string{"etc/x", "usr/bin/app", "containers/onboot/000-first/lower/etc/hosts", "containers/services/second/config.json", "containers/services/third/lower/usr/bin/app"} {
@@ -279,7 +279,7 @@ func TestStandard(t *testing.T) {
 	if e, _ := out.Get("etc/mtab"); e.Type != tree.File {
 		t.Error("an mtab that was there was replaced")
 	}
-	if e, _ := out.Get("etc/resolv.conf"); e.Link != resolvLink {
+	if e, _ := out.Get("etc/resolv.conf"); e.Link != resolvConf {
 		t.Errorf("resolv.conf: %+v", e)
 	}
 	if _, ok := in.Get(".dockerenv"); !ok {

@@ -15,13 +15,13 @@ import (
 )
 
 // WriteBundle writes the OCI bundle of one container of o's files to dir: config.json
-// as Build puts it into an image, and the files of the container's image in rootfs.
-// runtime.json lacks the mounts that make rootfs in an image, where containers of the
-// same image share its files.
+// as Build writes it, and the files of the container's image in rootfs. runtime.json
+// lacks the mounts that make rootfs in an image, where containers of the same image
+// share its files.
 //
-// The container is called by its name, or by its folder in an image, such as
-// onboot/000-sysctl. Device nodes and owners of files need root (tree.WriteDir).
-// Nothing is written unless the bundle is complete; dir must not exist, or be empty.
+// container is a name, or a folder in an image such as onboot/000-sysctl. Device nodes
+// and owners of files need root (tree.WriteDir). dir must be empty or not exist; it is
+// left alone unless the bundle is complete.
 func WriteBundle(ctx context.Context, o Options, container, dir string) error {
 	doc, err := o.parse()
 	if err != nil {
@@ -47,7 +47,7 @@ func WriteBundle(ctx context.Context, o Options, container, dir string) error {
 	return writeNew(files, dir)
 }
 
-// container is one of a file's.
+// container is a container of a YAML file.
 type container struct {
 	field  string // in the file
 	folder string // in an image, below /containers
@@ -111,7 +111,8 @@ func (a *assembler) bundle(ctx context.Context, field string, img config.Image) 
 	return root, putBundle(root, "", spec, runtime)
 }
 
-// writeNew writes a tree to a folder that does not exist or is empty, as a whole.
+// writeNew writes all of a tree, or nothing, to a folder that is empty or does not
+// exist.
 func writeNew(files *tree.Tree, dir string) error {
 	switch present, err := os.ReadDir(dir); {
 	case len(present) > 0:

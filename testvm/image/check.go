@@ -8,16 +8,16 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// Report is what Check found. Errors are of type *config.Error, with file and line,
-// where they are about a part of a file.
+// Report is the result of Check. An error about a part of a file is a *config.Error
+// with file and line.
 type Report struct {
 	Problems   []error
 	NotChecked []error // parts whose image is not on this host
 }
 
-// Check looks for all that keeps Build from making an image of o's files, and for
-// settings that the container runtime refuses. It writes nothing and uses no network,
-// unless pull is true: images in registries and Debian's packages are got then.
+// Check finds everything that keeps Build from making an image of o's files, and
+// settings that the container runtime refuses. It writes nothing and uses no network
+// unless pull is true: then it fetches images from registries and Debian's packages.
 func Check(ctx context.Context, o Options, pull bool) (r Report) {
 	doc, err := o.parse()
 	if err == nil {
@@ -39,7 +39,7 @@ func Check(ctx context.Context, o Options, pull bool) (r Report) {
 	return r
 }
 
-// checkKernel gets the kernel where that needs no network.
+// checkKernel loads the kernel if that needs no network or pull is true.
 func (b *builder) checkKernel(ctx context.Context, pull bool) error {
 	if image := b.doc.Config.Kernel.Image; image != "" && !pull {
 		if kind, _ := source.Split(b.expand(image)); kind == source.Registry || kind == source.Deb {
@@ -50,7 +50,7 @@ func (b *builder) checkKernel(ctx context.Context, pull bool) error {
 	return err
 }
 
-// add sorts err, which may be several joined.
+// add sorts err, which may be joined errors, into the report.
 func (r *Report) add(err error) {
 	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range several.Unwrap() {
@@ -67,7 +67,7 @@ func (r *Report) add(err error) {
 	}
 }
 
-// local gets images without the network.
+// local returns images without using the network.
 type local struct{ *source.Fetcher }
 
 func (l local) Image(ctx context.Context, ref string) (*source.Image, error) {

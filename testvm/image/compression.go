@@ -13,25 +13,24 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// How an initrd is packed.
+// Compressions of an initrd.
 const (
-	Fast = "fast" // for the one who builds
-	Best = "best" // as small as can be; takes the program zstd and a minute
-	None = "none" // for the one who boots, and has room
+	Fast = "fast" // fast to build
+	Best = "best" // smallest; needs the program zstd and takes a minute
+	None = "none" // fastest to boot
 )
 
 // compression packs an initrd.
 type compression struct {
-	key string // all that the result depends on but the data
-	// open packs what is written to it; size is how much that will be.
+	key string // everything besides the data that determines the result
+	// open returns a writer that compresses; size is the number of bytes to come.
 	open func(w io.Writer, size int64) (io.WriteCloser, error)
 }
 
-// The kernel needs memory of the window's size while it unpacks. Programs in Go
-// have much in common, but many megabytes apart: a window over all of them makes
-// a third less of the guest, at levels that look that far back (measured, 63 MB:
-// fast 20.6 MB in 2 s, best 13.0 MB in 60 s; the library's best level with the
-// same window 15.1 MB).
+// The kernel needs as much memory as the window while it unpacks. Go programs share
+// much code, but many megabytes apart: a window over all of them saves a third of the
+// guest's size, at levels that search that far back (measured, 63 MB: fast 20.6 MB in
+// 2 s, best 13.0 MB in 60 s; the library's best level with the same window 15.1 MB).
 const (
 	fastLevel  = zstd.SpeedBetterCompression
 	fastWindow = 16 << 20
@@ -45,24 +44,23 @@ var compressions = map[string]compression{
 	None: {"none", func(w io.Writer, _ int64) (io.WriteCloser, error) { return nopCloser{w}, nil }},
 }
 
-// Compressions are the names of all.
+// Compressions returns all names.
 func Compressions() []string { return slices.Sorted(maps.Keys(compressions)) }
 
 func checkCompression(name string) error {
 	if _, ok := compressions[name]; !ok && name != "" {
-		return fmt.Errorf("there is no compression %q: choose of %s", name, strings.Join(Compressions(), ", "))
+		return fmt.Errorf("unknown compression %q: use one of %s", name, strings.Join(Compressions(), ", "))
 	}
 	return nil
 }
 
-// openFast uses one goroutine, so that the result depends on the data alone.
+// openFast uses one goroutine, so that the result depends only on the data.
 func openFast(w io.Writer, _ int64) (io.WriteCloser, error) {
 	return zstd.NewWriter(w, zstd.WithEncoderLevel(fastLevel), zstd.WithWindowSize(fastWindow), zstd.WithEncoderConcurrency(1))
 }
 
-// openBest runs zstd(1), of which there is no like in Go. The size keeps the
-// window, and so the memory that the kernel needs, from being larger than what
-// is packed.
+// openBest runs zstd(1); no Go library compresses as well. Given the size, zstd limits
+// the window, and so the memory that the kernel needs, to the size of the data.
 func openBest(w io.Writer, size int64) (io.WriteCloser, error) {
 	c := exec.Command("zstd", "--single-thread", "--ultra", bestLevel, "--long="+bestWindow, fmt.Sprintf("--stream-size=%d", size), "-q", "-c")
 	z := &packer{cmd: c}
@@ -74,14 +72,14 @@ func openBest(w io.Writer, size int64) (io.WriteCloser, error) {
 	return z, c.Start()
 }
 
-// packer is a program that packs what is written to it.
+// packer is a running program that compresses its standard input.
 type packer struct {
 	io.WriteCloser // its standard input
 	cmd            *exec.Cmd
 	stderr         bytes.Buffer
 }
 
-// Close waits until all is packed.
+// Close ends the input and waits for the program.
 func (p *packer) Close() error {
 	err := errors.Join(p.WriteCloser.Close(), p.cmd.Wait())
 	if err != nil {

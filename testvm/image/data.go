@@ -12,17 +12,17 @@ import (
 	"keelson/testvm/image/fsimage"
 )
 
-// Data is a partition for what is to stay, behind all others: an empty ext4
-// file system, which an onboot container can make as large as the disk.
+// Data is a partition for persistent data, after all others: an empty ext4 file
+// system, which an onboot container can grow to the size of the disk.
 type Data struct {
 	Label string // of file system and partition
 	Size  int64  // bytes; DataSize if zero
 }
 
-// DataSize is how large the partition is when nothing else is said.
+// DataSize is the default size of the data partition.
 const DataSize = 64 << 20
 
-// dataLabel is what ext4 can hold, in characters that need no quoting anywhere.
+// dataLabel matches labels that ext4 can store and that need no quoting anywhere.
 var dataLabel = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,15}$`)
 
 // chooseData refuses a data partition that cannot be made.
@@ -36,7 +36,7 @@ func (b *builder) chooseData() error {
 	if !dataLabel.MatchString(b.Data.Label) {
 		return fmt.Errorf("cannot build with a data partition: label %q is not 1 to 16 letters, digits, dots, hyphens", b.Data.Label)
 	}
-	d := *b.Data // The caller's own stays as it is.
+	d := *b.Data // The caller's value stays unchanged.
 	if d.Size == 0 {
 		d.Size = DataSize
 	}
@@ -44,7 +44,7 @@ func (b *builder) chooseData() error {
 	return nil
 }
 
-// dataPartition is the partition for data, or none.
+// dataPartition returns the data partition, or nothing if d is nil.
 func (m *maker) dataPartition(ctx context.Context, d *Data) ([]disk.Partition, error) {
 	if d == nil {
 		return nil, nil

@@ -18,8 +18,8 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// makeDiskRoot makes kernel, root file system, and the small initrd that leads
-// from one to the other.
+// makeDiskRoot makes the kernel, the root file system, and a small initrd that mounts
+// it.
 func makeDiskRoot(ctx context.Context, m *maker, f format.Format) error {
 	small, err := initrdFor(m.root, f.Root)
 	if err != nil {
@@ -33,15 +33,15 @@ func makeDiskRoot(ctx context.Context, m *maker, f format.Format) error {
 	}
 	_, kernelErr := m.kernelFile()
 	_, cmdlineErr := m.cmdlineFile()
-	m.keep(f.Files...)
+	m.addOutput(f.Files...)
 	return errors.Join(m.writeInitrd(m.path(f.Files[1]), small, m.ucode()), kernelErr, cmdlineErr)
 }
 
-// id is an identifier that depends on what is built and what it is for.
+// id returns an identifier that depends on the content of the image and on purpose.
 func (m *maker) id(purpose string) uuid.UUID {
 	if m.digest == nil {
 		h := sha256.New()
-		_ = tree.WriteCPIO(h, m.root.Entries(), m.ModTime, nil) // A hash takes everything.
+		_ = tree.WriteCPIO(h, m.root.Entries(), m.ModTime, nil) // A hash never fails.
 		if m.kernel != nil {
 			h.Write(m.kernel.Image)
 		}
@@ -51,24 +51,24 @@ func (m *maker) id(purpose string) uuid.UUID {
 	return uuid.NewSHA1(uuid.NameSpaceOID, append(m.digest, purpose...))
 }
 
-// diskModules are what may stand between a root on a disk and the kernel,
-// besides its file system.
+// diskModules are the modules that the kernel may need to reach a root on a disk, in
+// addition to the file system.
 var diskModules = []string{
 	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "nvme", "ahci", "ata_piix", "sd_mod", "sr_mod", "cdrom",
 	"xhci_pci", "ehci_pci", "usb_storage", "uas", "mmc_block", "sdhci_pci", "sdhci_acpi", "sdhci_iproc", "bcm2835",
 	"loop", "overlay",
 }
 
-// initrdMarker is a file by which an initramfs is known that only leads to a
-// root elsewhere. The name is systemd's (initrd-release, os-release(5)).
+// initrdMarker marks an initramfs that only mounts a root elsewhere. The name is
+// systemd's (initrd-release, os-release(5)).
 const initrdMarker = "etc/initrd-release"
 
-// helperLink is what a kernel with CONFIG_STATIC_USERMODEHELPER starts when it
-// needs a module.
-const helperLink = "sbin/usermode-helper"
+// usermodeHelper is the program that a kernel with CONFIG_STATIC_USERMODEHELPER starts
+// to load a module.
+const usermodeHelper = "sbin/usermode-helper"
 
-// initrdFor is an initramfs with keelson's /init and the modules of the root
-// that it takes to mount a root of type fstype.
+// initrdFor returns an initramfs with keelson's /init and the modules needed to mount a
+// root of type fstype.
 func initrdFor(root *tree.Tree, fstype string) (*tree.Tree, error) {
 	init, err := root.Resolve("init")
 	if err != nil {
@@ -79,7 +79,7 @@ func initrdFor(root *tree.Tree, fstype string) (*tree.Tree, error) {
 		return nil, errors.New("the root has no /init")
 	}
 	if info, err := buildinfo.Read(bytes.NewReader(e.Data)); err != nil || info.Path != "keelson/init" {
-		return nil, errors.New("the root's /init is not keelson's, which a root on a disk is found by")
+		return nil, errors.New("the root's /init is not keelson's: only keelson's init finds a root on a disk")
 	}
 	small := tree.New()
 	e.Path = "init"
@@ -87,7 +87,7 @@ func initrdFor(root *tree.Tree, fstype string) (*tree.Tree, error) {
 	for _, dir := range []string{"dev", "etc", "proc", "run", "sys", "sysroot", "tmp", "var"} {
 		small.MkdirAll(dir, 0o755, 0, 0)
 	}
-	small.Set(tree.Entry{Path: helperLink, Type: tree.Symlink, Mode: 0o777, Link: "../init"})
+	small.Set(tree.Entry{Path: usermodeHelper, Type: tree.Symlink, Mode: 0o777, Link: "../init"})
 	small.Set(tree.Entry{Path: initrdMarker, Type: tree.File, Mode: 0o644, Data: []byte("NAME=keelson\nID=keelson\n")})
 	return small, addModules(small, root, append([]string{fstype}, diskModules...))
 }

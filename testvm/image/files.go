@@ -13,7 +13,7 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// file puts an entry of the section files into the root.
+// file adds an entry of the section files to the root.
 func (a *assembler) file(field string, f config.File) error {
 	e, err := a.entry(f)
 	if errors.Is(err, errSkip) {
@@ -28,7 +28,7 @@ func (a *assembler) file(field string, f config.File) error {
 	return nil
 }
 
-// errSkip is an optional file that is not there.
+// errSkip is returned for an optional file that does not exist.
 var errSkip = errors.New("file is optional")
 
 func (a *assembler) entry(f config.File) (e tree.Entry, err error) {
@@ -67,8 +67,8 @@ func (a *assembler) entry(f config.File) (e tree.Entry, err error) {
 	return e, err
 }
 
-// putFile adds an entry and the directories above it that are missing: these
-// have the entry's owner and its mode, searchable for whom it can be used by.
+// putFile adds an entry and the missing directories above it. These have the entry's
+// owner and its mode, with search permission for everyone who has any permission.
 func (a *assembler) putFile(e tree.Entry) error {
 	at, err := a.root.Resolve(path.Dir("/" + e.Path))
 	if err != nil {
@@ -76,7 +76,7 @@ func (a *assembler) putFile(e tree.Entry) error {
 	}
 	name := path.Join(at, path.Base(e.Path))
 	if err := config.CheckVisible(name, e.Type == tree.Dir); err != nil {
-		return err // A link of the image leads there.
+		return err // A symlink of the image points there.
 	}
 	if err := a.checkAbove(at); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (a *assembler) putFile(e tree.Entry) error {
 	return a.root.Put(e)
 }
 
-// checkAbove makes sure that no file stands where a directory is needed.
+// checkAbove returns an error if dir or a path above it is not a directory.
 func (a *assembler) checkAbove(dir string) error {
 	parts := strings.Split(dir, "/")
 	for i := range parts {

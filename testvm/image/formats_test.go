@@ -86,7 +86,7 @@ func needTools(t *testing.T, arch string) {
 	t.Helper()
 	for _, f := range format.Table {
 		for _, need := range f.Tools(arch) {
-			if !(tool{need.Program, need.Package}).there() {
+			if !(tool{need.Program, need.Package}).installed() {
 				tier.Skip(t, "needs %s (Debian package %s)", need.Program, need.Package)
 			}
 		}
@@ -246,7 +246,7 @@ func TestFormatsRefused(t *testing.T) {
 		"an ext4 file system of 1MiB: it takes 32MiB":            func(o *Options) { o.Formats, o.Data = []string{"raw-efi"}, &Data{Label: "data", Size: 1 << 20} },
 		"of a given size":                                        func(o *Options) { o.Formats, o.Size = []string{"tar", "oci"}, 1<<20 },
 		"none of the formats is for a board":                     func(o *Options) { o.Firmware = dir },
-		"without device trees":                                   func(o *Options) { o.Formats, o.Arch = []string{"rpi"}, format.ARM64 },
+		"no device trees for boards":                             func(o *Options) { o.Formats, o.Arch = []string{"rpi"}, format.ARM64 },
 		"kernel.image: is missing, and format kern":              func(o *Options) { o.Formats, o.YAML = []string{"erofs"}, []byte("init: [\"dir:root\"]\n") },
 		"is not keelson's":                                       func(o *Options) { os.WriteFile(filepath.Join(dir, "root/init"), []byte("#!/bin/sh"), 0o755) },
 	} {

@@ -14,11 +14,11 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// initrdsKept is how many packed roots stay in the cache.
-const initrdsKept = 8
+// cachedInitrds is the number of packed roots in the cache.
+const cachedInitrds = 8
 
-// writeInitrd packs a root to file, microcode first, or takes what was packed
-// of the same root before.
+// writeInitrd writes microcode and the packed root to file. A root that was packed
+// before comes from the cache.
 func (b *builder) writeInitrd(file string, root *tree.Tree, ucode []byte) error {
 	packed, err := b.pack(root)
 	if err != nil {
@@ -42,13 +42,13 @@ func copyFrom(w io.Writer, file string) error {
 	return err
 }
 
-// pack is the file in the cache that holds the root, compressed.
+// pack returns the file in the cache that holds the root, compressed.
 func (b *builder) pack(root *tree.Tree) (string, error) {
 	root = root.Clone()
 	addNodes(root)
-	root.Remove(wholeFile) // One unpacked before is not the end.
-	root.Set(tree.Entry{Path: begunFile, Type: tree.File, Mode: 0o444, Data: []byte("keelson build\n")})
-	entries := append(initFirst(root.Entries()), tree.Entry{Path: wholeFile, Type: tree.File, Mode: 0o444, Data: []byte("keelson build\n")})
+	root.Remove(unpackedFile) // Only the last entry may have this name.
+	root.Set(tree.Entry{Path: unpackingFile, Type: tree.File, Mode: 0o444, Data: []byte("keelson build\n")})
+	entries := append(initFirst(root.Entries()), tree.Entry{Path: unpackedFile, Type: tree.File, Mode: 0o444, Data: []byte("keelson build\n")})
 	h, size := sha256.New(), counter(0)
 	if err := tree.WriteCPIO(io.MultiWriter(h, &size), entries, b.ModTime, inContainer); err != nil {
 		return "", err
@@ -71,13 +71,13 @@ func (b *builder) pack(root *tree.Tree) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot pack the initrd: %w", err)
 	}
-	return filepath.Join(store.Dir, key), store.Keep(initrdsKept)
+	return filepath.Join(store.Dir, key), store.Keep(cachedInitrds)
 }
 
-// Nodes are what a program finds in /dev before anybody has mounted something
-// there. The kernel opens /dev/console for its first process; programs whose
-// standard file descriptors are missing, because no driver serves that console,
-// need /dev/null. Modes are those of devtmpfs.
+// Nodes returns the device nodes that /dev holds before devtmpfs is mounted there. The
+// kernel opens /dev/console for its first process. A program without standard file
+// descriptors, because no driver serves that console, needs /dev/null. Modes are as in
+// devtmpfs.
 func Nodes() []tree.Entry {
 	return []tree.Entry{
 		{Path: "dev/console", Type: tree.Char, Mode: 0o600, Major: 5, Minor: 1},
@@ -85,7 +85,7 @@ func Nodes() []tree.Entry {
 	}
 }
 
-// addNodes adds Nodes that are missing.
+// addNodes adds missing Nodes.
 func addNodes(root *tree.Tree) {
 	for _, e := range Nodes() {
 		if _, ok := root.Get(e.Path); !ok {
@@ -94,20 +94,19 @@ func addNodes(root *tree.Tree) {
 	}
 }
 
-// Entries of an initramfs by which /init knows whether the kernel has unpacked
-// all of it: one at the beginning, the other at the very end.
+// Marks in an initramfs from which /init knows whether the kernel has unpacked all of
+// it: the first is near the beginning, the second is the last entry.
 const (
-	begunFile = "run/keelson/unpacking"
-	wholeFile = "run/keelson/unpacked"
+	unpackingFile = "run/keelson/unpacking"
+	unpackedFile  = "run/keelson/unpacked"
 )
 
-// isFirst reports whether an entry stands at the beginning of an initramfs.
+// isFirst reports whether an entry belongs at the beginning of an initramfs.
 func isFirst(path string) bool {
-	return path == "init" || path == begunFile || strings.HasPrefix(begunFile, path+"/")
+	return path == "init" || path == unpackingFile || strings.HasPrefix(unpackingFile, path+"/")
 }
 
-// initFirst puts /init before all else, and with it the file that says that
-// there must be an end.
+// initFirst moves /init and unpackingFile to the front.
 func initFirst(entries []tree.Entry) []tree.Entry {
 	out := make([]tree.Entry, 0, len(entries))
 	for _, first := range []bool{true, false} {
@@ -120,8 +119,8 @@ func initFirst(entries []tree.Entry) []tree.Entry {
 	return out
 }
 
-// inContainer is true for files of bundles and volumes, which are only read:
-// copies of one file in several of them can be one.
+// inContainer reports whether a file belongs to a bundle or volume. These are only
+// read, so equal files can share their content.
 func inContainer(e tree.Entry) bool { return strings.HasPrefix(e.Path, "containers/") }
 
 // counter counts what is written.

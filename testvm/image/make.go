@@ -15,16 +15,16 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// maker makes the formats of one build in a folder beside the output. What
-// several formats need is made once.
+// maker makes the formats of one build in a temporary folder inside the output folder.
+// Files that several formats need are made once.
 type maker struct {
 	*builder
 	dir    string
 	kernel *kernel.Kernel // nil if the file names none
 	system *tree.Tree     // the root without what the kernel adds
 	root   *tree.Tree     // with it
-	kept   []string       // names of files to be part of the output
-	digest []byte         // of root, kernel and command line, once asked for
+	output []string       // names of the files to publish
+	digest []byte         // of root, kernel and command line; nil until needed
 }
 
 // makers make the formats of the table.
@@ -41,7 +41,7 @@ var makers = map[string]func(context.Context, *maker, format.Format) error{
 	format.OCI:            makeOCI,
 }
 
-// make makes all formats and moves them to the output folder at the end.
+// make makes all formats, then moves them to the output folder.
 func (b *builder) make(ctx context.Context, k *kernel.Kernel, system *tree.Tree) (Output, error) {
 	m := &maker{builder: b, kernel: k, system: system, root: system}
 	if k != nil {
@@ -66,19 +66,19 @@ func (b *builder) make(ctx context.Context, k *kernel.Kernel, system *tree.Tree)
 	return m.publish()
 }
 
-// path is where a file is made that the output calls NAME and suffix.
+// path returns the temporary path of the output file NAME+suffix.
 func (m *maker) path(suffix string) string { return filepath.Join(m.dir, m.Name+suffix) }
 
-// keep makes a file part of the output.
-func (m *maker) keep(suffixes ...string) {
+// addOutput makes files part of the output.
+func (m *maker) addOutput(suffixes ...string) {
 	for _, s := range suffixes {
-		if name := m.Name + s; !slices.Contains(m.kept, name) {
-			m.kept = append(m.kept, name)
+		if name := m.Name + s; !slices.Contains(m.output, name) {
+			m.output = append(m.output, name)
 		}
 	}
 }
 
-// once makes a file unless it has been made, and gives its path.
+// once writes a file unless it exists, and returns its path.
 func (m *maker) once(suffix string, write func(file string) error) (string, error) {
 	file := m.path(suffix)
 	if _, err := os.Stat(file); err == nil {
@@ -87,10 +87,10 @@ func (m *maker) once(suffix string, write func(file string) error) (string, erro
 	return file, write(file)
 }
 
-// publish moves what is to be kept to the output folder.
+// publish moves the files of the output to the output folder.
 func (m *maker) publish() (Output, error) {
 	out := Output{Cmdline: m.cmdline()}
-	for _, name := range m.kept {
+	for _, name := range m.output {
 		file := filepath.Join(m.OutDir, name)
 		if err := os.Rename(filepath.Join(m.dir, name), file); err != nil {
 			return Output{}, fmt.Errorf("cannot write image: %w", err)
@@ -105,7 +105,7 @@ func (m *maker) publish() (Output, error) {
 	return out, nil
 }
 
-// Endings of the files that several formats have.
+// Suffixes of files that several formats have.
 const (
 	kernelSuffix  = "-kernel"
 	initrdSuffix  = "-initrd.img"
@@ -114,7 +114,7 @@ const (
 
 func (m *maker) cmdline() string { return m.doc.Config.Kernel.Cmdline }
 
-// kernelFile is the kernel, initrdFile the whole root with microcode before it.
+// kernelFile writes the kernel, initrdFile the whole root preceded by microcode.
 func (m *maker) kernelFile() (string, error) {
 	return m.once(kernelSuffix, func(file string) error { return cache.WriteFile(file, m.kernel.Image) })
 }
@@ -134,15 +134,15 @@ func (m *maker) ucode() []byte {
 	return m.kernel.UCode
 }
 
-// makeKernelInitrd leaves the kernel out if the file names none.
+// makeKernelInitrd omits the kernel if the YAML file names none.
 func makeKernelInitrd(_ context.Context, m *maker, _ format.Format) error {
 	var kernelErr error
 	if m.kernel != nil {
 		_, kernelErr = m.kernelFile()
-		m.keep(kernelSuffix)
+		m.addOutput(kernelSuffix)
 	}
 	_, initrdErr := m.initrdFile()
 	_, cmdlineErr := m.cmdlineFile()
-	m.keep(initrdSuffix, cmdlineSuffix)
+	m.addOutput(initrdSuffix, cmdlineSuffix)
 	return errors.Join(kernelErr, initrdErr, cmdlineErr)
 }

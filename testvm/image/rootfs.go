@@ -4,9 +4,8 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// resolvLink is where /etc/resolv.conf of the root leads: to a place that can
-// be written.
-const resolvLink = "/run/resolvconf/resolv.conf"
+// resolvConf is the target of the root's symlink /etc/resolv.conf: a writable place.
+const resolvConf = "/run/resolvconf/resolv.conf"
 
 const hosts = `127.0.0.1       localhost
 ::1     localhost ip6-localhost ip6-loopback
@@ -18,18 +17,18 @@ ff02::2 ip6-allrouters
 
 const noResolv = "\n# no resolv.conf configured\n"
 
-// leftOut are files that building or exporting an image leaves in it.
-var leftOut = []string{".dockerenv", "Dockerfile", "dev/console", "dev/pts", "dev/shm", "etc/hostname"}
+// leftovers are files that container engines leave in an image.
+var leftovers = []string{".dockerenv", "Dockerfile", "dev/console", "dev/pts", "dev/shm", "etc/hostname"}
 
-// standard makes an image's files what every image of LinuxKit is: without
-// leftovers of container engines, with mount points, and with hosts and
-// resolv.conf of its own. linkResolv is for what becomes part of the root.
+// standard returns an image's files as LinuxKit lays them out: without leftovers of
+// container engines, with mount points, hosts and resolv.conf. linkResolv makes
+// resolv.conf a symlink, for files of the root.
 func standard(in *tree.Tree, linkResolv bool) (*tree.Tree, error) {
 	out := tree.New()
 	if err := out.Merge("", in); err != nil {
 		return nil, err
 	}
-	for _, name := range leftOut {
+	for _, name := range leftovers {
 		out.Remove(name)
 	}
 	for _, dir := range []string{"dev", "dev/pts", "dev/shm", "etc", "proc", "sys"} {
@@ -39,7 +38,7 @@ func standard(in *tree.Tree, linkResolv bool) (*tree.Tree, error) {
 	}
 	resolv := tree.Entry{Path: "etc/resolv.conf", Type: tree.File, Mode: 0o644, Data: []byte(noResolv)}
 	if linkResolv {
-		resolv = tree.Entry{Path: "etc/resolv.conf", Type: tree.Symlink, Mode: 0o644, Link: resolvLink}
+		resolv = tree.Entry{Path: "etc/resolv.conf", Type: tree.Symlink, Mode: 0o644, Link: resolvConf}
 	}
 	entries := []tree.Entry{{Path: "etc/hosts", Type: tree.File, Mode: 0o644, Data: []byte(hosts)}, resolv}
 	if _, ok := out.Get("etc/mtab"); !ok {

@@ -19,12 +19,12 @@ import (
 	"keelson/testvm/image/fsimage"
 )
 
-// rpiData is the partition for data where nothing else is asked for.
+// rpiData is the default data partition.
 var rpiData = Data{Label: "data", Size: DataSize}
 
-// rpiConfig tells the firmware what to start. upstream_kernel makes it look for
-// device trees by the names that they have in the kernel's own sources, and
-// enable_uart keeps the clock of the serial console steady.
+// rpiConfig is the firmware's config.txt. upstream_kernel selects device trees by their
+// names in the kernel's sources; enable_uart keeps the clock of the serial console
+// constant.
 const rpiConfig = `arm_64bit=1
 upstream_kernel=1
 enable_uart=1
@@ -33,21 +33,16 @@ initramfs ` + disk.BoardInitrd + ` followkernel
 `
 
 func makeRPi(ctx context.Context, m *maker, f format.Format) error {
-	return m.made(f, func(file string) error {
+	return m.makeFile(f, func(file string) error {
 		boot, err := m.rpiPartition(ctx)
 		if err != nil {
 			return err
 		}
-		info, err := os.Stat(boot)
+		partitions, err := m.partitions(ctx, disk.Partition{Name: "boot", Kind: disk.FAT32, Content: boot}, cmp.Or(m.Data, &rpiData))
 		if err != nil {
 			return err
 		}
-		data, err := m.dataPartition(ctx, cmp.Or(m.Data, &rpiData))
-		if err != nil {
-			return err
-		}
-		plan := disk.Plan{Scheme: disk.MBR, Size: m.Size, ID: m.id("MBR"),
-			Partitions: append([]disk.Partition{{Name: "boot", Kind: disk.FAT32, Size: info.Size(), Content: boot}}, data...)}
+		plan := disk.Plan{Scheme: disk.MBR, Size: m.Size, ID: m.id("MBR"), Partitions: partitions}
 		_, size, err := plan.Layout()
 		if err != nil {
 			return err
@@ -59,12 +54,12 @@ func makeRPi(ctx context.Context, m *maker, f format.Format) error {
 	})
 }
 
-// cardSize is the least size of an SD card that so many bytes fit on, a power
-// of two: QEMU takes no other.
+// cardSize returns the size of the smallest SD card for size bytes: a power of two,
+// because QEMU accepts no other.
 func cardSize(size int64) int64 { return 1 << bits.Len64(uint64(size-1)) }
 
-// rpiPartition holds what the firmware reads: the firmware itself as far as it
-// is given, and what it starts.
+// rpiPartition writes the boot partition: the firmware, if given, and the files that it
+// loads.
 func (m *maker) rpiPartition(ctx context.Context) (string, error) {
 	firmware, err := m.firmware()
 	if err != nil {
@@ -74,25 +69,25 @@ func (m *maker) rpiPartition(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, f := range firmware { // They take the place of those made here.
+	for _, f := range firmware { // These replace the files made here.
 		files = slices.DeleteFunc(files, func(own fsimage.FATFile) bool { return strings.EqualFold(own.Path, f.Path) })
 	}
 	files = append(files, firmware...)
 	if !slices.ContainsFunc(files, func(f fsimage.FATFile) bool { return path.Ext(f.Path) == ".dtb" }) {
-		return "", errors.New("the kernel comes without device trees for boards, and there are none in the folder of firmware: deb:linux-image-arm64 has them")
+		return "", errors.New("there are no device trees for boards, neither in the kernel's package nor in the firmware folder: deb:linux-image-arm64 has them")
 	}
 	return m.once("-rpi-boot.img", func(file string) error {
 		return fsimage.FAT{Label: "BOOT", Bits: 32, Serial: m.id("BOOT").ID(), Time: m.ModTime, Files: files}.Make(ctx, file)
 	})
 }
 
-// rpiFiles are kernel, initrd, device trees, and what names them.
+// rpiFiles returns kernel, initrd, device trees, and the files that refer to them.
 func (m *maker) rpiFiles() ([]fsimage.FATFile, error) {
 	kernel, kernelErr := m.kernelFile()
 	initrd, initrdErr := m.initrdFile()
 	config, configErr := m.once("-config.txt", func(file string) error { return cache.WriteFile(file, []byte(rpiConfig)) })
 	cmdline, cmdlineErr := m.once("-cmdline.txt", func(file string) error {
-		// The firmware reads one line.
+		// The firmware reads only one line.
 		return cache.WriteFile(file, []byte(strings.Join(strings.Fields(m.cmdline()), " ")+"\n"))
 	})
 	files := []fsimage.FATFile{{Path: "config.txt", Source: config}, {Path: disk.BoardCmdline, Source: cmdline},
@@ -108,26 +103,26 @@ func (m *maker) rpiFiles() ([]fsimage.FATFile, error) {
 	return files, errors.Join(errs...)
 }
 
-// firmware are the files of the folder given, in order.
+// firmware returns the files of the firmware folder, in order.
 func (m *maker) firmware() (files []fsimage.FATFile, err error) {
 	if m.Firmware == "" {
-		m.Progress.Note("no firmware given (--firmware): a board needs it in the boot partition")
+		m.Progress.Note("no firmware given (--firmware): a board needs firmware in the boot partition")
 		return nil, nil
 	}
 	err = filepath.WalkDir(m.Firmware, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		info, err := os.Stat(name) // What a link leads to: FAT has none.
+		info, err := os.Stat(name) // Symlinks are followed: FAT has none.
 		if err == nil && !info.Mode().IsRegular() {
-			err = fmt.Errorf("%s is not a file", name)
+			err = fmt.Errorf("%s is not a regular file", name)
 		}
 		rel, relErr := filepath.Rel(m.Firmware, name)
 		files = append(files, fsimage.FATFile{Path: filepath.ToSlash(rel), Source: name})
 		return errors.Join(err, relErr)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the folder of firmware: %w", err)
+		return nil, fmt.Errorf("cannot read the firmware folder: %w", err)
 	}
 	return files, nil
 }

@@ -10,13 +10,13 @@ import (
 	"keelson/testvm/image/source"
 )
 
-// tool is a program of the host and the Debian package that brings it.
+// tool is a program of the host and the Debian package that contains it.
 type tool struct{ program, pkg string }
 
 // debTools download and unpack packages.
 var debTools = []tool{{"apt-get", "apt"}, {"apt-cache", "apt"}, {"dpkg-deb", "dpkg"}, {debian.Keyring, "debian-archive-keyring"}}
 
-// checkTools names, before any work, every tool that is needed and missing.
+// checkTools names every missing tool before any work is done.
 func (b *builder) checkTools() error {
 	c := &b.doc.Config
 	var need []tool
@@ -57,7 +57,7 @@ func requireTools(need []tool) error {
 	var missing []error
 	named := map[tool]bool{}
 	for _, t := range need {
-		if !named[t] && !t.there() {
+		if !named[t] && !t.installed() {
 			named[t] = true
 			missing = append(missing, fmt.Errorf("cannot find %s: install Debian package %s", t.program, t.pkg))
 		}
@@ -65,7 +65,7 @@ func requireTools(need []tool) error {
 	return errors.Join(missing...)
 }
 
-func (t tool) there() bool {
+func (t tool) installed() bool {
 	if t.program[0] == '/' {
 		_, err := os.Stat(t.program)
 		return err == nil

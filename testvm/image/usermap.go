@@ -9,20 +9,20 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// ownership maps the owners of a container's files to those of the machine
-// (user_namespaces(7)). Its zero value leaves them as they are.
+// ownership maps the owners of a container's files to IDs of the machine
+// (user_namespaces(7)). Its zero value changes nothing.
 type ownership struct {
 	uids, gids []specs.LinuxIDMapping
 }
 
 // ownershipOf returns the mappings of the user namespace that spec asks for. The
-// runtime maps no root file system: files of the image's user 0 would belong to
-// nobody (65534) in a container whose user 0 is another one on the machine.
+// runtime does not map the root file system: without this, files of the image's user 0
+// would belong to nobody (65534) in a container whose user 0 is mapped.
 func ownershipOf(spec *specs.Spec) ownership {
 	return ownership{spec.Linux.UIDMappings, spec.Linux.GIDMappings}
 }
 
-// key tells ownerships apart, and is empty for the zero value.
+// key identifies the mappings. It is empty for the zero value.
 func (o ownership) key() string {
 	if len(o.uids)+len(o.gids) == 0 {
 		return ""
@@ -36,14 +36,14 @@ func (o ownership) apply(files *tree.Tree) {
 	}
 }
 
-// of returns e with the owners that it has on the machine.
+// of returns e with its owners on the machine.
 func (o ownership) of(e tree.Entry) tree.Entry {
 	e.UID, e.GID = onMachine(o.uids, e.UID), onMachine(o.gids, e.GID)
 	return e
 }
 
-// onMachine returns the machine's ID for one of a container. One that is not
-// mapped is left: no user of the container owns it.
+// onMachine returns the machine's ID for an ID of a container. An ID that is not mapped
+// is returned unchanged: no user of the container has it.
 func onMachine(mappings []specs.LinuxIDMapping, id int) int {
 	if on, ok := bundle.OnMachine(mappings, uint32(id)); ok {
 		return int(on)

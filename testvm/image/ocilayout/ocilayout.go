@@ -73,7 +73,15 @@ func (f files) index(index v1.ImageIndex, want func(v1.Descriptor) bool) (int, e
 	if err != nil {
 		return 0, err
 	}
-	if err := f.manifest(index); err != nil {
+	digest, err := index.Digest()
+	if err != nil {
+		return 0, err
+	}
+	raw, err := index.RawManifest()
+	if err != nil {
+		return 0, err
+	}
+	if err := f.blob(digest, raw); err != nil {
 		return 0, err
 	}
 	n := 0
@@ -106,7 +114,27 @@ func (f files) below(index v1.ImageIndex, d v1.Descriptor, want func(v1.Descript
 }
 
 func (f files) image(img v1.Image) error {
-	if err := f.manifest(img); err != nil {
+	return EachBlob(img, func(_ string, want v1.Hash, r io.Reader) error {
+		data, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		return f.blob(want, data)
+	})
+}
+
+// EachBlob calls visit for every blob of an image: the manifest, the configuration and
+// the layers. kind is what it is called in errors, want the digest it is known by.
+func EachBlob(img v1.Image, visit func(kind string, want v1.Hash, r io.Reader) error) error {
+	digest, err := img.Digest()
+	if err != nil {
+		return err
+	}
+	raw, err := img.RawManifest()
+	if err != nil {
+		return err
+	}
+	if err := visit("manifest", digest, bytes.NewReader(raw)); err != nil {
 		return err
 	}
 	manifest, err := img.Manifest()
@@ -117,7 +145,7 @@ func (f files) image(img v1.Image) error {
 	if err != nil {
 		return err
 	}
-	if err := f.blob(manifest.Config.Digest, config); err != nil {
+	if err := visit("configuration", manifest.Config.Digest, bytes.NewReader(config)); err != nil {
 		return err
 	}
 	layers, err := img.Layers()
@@ -127,32 +155,13 @@ func (f files) image(img v1.Image) error {
 	for i, l := range layers {
 		r, err := l.Compressed()
 		if err != nil {
-			return err
+			return fmt.Errorf("layer %s: %w", manifest.Layers[i].Digest, err)
 		}
-		data, err := io.ReadAll(r)
-		if err := errors.Join(err, r.Close()); err != nil {
-			return err
-		}
-		if err := f.blob(manifest.Layers[i].Digest, data); err != nil {
+		if err := errors.Join(visit("layer", manifest.Layers[i].Digest, r), r.Close()); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (f files) manifest(m interface {
-	RawManifest() ([]byte, error)
-	Digest() (v1.Hash, error)
-}) error {
-	digest, err := m.Digest()
-	if err != nil {
-		return err
-	}
-	raw, err := m.RawManifest()
-	if err != nil {
-		return err
-	}
-	return f.blob(digest, raw)
 }
 
 func (f files) blob(want v1.Hash, data []byte) error {

@@ -103,17 +103,10 @@ func entryLayout(index v1.ImageIndex, tag string, want wantedPlatforms) (*tree.T
 	if err != nil {
 		return nil, err
 	}
-	var found []v1.Descriptor
-	var seen []string
-	for _, d := range m.Manifests {
-		seen = append(seen, describe(d))
-		if tag == "" || d.Annotations[refAnnotation] == tag || d.Digest.String() == tag {
-			found = append(found, d)
-		}
-	}
+	found, seen := withTag(m.Manifests, tag)
 	switch len(found) {
 	case 0:
-		return nil, fmt.Errorf("there is nothing%s among %s", tagged(tag), strings.Join(seen, ", "))
+		return nil, fmt.Errorf("there is nothing%s among %s", tagged(tag), seen)
 	case 1:
 		return descriptorLayout(index, found[0], want)
 	}

@@ -69,12 +69,8 @@ func choose(index v1.ImageIndex, tag string, platform v1.Platform) (v1.Image, er
 		return nil, err
 	}
 	var found []v1.Image
-	var seen []string
-	for _, d := range m.Manifests {
-		seen = append(seen, describe(d))
-		if tag != "" && d.Annotations[refAnnotation] != tag && d.Digest.String() != tag {
-			continue
-		}
+	named, seen := withTag(m.Manifests, tag)
+	for _, d := range named {
 		if d.Platform != nil && !d.Platform.Satisfies(platform) {
 			continue
 		}
@@ -86,11 +82,24 @@ func choose(index v1.ImageIndex, tag string, platform v1.Platform) (v1.Image, er
 	}
 	switch {
 	case len(found) == 0:
-		return nil, fmt.Errorf("nothing for %s%s among %s", platform, tagged(tag), strings.Join(seen, ", "))
+		return nil, fmt.Errorf("nothing for %s%s among %s", platform, tagged(tag), seen)
 	case len(found) > 1:
-		return nil, fmt.Errorf("%d images for %s%s among %s: name one by its tag", len(found), platform, tagged(tag), strings.Join(seen, ", "))
+		return nil, fmt.Errorf("%d images for %s%s among %s: name one by its tag", len(found), platform, tagged(tag), seen)
 	}
 	return found[0], nil
+}
+
+// withTag returns the entries of an index that have a tag or digest, all if tag is
+// empty. seen lists all entries, for errors.
+func withTag(entries []v1.Descriptor, tag string) (found []v1.Descriptor, seen string) {
+	var names []string
+	for _, d := range entries {
+		names = append(names, describe(d))
+		if tag == "" || d.Annotations[refAnnotation] == tag || d.Digest.String() == tag {
+			found = append(found, d)
+		}
+	}
+	return found, strings.Join(names, ", ")
 }
 
 func imageOf(index v1.ImageIndex, d v1.Descriptor, platform v1.Platform) (v1.Image, error) {
