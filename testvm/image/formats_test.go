@@ -243,7 +243,7 @@ func TestFormatsRefused(t *testing.T) {
 		"no format raw-bios for arm64":                           func(o *Options) { o.Formats, o.Arch = []string{"raw-bios"}, format.ARM64 },
 		"with a data partition: none of the formats":             func(o *Options) { o.Data = &Data{Label: "data"} },
 		"label \"my data\" is not":                               func(o *Options) { o.Formats, o.Data = []string{"raw-efi"}, &Data{Label: "my data"} },
-		"an ext4 file system of 1MiB: it takes 32MiB":            func(o *Options) { o.Formats, o.Data = []string{"raw-efi"}, &Data{Label: "data", Size: 1 << 20} },
+		"an ext4 file system of 1MiB: it takes at least 32MiB":   func(o *Options) { o.Formats, o.Data = []string{"raw-efi"}, &Data{Label: "data", Size: 1 << 20} },
 		"of a given size":                                        func(o *Options) { o.Formats, o.Size = []string{"tar", "oci"}, 1<<20 },
 		"none of the formats is for a board":                     func(o *Options) { o.Firmware = dir },
 		"no device trees for boards":                             func(o *Options) { o.Formats, o.Arch = []string{"rpi"}, format.ARM64 },

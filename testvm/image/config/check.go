@@ -20,7 +20,7 @@ var platform = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$`)
 // FormatOCI is the format of a volume that holds an image as an OCI layout.
 const FormatOCI = "oci"
 
-// containerName is what containerd takes as an id.
+// containerName matches names that containerd accepts as IDs.
 var containerName = regexp.MustCompile(`^[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*$`)
 
 const maxNameLen = 76
@@ -31,12 +31,12 @@ type Section struct {
 	Images []Image
 }
 
-// Sections are the lists of containers in the order ids are given.
+// Sections returns the lists of containers in the order in which IDs are assigned.
 func (c *Config) Sections() []Section {
 	return []Section{{"onboot", c.Onboot}, {"onshutdown", c.Onshutdown}, {"services", c.Services}}
 }
 
-// check returns all mistakes that can be seen without the images, joined.
+// check returns, joined, all errors that can be found without the images.
 func (d *Document) check() error {
 	var errs []error
 	errs = append(errs, d.checkKernel()...)
@@ -54,7 +54,7 @@ func (d *Document) checkKernel() (errs []error) {
 		errs = append(errs, d.Errorf("kernel", "image is missing"))
 	}
 	if slices.Contains(k.Modules, "all") && len(k.Modules) > 1 {
-		errs = append(errs, d.Errorf("kernel.modules", "all stands alone"))
+		errs = append(errs, d.Errorf("kernel.modules", "all cannot be combined with other modules"))
 	}
 	for i, init := range d.Config.Init {
 		if init == "" {
@@ -71,7 +71,7 @@ func (d *Document) checkContainers() (errs []error) {
 		for i, img := range s.Images {
 			at := fmt.Sprintf("%s[%d]", s.Name, i)
 			err := d.checkContainer(at, img)
-			if err == nil && s.Name == "services" { // Others get a number each.
+			if err == nil && s.Name == "services" { // Containers of other sections are numbered.
 				err = d.checkNames(at, img, names, seen[img.Name])
 			}
 			seen[img.Name] = true
@@ -93,8 +93,8 @@ func (d *Document) checkContainer(at string, img Image) error {
 	return nil
 }
 
-// checkNames refuses a service that would share a name, or what is derived from it,
-// with another.
+// checkNames refuses a service that shares its name, or something derived from it,
+// with another one.
 func (d *Document) checkNames(at string, img Image, names *bundle.Names, seen bool) error {
 	if seen {
 		return d.Errorf(at+".name", "two services are named %q", img.Name)
@@ -102,7 +102,7 @@ func (d *Document) checkNames(at string, img Image, names *bundle.Names, seen bo
 	if err := names.Add(img.Name); err != nil {
 		return d.ErrorAt(at+".name", err)
 	}
-	if img.CgroupsPath == nil { // The image's label may have one.
+	if img.CgroupsPath == nil { // The image's label may set it.
 		return nil
 	}
 	if err := names.AddCgroup(img.Name, bundle.CgroupPath(*img.CgroupsPath, img.Name)); err != nil {
@@ -123,15 +123,15 @@ func (d *Document) checkVolumes() (errs []error) {
 func (d *Document) checkVolume(at string, v Volume, seen bool) error {
 	switch {
 	case !volumeName.MatchString(v.Name):
-		return d.Errorf(at+".name", "%q cannot be the name of a volume: small letters, digits, _ and -", v.Name)
+		return d.Errorf(at+".name", "%q cannot be the name of a volume: lower-case letters, digits, _ and -", v.Name)
 	case seen:
 		return d.Errorf(at+".name", "two volumes are named %q", v.Name)
 	case v.Format != "" && v.Format != "filesystem" && v.Format != FormatOCI:
 		return d.Errorf(at+".format", "%q is neither filesystem nor oci", v.Format)
 	case v.Format == FormatOCI && v.Image == "":
-		return d.Errorf(at+".image", "is missing: format oci lays out an image")
+		return d.Errorf(at+".image", "is missing: a volume of format oci holds an image")
 	case len(v.Platforms) > 0 && v.Format != FormatOCI:
-		return d.Errorf(at+".platforms", "belongs to format oci")
+		return d.Errorf(at+".platforms", "is only for format oci")
 	}
 	for n, p := range v.Platforms {
 		if !platform.MatchString(p) {
@@ -186,12 +186,12 @@ func (f *File) check() error {
 	return nil
 }
 
-// CleanPath is the file's path in the image, with no leading slash.
+// CleanPath returns the file's path in the image, without a leading slash.
 func (f *File) CleanPath() string {
 	return strings.TrimPrefix(path.Clean("/"+f.Path), "/")
 }
 
-// FileMode is the entry's permission bits.
+// FileMode returns the entry's permission bits.
 func (f *File) FileMode() (uint32, error) {
 	switch {
 	case f.Mode != "":

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// add appends what a file says, as the linuxkit program does: lists are appended,
-// and of the kernel each key that the file gives replaces what was there.
+// add merges a file as the linuxkit CLI does: lists are appended, and each key of
+// kernel replaces the earlier value.
 func (d *Document) add(p *part) {
 	c := &d.Config
 	p.first = map[string]int{"init": len(c.Init), "onboot": len(c.Onboot), "onshutdown": len(c.Onshutdown),
@@ -42,15 +42,15 @@ func (k *Kernel) override(by Kernel) {
 	}
 }
 
-// inList is the path of a field in one of the lists, such as services[0].uid.
+// inList matches the path of a field in a list, such as services[0].uid.
 var inList = regexp.MustCompile(`^([a-z]+)\[(\d+)\](.*)$`)
 
-// where finds the file in which a field of the document stands, and the field's
-// path there. One that is not written is the last file's, or that of the last one
-// in which a field above it stands.
+// where returns the file that contains a field of the document, and the field's path
+// there. For a field that is in no file, it is the last file that contains a field
+// above it, or else the last file.
 func (d *Document) where(field string) (p *part, own string) {
 	if m := inList.FindStringSubmatch(field); m != nil {
-		n, _ := strconv.Atoi(m[2]) // Digits; one too long for an int is in no file.
+		n, _ := strconv.Atoi(m[2]) // Digits; no file has a number too large for an int.
 		for _, p := range slices.Backward(d.parts) {
 			if first, ok := p.first[m[1]]; ok && n >= first {
 				return p, fmt.Sprintf("%s[%d]%s", m[1], n-first, m[3])
@@ -67,14 +67,13 @@ func (d *Document) where(field string) (p *part, own string) {
 	return d.parts[len(d.parts)-1], field
 }
 
-// rebase makes relative paths of a file in another folder relative to the last
-// file's.
+// rebase makes the relative paths of a file relative to the folder of the last file.
 func (c *Config) rebase(base string) {
 	if base == "" || base == "." {
 		return
 	}
 	c.Kernel.Image = rebaseRef(c.Kernel.Image, base)
-	// Lists may share their entries, by aliases.
+	// Aliases can make lists share their entries.
 	c.Init, c.Files, c.Volumes = slices.Clone(c.Init), slices.Clone(c.Files), slices.Clone(c.Volumes)
 	for i := range c.Init {
 		c.Init[i] = rebaseRef(c.Init[i], base)
@@ -95,7 +94,7 @@ func (c *Config) rebase(base string) {
 	}
 }
 
-// rebaseRef is rebasePath for the path in a reference of package source.
+// rebaseRef applies rebasePath to the path in an image reference (package source).
 func rebaseRef(ref, base string) string {
 	for _, kind := range []string{"oci:", "docker-archive:", "dir:", "file:"} {
 		if name, ok := strings.CutPrefix(ref, kind); ok {

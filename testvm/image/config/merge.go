@@ -2,10 +2,9 @@ package config
 
 import "github.com/goccy/go-yaml/ast"
 
-// merge puts the keys of merge keys ("<<: *anchor") into the mappings they stand
-// in, as YAML 1.1 has it (yaml.org/type/merge.html): a key of the mapping itself
-// wins, and of several merged mappings the first. The YAML package refuses a key
-// that is in both.
+// merge expands merge keys ("<<: *anchor") as YAML 1.1 defines (yaml.org/type/merge.html):
+// a key of the mapping itself wins, then the first of several merged mappings. The YAML
+// package refuses a key that is in both.
 func merge(file *ast.File) {
 	m := merger{anchors: map[string]ast.Node{}, active: map[ast.Node]bool{}}
 	for _, doc := range file.Docs {
@@ -15,11 +14,11 @@ func merge(file *ast.File) {
 	}
 }
 
-// merger visits nodes from the outside in, in the order of the file, so that an
-// anchor is known, and its mapping merged, before its aliases.
+// merger visits outer nodes first, in the order of the file, so that an anchor is known
+// and its mapping merged before its aliases are visited.
 type merger struct {
 	anchors map[string]ast.Node
-	active  map[ast.Node]bool // mappings and aliases being followed, which cannot hold themselves
+	active  map[ast.Node]bool // mappings and aliases being followed; they must not contain themselves
 }
 
 func (m merger) Visit(n ast.Node) ast.Visitor {
@@ -47,7 +46,7 @@ func (m merger) merged(values []*ast.MappingValueNode) []*ast.MappingValueNode {
 	for _, s := range sources {
 		mappings, ok := m.mappings(s.Value)
 		if !ok {
-			own = append(own, s) // The decoder says what is wrong with it.
+			own = append(own, s) // The decoder reports the error.
 		}
 		for _, v := range mappings {
 			if key := v.Key.String(); !has[key] {
@@ -58,7 +57,7 @@ func (m merger) merged(values []*ast.MappingValueNode) []*ast.MappingValueNode {
 	return own
 }
 
-// mappings are the entries of a merge key's value: a mapping, or a list of them.
+// mappings returns the entries of a merge key's value: a mapping, or a list of mappings.
 func (m merger) mappings(n ast.Node) ([]*ast.MappingValueNode, bool) {
 	if m.active[n] {
 		return nil, false
@@ -71,7 +70,7 @@ func (m merger) mappings(n ast.Node) ([]*ast.MappingValueNode, bool) {
 		if !ok {
 			return nil, false
 		}
-		m.active[n] = true // An anchor may name an alias of itself.
+		m.active[n] = true // An anchor may contain an alias of itself.
 		defer delete(m.active, n)
 		return m.mappings(to)
 	case *ast.MappingNode:

@@ -12,10 +12,10 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Error is a mistake in a file.
+// Error is an error in a file.
 type Error struct {
 	File  string
-	Line  int    // from 1; 0 if not known
+	Line  int    // from 1; 0 if unknown
 	Field string // path of the field, such as services[0].uid; may be empty
 	Err   error
 }
@@ -33,8 +33,8 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Document is what one or several files say, and still knows where their fields
-// stand.
+// Document is the merged content of one or several files, with the positions of their
+// fields.
 type Document struct {
 	Config Config
 	parts  []*part
@@ -44,7 +44,7 @@ type Document struct {
 type Input struct {
 	Name   string // in errors
 	Source []byte
-	Base   string // what relative paths in it are relative to, itself relative to the last file's folder; may be empty
+	Base   string // folder for relative paths in it, relative to the last file's folder; may be empty
 }
 
 // part is one file of a document.
@@ -52,7 +52,7 @@ type part struct {
 	Input
 	config Config
 	tree   *ast.File
-	first  map[string]int // where its entries begin in the document's lists
+	first  map[string]int // index of its first entry in each list of the document
 }
 
 // Parse reads and checks a YAML file; name is its name in errors.
@@ -60,7 +60,7 @@ func Parse(name string, source []byte) (*Document, error) {
 	return ParseAll([]Input{{Name: name, Source: source}})
 }
 
-// ParseAll reads files, appends what they say in their order, and checks the whole.
+// ParseAll reads files, merges them in order, and checks the result.
 func ParseAll(inputs []Input) (*Document, error) {
 	d := &Document{}
 	for _, in := range inputs {
@@ -90,7 +90,7 @@ func ParseLabel(name, value string) (ImageConfig, error) {
 }
 
 func (p *part) decode(into any) (err error) {
-	// A parser of untrusted text that panics must not take the program with it.
+	// The parser may panic on untrusted text; the program continues.
 	defer func() {
 		if r := recover(); r != nil {
 			err = &Error{File: p.Name, Err: fmt.Errorf("cannot read YAML: %v", r)}
@@ -110,7 +110,7 @@ func (p *part) decode(into any) (err error) {
 	return nil
 }
 
-// wrap turns an error of the YAML package into one with file, line and field.
+// wrap adds file, line and field to an error of the YAML package.
 func (p *part) wrap(err error) error {
 	var ye yaml.Error
 	if !errors.As(err, &ye) || ye.GetToken() == nil {
@@ -127,14 +127,13 @@ func (p *part) wrap(err error) error {
 	return e
 }
 
-// Errorf is an error about the field at path, such as "services[0].uid". If
-// the field itself is not written in the file, the nearest one above it gives
-// the line.
+// Errorf returns an error about the field at path, such as "services[0].uid". If the
+// file does not contain the field, the line is that of the nearest field above it.
 func (d *Document) Errorf(path, format string, args ...any) error {
 	return d.ErrorAt(path, fmt.Errorf(format, args...))
 }
 
-// ErrorAt is Errorf with an error to wrap.
+// ErrorAt is like Errorf for an error to wrap.
 func (d *Document) ErrorAt(path string, err error) error {
 	p, own := d.where(path)
 	e := &Error{File: p.Name, Field: own, Err: err}
@@ -144,7 +143,7 @@ func (d *Document) ErrorAt(path string, err error) error {
 	return e
 }
 
-// line is where the field at path stands, 0 if it does not.
+// line returns the line of the field at path, 0 if the file does not contain it.
 func (p *part) line(path string) int {
 	at, err := yaml.PathString("$." + quotePath(path))
 	if err != nil {
@@ -156,8 +155,8 @@ func (p *part) line(path string) int {
 	return 0
 }
 
-// parent cuts the last element off a path; keys with a dot in them do not matter
-// here, for they have no fields below.
+// parent removes the last element of a path. Keys that contain a dot do not matter,
+// because they have no fields below.
 func parent(path string) string {
 	i := strings.LastIndexAny(path, ".[")
 	if i < 0 {
@@ -166,7 +165,7 @@ func parent(path string) string {
 	return path[:i]
 }
 
-// quotePath quotes the keys that hold a dot for the YAML package's path syntax.
+// quotePath quotes keys that contain a dot, for the YAML package's path syntax.
 func quotePath(path string) string {
 	for _, key := range []string{"capabilities.add", "binds.add"} {
 		path = strings.ReplaceAll(path, key, "'"+key+"'")
@@ -174,7 +173,7 @@ func quotePath(path string) string {
 	return path
 }
 
-// fieldOf is the path of the node that stands at tk.
+// fieldOf returns the path of the node at tk.
 func fieldOf(file *ast.File, tk *token.Token) string {
 	f := &finder{at: tk.Position}
 	for _, doc := range file.Docs {

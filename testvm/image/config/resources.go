@@ -17,7 +17,7 @@ import (
 // in LinuxKit's spelling, blockio.
 type Resources struct{ specs.LinuxResources }
 
-// OCI are the limits; none if r is nil.
+// OCI returns the limits, nil if r is nil.
 func (r *Resources) OCI() specs.LinuxResources {
 	if r == nil {
 		return specs.LinuxResources{}
@@ -25,8 +25,8 @@ func (r *Resources) OCI() specs.LinuxResources {
 	return r.LinuxResources
 }
 
-// UnmarshalYAML goes by way of JSON, for the specification's types embed
-// structs in a way the YAML package does not know.
+// UnmarshalYAML decodes via JSON, because the specification's types embed structs in a
+// way that the YAML package does not support.
 func (r *Resources) UnmarshalYAML(n ast.Node) error {
 	var v map[string]any
 	if err := yaml.NodeToValue(n, &v); err != nil {
@@ -48,7 +48,7 @@ func (r *Resources) UnmarshalYAML(n ast.Node) error {
 	return nil
 }
 
-// jsonError finds where in n the field of an error stands.
+// jsonError finds the position in n of the field that an error is about.
 func jsonError(n ast.Node, err error) error {
 	message := strings.TrimPrefix(err.Error(), "json: ")
 	field, _ := strings.CutPrefix(message, "unknown field ")

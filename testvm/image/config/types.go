@@ -29,7 +29,7 @@ type Kernel struct {
 	// Tar is the archive in an image that is unpacked to the root, "kernel.tar"
 	// by default, "none" for none.
 	Tar *string `yaml:"tar"`
-	// UCode is an uncompressed cpio archive in the image that goes before the initrd.
+	// UCode is an uncompressed cpio archive in the image; it precedes the initrd.
 	UCode *string `yaml:"ucode"`
 	// Modules names the modules taken from a deb: kernel; nil is the default set.
 	Modules []string `yaml:"modules"`
@@ -65,8 +65,8 @@ type Image struct {
 	ImageConfig `yaml:",inline"`
 }
 
-// ImageConfig is what both a YAML file and an image's org.mobyproject.config
-// label may say of a container. A nil field was not given, so that the file
+// ImageConfig holds the settings of a container that both a YAML file and an image's
+// org.mobyproject.config label may contain. A nil field was not given, so that the file
 // can override the label with an empty value.
 type ImageConfig struct {
 	Capabilities      []string               `yaml:"capabilities"`
@@ -114,7 +114,7 @@ type Device struct {
 	Mode  string `yaml:"mode"`
 }
 
-// Runtime is what is done around a container rather than in it.
+// Runtime holds what is set up around a container rather than in it.
 type Runtime struct {
 	Cgroups    []string      `yaml:"cgroups"`
 	Mounts     []specs.Mount `yaml:"mounts"`
@@ -124,7 +124,7 @@ type Runtime struct {
 	Namespace  *string       `yaml:"namespace"`
 }
 
-// Namespaces are the paths at which a container's namespaces are bound.
+// Namespaces holds the paths where a container's namespaces are bind-mounted.
 type Namespaces struct {
 	Cgroup *string `yaml:"cgroup"`
 	IPC    *string `yaml:"ipc"`
@@ -149,7 +149,7 @@ type ID struct {
 	Num  uint32
 }
 
-// UnmarshalYAML takes a number or a name.
+// UnmarshalYAML accepts a number or a name.
 func (id *ID) UnmarshalYAML(n ast.Node) error {
 	switch n := n.(type) {
 	case *ast.IntegerNode:
@@ -167,8 +167,8 @@ func (id *ID) UnmarshalYAML(n ast.Node) error {
 	return nil
 }
 
-// Number is id's value, given the ids of all containers by name. A nil id and
-// the names "" and "root" are 0.
+// Number returns id's value, given the IDs of all containers by name. It is 0 for a nil
+// id and the names "" and "root".
 func (id *ID) Number(ids map[string]uint32) (uint32, error) {
 	if id == nil || id.Name == "root" {
 		return 0, nil
@@ -183,11 +183,11 @@ func (id *ID) Number(ids map[string]uint32) (uint32, error) {
 	return n, nil
 }
 
-// firstID is the id of the first container of a file.
+// firstID is the ID of the first container of a file.
 const firstID = 100
 
-// IDs gives each container a user and group id of its own, in the order of
-// onboot, onshutdown, services.
+// IDs assigns each container its own user and group ID, in the order onboot,
+// onshutdown, services.
 func (c *Config) IDs() map[string]uint32 {
 	ids := map[string]uint32{}
 	next := uint32(firstID)

@@ -11,26 +11,26 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// sectionNames are the keys of a file, in the order in which YAML writes them.
+// sectionNames are the keys of a file, in the order of the method YAML.
 var sectionNames = []string{"kernel", "init", "onboot", "onshutdown", "services", "files", "volumes"}
 
-// YAML is the file as it is written, or one file that says the same as several,
-// with paths relative to the last one's folder, without comments and anchors.
+// YAML returns the file unchanged, or several merged into one, with paths relative to
+// the last one's folder and without comments and anchors.
 func (d *Document) YAML() ([]byte, error) {
 	if len(d.parts) == 1 {
 		return d.parts[0].Source, nil
 	}
 	text, err := d.merged()
 	if err != nil {
-		return nil, fmt.Errorf("cannot write the files as one: %w", err)
+		return nil, fmt.Errorf("cannot merge the files: %w", err)
 	}
-	// The YAML package has to write what it reads.
+	// The YAML package must read back what it has written.
 	again, err := Parse("merged", text)
 	if err == nil && !reflect.DeepEqual(again.Config, d.Config) {
-		err = errors.New("what is written does not mean the same")
+		err = errors.New("the merged file does not have the same meaning")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot write the files as one: %w", err)
+		return nil, fmt.Errorf("cannot merge the files: %w", err)
 	}
 	return text, nil
 }
@@ -57,7 +57,7 @@ func (d *Document) merged() ([]byte, error) {
 	return yaml.Marshal(out)
 }
 
-// appended is what Document.add does, for values.
+// appended does for values what Document.add does for a Config.
 func appended(to, by any) any {
 	switch by := by.(type) {
 	case yaml.MapSlice:
@@ -77,7 +77,7 @@ func appended(to, by any) any {
 	return to // An empty section.
 }
 
-// rebaseSection is Config.rebase, for values.
+// rebaseSection does for values what Config.rebase does.
 func rebaseSection(name string, value any, base string) {
 	if base == "" || base == "." {
 		return
@@ -103,13 +103,13 @@ func rebaseSection(name string, value any, base string) {
 	}
 }
 
-// scalar is a value that is no string, as it is written: a mode is 0644.
+// scalar is a value that is not a string, as the file has it: a mode stays 0644.
 type scalar string
 
-// MarshalYAML writes it so again.
+// MarshalYAML writes the value unchanged.
 func (s scalar) MarshalYAML() ([]byte, error) { return []byte(s), nil }
 
-// plain is the file's content with aliases and merge keys put in place.
+// plain returns the file's content with aliases and merge keys expanded.
 func (p *part) plain() (yaml.MapSlice, error) {
 	if len(p.tree.Docs) == 0 || p.tree.Docs[0].Body == nil {
 		return nil, nil
@@ -117,22 +117,22 @@ func (p *part) plain() (yaml.MapSlice, error) {
 	r := plainer{anchors: map[string]ast.Node{}, left: plainLimit}
 	body, _ := r.value(p.tree.Docs[0].Body).(yaml.MapSlice)
 	if r.left < 0 {
-		return nil, fmt.Errorf("%s: aliases make more than %d values of it", p.Name, plainLimit)
+		return nil, fmt.Errorf("%s: aliases expand to more than %d values", p.Name, plainLimit)
 	}
 	return body, nil
 }
 
-// plainLimit bounds what aliases of aliases, or of themselves, grow to.
+// plainLimit bounds the expansion of nested or recursive aliases.
 const plainLimit = 1 << 17
 
-// plainer reads nodes in the order of the file, so that an anchor comes before its
+// plainer expands nodes in the order of the file, so that an anchor is known before its
 // aliases.
 type plainer struct {
 	anchors map[string]ast.Node
 	left    int // of plainLimit
 }
 
-// value is a node as a string, scalar, []any or yaml.MapSlice.
+// value returns a node as a string, scalar, []any or yaml.MapSlice.
 func (p *plainer) value(n ast.Node) any {
 	if p.left--; p.left < 0 {
 		return nil

@@ -17,19 +17,19 @@ import (
 	"keelson/testvm/image/progress"
 )
 
-// Freshness is how long the list of packages is used without asking again.
+// Freshness is how long package lists are used before the archive is asked again.
 const Freshness = 24 * time.Hour
 
 // Archive is Debian's archive for one architecture.
 type Archive struct {
 	Arch     string // in Debian's spelling, which for these is Go's
 	CacheDir string
-	Refresh  bool // ask the archive again, however fresh the lists are
+	Refresh  bool // ask the archive again even if the lists are fresh
 	Progress progress.Progress
 
 	dir       string // apt's own state
 	store     cache.Store
-	asked     bool      // whether the archive was asked in this run
+	asked     bool      // the archive was asked in this run
 	listsFrom time.Time // when the package lists were made
 	listsErr  error
 }
@@ -44,7 +44,7 @@ func (a *Archive) open(ctx context.Context) error {
 		return err
 	}
 	text := render(forArch(sources, a.Arch), a.Arch)
-	// Another release of the host gets another state.
+	// Each release of the host has its own state.
 	dir := filepath.Join(a.CacheDir, "apt", a.Arch+"-"+cache.Key(text)[:12])
 	for _, sub := range []string{"lists/partial", "archives/partial", "resolved"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
@@ -84,7 +84,7 @@ Dir::Log "%[3]s";
 `, a.Arch, a.Arch, dir)
 }
 
-// hostAcquire are the host's settings of how to download: proxies, checks.
+// hostAcquire returns the host's settings for downloads: proxies, checks.
 func hostAcquire(ctx context.Context) string {
 	out, err := exec.CommandContext(ctx, "apt-config", "dump", "Acquire").Output()
 	if err != nil {
@@ -102,7 +102,7 @@ func hostAcquire(ctx context.Context) string {
 	return keep.String()
 }
 
-// run runs a program of apt's with the archive's configuration.
+// run runs a program of apt with the archive's configuration.
 func (a *Archive) run(ctx context.Context, dir, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
@@ -120,15 +120,15 @@ func lastLines(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "; ")
 }
 
-// resolved is what a set of packages came to.
+// resolved is the solution for a set of packages.
 type resolved struct {
 	Time     time.Time
 	Packages []Package
 }
 
-// Resolve finds the packages that asked need to run, and base-passwd. Fresh answers are taken
-// from the cache; when the archive cannot be reached older ones are, and the
-// progress says so.
+// Resolve returns the packages that the asked ones need to run, and base-passwd. A fresh
+// solution comes from the cache. If the archive cannot be reached, an older one does,
+// and the progress reports it.
 func (a *Archive) Resolve(ctx context.Context, asked []string) ([]Package, error) {
 	if err := a.open(ctx); err != nil {
 		return nil, err
@@ -166,8 +166,8 @@ func fresh(t time.Time) bool {
 	return age >= 0 && age < Freshness
 }
 
-// lists makes sure, once in a run, that the package lists are fresh, and
-// returns when they were made. Old ones do where the archive cannot be reached.
+// lists updates the package lists once in a run if they are not fresh, and returns
+// their time. If the archive cannot be reached, old lists are used.
 func (a *Archive) lists(ctx context.Context) (time.Time, error) {
 	if !a.asked {
 		a.listsFrom, a.listsErr = a.update(ctx)
@@ -223,13 +223,13 @@ func (a *Archive) solve(ctx context.Context, asked []string) ([]Package, error) 
 	packages := closure(asked, solution)
 	for _, p := range solution {
 		if p.Name == passwdPackage && !slices.Contains(asked, passwdPackage) {
-			packages = append(packages, p) // but nothing that it needs
+			packages = append(packages, p) // without its dependencies
 		}
 	}
 	return packages, nil
 }
 
-// Fetch downloads a package and returns its file, whose digest is right.
+// Fetch downloads a package, verifies its digest and returns its file.
 func (a *Archive) Fetch(ctx context.Context, p Package) (string, error) {
 	file := filepath.Join(a.dir, "archives", p.Name+"_"+cache.Key(p.Name, p.Version, p.SHA256)[:16]+".deb")
 	if cache.Check(file, p.SHA256) == nil {
@@ -256,7 +256,8 @@ func (a *Archive) Fetch(ctx context.Context, p Package) (string, error) {
 	return file, os.Rename(debs[0], file)
 }
 
-// Tool finds a program of the host, also where only root looks for programs.
+// Tool returns the path of a program of the host. It also looks in the folders that only
+// root's PATH contains.
 func Tool(program string) (string, error) {
 	path, err := exec.LookPath(program)
 	for _, dir := range []string{"/usr/sbin", "/sbin"} {

@@ -1,18 +1,16 @@
 // Package debian makes root trees and kernels from Debian's packages without
-// installing them: apt resolves and downloads, dpkg-deb unpacks, and what only
-// the installation of a package needs is left out.
+// installing them: apt resolves and downloads, dpkg-deb unpacks. Files that only the
+// installation of a package needs are omitted.
 //
-// It is not for roots that need maintainer scripts: none is run, so nothing of
-// a foreign architecture is executed and no privilege is needed. mmdebstrap
-// was weighed for the same work; it leaves packages out only by exact name and
-// after unpacking them, always adds the Essential set, and its unprivileged
-// modes need subordinate ids, while apt's resolution and a walk over the
-// dependencies give smaller roots with less.
+// No maintainer script is run, so no program of another architecture is executed and no
+// privilege is needed; roots that need such scripts are not supported. mmdebstrap was
+// considered: it excludes packages only by exact name and after unpacking them, always
+// adds the Essential set, and its unprivileged modes need subordinate IDs. apt's
+// resolution and a walk over the dependencies give smaller roots with less code.
 //
-// apt runs with state, configuration and sources of its own below the cache
-// folder. The sources are those of the host that are Debian's; everything is
-// verified with Debian's archive keyring. Only the Acquire settings of the
-// host, such as a proxy, are taken over.
+// apt runs with its own state, configuration and sources below the cache folder. The
+// sources are the host's sources of Debian; everything is verified with Debian's archive
+// keyring. Of the host's settings only Acquire, such as a proxy, applies.
 //
 // Sources: apt.conf(5), apt-get(8), sources.list(5), deb822(5), dpkg-deb(1),
 // and Debian Policy chapter 7 for relations between packages.

@@ -16,15 +16,15 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// Version changes whenever the same packages would give another root, so that
-// no older one is taken from the cache.
+// Version changes whenever the same packages give a different root, so that the cache
+// does not return an older one.
 const Version = "1"
 
-// passwdPackage brings the users and groups every Debian system has.
+// passwdPackage contains the users and groups of every Debian system.
 const passwdPackage = "base-passwd"
 
-// Root is the tree of the packages asked for and of those they need to run.
-// id says what it was made from.
+// Root returns the tree of the packages asked for and of those they need to run. id
+// identifies the packages and versions.
 func (a *Archive) Root(ctx context.Context, asked []string) (root *tree.Tree, id string, err error) {
 	asked = slices.Compact(slices.Sorted(slices.Values(asked)))
 	packages, err := a.Resolve(ctx, asked)
@@ -53,7 +53,7 @@ func (a *Archive) Root(ctx context.Context, asked []string) (root *tree.Tree, id
 	return root, id, a.store.Put(id+".tar", buf.Bytes())
 }
 
-// Member is a file of one package, by its path in there.
+// Member returns a file of one package, by its path in the package.
 func (a *Archive) Member(ctx context.Context, name, file string) ([]byte, error) {
 	packages, err := a.Resolve(ctx, []string{name})
 	if err != nil {
@@ -103,7 +103,7 @@ func (a *Archive) unpackAll(ctx context.Context, packages []Package, asked []str
 	return root, linkApplets(root)
 }
 
-// Unpack gives the archive of files in a .deb to read, which need not read all.
+// Unpack passes the tar archive of files in a .deb to read, which need not read all.
 func Unpack(ctx context.Context, deb string, read func(io.Reader) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -130,7 +130,7 @@ func Unpack(ctx context.Context, deb string, read func(io.Reader) error) error {
 	return nil
 }
 
-// skeleton is what every root has: Debian's merged /usr, and the directories
+// skeleton returns the entries of every root: Debian's merged /usr, and the directories
 // whose modes programs rely on.
 func skeleton(root *tree.Tree) error {
 	entries := []tree.Entry{
@@ -160,13 +160,13 @@ func passwdFiles(from *tree.Tree) *tree.Tree {
 	} {
 		if e, ok := from.Get(master); ok {
 			e.Path = name
-			_ = out.Put(e) // a new tree has no symlinks to fail on
+			_ = out.Put(e) // cannot fail: a new tree has no symlinks
 		}
 	}
 	return out
 }
 
-// pruned are the paths no container needs.
+// pruned are paths that no container needs.
 var pruned = []string{
 	"etc/apparmor.d", "etc/bash_completion.d", "etc/cron.*", "etc/dpkg", "etc/init", "etc/init.d",
 	"etc/insserv.conf.d", "etc/logrotate.d", "etc/network", "etc/rc*.d", "etc/systemd", "etc/ufw", "etc/update-motd.d",
@@ -179,7 +179,7 @@ var pruned = []string{
 	"usr/share/reportbug", "usr/share/vim", "usr/share/zsh", "var/cache/apt", "var/lib/dpkg",
 }
 
-// prunedUnasked go too where a package is there only because another needs it.
+// prunedUnasked are also omitted from packages that were not asked for.
 var prunedUnasked = []string{"usr/share/zoneinfo", "usr/lib/locale", "usr/share/i18n"}
 
 func prune(t *tree.Tree, asked bool) {
@@ -189,18 +189,18 @@ func prune(t *tree.Tree, asked bool) {
 	}
 	for _, e := range t.Entries() {
 		for _, p := range patterns {
-			if ok, _ := path.Match(p, e.Path); ok { // the patterns are ours and right
+			if ok, _ := path.Match(p, e.Path); ok { // the patterns are constant and valid
 				t.Remove(e.Path)
 			}
 		}
 	}
 }
 
-// appletNames is how the sorted list of applets begins in a busybox binary.
+// appletNames is the beginning of the sorted list of applets in a busybox binary.
 var appletNames = []byte("\x00[\x00[[\x00")
 
-// linkApplets makes what busybox's installation would: a link for each applet
-// the binary holds, where no other program has that name.
+// linkApplets makes the links of busybox's installation: one for each applet of the
+// binary, unless another program has that name.
 func linkApplets(root *tree.Tree) error {
 	bb, ok := root.Get("usr/bin/busybox")
 	if !ok {
@@ -224,8 +224,8 @@ func linkApplets(root *tree.Tree) error {
 	return nil
 }
 
-// applets reads the list from the binary, which may be of a foreign
-// architecture and cannot be asked.
+// applets reads the list from the binary, which may be for another architecture and
+// cannot be run.
 func applets(binary []byte) (out []string) {
 	i := bytes.Index(binary, appletNames)
 	if i < 0 {

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// installOnly are packages that others depend on for their maintainer scripts,
-// or that an installed system has and a container has not. Nothing below them
-// is followed either. One that is asked for by name is taken.
+// installOnly are packages that others depend on for their maintainer scripts, or that
+// an installed system has and a container has not. Their dependencies are not followed
+// either. A package that is asked for by name is included.
 var installOnly = []string{
 	"adduser", "base-files", "base-passwd", "cdebconf", "coreutils", "dash", "debconf", "debianutils",
 	"dpkg", "e2fsprogs-l10n", "gpgv", "init-system-helpers", "install-info", "libpam-runtime",
@@ -35,7 +35,7 @@ func fromStanza(s Stanza) Package {
 	return p
 }
 
-// relations are the names in a field such as: a (>= 1) | b:any, c [amd64].
+// relations returns the names in a field such as: a (>= 1) | b:any, c [amd64].
 func relations(field string) (out [][]string) {
 	for _, group := range strings.Split(field, ",") {
 		var names []string
@@ -54,8 +54,8 @@ func relations(field string) (out [][]string) {
 	return out
 }
 
-// closure are the packages of solution, which apt has found to be complete,
-// that the asked ones need to run. The order is by name.
+// closure returns the packages of apt's complete solution that the asked ones need to
+// run, sorted by name.
 func closure(asked []string, solution []Package) []Package {
 	byName := map[string]Package{}
 	offered := map[string]string{}

@@ -9,26 +9,25 @@ import (
 	"strings"
 )
 
-// Keyring verifies Debian's archive; package debian-archive-keyring.
+// Keyring holds the keys of Debian's archive; package debian-archive-keyring.
 const Keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 const keyringName = "debian-archive"
 
-// Source is an archive packages come from.
+// Source is an archive of packages.
 type Source struct {
 	URIs, Suites, Components []string
 }
 
-// suites are the names Debian's releases have in a source, before a dash.
+// suites are the names of Debian's releases in a source, before a dash.
 var suites = []string{
 	"buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid",
 	"oldoldstable", "oldstable", "stable", "testing", "unstable",
 }
 
-// HostSources reads the sources below dir, usually /etc/apt, and keeps those
-// that are Debian's: signed by its keyring, or with no key of their own and a
-// suite of Debian's name. What comes from elsewhere than Debian in spite of
-// that fails apt's check of signatures.
+// HostSources reads the sources below dir, usually /etc/apt, and returns Debian's:
+// signed by its keyring, or without a key and with a suite that has a name of Debian's.
+// If such a source is not Debian's after all, apt's check of signatures fails.
 func HostSources(dir string) ([]Source, error) {
 	files := []string{filepath.Join(dir, "sources.list")}
 	for _, pattern := range []string{"*.list", "*.sources"} {
@@ -60,12 +59,12 @@ func HostSources(dir string) ([]Source, error) {
 	return out, nil
 }
 
-// firstReleases are the first of Debian's releases that have an architecture,
-// where not all of suites do.
+// firstReleases are the first releases of Debian for architectures that not all suites
+// have.
 var firstReleases = map[string]string{"riscv64": "trixie"}
 
-// forArch puts the first release that has arch in the place of older ones: as its
-// last point release is, for whoever mirrors an older release may have but that.
+// forArch replaces older releases by the first one that has arch. It omits their suites of
+// updates, because a mirror of an older release may lack them.
 func forArch(sources []Source, arch string) []Source {
 	first := slices.Index(suites, firstReleases[arch])
 	if first < 0 {
@@ -135,7 +134,7 @@ func parseOneLine(text string) (out []Source) {
 	return out
 }
 
-// debian is the part of the source that is Debian's.
+// debian returns the part of the source that is Debian's.
 func (s Source) debian(signedBy string) Source {
 	if signedBy != "" && !strings.Contains(signedBy, keyringName) {
 		return Source{}
@@ -161,7 +160,7 @@ func render(sources []Source, arch string) string {
 	return b.String()
 }
 
-// Stanza is a paragraph of a control file, keyed by field name in small letters.
+// Stanza is a paragraph of a control file, keyed by field name in lower case.
 type Stanza map[string]string
 
 // ParseStanzas reads deb822 paragraphs; continuation lines are joined by newlines.

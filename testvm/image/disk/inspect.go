@@ -14,14 +14,14 @@ import (
 	"github.com/diskfs/go-diskfs/partition/mbr"
 )
 
-// bootPrograms are the names under which UEFI starts what is on a disk, by
+// bootPrograms are the names of the programs that UEFI starts from a disk, by
 // architecture.
 var bootPrograms = map[string]string{"amd64": "BOOTX64.EFI", "arm64": "BOOTAA64.EFI"}
 
-// BootProgram is the path of the program that UEFI starts from a disk.
+// BootProgram returns the path of the program that UEFI starts from a disk.
 func BootProgram(arch string) string { return path.Join("EFI/BOOT", bootPrograms[arch]) }
 
-// Names of what a board's firmware starts, in the first partition of its disk.
+// Names of the files that a board's firmware loads, in the first partition of its disk.
 const (
 	BoardKernel  = "kernel8.img"
 	BoardInitrd  = "initrd.img"
@@ -57,7 +57,7 @@ func Unpack(name, dir string, files ...string) error {
 	return nil
 }
 
-// EFIArch tells for which architecture a disk has a program that UEFI starts.
+// EFIArch returns the architecture of the program on a disk that UEFI starts.
 func EFIArch(name string) (string, error) {
 	b, err := file.OpenFromPath(name, true)
 	if err != nil {

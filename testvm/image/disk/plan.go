@@ -7,10 +7,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// Alignment is what partitions begin and end at.
+// Alignment divides the start and end of every partition.
 const Alignment = 1 << 20
 
-// Scheme is how a disk is divided.
+// Scheme is the type of a partition table.
 type Scheme string
 
 // The schemes.
@@ -19,51 +19,51 @@ const (
 	MBR Scheme = "MBR"
 )
 
-// Kind is what a partition is for.
+// Kind is the purpose of a partition.
 type Kind int
 
 // The kinds.
 const (
-	ESP       Kind = iota // what UEFI looks for programs in
-	FAT16                 // what a BIOS's boot loader reads
-	FAT32                 // what firmware of boards reads
-	LinuxData             // file systems of Linux
+	ESP       Kind = iota // EFI system partition
+	FAT16                 // read by a BIOS's boot loader
+	FAT32                 // read by a board's firmware
+	LinuxData             // Linux file system
 )
 
 // Partition is a part of a disk.
 type Partition struct {
-	Name    string // told by a GPT only
+	Name    string // only in a GPT
 	Kind    Kind
-	Size    int64  // at least; more to the next multiple of Alignment
-	Content string // file that it holds, not longer than Size; may be empty
-	Active  bool   // the one an MBR's program starts
+	Size    int64  // rounded up to a multiple of Alignment
+	Content string // file with its content, not longer than Size; may be empty
+	Active  bool   // started by an MBR's boot code
 }
 
-// Plan is a disk to be made.
+// Plan describes a disk to make.
 type Plan struct {
 	Scheme     Scheme
 	Size       int64     // of the whole disk; as small as possible when 0
-	ID         uuid.UUID // all identifiers come from it
-	BootCode   []byte    // program of the first sector; may be empty
+	ID         uuid.UUID // all identifiers are derived from it
+	BootCode   []byte    // code in the first sector; may be empty
 	Partitions []Partition
 }
 
-// Placed is a partition with its place.
+// Placed is a partition with its position.
 type Placed struct {
 	Partition
 	Start, Length int64
 }
 
-// Limits of an MBR: four entries, 32-bit sector numbers, and the program ends
-// where the disk's signature begins.
+// Limits of an MBR: four entries, 32-bit sector numbers, and boot code that ends at the
+// disk's signature.
 const (
 	mbrEntries  = 4
 	mbrCodeSize = 440
 	mbrMax      = 512 << 32
 )
 
-// Layout places the partitions one after the other and tells how long the disk
-// is. What a given size leaves over is at the end and belongs to none.
+// Layout returns the partitions with their positions, one after the other, and the size
+// of the disk. If the given size is larger, the space at the end is unused.
 func (p Plan) Layout() (placed []Placed, size int64, err error) {
 	at := int64(Alignment)
 	for _, part := range p.Partitions {
@@ -92,9 +92,9 @@ func (p Plan) fits(size int64) error {
 	case p.Scheme == MBR && len(p.Partitions) > mbrEntries:
 		return fmt.Errorf("an MBR has room for %d partitions, not for %d", mbrEntries, len(p.Partitions))
 	case p.Scheme == MBR && size > mbrMax:
-		return fmt.Errorf("an MBR divides disks up to %s, not of %s", human(mbrMax), human(size))
+		return fmt.Errorf("an MBR supports disks up to %s, not %s", human(mbrMax), human(size))
 	case len(p.BootCode) > mbrCodeSize:
-		return fmt.Errorf("a program of %d bytes does not fit in the first sector", len(p.BootCode))
+		return fmt.Errorf("boot code of %d bytes does not fit in the first sector", len(p.BootCode))
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ var (
 	mbrTypes = map[Kind]mbr.Type{ESP: mbr.EFISystem, FAT16: mbr.Fat16bLBA, FAT32: mbr.Fat32LBA, LinuxData: mbr.Linux}
 )
 
-// Write makes the disk in a sparse file.
+// Write writes the disk to a sparse file.
 func (p Plan) Write(name string) error {
 	placed, size, err := p.Layout()
 	if err != nil {
@@ -71,7 +71,7 @@ func (p Plan) writeTable(f *os.File, w backend.WritableFile, placed []Placed, si
 	if err := p.mbr(placed).Write(w, size); err != nil {
 		return err
 	}
-	signature := binary.LittleEndian.AppendUint32(nil, p.ID.ID()|1) // Not 0, which means none.
+	signature := binary.LittleEndian.AppendUint32(nil, p.ID.ID()|1) // 0 would mean none.
 	_, err := f.WriteAt(signature, signatureAt)
 	return err
 }
@@ -98,7 +98,7 @@ func (p Plan) mbr(placed []Placed) *mbr.Table {
 	return t
 }
 
-// copyTo puts a partition's content in its place; blocks of zeros stay holes.
+// copyTo copies a partition's content to its position; blocks of zeros stay holes.
 func copyTo(f *os.File, part Placed) error {
 	in, err := os.Open(part.Content)
 	if err != nil {

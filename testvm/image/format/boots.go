@@ -5,7 +5,7 @@ import "fmt"
 // Machines that QEMU emulates.
 const (
 	Q35      = "q35"        // PC with PCI Express
-	PC       = "pc"         // PC of the nineties
+	PC       = "pc"         // PC with an i440FX chipset
 	MicroVM  = "microvm"    // amd64 without PCI and firmware tables
 	Virt     = "virt"       // arm64
 	Raspi3B  = "raspi3b"    // Raspberry Pi 3B
@@ -24,17 +24,17 @@ const (
 	CDROM  = "cdrom"
 )
 
-// boot is a way to boot a format that a test proves.
+// boot is a way to boot a format that a test covers.
 type boot struct {
 	arch, machine, bus string
 	often              bool
 }
 
-// Boot is a combination that a format claims to boot.
+// Boot is a combination of architecture, machine and bus that a format supports.
 type Boot struct {
 	Format             Format
 	Arch, Machine, Bus string // Bus is empty without a disk
-	Often              bool   // tested in every run, not only in the long one
+	Often              bool   // tested by make test, not only by make test-all
 }
 
 // String names it, as in "raw-efi/arm64/virt/nvme".
@@ -46,7 +46,7 @@ func (b Boot) String() string {
 	return s
 }
 
-// Boots are all combinations that are claimed to boot.
+// Boots returns all supported combinations.
 func Boots() []Boot {
 	var out []Boot
 	for _, f := range Table {

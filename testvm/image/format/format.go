@@ -28,17 +28,17 @@ const (
 	S390X = "s390x"
 )
 
-// Start is what begins the boot of a format.
+// Start is the way in which a machine starts a format.
 type Start string
 
 // The ways to start.
 const (
-	Never    Start = ""              // not for a machine
-	ByKernel Start = "kernel loader" // a loader brings kernel, initrd and command line
+	Never    Start = ""              // no machine starts it
+	ByKernel Start = "kernel loader" // a loader loads kernel, initrd and command line
 	ByRoot   Start = "kernel loader, root on a disk"
-	ByUEFI   Start = "UEFI"             // firmware finds a program on the disk
+	ByUEFI   Start = "UEFI"             // firmware starts a program on the disk
 	ByBIOS   Start = "PC BIOS"          // firmware runs the disk's first sector
-	ByBoard  Start = "board's firmware" // which reads kernel, initrd and command line from the first partition
+	ByBoard  Start = "board's firmware" // firmware loads kernel, initrd and command line from the first partition
 )
 
 // Format is one kind of output.
@@ -47,10 +47,10 @@ type Format struct {
 	Aliases []string
 	About   string // what it is for
 	Archs   []string
-	// Files are the endings of its files' names, the one that tells it first.
+	// Files are the suffixes of its files. The first identifies the format.
 	Files  []string
 	Kernel bool // needs a kernel
-	Sized  bool // --size makes it longer
+	Sized  bool // supports --size
 	Start  Start
 	// Root is the file system of a root on a disk.
 	Root  string
@@ -58,17 +58,17 @@ type Format struct {
 	boots []boot
 }
 
-// Tool is a program or file of the building machine, and the Debian package
-// that brings it. ARCH in either stands for GNU's name of the architecture.
+// Tool is a program or file of the building machine, and the Debian package that
+// contains it. ARCH in either stands for GNU's name of the architecture.
 type Tool struct{ Program, Package string }
 
 // triples are GNU's names of architectures.
 var triples = map[string]string{AMD64: "x86_64-linux-gnu", ARM64: "aarch64-linux-gnu", RISCV: "riscv64-linux-gnu", S390X: "s390x-linux-gnu"}
 
-// Triple is GNU's name of an architecture.
+// Triple returns GNU's name of an architecture.
 func Triple(arch string) string { return triples[arch] }
 
-// Tools are what the building machine needs to make f for arch.
+// Tools returns what the building machine needs to make f for arch.
 func (f Format) Tools(arch string) []Tool {
 	var out []Tool
 	for _, t := range f.tools {
@@ -79,21 +79,21 @@ func (f Format) Tools(arch string) []Tool {
 	return out
 }
 
-// For tells whether f can be made for arch.
+// For reports whether f can be made for arch.
 func (f Format) For(arch string) bool { return slices.Contains(f.Archs, arch) }
 
-// Find is the format of that name.
+// Find returns the format of that name.
 func Find(name string) (Format, error) {
 	for _, f := range Table {
 		if f.Name == name || slices.Contains(f.Aliases, name) {
 			return f, nil
 		}
 	}
-	return Format{}, fmt.Errorf("there is no format %q: choose of %s", name, strings.Join(Names(), ", "))
+	return Format{}, fmt.Errorf("there is no format %q: use one of %s", name, strings.Join(Names(), ", "))
 }
 
-// Select are the formats of those names, each once, in the table's order. It
-// fails for names that are not known and formats that arch cannot have.
+// Select returns the formats of those names, each once, in the table's order. Unknown
+// names and formats that arch does not support are errors.
 func Select(names []string, arch string) ([]Format, error) {
 	want := map[string]bool{}
 	for _, name := range names {
@@ -115,7 +115,7 @@ func Select(names []string, arch string) ([]Format, error) {
 	return out, nil
 }
 
-// Names are all names, in the table's order.
+// Names returns all names, in the table's order.
 func Names() []string {
 	var names []string
 	for _, f := range Table {
@@ -124,8 +124,8 @@ func Names() []string {
 	return names
 }
 
-// ByFile is the format that file is the first of by its name, and the name
-// before its ending.
+// ByFile returns the format whose first file has this name, and the name without the
+// suffix.
 func ByFile(file string) (f Format, prefix string, ok bool) {
 	longest := ""
 	for _, candidate := range Table {

@@ -6,16 +6,16 @@ var (
 	efiTools = append([]Tool{{"ARCH-objcopy", "binutils-ARCH"}}, fatTools...)
 )
 
-// with is a list of tools and more.
+// with appends to a copy of a list of tools.
 func with(tools []Tool, more ...Tool) []Tool { return append(tools[:len(tools):len(tools)], more...) }
 
-// efi are the architectures that UEFI is for, every is all.
+// efi are the architectures with UEFI, every is all.
 var (
 	efi   = []string{AMD64, ARM64}
 	every = append(efi[:2:2], RISCV, S390X)
 )
 
-// Table is all formats.
+// Table holds all formats.
 var Table = []Format{
 	{
 		Name: KernelInitrd, Archs: every, Start: ByKernel,

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Write prints the table as Markdown, which a terminal shows well enough.
+// Write prints the table as Markdown, which is readable on a terminal too.
 func Write(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| format | files | for | architectures | started by | needs on the building machine |\n|---|---|---|---|---|---|\n")
@@ -30,7 +30,7 @@ func orNone(s string) string {
 	return s
 }
 
-// packages are the Debian packages of the tools for all architectures.
+// packages returns the Debian packages of the tools for all architectures.
 func (f Format) packages() []string {
 	var out []string
 	for _, arch := range f.Archs {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// FAT is a FAT file system to be made.
+// FAT describes a FAT file system to make.
 type FAT struct {
 	Label  string // at most eleven characters
 	Bits   int    // 16 or 32
@@ -19,18 +19,18 @@ type FAT struct {
 	Files  []FATFile
 }
 
-// FATFile is a file in it.
+// FATFile is a file in a FAT file system.
 type FATFile struct{ Path, Source string }
 
-// fatFirst is the first time a FAT file system can hold.
+// fatFirst is the earliest time that a FAT file system can store.
 var fatFirst = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// fatLeast are the fewest bytes that make a file system of so many bits: fewer
-// clusters would be taken for another kind.
+// fatLeast are the smallest sizes, by bits: with fewer clusters the file system is
+// taken for another type.
 var fatLeast = map[int]int64{16: 16 << 20, 32: 36 << 20}
 
-// Size is how long the file system must be to hold the files: tables and
-// rounding up take less than a thirtieth.
+// Size returns the size that the file system needs for the files: tables and rounding up
+// take less than a thirtieth.
 func (f FAT) Size() (int64, error) {
 	const mib = 1 << 20
 	n := int64(mib)
@@ -75,7 +75,7 @@ func (f FAT) Make(ctx context.Context, file string) error {
 	return nil
 }
 
-// dirs are the folders of the files, those above first.
+// dirs returns the folders of the files, parents first.
 func (f FAT) dirs() []string {
 	var all []string
 	var add func(dir string)
@@ -91,7 +91,7 @@ func (f FAT) dirs() []string {
 	return all
 }
 
-// Syslinux makes a FAT file system one that a PC's BIOS boots from.
+// Syslinux makes a FAT file system bootable by a PC's BIOS.
 func Syslinux(ctx context.Context, file string, when time.Time) error {
 	seconds := max(when.Unix(), fatFirst.Unix())
 	return run(ctx, nil, []string{"SOURCE_DATE_EPOCH=" + strconv.FormatInt(seconds, 10), "MTOOLS_SKIP_CHECK=1"}, "syslinux", "--install", file)

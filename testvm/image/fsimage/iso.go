@@ -13,11 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ISO is a disc that UEFI starts, and that starts as a disk too when it is
-// written to one.
+// ISO describes a disc that UEFI boots, also when it is written to a disk.
 type ISO struct {
 	Volume string // its name
-	ESP    string // file that holds the EFI system partition
+	ESP    string // file with the EFI system partition
 	Time   time.Time
 	ID     uuid.UUID
 }
@@ -40,13 +39,13 @@ func (i ISO) Make(ctx context.Context, file string) error {
 		"--gpt_disk_guid", strings.ReplaceAll(i.ID.String(), "-", ""), "-partition_offset", "16",
 		"-append_partition", "2", espType, i.ESP, "-appended_part_as_gpt",
 		"-e", "--interval:appended_partition_2:all::", "-no-emul-boot", dir)
-	if err != nil && strings.Contains(err.Error(), "exceeds free space") { // xorriso does not even begin.
+	if err != nil && strings.Contains(err.Error(), "exceeds free space") { // xorriso checks before it writes.
 		return fmt.Errorf("%w: %w", err, unix.ENOSPC)
 	}
 	return err
 }
 
-// volumeID makes a name one of ISO 9660: at most 32 of A-Z, 0-9 and _.
+// volumeID converts a name to one of ISO 9660: at most 32 of A-Z, 0-9 and _.
 func volumeID(name string) string {
 	id := strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {

@@ -21,7 +21,7 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// Root says what a read-only root file system is made of.
+// Root describes a read-only root file system.
 type Root struct {
 	Tree *tree.Tree
 	Time time.Time // of everything in it
@@ -39,16 +39,16 @@ func (r Root) Make(ctx context.Context, fstype, file string) error {
 	return fmt.Errorf("cannot make a file system of type %q: neither squashfs nor erofs", fstype)
 }
 
-// squashfs lets mksquashfs read a tar archive, which carries owners and nodes.
-// The root folder, which is not in it, would have the owner of the process.
+// squashfs passes a tar archive to mksquashfs, so that owners and nodes need no
+// privilege. The root folder is not in the archive; its owner is set by an option.
 func (r Root) squashfs(ctx context.Context, file string) error {
 	seconds := strconv.FormatInt(r.Time.Unix(), 10)
 	return r.feed(ctx, "fakeroot", "--", "mksquashfs", "-", file, "-tar", "-noappend", "-quiet", "-no-progress", "-comp", "zstd", "-Xcompression-level", "9",
 		"-mkfs-time", seconds, "-all-time", seconds, "-root-mode", "755", "-root-uid", "0", "-root-gid", "0")
 }
 
-// unpackAndMake is run by fakeroot(1), which remembers owners and nodes for
-// mkfs.erofs when there is no right to make them.
+// unpackAndMake is run by fakeroot(1), which records owners and nodes for mkfs.erofs
+// without the privilege to make them.
 const unpackAndMake = `tar -xpf - -C "$1" && exec mkfs.erofs --quiet -x-1 -zlz4hc -C65536 -T"$3" -U"$4" "$2" "$1"`
 
 func (r Root) erofs(ctx context.Context, file string) error {
@@ -66,16 +66,16 @@ func (r Root) erofs(ctx context.Context, file string) error {
 func (r Root) feed(ctx context.Context, program string, args ...string) error {
 	reader, writer := io.Pipe()
 	go func() { writer.CloseWithError(r.Tree.WriteTar(writer, r.Time)) }()
-	defer reader.Close() // Ends the writer when the program has not read all.
+	defer reader.Close() // Ends the writer if the program does not read everything.
 	return run(ctx, reader, nil, program, args...)
 }
 
-// fullBelow is how much room in bytes a disk is full below: less than any tool
-// writes at a time.
+// fullBelow is the number of free bytes below which a disk counts as full: less than any
+// tool writes at a time.
 const fullBelow = 64 << 10
 
-// OrFull adds to an error that the disk under dir is full, which not every tool
-// says.
+// OrFull adds ENOSPC to an error if the disk of dir is full, because not every tool
+// reports it.
 func OrFull(dir string, err error) error {
 	var st unix.Statfs_t
 	if err == nil || errors.Is(err, unix.ENOSPC) || unix.Statfs(dir, &st) != nil || st.Bavail*uint64(st.Bsize) >= fullBelow {
@@ -84,7 +84,7 @@ func OrFull(dir string, err error) error {
 	return fmt.Errorf("%w: %w", err, unix.ENOSPC)
 }
 
-// run runs a program of the host, and gives what it printed in the error.
+// run runs a program of the host. An error contains its output.
 func run(ctx context.Context, stdin io.Reader, env []string, program string, args ...string) error {
 	path, err := debian.Tool(program)
 	if err != nil {
@@ -93,7 +93,7 @@ func run(ctx context.Context, stdin io.Reader, env []string, program string, arg
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &out, &out
-	// mksquashfs refuses a time of its own beside this one.
+	// mksquashfs refuses this variable together with -mkfs-time.
 	own := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SOURCE_DATE_EPOCH=") })
 	cmd.Env = append(append(own, "LC_ALL=C", "TZ=UTC"), env...)
 	if err := cmd.Run(); err != nil {

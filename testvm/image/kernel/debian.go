@@ -19,22 +19,22 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// imagePackage is the name of a package that holds a kernel; others of
-// linux-image-… only depend on one.
+// imagePackage matches packages that contain a kernel; other linux-image-… packages only
+// depend on one.
 var imagePackage = regexp.MustCompile(`^linux-image-[0-9]`)
 
-// Where the kernel and device trees lie in what is cached.
+// Paths of the kernel and the device trees in the cached tree.
 const (
 	vmlinuz     = "vmlinuz"
 	deviceTrees = "device-trees"
 )
 
-// boardTrees are the device trees taken of those in a package, which has them
-// for hundreds of boards: those of the boards that a format is for.
+// boardTrees are the device trees to take from a package, which has them for hundreds of
+// boards: only those of boards that a format supports.
 var boardTrees = []string{"broadcom/bcm2837-rpi-*.dtb", "broadcom/bcm2711-rpi-*.dtb"}
 
-// FromDebian takes kernel and modules out of a package, or out of the one it
-// stands for. asked is nil for the default modules.
+// FromDebian reads kernel and modules from a package, or from the one that a
+// metapackage depends on. asked is nil for the default modules.
 func FromDebian(ctx context.Context, a *debian.Archive, name string, asked []string) (*Kernel, error) {
 	packages, err := a.Resolve(ctx, []string{name})
 	if err != nil {
@@ -45,7 +45,7 @@ func FromDebian(ctx context.Context, a *debian.Archive, name string, asked []str
 			return fromPackage(ctx, a, p, asked)
 		}
 	}
-	return nil, fmt.Errorf("cannot find a kernel in Debian package %s: neither it nor what it needs is named linux-image-VERSION", name)
+	return nil, fmt.Errorf("cannot find a kernel in Debian package %s: neither it nor a package that it depends on is named linux-image-VERSION", name)
 }
 
 func fromPackage(ctx context.Context, a *debian.Archive, p debian.Package, asked []string) (*Kernel, error) {
@@ -96,8 +96,8 @@ func split(root *tree.Tree) (*Kernel, error) {
 	return &Kernel{Image: e.Data, Root: root, Trees: trees}, nil
 }
 
-// unpack makes a tree of the kernel, the modules asked for with all they need,
-// and depmod's tables of just these.
+// unpack returns a tree of the kernel, the modules asked for with their dependencies,
+// and depmod's tables of these modules.
 func unpack(ctx context.Context, deb string, asked []string) (*tree.Tree, error) {
 	tmp, err := os.MkdirTemp("", "keelson-kernel-")
 	if err != nil {
@@ -113,7 +113,7 @@ func unpack(ctx context.Context, deb string, asked []string) (*tree.Tree, error)
 		dirs, _ = filepath.Glob(filepath.Join(tmp, "usr/lib/modules/*"))
 	}
 	if len(images) != 1 || len(dirs) != 1 {
-		return nil, fmt.Errorf("it holds %d kernels and %d sets of modules", len(images), len(dirs))
+		return nil, fmt.Errorf("it contains %d kernels and %d sets of modules", len(images), len(dirs))
 	}
 	data, err := os.ReadFile(images[0])
 	if err != nil {
@@ -126,7 +126,7 @@ func unpack(ctx context.Context, deb string, asked []string) (*tree.Tree, error)
 	return root, errors.Join(root.Put(tree.Entry{Path: vmlinuz, Type: tree.File, Mode: 0o644, Data: data}), putDeviceTrees(root, tmp))
 }
 
-// putDeviceTrees adds those of the package unpacked at dir.
+// putDeviceTrees adds the device trees of the package unpacked at dir.
 func putDeviceTrees(root *tree.Tree, dir string) error {
 	for _, pattern := range boardTrees {
 		files, _ := filepath.Glob(filepath.Join(dir, "usr/lib/linux-image-*", pattern)) // the pattern is right
@@ -144,7 +144,8 @@ func putDeviceTrees(root *tree.Tree, dir string) error {
 	return nil
 }
 
-// reduce keeps of the modules in dir, named for their version, what is needed.
+// reduce removes the modules in dir that are not needed. dir is named after the kernel's
+// version.
 func reduce(ctx context.Context, dir string, asked []string) (*tree.Tree, error) {
 	version := filepath.Base(dir)
 	if err := runDepmod(ctx, dir, version); err != nil {
@@ -195,7 +196,7 @@ func runDepmod(ctx context.Context, dir, version string) error {
 		return err
 	}
 	defer os.RemoveAll(base)
-	// depmod knows lib/modules only, below the base it is given.
+	// depmod only reads lib/modules below the base directory.
 	if err := os.MkdirAll(filepath.Join(base, "lib"), 0o755); err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
-// Package kernel gets a kernel and its modules from a Debian package, an image
-// laid out as LinuxKit's kernels are, or a file.
+// Package kernel reads a kernel and its modules from a Debian package, an image laid out
+// like LinuxKit's kernels, or a file.
 //
-// It is not for building kernels. Sources: LinuxKit's docs/yaml.md, section
-// kernel; depmod(8); the kernel's Documentation/x86/microcode.rst for the
-// archive that goes before the initrd.
+// It builds no kernels. Sources: LinuxKit's docs/yaml.md, section kernel; depmod(8); the
+// kernel's Documentation/x86/microcode.rst for the archive that precedes the initrd.
 package kernel

@@ -10,15 +10,15 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// Kernel is what boots an image and what it adds to its root.
+// Kernel is a kernel and the files that it adds to the root.
 type Kernel struct {
 	Image []byte
-	UCode []byte     // an uncompressed cpio archive to go before the initrd; may be empty
+	UCode []byte     // an uncompressed cpio archive that precedes the initrd; may be empty
 	Root  *tree.Tree // modules and the like
-	Trees *tree.Tree // device trees of boards, NAME.dtb; nil or empty where there are none
+	Trees *tree.Tree // device trees of boards, NAME.dtb; nil or empty if there are none
 }
 
-// FromFile is a kernel alone.
+// FromFile reads a kernel without modules.
 func FromFile(name string) (*Kernel, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
@@ -27,8 +27,8 @@ func FromFile(name string) (*Kernel, error) {
 	return &Kernel{Image: b, Root: tree.New()}, nil
 }
 
-// FromImage takes the kernel, the archive of its modules and microcode out of
-// an image's files.
+// FromImage reads the kernel, the archive of its modules and microcode from an image's
+// files.
 func FromImage(files *tree.Tree, k config.Kernel) (*Kernel, error) {
 	out := &Kernel{Root: tree.New()}
 	var err error
@@ -63,7 +63,7 @@ func member(files *tree.Tree, name string) ([]byte, error) {
 	}
 	e, ok := files.Get(at)
 	if !ok || e.Type != tree.File {
-		return nil, fmt.Errorf("cannot find file %s in kernel image, which holds %s", name, topLevel(files))
+		return nil, fmt.Errorf("cannot find file %s in kernel image, which contains %s", name, topLevel(files))
 	}
 	return e.Data, nil
 }
