@@ -71,7 +71,7 @@ func (s *Sizes) unpack(r *bufio.Reader) error {
 // archives reads cpio archives with zeros between them.
 func (s *Sizes) archives(r *bufio.Reader) error {
 	var packed counter
-	pack, err := zstd.NewWriter(&packed, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(64<<20)) // as packed by testvm build --compression best
+	pack, err := zstd.NewWriter(&packed, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(64<<20)) // as packed by keelson build --compression best
 	if err != nil {
 		return err
 	}

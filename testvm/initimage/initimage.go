@@ -18,19 +18,19 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// Annotations by which LinuxKit knows the image in its cache.
+// Annotations that name the image in LinuxKit's cache.
 const (
 	nameAnnotation = "io.containerd.image.name"
 	refAnnotation  = "org.opencontainers.image.ref.name"
 )
 
-// Options say what the image is made of.
+// Options of an init image.
 type Options struct {
 	Name  string            // full reference: registry, repository and tag
 	Trees map[string]string // folder of the root by architecture
 }
 
-// epoch is the time of everything in the image.
+// epoch is the modification time of everything in the image.
 var epoch = time.Unix(0, 0).UTC()
 
 // Write writes the layout as a tar archive.
@@ -51,8 +51,8 @@ func Write(w io.Writer, o Options) error {
 	return files.WriteTar(w, epoch)
 }
 
-// parseName wants the form that LinuxKit looks up: a name without registry or
-// tag would be completed there, and not be found.
+// parseName accepts only full references: LinuxKit completes a name without registry or
+// tag, and would not find the image.
 func parseName(s string) (name.Tag, error) {
 	tag, err := name.NewTag(s, name.StrictValidation)
 	if err != nil {
@@ -61,7 +61,7 @@ func parseName(s string) (name.Tag, error) {
 	return tag, nil
 }
 
-// makeIndex holds an image for every tree, in the order of architectures.
+// makeIndex returns an index with an image for every tree, sorted by architecture.
 func makeIndex(tag name.Tag, trees map[string]string) (v1.ImageIndex, error) {
 	if len(trees) == 0 {
 		return nil, fmt.Errorf("cannot make init image %s: no tree given", tag)
@@ -105,14 +105,14 @@ func makeImage(tag name.Tag, arch, dir string) (v1.Image, error) {
 		}}})
 }
 
-// check wants files that can be a layer with a program init in it.
+// check returns an error if files lack a program init or cannot be a layer.
 func check(files *tree.Tree) error {
 	if e, ok := files.Get("init"); !ok || e.Type != tree.File || e.Mode&0o111 == 0 {
-		return fmt.Errorf("there is no program init in it")
+		return fmt.Errorf("the tree has no program init")
 	}
 	for _, e := range files.Entries() {
 		if strings.HasPrefix(e.Path[strings.LastIndex(e.Path, "/")+1:], ".wh.") {
-			return fmt.Errorf("file %s has a name that removes files in images", e.Path)
+			return fmt.Errorf("file %s has the name of a whiteout, which removes files in images", e.Path)
 		}
 	}
 	return nil

@@ -1,6 +1,6 @@
-// Package tier sorts tests into the three tiers of the project (plain, root,
-// VM), tells the long ones apart, and keeps skipping honest: a test that cannot run says why, and where
-// KEELSON_NO_SKIP=1 is set, as in CI, it fails instead.
+// Package tier sorts tests into the three tiers of the project (plain, root, VM) and
+// marks the long ones. A test that cannot run is skipped with a reason; with
+// KEELSON_NO_SKIP=1, as in CI, it fails instead.
 package tier
 
 import (
@@ -12,7 +12,7 @@ import (
 // NoSkip is the environment variable that turns every skip into a failure.
 const NoSkip = "KEELSON_NO_SKIP"
 
-// Root marks a test of the root tier: it needs user id 0.
+// Root marks a test of the root tier: it needs user ID 0.
 func Root(t testing.TB) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -20,7 +20,7 @@ func Root(t testing.TB) {
 	}
 }
 
-// VM marks a test of the VM tier. It is left out under -short.
+// VM marks a test of the VM tier, which -short omits.
 func VM(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
@@ -28,11 +28,11 @@ func VM(t testing.TB) {
 	}
 }
 
-// Everything is the environment variable that runs the long tests too.
+// Everything is the environment variable that includes the long tests.
 const Everything = "KEELSON_EVERYTHING"
 
-// Long marks a test that takes so long that only make test-all runs it. It is
-// no test that cannot run: leaving it out is no skip in the sense of NoSkip.
+// Long marks a test that only make test-all runs because it takes long. NoSkip does not
+// apply to it.
 func Long(t testing.TB) {
 	t.Helper()
 	if os.Getenv(Everything) != "1" {
@@ -40,7 +40,7 @@ func Long(t testing.TB) {
 	}
 }
 
-// Tool needs program on the PATH; pkg is the Debian package that brings it.
+// Tool skips t if program is not in PATH; pkg is the Debian package that contains it.
 func Tool(t testing.TB, program, pkg string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {

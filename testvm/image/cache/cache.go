@@ -1,9 +1,8 @@
-// Package cache keeps what was downloaded or made, under names that say what
-// it was made from, and checks its digest whenever it is used.
+// Package cache stores downloaded and generated files under keys derived from their
+// inputs, and verifies their digest on every use.
 //
-// Writes are atomic, so that builds at the same time and builds that were cut
-// short leave nothing half written. It is not for locking builds against each
-// other, except by Lock where a tool needs it.
+// Writes are atomic, so that concurrent and interrupted builds leave no partial files.
+// Builds are not locked against each other, except with Lock for tools that need it.
 package cache
 
 import (
@@ -21,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dir is the default cache folder, keelson in the user's own.
+// Dir returns the default cache folder: keelson in the user's cache folder.
 func Dir() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -30,7 +29,7 @@ func Dir() (string, error) {
 	return filepath.Join(dir, "keelson"), nil
 }
 
-// Key is a name for what parts describe.
+// Key returns a name derived from parts.
 func Key(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
@@ -56,7 +55,7 @@ func Check(file, want string) error {
 	return nil
 }
 
-// WriteFile writes a file in one step, and the folders above it.
+// WriteFile writes a file atomically, and makes the folders above it.
 func WriteFile(file string, data []byte) error {
 	return WriteTo(file, func(w io.Writer) error {
 		_, err := w.Write(data)
@@ -64,7 +63,7 @@ func WriteFile(file string, data []byte) error {
 	})
 }
 
-// WriteTo is WriteFile for what write writes piece by piece.
+// WriteTo is like WriteFile for content that write writes piece by piece.
 func WriteTo(file string, write func(io.Writer) error) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("cannot write %s: %w", file, err)
@@ -84,10 +83,10 @@ func WriteTo(file string, write func(io.Writer) error) error {
 	return nil
 }
 
-// Store is a folder of files, each beside its digest.
+// Store is a folder of files, each with its digest in a second file.
 type Store struct{ Dir string }
 
-// Get is what was put under key; false if there is nothing or it was damaged.
+// Get returns the content stored under key, or false if there is none or it is damaged.
 func (s Store) Get(key string) ([]byte, bool) {
 	data, err := os.ReadFile(filepath.Join(s.Dir, key))
 	if err != nil {
@@ -98,7 +97,7 @@ func (s Store) Get(key string) ([]byte, bool) {
 	return data, err == nil && string(want) == hex.EncodeToString(sum[:])
 }
 
-// Put keeps data under key.
+// Put stores data under key.
 func (s Store) Put(key string, data []byte) error {
 	sum := sha256.Sum256(data)
 	if err := WriteFile(filepath.Join(s.Dir, key), data); err != nil {
@@ -107,15 +106,14 @@ func (s Store) Put(key string, data []byte) error {
 	return WriteFile(filepath.Join(s.Dir, key+".sha256"), []byte(hex.EncodeToString(sum[:])))
 }
 
-// Path is the file of what was put under key; false if there is nothing or it
-// was damaged.
+// Path returns the file stored under key, or false if there is none or it is damaged.
 func (s Store) Path(key string) (string, bool) {
 	file := filepath.Join(s.Dir, key)
 	want, err := os.ReadFile(file + ".sha256")
 	return file, err == nil && Check(file, string(want)) == nil
 }
 
-// Write keeps under key what write writes, without holding it in memory.
+// Write stores what write writes under key, without holding it in memory.
 func (s Store) Write(key string, write func(io.Writer) error) error {
 	h := sha256.New()
 	file := filepath.Join(s.Dir, key)
@@ -125,7 +123,7 @@ func (s Store) Write(key string, write func(io.Writer) error) error {
 	return WriteFile(file+".sha256", []byte(hex.EncodeToString(h.Sum(nil))))
 }
 
-// Lock waits until this process alone holds the lock at file.
+// Lock waits for an exclusive lock on file.
 func Lock(file string) (unlock func(), err error) {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o644)
 	if err != nil {
@@ -143,7 +141,7 @@ func Lock(file string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// Keep removes all but the n entries that were put last.
+// Keep removes all but the n newest entries.
 func (s Store) Keep(n int) error {
 	sums, err := filepath.Glob(filepath.Join(s.Dir, "*.sha256"))
 	if err != nil {

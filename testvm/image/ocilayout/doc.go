@@ -1,9 +1,8 @@
-// Package ocilayout makes the files of an OCI image layout, with one index or
-// image in it.
+// Package ocilayout makes the files of an OCI image layout that contains one index or
+// image.
 //
-// It is not for reading layouts, which go-containerregistry does, nor for
-// images that do not fit in memory.
+// It reads no layouts (go-containerregistry does), and images must fit in memory.
 //
-// Source: the OCI image specification (image-layout.md). Every blob is checked
-// against the digest it is known by.
+// Source: the OCI image specification (image-layout.md). Every blob is compared with its
+// digest.
 package ocilayout

@@ -13,7 +13,7 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// Options say what an image of one layer is like.
+// Options of an image with one layer.
 type Options struct {
 	Arch      string // in Go's spelling
 	Time      time.Time
@@ -21,7 +21,7 @@ type Options struct {
 	Config    v1.Config
 }
 
-// Image is an image with files, as they are, for its only layer.
+// Image returns an image whose only layer holds files.
 func Image(files *tree.Tree, o Options) (v1.Image, error) {
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		r, w := io.Pipe()

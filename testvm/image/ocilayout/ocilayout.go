@@ -18,8 +18,8 @@ import (
 // version is the content of the file oci-layout.
 const version = `{"imageLayoutVersion":"1.0.0"}`
 
-// FromIndex lays out index, with the images in it that are wanted. The index
-// itself stays as it is, so that its digest does.
+// FromIndex returns a layout of index with those of its images for which want returns
+// true. The index itself is unchanged and keeps its digest.
 func FromIndex(index v1.ImageIndex, annotations map[string]string, want func(v1.Descriptor) bool) (*tree.Tree, error) {
 	files := newLayout()
 	n, err := files.index(index, want)
@@ -27,12 +27,12 @@ func FromIndex(index v1.ImageIndex, annotations map[string]string, want func(v1.
 		return nil, err
 	}
 	if n == 0 {
-		return nil, errors.New("the index has no image that is wanted")
+		return nil, errors.New("the index has none of the images asked for")
 	}
 	return files.finish(index, annotations)
 }
 
-// FromImage lays out img.
+// FromImage returns a layout of img.
 func FromImage(img v1.Image, annotations map[string]string) (*tree.Tree, error) {
 	files := newLayout()
 	if err := files.image(img); err != nil {
@@ -67,7 +67,7 @@ func (f files) finish(root partial.Describable, annotations map[string]string) (
 	return f.Tree, err
 }
 
-// index counts the images it has laid out.
+// index adds an index and its images, and returns the number of images.
 func (f files) index(index v1.ImageIndex, want func(v1.Descriptor) bool) (int, error) {
 	manifest, err := index.IndexManifest()
 	if err != nil {

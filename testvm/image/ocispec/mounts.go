@@ -11,10 +11,10 @@ import (
 	"keelson/testvm/image/config"
 )
 
-// VolumeDir is where the files of a volume are mounted together.
+// VolumeDir is the folder where the files of a volume are mounted.
 func VolumeDir(name string) string { return "/containers/volumes/" + name + "/merged" }
 
-// mounts are ordered by destination, so that what lies below comes later.
+// mounts returns the mounts sorted by destination, parents first.
 func (c *Container) mounts(readonly bool) ([]specs.Mount, error) {
 	at := map[string]specs.Mount{}
 	for _, m := range standardMounts(readonly) {
@@ -32,8 +32,8 @@ func (c *Container) mounts(readonly bool) ([]specs.Mount, error) {
 	return out, nil
 }
 
-// standardMounts are what every container gets unless it mounts something else
-// in the same places.
+// standardMounts returns the mounts of every container. Mounts of the container with
+// the same destination replace them.
 func standardMounts(readonly bool) []specs.Mount {
 	dev := []string{"nosuid", "strictatime", "mode=755", "size=65536k"}
 	sys := []string{"nosuid", "noexec", "nodev"}
@@ -88,7 +88,7 @@ func (c *Container) addBinds(at map[string]specs.Mount) error {
 	return nil
 }
 
-// bind puts a volume's directory in place of its name.
+// bind replaces the name of a volume by its directory.
 func (c *Container) bind(m specs.Mount) (specs.Mount, error) {
 	if m.Type != "bind" || strings.HasPrefix(m.Source, "/") {
 		return m, nil
@@ -104,8 +104,8 @@ func (c *Container) bind(m specs.Mount) (specs.Mount, error) {
 	return m, nil
 }
 
-// pseudo are the file systems whose type may be left out where the source
-// names it, and whose place may be left out as well.
+// pseudo are the file systems whose type may be omitted if the source names it, and
+// whose destination may be omitted too.
 var pseudo = map[string]string{
 	"proc": "/proc", "devpts": "/dev/pts", "sysfs": "/sys", "cgroup": "/sys/fs/cgroup", "mqueue": "/dev/mqueue",
 }
@@ -133,7 +133,7 @@ func (c *Container) addMounts(at map[string]specs.Mount) error {
 	return nil
 }
 
-// Volumes are a file's volumes by name.
+// Volumes returns a file's volumes by name.
 func Volumes(volumes []config.Volume) map[string]config.Volume {
 	out := map[string]config.Volume{}
 	for _, v := range volumes {

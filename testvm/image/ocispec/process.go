@@ -110,7 +110,7 @@ func limitValue(s string) (uint64, error) {
 	return n, nil
 }
 
-// devices are the nodes made in a container and the rules that allow their use.
+// devices returns the nodes made in a container and the rules that allow their use.
 func devices(in []config.Device) (nodes []specs.LinuxDevice, rules []specs.LinuxDeviceCgroup, err error) {
 	const access = "rwm" // read, write, mknod
 	for i, d := range in {
@@ -126,7 +126,7 @@ func devices(in []config.Device) (nodes []specs.LinuxDevice, rules []specs.Linux
 		mode := fs.FileMode(perm)
 		nodes = append(nodes, specs.LinuxDevice{Path: d.Path, Type: d.Type, Major: d.Major, Minor: d.Minor, FileMode: &mode})
 		if rule.Type == "u" {
-			rule.Type = "c" // Unbuffered means nothing on Linux (mknod(1)).
+			rule.Type = "c" // u is the same as c on Linux (mknod(1)).
 		}
 		if rule.Type != "b" && rule.Type != "c" {
 			continue // Pipes need no rule, and others are refused.

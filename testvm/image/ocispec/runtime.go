@@ -72,5 +72,5 @@ func bindNS(y, l config.Namespaces) bundle.Namespaces {
 	}
 }
 
-// notNil makes an empty list of none, for runtime.json has no nulls.
+// notNil returns an empty list for nil, because runtime.json has no nulls.
 func notNil(s []string) []string { return append([]string{}, s...) }

@@ -10,19 +10,18 @@ import (
 	"keelson/testvm/image/config"
 )
 
-// Version is the specification's version written into config.json, as the
-// linuxkit CLI does: runtimes refuse what is newer than they are, and nothing
-// newer is used.
+// Version is the version of the specification in config.json, the same as the linuxkit
+// CLI's: runtimes refuse versions newer than their own, and no newer feature is used.
 const Version = "1.2.1"
 
-// StopSignalAnnotation carries an image's stop signal, as the OCI image
-// specification's conversion.md says.
+// StopSignalAnnotation holds an image's stop signal (conversion.md of the OCI image
+// specification).
 const StopSignalAnnotation = "org.opencontainers.image.stopSignal"
 
 // Label is the image label that holds defaults for a container.
 const Label = "org.mobyproject.config"
 
-// FieldError is a value that cannot be used.
+// FieldError is returned for a value that cannot be used.
 type FieldError struct {
 	Field string // relative to the container, such as binds[1]
 	Err   error
@@ -35,16 +34,16 @@ func fieldErrorf(field, format string, args ...any) error {
 	return &FieldError{field, fmt.Errorf(format, args...)}
 }
 
-// Container is all that is known of a container.
+// Container holds everything that a container is made from.
 type Container struct {
 	YAML    config.ImageConfig
 	Label   config.ImageConfig
 	Image   v1.Config
-	IDs     map[string]uint32        // ids of containers by name
+	IDs     map[string]uint32        // IDs of containers by name
 	Volumes map[string]config.Volume // by name
 }
 
-// Spec makes the runtime specification. Validate reports what the runtime refuses of it.
+// Spec makes the runtime specification. Validate reports what the runtime refuses.
 func Spec(c Container) (*specs.Spec, error) {
 	y, l := &c.YAML, &c.Label
 	readonly := deref(first(y.Readonly, l.Readonly))
@@ -149,9 +148,9 @@ func (c *Container) annotations() map[string]string {
 	return out
 }
 
-// namespaces lists those that are made or joined. A container shares the
-// network, IPC and UTS namespaces of the system unless told otherwise, and has
-// its own PID and mount namespaces.
+// namespaces returns the namespaces that are made or joined. By default a container
+// shares the network, IPC and UTS namespaces of the system, and has its own PID and
+// mount namespaces.
 func (c *Container) namespaces() (out []specs.LinuxNamespace) {
 	y, l := &c.YAML, &c.Label
 	for _, ns := range []struct {
@@ -176,7 +175,7 @@ func (c *Container) namespaces() (out []specs.LinuxNamespace) {
 	return out
 }
 
-// first is the first value that is given.
+// first returns the first value that is not nil.
 func first[T comparable](values ...T) (zero T) {
 	for _, v := range values {
 		if v != zero {
@@ -186,7 +185,7 @@ func first[T comparable](values ...T) (zero T) {
 	return zero
 }
 
-// list is the first list that is given, be it empty.
+// list returns the first list that is not nil.
 func list[T any](lists ...[]T) []T {
 	for _, l := range lists {
 		if l != nil {
@@ -196,7 +195,7 @@ func list[T any](lists ...[]T) []T {
 	return nil
 }
 
-// dict is the first map that is given, be it empty.
+// dict returns the first map that is not nil.
 func dict(maps ...map[string]string) map[string]string {
 	for _, m := range maps {
 		if m != nil {

@@ -12,9 +12,9 @@ import (
 	"keelson/testvm/image/config"
 )
 
-// Validate returns what the OCI runtime refuses when it is to run the container, as
-// the guest sees it (bundle.Refusals), and mappings that it would ignore. Errors are
-// of type *FieldError, with the fields of the YAML file.
+// Validate returns the settings that the OCI runtime refuses, by the same rules as the
+// guest (bundle.Refusals), and mappings that it would ignore. Errors are of type
+// *FieldError, with the fields of the YAML file.
 func Validate(c Container, s *specs.Spec) (errs []error) {
 	for _, r := range bundle.Refusals(s) {
 		why := r.Why
@@ -30,8 +30,8 @@ func Validate(c Container, s *specs.Spec) (errs []error) {
 	return errs
 }
 
-// yamlFields are the fields that have another name in config.json. The others have
-// theirs below linux, or the same.
+// yamlFields are the fields whose name in config.json differs. Other fields have the same
+// name, at the top or below linux.
 var yamlFields = map[string]string{
 	"process.args": "command", "process.cwd": "cwd", "process.env": "env", "process.oomScoreAdj": "oomScoreAdj",
 	"process.user.uid": "uid", "process.user.gid": "gid", "process.user.additionalGids": "additionalGids",
@@ -56,7 +56,7 @@ func (c *Container) yamlField(r bundle.Refusal, s *specs.Spec) string {
 	return strings.TrimPrefix(r.Field, "linux.")
 }
 
-// mountField finds what mounts something at dest: the last one does.
+// mountField returns the field that sets the mount at dest: the last one wins.
 func (c *Container) mountField(dest string) string {
 	for _, f := range []struct {
 		name  string
@@ -81,10 +81,10 @@ func (c *Container) mountField(dest string) string {
 			return fmt.Sprintf("%s[%d]", f.name, i)
 		}
 	}
-	return "mounts" // of the image's label, or one that every container gets
+	return "mounts" // in the image's label, or a standard mount
 }
 
-// part is one of the parts of a bind or tmpfs, which colons part.
+// part returns the i-th field of a bind or tmpfs, which colons separate.
 func part(s string, i int) string {
 	if parts := strings.Split(s, ":"); i < len(parts) {
 		return parts[i]

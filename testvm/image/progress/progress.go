@@ -1,5 +1,5 @@
-// Package progress tells a person what takes long: bars on a terminal, plain
-// lines otherwise. It is not for logs.
+// Package progress shows long steps to a person: bars on a terminal, plain lines
+// otherwise. It is not for logs.
 package progress
 
 import (
@@ -12,21 +12,21 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 )
 
-// Progress is told of long steps.
+// Progress receives long steps.
 type Progress interface {
 	// Start begins a step.
 	Start(what string) Task
-	// Note says something that is not a step.
+	// Note shows a message that is not a step.
 	Note(text string)
 }
 
-// Task is a step under way.
+// Task is a step in progress.
 type Task interface {
 	// Done ends the step, which failed if err is not nil.
 	Done(err error)
 }
 
-// Discard tells nobody.
+// Discard shows nothing.
 var Discard Progress = discard{}
 
 type discard struct{}
@@ -71,8 +71,7 @@ func outcome(err error, begun time.Time) string {
 	return fmt.Sprintf("done in %.1f s", time.Since(begun).Seconds())
 }
 
-// Bars draws spinners on a terminal. Close must be called to leave the
-// terminal in order.
+// Bars draws spinners on a terminal. Close restores the terminal.
 type Bars struct{ p *mpb.Progress }
 
 // NewBars draws on w.

@@ -1,11 +1,10 @@
-// Package source fetches what a YAML file names as an image and gives its
-// files and configuration, whatever it is: an OCI layout, a Docker archive, a
-// directory, Debian packages, or an image in a registry.
+// Package source fetches the images that a YAML file names, and returns their files and
+// configuration: OCI layouts, Docker archives, directories, Debian packages, and images
+// in registries.
 //
-// It is not for choosing what of an image goes where: see package image.
+// It does not lay out the files: see package image.
 //
-// Sources: the OCI image specification (image-layout.md, image-index.md) and
-// distribution specification, by way of go-containerregistry. Contents are
-// checked against their digests on every use. An error says what was looked
-// for and where.
+// Sources: the OCI image specification (image-layout.md, image-index.md) and the
+// distribution specification, implemented by go-containerregistry. Content is compared
+// with its digest on every use. An error names what was searched, and where.
 package source

@@ -22,8 +22,8 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// Layout gets the image ref names as it is, not unpacked: an OCI layout whose
-// blobs are those for the platforms, the target's if none are given.
+// Layout returns the image named ref without unpacking it: an OCI layout with the blobs
+// for the platforms, by default the target's.
 func (f *Fetcher) Layout(ctx context.Context, ref string, platforms []string) (*tree.Tree, error) {
 	want, err := f.wanted(platforms)
 	if err != nil {
@@ -35,10 +35,10 @@ func (f *Fetcher) Layout(ctx context.Context, ref string, platforms []string) (*
 	case Registry:
 		return f.remoteLayout(ctx, rest, want)
 	}
-	return nil, fmt.Errorf("cannot use image %s as it is: only oci: and images of registries have a form of their own", ref)
+	return nil, fmt.Errorf("cannot use image %s in a volume of format oci: only oci: and images in registries have an OCI layout", ref)
 }
 
-// wantedPlatforms are what a descriptor has to satisfy.
+// wantedPlatforms are the platforms asked for.
 type wantedPlatforms []v1.Platform
 
 func (f *Fetcher) wanted(platforms []string) (wantedPlatforms, error) {
@@ -56,7 +56,7 @@ func (f *Fetcher) wanted(platforms []string) (wantedPlatforms, error) {
 	return w, nil
 }
 
-// index lays out the images for all of the platforms.
+// index returns a layout of the images for all of the platforms.
 func (w wantedPlatforms) index(index v1.ImageIndex, annotations map[string]string) (*tree.Tree, error) {
 	found := make([]bool, len(w))
 	files, err := ocilayout.FromIndex(index, annotations, func(d v1.Descriptor) (hit bool) {
@@ -71,7 +71,7 @@ func (w wantedPlatforms) index(index v1.ImageIndex, annotations map[string]strin
 		return nil, err
 	}
 	if i := slices.Index(found, false); i >= 0 {
-		return nil, fmt.Errorf("there is nothing for %s in it", w[i])
+		return nil, fmt.Errorf("it has no image for %s", w[i])
 	}
 	return files, nil
 }
@@ -84,7 +84,7 @@ func (w wantedPlatforms) String() string {
 	return strings.Join(s, ",")
 }
 
-// localLayout takes one entry of a layout, or all that have the tag.
+// localLayout returns one entry of a layout, or all entries with the tag.
 func (f *Fetcher) localLayout(rest string, want wantedPlatforms) (*tree.Tree, error) {
 	path, tag := f.cutTag(rest)
 	index, err := layout.ImageIndexFromPath(f.Path(path))
@@ -106,7 +106,7 @@ func entryLayout(index v1.ImageIndex, tag string, want wantedPlatforms) (*tree.T
 	found, seen := withTag(m.Manifests, tag)
 	switch len(found) {
 	case 0:
-		return nil, fmt.Errorf("there is nothing%s among %s", tagged(tag), seen)
+		return nil, fmt.Errorf("there is no image%s among %s", tagged(tag), seen)
 	case 1:
 		return descriptorLayout(index, found[0], want)
 	}
@@ -128,7 +128,7 @@ func descriptorLayout(index v1.ImageIndex, d v1.Descriptor, want wantedPlatforms
 	return imageLayout(img, d.Annotations, want)
 }
 
-// joinedLayout puts images that stand side by side in a layout under one index.
+// joinedLayout makes one index of several images at the top of a layout.
 func joinedLayout(index v1.ImageIndex, found []v1.Descriptor, want wantedPlatforms) (*tree.Tree, error) {
 	var joined v1.ImageIndex = empty.Index
 	for _, d := range found {
@@ -144,7 +144,7 @@ func joinedLayout(index v1.ImageIndex, found []v1.Descriptor, want wantedPlatfor
 	return want.index(joined, found[0].Annotations)
 }
 
-// imageLayout is for an image that is under no index.
+// imageLayout returns a layout of an image without an index.
 func imageLayout(img v1.Image, annotations map[string]string, want wantedPlatforms) (*tree.Tree, error) {
 	c, err := img.ConfigFile()
 	if err != nil {
@@ -158,7 +158,7 @@ func imageLayout(img v1.Image, annotations map[string]string, want wantedPlatfor
 	return ocilayout.FromImage(img, annotations)
 }
 
-// remoteLayout gets an image from a registry, or from the cache if it is there.
+// remoteLayout returns an image from the cache, or else from a registry.
 func (f *Fetcher) remoteLayout(ctx context.Context, ref string, want wantedPlatforms) (*tree.Tree, error) {
 	r, err := name.ParseReference(ref)
 	if err != nil {

@@ -27,8 +27,8 @@ const refAnnotation = "org.opencontainers.image.ref.name"
 
 func (f *Fetcher) platform() v1.Platform { return v1.Platform{OS: "linux", Architecture: f.Arch} }
 
-// cutTag parts PATH:TAG. The tag may be a full reference, with slashes and
-// colons of its own, so it begins after the first path that is a layout.
+// cutTag splits PATH:TAG. The tag may be a full reference with slashes and colons, so it
+// starts after the first path that is a layout.
 func (f *Fetcher) cutTag(s string) (path, tag string) {
 	for i, c := range s {
 		if c != ':' {
@@ -62,7 +62,7 @@ func (f *Fetcher) layout(rest string) (*Image, error) {
 	return f.open("oci:"+rest, img)
 }
 
-// choose finds the image with a tag, if one is asked for, and for a platform.
+// choose returns the image for a platform, with a tag if that is not empty.
 func choose(index v1.ImageIndex, tag string, platform v1.Platform) (v1.Image, error) {
 	m, err := index.IndexManifest()
 	if err != nil {
@@ -82,7 +82,7 @@ func choose(index v1.ImageIndex, tag string, platform v1.Platform) (v1.Image, er
 	}
 	switch {
 	case len(found) == 0:
-		return nil, fmt.Errorf("nothing for %s%s among %s", platform, tagged(tag), seen)
+		return nil, fmt.Errorf("no image for %s%s among %s", platform, tagged(tag), seen)
 	case len(found) > 1:
 		return nil, fmt.Errorf("%d images for %s%s among %s: name one by its tag", len(found), platform, tagged(tag), seen)
 	}
@@ -156,7 +156,7 @@ func (f *Fetcher) archive(rest string) (*Image, error) {
 	return f.unpack("docker-archive:"+rest, img)
 }
 
-// registry gets an image from a registry, or from the cache if it is there.
+// registry returns an image from the cache, or else from a registry.
 func (f *Fetcher) registry(ctx context.Context, ref string) (*Image, error) {
 	r, err := name.ParseReference(ref)
 	if err != nil {
@@ -221,8 +221,8 @@ func (f *Fetcher) pull(ctx context.Context, r name.Reference, dir string) error 
 		layout.WithAnnotations(map[string]string{refAnnotation: r.Name()}))
 }
 
-// dropDamaged removes blobs that do not fit their names, for those that are
-// there already are not written again.
+// dropDamaged removes blobs whose digest is wrong, because existing blobs are not
+// written again.
 func dropDamaged(p layout.Path, img v1.Image) error {
 	m, err := img.Manifest()
 	if err != nil {
@@ -249,7 +249,7 @@ func dropDamaged(p layout.Path, img v1.Image) error {
 	return nil
 }
 
-// open checks all digests of an image from a layout and unpacks it.
+// open verifies all digests of an image from a layout and unpacks it.
 func (f *Fetcher) open(ref string, img v1.Image) (*Image, error) {
 	if err := verify(img); err != nil {
 		return nil, fmt.Errorf("cannot use image %s: %w", ref, err)

@@ -17,7 +17,7 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// Kinds of references. One with no prefix of these is in a registry.
+// Kinds of references. An image without one of these prefixes is in a registry.
 const (
 	OCI           = "oci"
 	DockerArchive = "docker-archive"
@@ -27,25 +27,25 @@ const (
 	Registry      = ""
 )
 
-// Image is a file system and how its program is run.
+// Image is a file system and the configuration of its program.
 type Image struct {
 	Files  *tree.Tree
 	Config v1.Config
 }
 
-// Fetcher gets images. It is for one goroutine.
+// Fetcher fetches images. It must be used by one goroutine only.
 type Fetcher struct {
 	Arch     string // amd64, arm64, riscv64 or s390x
 	Base     string // relative paths are relative to this
 	CacheDir string
-	Refresh  bool // ask registries again for what is in the cache
+	Refresh  bool // ask registries again for images in the cache
 	Debian   *debian.Archive
 	Progress progress.Progress
 
 	known map[string]*Image
 }
 
-// Split parts a reference into its kind and the rest.
+// Split splits a reference into its kind and the rest.
 func Split(ref string) (kind, rest string) {
 	if kind, rest, ok := strings.Cut(ref, ":"); ok && slices.Contains([]string{OCI, DockerArchive, Dir, Deb, File}, kind) {
 		return kind, rest
@@ -56,7 +56,7 @@ func Split(ref string) (kind, rest string) {
 	return Registry, ref
 }
 
-// Path is a path of a reference on this host.
+// Path returns the path on this host for a path in a reference.
 func (f *Fetcher) Path(name string) string {
 	if home, err := os.UserHomeDir(); err == nil && strings.HasPrefix(name, "~/") {
 		return filepath.Join(home, name[2:])
@@ -67,7 +67,7 @@ func (f *Fetcher) Path(name string) string {
 	return filepath.Join(f.Base, name)
 }
 
-// Image gets the image ref names, once.
+// Image returns the image named ref. It is fetched once.
 func (f *Fetcher) Image(ctx context.Context, ref string) (*Image, error) {
 	if img := f.known[ref]; img != nil {
 		return img, nil
@@ -100,11 +100,11 @@ func (f *Fetcher) fetch(ctx context.Context, ref string) (*Image, error) {
 	return f.registry(ctx, rest)
 }
 
-// ErrNotLocal is returned for what only the network has.
+// ErrNotLocal is returned for an image that needs the network.
 var ErrNotLocal = errors.New("is not on this host")
 
-// Local gets an image without the network: as Image does, but a deb: image comes
-// without its files, and for one in a registry the error is ErrNotLocal.
+// Local returns an image without using the network: like Image, but a deb: image has no
+// files, and the error for an image in a registry is ErrNotLocal.
 func (f *Fetcher) Local(ctx context.Context, ref string) (*Image, error) {
 	switch kind, rest := Split(ref); kind {
 	case Registry:

@@ -20,7 +20,7 @@ func verify(img v1.Image) error {
 
 func matches(kind string, want v1.Hash, r io.Reader) error {
 	if want.Algorithm != "sha256" {
-		return fmt.Errorf("digest %s of its %s is of a kind that is not supported", want, kind)
+		return fmt.Errorf("digest %s of its %s has an unsupported algorithm", want, kind)
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, r); err != nil {

@@ -21,18 +21,18 @@ var modeBits = map[Type]uint32{
 	Char: unix.S_IFCHR, Block: unix.S_IFBLK, FIFO: unix.S_IFIFO,
 }
 
-// WriteCPIO writes entries as a newc archive, in their order, all with one
-// modification time. Files for which share is true and that are alike in
-// content, mode and owner become hard links of one file: in an initramfs they
-// take memory once. share may be nil.
+// WriteCPIO writes entries as a newc archive, in their order, all with one modification
+// time. Files for which share returns true become hard links of one file if content, mode
+// and owner are equal: in an initramfs they take memory once. share may be nil.
 //
-// The usual library cannot write device numbers, hence this writer.
+// The writer is our own because the library (cavaliergopher/cpio) cannot write device
+// numbers.
 func WriteCPIO(w io.Writer, entries []Entry, mtime time.Time, share func(Entry) bool) error {
 	cw := &cpioWriter{w: bufio.NewWriterSize(w, 1<<20), mtime: uint32(mtime.Unix())}
 	groups := hardLinks(entries, share)
 	for i, e := range entries {
 		if len(e.Data) > math.MaxUint32 {
-			return fmt.Errorf("cannot write %s: %d bytes are more than a cpio archive can hold", e.Path, len(e.Data))
+			return fmt.Errorf("cannot write %s: %d bytes are too large for a cpio archive", e.Path, len(e.Data))
 		}
 		cw.entry(e, groups[i])
 	}
@@ -46,9 +46,8 @@ func WriteCPIO(w io.Writer, entries []Entry, mtime time.Time, share func(Entry) 
 	return nil
 }
 
-// linkGroup is a set of entries that are one file. The kernel takes the data
-// that stands with the first and ignores the empty rest (init/initramfs.c,
-// maybe_link).
+// linkGroup is a set of hard links of one file. The kernel reads the data from the first
+// and ignores the rest, which are empty (init/initramfs.c, maybe_link).
 type linkGroup struct {
 	ino, nlink uint32
 	written    bool
@@ -143,7 +142,7 @@ func (c *cpioWriter) write(b []byte) {
 	c.err = err
 }
 
-// pad fills up to a multiple of four bytes.
+// pad writes zeros up to a multiple of four bytes.
 func (c *cpioWriter) pad() {
 	c.write(make([]byte, -c.n&3))
 }

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FromDir reads a directory of the host. Everything in it becomes root's, so
-// that the tree does not depend on who owns the files; sockets are left out.
+// FromDir reads a directory of the host. Everything becomes owned by root, so that the
+// tree does not depend on the owners of the files. Sockets are omitted.
 func FromDir(dir string) (*Tree, error) {
 	t := New()
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
@@ -69,9 +69,9 @@ func fromFile(name, rel string, d fs.DirEntry) (Entry, bool, error) {
 	return e, true, err
 }
 
-// WriteDir writes the tree below dir, and makes that if it is missing. Owners, set-id bits and device
-// nodes need root; another user's files belong to that user, and nodes are left out.
-// No symlink leads out of dir.
+// WriteDir writes the tree below dir, which it makes if missing. Owners, set-id bits and
+// device nodes need root: for another user, all files belong to that user, and nodes are
+// omitted. No file is written through a symlink that points out of dir.
 func (t *Tree) WriteDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("cannot write %s: %w", dir, err)
@@ -87,7 +87,7 @@ func (t *Tree) WriteDir(dir string) error {
 			return fmt.Errorf("cannot write %s: %w", filepath.Join(dir, e.Path), err)
 		}
 	}
-	// Last, and the deepest first: a directory may be closed to its owner.
+	// In a second pass, deepest first: the mode of a directory may deny access to its owner.
 	for _, e := range slices.Backward(entries) {
 		if err := setAttributes(root, e); err != nil {
 			return fmt.Errorf("cannot write %s: %w", filepath.Join(dir, e.Path), err)
@@ -96,7 +96,7 @@ func (t *Tree) WriteDir(dir string) error {
 	return nil
 }
 
-// create makes one entry, open to its owner alone.
+// create makes one entry, accessible only to its owner.
 func create(root *os.Root, e Entry) error {
 	switch e.Type {
 	case Dir:
@@ -127,7 +127,7 @@ func mknod(root *os.Root, e Entry, kind uint32) error {
 	return unix.Mknodat(int(parent.Fd()), path.Base(e.Path), kind|0o600, int(unix.Mkdev(e.Major, e.Minor)))
 }
 
-// setAttributes sets owner, then mode: chown(2) clears set-id bits.
+// setAttributes sets the owner, then the mode, because chown(2) clears set-id bits.
 func setAttributes(root *os.Root, e Entry) error {
 	privileged := os.Geteuid() == 0
 	if !privileged && (e.Type == Char || e.Type == Block) {

@@ -1,9 +1,8 @@
-// Package tree is a file system in memory: a set of entries that images, files
-// and modules are put into, and that is written as a newc cpio archive for the
-// kernel or read from and written to tar.
+// Package tree implements a file system in memory: a set of entries to which images,
+// files and modules are added. It is written as a newc cpio archive for the kernel, or
+// read from and written to tar archives and directories.
 //
-// It is not for extended attributes, which newc cannot carry, nor for trees
-// that do not fit in memory.
+// It has no extended attributes, which newc does not support, and must fit in memory.
 //
 // Sources: the kernel's Documentation/driver-api/early-userspace/buffer-format.rst
 // and init/initramfs.c for newc, tar(5) and archive/tar for tar. Paths have no

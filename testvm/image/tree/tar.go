@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// ReadTar puts all entries of an archive into the tree. Whiteouts are not
-// known here: the archive is a flattened image.
+// ReadTar adds all entries of an archive to the tree. Whiteouts have no meaning: the
+// archive is a flattened image.
 func (t *Tree) ReadTar(r io.Reader) error {
 	tr := tar.NewReader(r)
 	var links []*tar.Header
@@ -41,7 +41,7 @@ func (t *Tree) ReadTar(r io.Reader) error {
 	return t.putLinks(links)
 }
 
-// maxPrealloc bounds what is allocated on the word of a header alone.
+// maxPrealloc bounds the memory that is allocated because of a header.
 const maxPrealloc = 1 << 20
 
 func readExactly(r io.Reader, size int64) ([]byte, error) {
@@ -53,8 +53,8 @@ func readExactly(r io.Reader, size int64) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// putLinks makes hard links files of their own that share their data; the
-// target may stand anywhere in the archive.
+// putLinks turns hard links into files that share their data. The target may be anywhere
+// in the archive.
 func (t *Tree) putLinks(links []*tar.Header) error {
 	for _, h := range links {
 		p, err := t.Resolve(h.Linkname)

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Type is what an entry is.
+// Type is the type of an entry.
 type Type byte
 
-// The types of entries, by the letters ls and find use for them.
+// The types of entries, by the letters of ls and find.
 const (
 	File    Type = 'f'
 	Dir     Type = 'd'
@@ -28,7 +28,7 @@ type Entry struct {
 	UID, GID     int
 	Link         string // of a symlink
 	Major, Minor uint32 // of a device
-	Data         []byte // of a file; not to be changed
+	Data         []byte // of a file; must not be modified
 }
 
 // Tree is a set of entries. Its zero value is not usable; see New.
@@ -36,10 +36,10 @@ type Tree struct {
 	entries map[string]*Entry
 }
 
-// New is a tree with nothing in it.
+// New returns an empty tree.
 func New() *Tree { return &Tree{entries: map[string]*Entry{}} }
 
-// Clone is a tree of the same entries.
+// Clone returns a tree of the same entries.
 func (t *Tree) Clone() *Tree {
 	c := New()
 	for p, e := range t.entries {
@@ -49,12 +49,12 @@ func (t *Tree) Clone() *Tree {
 	return c
 }
 
-// Clean is name as a path in a tree; the root is "".
+// Clean returns name as a path in a tree; the root is "".
 func Clean(name string) string {
 	return strings.TrimPrefix(path.Clean("/"+name), "/")
 }
 
-// Get is the entry at name itself, not where a symlink leads.
+// Get returns the entry at name without following symlinks.
 func (t *Tree) Get(name string) (Entry, bool) {
 	e, ok := t.entries[Clean(name)]
 	if !ok {
@@ -63,10 +63,10 @@ func (t *Tree) Get(name string) (Entry, bool) {
 	return *e, true
 }
 
-// Len is the number of entries.
+// Len returns the number of entries.
 func (t *Tree) Len() int { return len(t.entries) }
 
-// Size is the sum of the sizes of all files, in bytes.
+// Size returns the sum of the sizes of all files, in bytes.
 func (t *Tree) Size() (n int64) {
 	for _, e := range t.entries {
 		n += int64(len(e.Data))
@@ -74,7 +74,7 @@ func (t *Tree) Size() (n int64) {
 	return n
 }
 
-// Remove takes name and all below it away.
+// Remove removes name and everything below it.
 func (t *Tree) Remove(name string) {
 	name = Clean(name)
 	delete(t.entries, name)
@@ -85,11 +85,10 @@ func (t *Tree) Remove(name string) {
 	}
 }
 
-// Put adds e, in place of what was there. Directories above it that are
-// missing are made, 0755 and root's; symlinks above it are followed, so that a
-// file put at lib/x lands in usr/lib where lib leads there. A directory stays
-// one: something else put in its place is dropped, and a directory put over a
-// symlink to one leaves the symlink.
+// Put adds e and replaces an existing entry. Missing directories above it are made, with
+// mode 0755 and owned by root. Symlinks above it are followed: a file put at lib/x goes
+// into usr/lib if lib points there. A directory is only replaced by a directory; another
+// entry is dropped. A directory put over a symlink to a directory keeps the symlink.
 func (t *Tree) Put(e Entry) error {
 	p, err := t.Resolve(path.Dir("/" + Clean(e.Path)))
 	if err != nil {
@@ -113,7 +112,7 @@ func (t *Tree) Put(e Entry) error {
 	return nil
 }
 
-// MkdirAll makes the directories of name that are missing.
+// MkdirAll makes the missing directories of name.
 func (t *Tree) MkdirAll(name string, mode uint32, uid, gid int) {
 	name = Clean(name)
 	for i := range len(name) + 1 {
@@ -137,8 +136,8 @@ func (t *Tree) isDir(name string) bool {
 
 const maxLinks = 40
 
-// Resolve follows every symlink of name within the tree. What does not exist
-// is taken to be no symlink.
+// Resolve follows every symlink of name within the tree. Path elements that do not exist
+// are kept.
 func (t *Tree) Resolve(name string) (string, error) {
 	rest := strings.Split(Clean(name), "/")
 	at := ""
@@ -169,8 +168,7 @@ func (t *Tree) Resolve(name string) (string, error) {
 	return at, nil
 }
 
-// Entries are all entries in the order of their paths, so that a directory
-// stands before what it holds.
+// Entries returns all entries sorted by path, so that a directory precedes its content.
 func (t *Tree) Entries() []Entry {
 	out := make([]Entry, 0, len(t.entries))
 	for _, e := range t.entries {
@@ -180,7 +178,7 @@ func (t *Tree) Entries() []Entry {
 	return out
 }
 
-// Merge puts all entries of from below prefix.
+// Merge puts all entries of from below prefix, by Put.
 func (t *Tree) Merge(prefix string, from *Tree) error {
 	for _, e := range from.Entries() {
 		e.Path = path.Join(prefix, e.Path)
@@ -191,8 +189,8 @@ func (t *Tree) Merge(prefix string, from *Tree) error {
 	return nil
 }
 
-// Set adds e just where it says, in place of what was there, whatever the
-// symlinks above it. Missing directories are made, 0755 and root's.
+// Set adds e at exactly its path, without following symlinks, and replaces an existing
+// entry. Missing directories are made, with mode 0755 and owned by root.
 func (t *Tree) Set(e Entry) {
 	if e.Path = Clean(e.Path); e.Path == "" {
 		return

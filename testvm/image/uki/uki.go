@@ -1,8 +1,8 @@
-// Package uki makes unified kernel images: programs for UEFI of systemd's stub
-// that hold a kernel, its initrd and its command line.
+// Package uki makes unified kernel images: UEFI programs that consist of systemd's stub, a
+// kernel, its initrd and its command line.
 //
-// It signs nothing. The sections are added by objcopy of GNU binutils, in the
-// architecture's own build.
+// It signs nothing. objcopy of GNU binutils, built for the architecture, adds the
+// sections.
 //
 // Sources: systemd-stub(7); the UAPI group's specification of unified kernel
 // images (names of sections); the PE format specification for addresses, which
@@ -19,24 +19,24 @@ import (
 	"os/exec"
 )
 
-// Image is what a unified kernel image is made of: names of files.
+// Image holds the names of the files that a unified kernel image is made from.
 type Image struct {
 	Stub, OSRelease, Cmdline, Initrd, Kernel string
 }
 
-// section is one to be added.
+// section is a section to add.
 type section struct{ name, file string }
 
-// page is what sections begin at in memory, in bytes.
+// page is the alignment of sections in memory, in bytes.
 const page = 4096
 
-// Make writes the image to file by the given objcopy.
+// Make writes the image to file with the given objcopy.
 func (i Image) Make(ctx context.Context, objcopy, file string) error {
 	at, err := end(i.Stub)
 	if err != nil {
 		return fmt.Errorf("cannot use EFI stub %s: %w", i.Stub, err)
 	}
-	// The same time stamp as in the stub: Debian's is 0.
+	// The same timestamp as in the stub: Debian's is 0.
 	args := []string{"--preserve-dates"}
 	for _, s := range []section{{".osrel", i.OSRelease}, {".cmdline", i.Cmdline}, {".initrd", i.Initrd}, {".linux", i.Kernel}} {
 		info, err := os.Stat(s.file)
@@ -56,7 +56,7 @@ func (i Image) Make(ctx context.Context, objcopy, file string) error {
 	return nil
 }
 
-// end is the address after the last section of a program.
+// end returns the address after the last section of a program.
 func end(stub string) (uint64, error) {
 	f, err := pe.Open(stub)
 	if err != nil {
@@ -65,7 +65,7 @@ func end(stub string) (uint64, error) {
 	defer f.Close()
 	header, ok := f.OptionalHeader.(*pe.OptionalHeader64)
 	if !ok {
-		return 0, errors.New("it is no 64-bit program")
+		return 0, errors.New("it is not a 64-bit program")
 	}
 	at := uint64(0)
 	for _, s := range f.Sections {

@@ -1,6 +1,6 @@
 // Package session runs one machine for a person: with its console on the
 // terminal, or unattended until it is ready or has shut down, with a table of
-// what its boot did and how long that took. It is `testvm run`; tests use
+// what its boot did and how long that took. It is `keelson run`; tests use
 // package vm.
 //
 // A guest that panics, hangs, degrades or does not power itself down is an

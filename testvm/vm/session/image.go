@@ -49,7 +49,7 @@ func Find(path, formatName string) (Image, error) {
 	if _, err := os.Stat(path + kernelSuffix); err == nil && formatName == "" {
 		return load(formats[0], path) // The root may be on a disk.
 	}
-	return Image{}, fmt.Errorf("cannot find an image at %s: there is none of %s (testvm build makes one)", path, endings(formats))
+	return Image{}, fmt.Errorf("cannot find an image at %s: there is none of %s (keelson build makes one)", path, endings(formats))
 }
 
 // kernelSuffix is the ending of a kernel's name.
@@ -174,7 +174,7 @@ func only(dir string, formats []format.Format) (string, error) {
 	prefixes = slices.Compact(prefixes)
 	switch len(prefixes) {
 	case 0:
-		return "", fmt.Errorf("cannot find an image in %s: no file ends in one of %s (testvm build makes one)", dir, endings(formats))
+		return "", fmt.Errorf("cannot find an image in %s: no file ends in one of %s (keelson build makes one)", dir, endings(formats))
 	case 1:
 		return prefixes[0], nil
 	}
