@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/fault"
+	"keelson/runtime/signals"
 )
 
 // Reaper collects children. Make one with New and let Run run.
@@ -62,10 +63,7 @@ func (s Status) Success() bool { return s.wait.Exited() && s.wait.ExitStatus() =
 // String is "exited 3" or "killed by SIGSEGV".
 func (s Status) String() string {
 	if s.wait.Signaled() {
-		if name := unix.SignalName(s.wait.Signal()); name != "" {
-			return "killed by " + name
-		}
-		return fmt.Sprintf("killed by signal %d", int(s.wait.Signal()))
+		return "killed by " + signals.Name(s.wait.Signal())
 	}
 	return fmt.Sprintf("exited %d", s.wait.ExitStatus())
 }

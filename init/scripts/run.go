@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/signals"
 )
 
 // Patience is how long a script may take before it should be told of.
@@ -102,10 +104,7 @@ func status(s *os.ProcessState) string {
 	case !ok:
 		return s.String()
 	case ws.Signaled():
-		if name := unix.SignalName(ws.Signal()); name != "" {
-			return "killed by " + name
-		}
-		return fmt.Sprintf("killed by signal %d", int(ws.Signal()))
+		return "killed by " + signals.Name(ws.Signal())
 	}
 	return fmt.Sprintf("exited %d", ws.ExitStatus())
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
+
+	"keelson/runtime/signals"
 )
 
 // SettingsPrefix marks the annotations that are keelson's own.
@@ -232,6 +234,16 @@ func limit(to *Limit, value string) string {
 		return "want NUMBER/DURATION such as 5/1m"
 	}
 	*to = l
+	return ""
+}
+
+// signal sets a signal by name or number.
+func signal(to *syscall.Signal, value string) string {
+	found, ok := signals.Parse(value)
+	if !ok {
+		return "want a signal such as SIGTERM, INT, 15 or SIGRTMIN+3"
+	}
+	*to = found
 	return ""
 }
 

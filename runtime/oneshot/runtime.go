@@ -21,6 +21,7 @@ import (
 
 	"keelson/runtime/keyring"
 	"keelson/runtime/prepare"
+	"keelson/runtime/signals"
 )
 
 const (
@@ -212,9 +213,7 @@ func (r *run) setStatus(state *os.ProcessState, shell bool) {
 		return
 	}
 	r.result.ExitCode = 128 + int(number)
-	if r.result.Signal = unix.SignalName(number); r.result.Signal == "" {
-		r.result.Signal = "signal " + strconv.Itoa(int(number))
-	}
+	r.result.Signal = signals.Name(number)
 }
 
 // call runs a command of the runtime that is to end by itself.

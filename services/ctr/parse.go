@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"keelson/runtime/signals"
 )
 
 const usage = `usage: ctr [-n NAMESPACE] [-a SOCKET] COMMAND
@@ -163,19 +162,16 @@ func (inv *invocation) parseRest(args []string, names int) error {
 	return inv.setSignal(signal)
 }
 
-// setSignal takes a signal by number or by name, with SIG or without.
+// setSignal sets a signal by number or by name.
 func (inv *invocation) setSignal(name string) error {
 	if name == "" {
 		return nil
 	}
-	if n, err := strconv.Atoi(name); err == nil && n > 0 && n <= 64 {
-		inv.signal = syscall.Signal(n)
-		return nil
-	}
-	inv.signal = unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(name), "SIG"))
-	if inv.signal == 0 {
+	signal, ok := signals.Parse(name)
+	if !ok {
 		return fmt.Errorf("%s: unknown signal %q", inv.verb, name)
 	}
+	inv.signal = signal
 	return nil
 }
 

@@ -19,14 +19,14 @@ var orders = map[string]machine.Event{
 	control.Start: machine.Start, control.Stop: machine.Stop, control.Restart: machine.Restart,
 }
 
-var signals = map[string]syscall.Signal{
+var powerSignals = map[string]syscall.Signal{
 	control.Halt: syscall.SIGUSR1, control.PowerOff: syscall.SIGUSR2, control.Reboot: syscall.SIGTERM,
 }
 
 // Control implements control.Handler. Orders are answered when they are carried out or
 // have failed.
 func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Response {
-	if signal, ok := signals[r.Verb]; ok {
+	if signal, ok := powerSignals[r.Verb]; ok {
 		if err := s.options.Power(signal); err != nil {
 			return control.Response{Code: control.CodeFailed, Error: fmt.Sprintf("cannot signal PID 1: %v", err)}
 		}

@@ -2,11 +2,10 @@ package task
 
 import (
 	"fmt"
-	"strconv"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"keelson/runtime/signals"
 )
 
 // Exit is how a container ended.
@@ -26,11 +25,7 @@ func (x Exit) String() string {
 	if x.Unknown {
 		text = "exited, status unknown"
 	} else if number := x.Code - 128; number > 0 && number <= 64 {
-		name := unix.SignalName(syscall.Signal(number))
-		if name == "" {
-			name = "signal " + strconv.Itoa(number)
-		}
-		text = "killed by " + name
+		text = "killed by " + signals.Name(syscall.Signal(number))
 	}
 	if x.OOM {
 		text += " (out of memory)"

@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"keelson/runtime/signals"
 )
 
 // Times after a stop signal at which it is checked whether the program received it.
@@ -67,7 +67,7 @@ func (s *stopper) signal(signal syscall.Signal, spare []string) {
 		return
 	}
 	s.logger.Info("service does not catch its stop signal and is killed",
-		"service", s.service, "signal", unix.SignalName(signal))
+		"service", s.service, "signal", signals.Name(signal))
 	s.kill(spare)
 }
 
