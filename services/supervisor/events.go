@@ -34,9 +34,9 @@ func (s *Supervisor) launch(svc *service) {
 
 // attach gives a service the task that begin makes. Events of a task that is not the
 // service's any more are dropped.
-func (s *Supervisor) attach(svc *service, placement task.Placement, begin func(task.Spec) Task) {
+func (s *Supervisor) attach(svc *service, placement task.Placement, begin func(context.Context, task.Spec) Task) {
 	var t Task
-	t = begin(task.Spec{
+	t = begin(s.ctx, task.Spec{
 		Name: svc.name, Bundle: svc.bundle, Proven: svc.proven, Streams: 2 * len(s.services.names), Placement: placement,
 		Report: func(e task.Event) {
 			s.send(func() {

@@ -30,10 +30,11 @@ type Task interface {
 	Record() task.Record
 }
 
-// Tasks makes tasks and takes them over. Close ends them, but not their containers.
+// Tasks makes tasks and takes them over. When ctx ends they are not followed any more, and
+// Close waits for that.
 type Tasks interface {
-	Launch(spec task.Spec) Task
-	Adopt(spec task.Spec, pid int, record *task.Record) Task
+	Launch(ctx context.Context, spec task.Spec) Task
+	Adopt(ctx context.Context, spec task.Spec, pid int, record *task.Record) Task
 	Close()
 }
 
@@ -107,8 +108,8 @@ func (o Options) withDefaults() Options {
 // runner makes tasks of containerd.
 type runner struct{ *task.Runner }
 
-func (r runner) Launch(spec task.Spec) Task { return r.Runner.Launch(spec) }
+func (r runner) Launch(ctx context.Context, spec task.Spec) Task { return r.Runner.Launch(ctx, spec) }
 
-func (r runner) Adopt(spec task.Spec, pid int, record *task.Record) Task {
-	return r.Runner.Adopt(spec, pid, record)
+func (r runner) Adopt(ctx context.Context, spec task.Spec, pid int, record *task.Record) Task {
+	return r.Runner.Adopt(ctx, spec, pid, record)
 }

@@ -42,9 +42,9 @@ func (f *fakeTasks) add(spec task.Spec, calls ...string) Task {
 	return t
 }
 
-func (f *fakeTasks) Launch(spec task.Spec) Task { return f.add(spec) }
+func (f *fakeTasks) Launch(_ context.Context, spec task.Spec) Task { return f.add(spec) }
 
-func (f *fakeTasks) Adopt(spec task.Spec, pid int, record *task.Record) Task {
+func (f *fakeTasks) Adopt(_ context.Context, spec task.Spec, pid int, record *task.Record) Task {
 	return f.add(spec, fmt.Sprintf("adopt %d %v", pid, record))
 }
 

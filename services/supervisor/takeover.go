@@ -181,7 +181,9 @@ func (s *Supervisor) adopt(svc *service, old saved, t containerd.Task) {
 	}
 	svc.unmount = unmount
 	placement := task.Placement{Path: svc.bundle.Cgroup(svc.name), Others: s.services.cgroupsOfOthers(svc)}
-	s.attach(svc, placement, func(spec task.Spec) Task { return s.tasks.Adopt(spec, t.PID, record) })
+	s.attach(svc, placement, func(ctx context.Context, spec task.Spec) Task {
+		return s.tasks.Adopt(ctx, spec, t.PID, record)
+	})
 	s.options.Logger.Info("service is taken over", "service", svc.name, "pid", t.PID)
 	switch old.State {
 	case machine.Running:

@@ -29,8 +29,6 @@ type Exec func(ctx context.Context, namespace, name string, args []string) (code
 // Runner makes tasks.
 type Runner struct {
 	Options
-	ctx      context.Context // ends all tasks, and leaves their containers alone
-	cancel   context.CancelFunc
 	work     sync.WaitGroup
 	limiter  limiter
 	prober   probe.Prober
@@ -39,15 +37,11 @@ type Runner struct {
 
 // NewRunner returns a Runner. Close must be called.
 func NewRunner(options Options) *Runner {
-	r := &Runner{Options: options, limiter: newLimiter()}
-	r.ctx, r.cancel = context.WithCancel(context.Background())
-	return r
+	return &Runner{Options: options, limiter: newLimiter()}
 }
 
-// Close ends all tasks and waits for their goroutines. Containers that run keep
-// running.
+// Close waits for the goroutines of all tasks, whose contexts must have ended.
 func (r *Runner) Close() {
-	r.cancel()
 	r.work.Wait()
 	r.prober.Close()
 }
@@ -104,24 +98,25 @@ type Task struct {
 	stopper
 }
 
-func (r *Runner) newTask(spec Spec) *Task {
+func (r *Runner) newTask(ctx context.Context, spec Spec) *Task {
 	t := &Task{runner: r, spec: spec, stopper: stopper{service: spec.Name, logger: r.Logger}}
-	t.ctx, t.cancel = context.WithCancel(r.ctx)
+	t.ctx, t.cancel = context.WithCancel(ctx)
 	t.starting, t.abort = context.WithCancel(t.ctx)
 	return t
 }
 
-// Launch makes a container, starts it and follows it to its end.
-func (r *Runner) Launch(spec Spec) *Task {
-	t := r.newTask(spec)
+// Launch makes a container, starts it and follows it to its end. When ctx ends it is not
+// followed any more, and keeps running.
+func (r *Runner) Launch(ctx context.Context, spec Spec) *Task {
+	t := r.newTask(ctx, spec)
 	r.work.Go(t.launch)
 	return t
 }
 
 // Adopt follows a container that an earlier supervisor has started. record is what that
 // one has left of it, nil when it has left nothing.
-func (r *Runner) Adopt(spec Spec, pid int, record *Record) *Task {
-	t := r.newTask(spec)
+func (r *Runner) Adopt(ctx context.Context, spec Spec, pid int, record *Record) *Task {
+	t := r.newTask(ctx, spec)
 	t.abort()
 	t.takeOver(pid, record)
 	r.work.Go(func() {

@@ -112,6 +112,8 @@ func (noOutput) Close()                  {}
 // rig is a Runner in a bubble of fake time, and what its task reports.
 type rig struct {
 	*fake
+	ctx    context.Context
+	cancel context.CancelFunc
 	runner *Runner
 	spec   Spec
 	down   chan struct{}
@@ -133,6 +135,7 @@ func newRig(t *testing.T, f *fake) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{fake: f, down: make(chan struct{})}
+	r.ctx, r.cancel = context.WithCancel(t.Context())
 	begin := time.Now()
 	logger := slog.New(slog.DiscardHandler)
 	r.runner = NewRunner(Options{
@@ -160,7 +163,10 @@ func newRig(t *testing.T, f *fake) *rig {
 			r.events = append(r.events, e.Err.Error())
 		}
 	}}
-	t.Cleanup(r.runner.Close)
+	t.Cleanup(func() {
+		r.cancel()
+		r.runner.Close()
+	})
 	return r
 }
 
@@ -181,7 +187,7 @@ func (r *rig) want(t *testing.T, calls, events string) {
 func TestLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, newFake())
-		r.runner.Launch(r.spec)
+		r.runner.Launch(r.ctx, r.spec)
 		r.want(t, "create, start", "Mounted, Started")
 		r.exit <- 3
 		r.want(t, "create, start, delete", "Mounted, Started, Ended, exited 3")
@@ -195,7 +201,7 @@ func TestNotStarted(t *testing.T) {
 		f := newFake()
 		f.create = errors.New("no such file")
 		r := newRig(t, f)
-		r.runner.Launch(r.spec)
+		r.runner.Launch(r.ctx, r.spec)
 		r.want(t, "create, delete", "Mounted, NotStarted, no such file")
 	})
 }
@@ -207,7 +213,7 @@ func TestAbort(t *testing.T) {
 		f := newFake()
 		f.takes = time.Second
 		r := newRig(t, f)
-		task := r.runner.Launch(r.spec)
+		task := r.runner.Launch(r.ctx, r.spec)
 		synctest.Wait()
 		task.Abort()
 		r.want(t, "create", "Mounted")
@@ -222,7 +228,7 @@ func TestUnreportedEnd(t *testing.T) {
 		f := newFake()
 		f.silent = true
 		r := newRig(t, f)
-		r.runner.Launch(r.spec)
+		r.runner.Launch(r.ctx, r.spec)
 		synctest.Wait()
 		close(f.gone)
 		time.Sleep(2*reportTime + time.Second)
@@ -238,7 +244,7 @@ func TestUnreportedEndAtShutdown(t *testing.T) {
 		f := newFake()
 		f.silent = true
 		r := newRig(t, f)
-		r.runner.Launch(r.spec)
+		r.runner.Launch(r.ctx, r.spec)
 		close(r.down)
 		synctest.Wait()
 		close(f.gone)
@@ -254,7 +260,7 @@ func TestSurvivorIsKilled(t *testing.T) {
 		f := newFake()
 		f.survives = true
 		r := newRig(t, f)
-		r.runner.Launch(r.spec)
+		r.runner.Launch(r.ctx, r.spec)
 		synctest.Wait()
 		f.exit <- 137
 		time.Sleep(goneTime)
@@ -268,7 +274,7 @@ func TestAdopt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, newFake())
 		record := Record{LogAt: [2]int64{3, 4}, NotifyAt: "@web"}
-		task := r.runner.Adopt(r.spec, 1<<30, &record)
+		task := r.runner.Adopt(r.ctx, r.spec, 1<<30, &record)
 		if got := task.Record(); got != record {
 			t.Errorf("record %+v", got)
 		}
@@ -284,7 +290,7 @@ func TestAdoptEnded(t *testing.T) {
 		f := newFake()
 		f.dead = true
 		r := newRig(t, f)
-		task := r.runner.Adopt(r.spec, 1<<30, nil)
+		task := r.runner.Adopt(r.ctx, r.spec, 1<<30, nil)
 		task.Stop(syscall.SIGTERM, nil)
 		task.Kill(nil)
 		f.exit <- 0
@@ -308,7 +314,7 @@ func TestStop(t *testing.T) {
 			f := newFake()
 			f.drops, f.below, f.program = tt.drops, tt.below, "/bin/web"
 			r := newRig(t, f)
-			task := r.runner.Launch(r.spec)
+			task := r.runner.Launch(r.ctx, r.spec)
 			synctest.Wait()
 			f.calls = nil
 			task.Stop(syscall.SIGTERM, []string{"/other"})
@@ -330,7 +336,7 @@ func TestStopIsNotRepeatedAfterTheEnd(t *testing.T) {
 		f := newFake()
 		f.program = "/memfd:runc"
 		r := newRig(t, f)
-		task := r.runner.Launch(r.spec)
+		task := r.runner.Launch(r.ctx, r.spec)
 		synctest.Wait()
 		task.Stop(syscall.SIGTERM, nil)
 		f.mu.Lock()
@@ -342,12 +348,13 @@ func TestStopIsNotRepeatedAfterTheEnd(t *testing.T) {
 	})
 }
 
-// A Runner that is closed leaves the container running.
-func TestCloseLeavesContainers(t *testing.T) {
+// A container keeps running when the context of its task ends.
+func TestContainersKeepRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, newFake())
-		r.runner.Launch(r.spec)
+		r.runner.Launch(r.ctx, r.spec)
 		synctest.Wait()
+		r.cancel()
 		r.runner.Close()
 		r.want(t, "create, start", "Mounted, Started")
 	})
