@@ -9,8 +9,8 @@ import (
 	"keelson/runtime/procfs"
 )
 
-// cgroup is the place of a process in each hierarchy: its path by number and
-// controllers.
+// cgroup is the cgroup of a process in each hierarchy: its path, by the number and
+// controllers of the hierarchy.
 type cgroup map[string]string
 
 func readCgroup(pid int) (cgroup, error) {
@@ -32,7 +32,7 @@ func newCgroup(all []procfs.Cgroup) cgroup {
 	return c
 }
 
-// ofService is the cgroup of the service whose first process is in c.
+// ofService returns the cgroup of the service whose first process is in c.
 func (c cgroup) ofService() cgroup {
 	of := cgroup{}
 	for hierarchy, path := range c {
@@ -41,10 +41,10 @@ func (c cgroup) ofService() cgroup {
 	return of
 }
 
-// holds reports whether sender is in c in every hierarchy, or below it, and in none
-// of others that lie in c. The root of a hierarchy holds only itself: all is below
-// it.
-func (c cgroup) holds(sender cgroup, others []string) bool {
+// contains reports whether sender is in c or below it in every hierarchy, and in none of
+// the cgroups at the paths in others that are below c. The root of a hierarchy contains
+// only itself, since all others are below it.
+func (c cgroup) contains(sender cgroup, others []string) bool {
 	for hierarchy, path := range c {
 		at, known := sender[hierarchy]
 		if !known || at != path && (path == "/" || !strings.HasPrefix(at, path+"/")) {

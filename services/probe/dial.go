@@ -13,11 +13,11 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// tcpCheck is good when something listens.
+// tcpCheck succeeds when a process listens.
 func tcpCheck(p bundle.Probe, c Container) check {
 	d := &dialer{pid: c.PID}
 	return check{close: d.close, once: func(ctx context.Context) error {
-		return each(p.Addresses, func(addr netip.AddrPort) error {
+		return anyOf(p.Addresses, func(addr netip.AddrPort) error {
 			conn, err := d.dial(ctx, addr)
 			if err != nil {
 				return fmt.Errorf("tcp %s: %w", addr, err)
@@ -27,8 +27,8 @@ func tcpCheck(p bundle.Probe, c Container) check {
 	}}
 }
 
-// each tries one after the other; of several errors, the first is told.
-func each(all []netip.AddrPort, try func(netip.AddrPort) error) error {
+// anyOf tries the addresses until one succeeds. If none does, it returns the first error.
+func anyOf(all []netip.AddrPort, try func(netip.AddrPort) error) error {
 	var first error
 	for _, addr := range all {
 		err := try(addr)
@@ -42,9 +42,9 @@ func each(all []netip.AddrPort, try func(netip.AddrPort) error) error {
 	return first
 }
 
-// dialer connects from the network namespace of process pid. Not to need a
-// thread for each attempt, it keeps sockets that were refused: Linux lets
-// them try again.
+// dialer connects from the network namespace of process pid. It keeps sockets whose
+// connection was refused, which Linux lets connect again: so not every attempt needs a
+// thread.
 type dialer struct {
 	pid   int
 	spare map[netip.AddrPort]int
@@ -56,7 +56,7 @@ func (d *dialer) close() {
 	}
 }
 
-// dial makes a connection that ends with ctx.
+// dial makes a connection that is closed when ctx ends.
 func (d *dialer) dial(ctx context.Context, addr netip.AddrPort) (*conn, error) {
 	family, to := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()})
 	if addr.Addr().Is4() {
@@ -71,7 +71,7 @@ func (d *dialer) dial(ctx context.Context, addr netip.AddrPort) (*conn, error) {
 	}
 	err := unix.Connect(fd, to)
 	if errors.Is(err, unix.EINPROGRESS) {
-		err = unix.Connect(fd, to) // Of the same machine, the answer is there by now.
+		err = unix.Connect(fd, to) // On the same machine the answer has arrived.
 	}
 	if errors.Is(err, unix.ECONNREFUSED) {
 		if d.spare == nil {
@@ -81,7 +81,7 @@ func (d *dialer) dial(ctx context.Context, addr netip.AddrPort) (*conn, error) {
 		return nil, err
 	}
 	delete(d.spare, addr)
-	return connect(ctx, fd, to) // It goes on with what has begun.
+	return connect(ctx, fd, to) // It waits for the connection that has begun.
 }
 
 func (d *dialer) socket(family int) (fd int, err error) {
@@ -91,7 +91,7 @@ func (d *dialer) socket(family int) (fd int, err error) {
 	return fd, errors.Join(entered, err)
 }
 
-// conn is a connection that its context closes.
+// conn is a connection that is closed when its context ends.
 type conn struct {
 	*os.File
 	stop func() bool
@@ -102,7 +102,7 @@ func (c *conn) Close() error {
 	return c.File.Close()
 }
 
-// connect takes a socket that does not block.
+// connect connects a non-blocking socket.
 func connect(ctx context.Context, fd int, to unix.Sockaddr) (*conn, error) {
 	f := os.NewFile(uintptr(fd), "socket")
 	c := &conn{File: f, stop: context.AfterFunc(ctx, func() { _ = f.Close() })}
@@ -136,8 +136,8 @@ func (c *conn) connect(fd int, to unix.Sockaddr) error {
 	return answer
 }
 
-// refuseSelf: where nobody listens, TCP may connect a socket to itself, when
-// its own port happens to be the one looked for.
+// refuseSelf returns ECONNREFUSED for a socket that is connected to itself: TCP does that
+// when nothing listens and the socket's port happens to be the one it connects to.
 func refuseSelf(fd int) error {
 	own, err := unix.Getsockname(fd)
 	if err != nil {
@@ -165,8 +165,8 @@ func sameInet(a, b unix.Sockaddr) bool {
 	return false
 }
 
-// inNetNS calls f in the network namespace of process pid, on a thread of its
-// own where that is not the caller's.
+// inNetNS calls f in the network namespace of process pid. If that is not the caller's, f
+// runs on another thread.
 func inNetNS(pid int, f func()) error {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
@@ -182,7 +182,7 @@ func inNetNS(pid int, f func()) error {
 		return nil
 	}
 	done := make(chan error)
-	go onSpareThread(func() {
+	go onDisposableThread(func() {
 		err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
 		if err == nil {
 			f()
@@ -194,10 +194,10 @@ func inNetNS(pid int, f func()) error {
 	return <-done
 }
 
-// onSpareThread calls f on a thread that ends with this goroutine, since that
-// is never unlocked. It spares the main thread, which cannot end and whose
-// namespaces are seen as those of the process.
-func onSpareThread(f func()) {
+// onDisposableThread calls f on a thread that ends with this goroutine, since it is never
+// unlocked from it. It does not use the main thread, which cannot end, and whose
+// namespaces appear as those of the process.
+func onDisposableThread(f func()) {
 	runtime.LockOSThread()
 	if unix.Gettid() != unix.Getpid() {
 		f()
@@ -207,7 +207,7 @@ func onSpareThread(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		onSpareThread(f)
+		onDisposableThread(f)
 	}()
-	<-done // Until then nobody else gets this thread.
+	<-done // Until then no other goroutine runs on the main thread.
 }

@@ -1,24 +1,24 @@
-// Package probe learns whether a service is ready, and whether it is well,
-// by the probes that package bundle reads from annotations.
+// Package probe checks whether a service is ready and whether it is healthy, with the
+// probes that package bundle reads from annotations.
 //
-// Each check acts where the service does. TCP and HTTP are spoken from a
-// socket made in the container's network namespace; only that socket is made
-// there, on a thread that is thrown away afterwards, so that no thread goes
-// back to work in a foreign namespace. (So a process that uses this must
-// not start children with a Pdeathsig: that is sent when a thread ends.) The path of a Unix socket is resolved
-// in the container's root, which no symbolic link leads out of. Messages of
-// sd_notify(3) come to an abstract socket in the container's network
-// namespace: nothing needs to be mounted for it. Since such a name is seen by
-// all who share that namespace, only processes of the container's cgroup are
-// listened to.
+// Each check runs in the service's environment:
 //
-// Unix sockets, logs and notifications are waited for by events; TCP, HTTP
-// and commands cannot be, and are tried 10 ms after one another at first,
-// then ever less often, down to twice a second.
+//   - TCP and HTTP use a socket made in the container's network namespace. The socket is
+//     made on a thread that ends afterwards, so that no thread of this process stays in
+//     another namespace. A process that uses this package must therefore not start
+//     children with a Pdeathsig, which the kernel sends when the thread ends.
+//   - The path of a Unix socket is resolved in the container's root; no symbolic link
+//     leads out of it.
+//   - Messages of sd_notify(3) are received on a socket in a private folder of the
+//     container or, without one, on an abstract socket in its network namespace. All
+//     processes of that namespace can send to it, so messages are accepted only from
+//     processes in the container's cgroup.
 //
-// It decides nothing: who restarts what is the supervisor's concern. Every
-// function blocks until it is done or its context ends, and may be called by
-// any goroutine.
+// Unix sockets, logs and notifications are waited for by events. TCP, HTTP and commands
+// are polled, at first every 10 ms, then less often, at least twice a second.
+//
+// The package does not restart anything: that is the supervisor's task. Every function
+// blocks until it is done or its context ends, and may be called from any goroutine.
 //
 // Sources: sd_notify(3), unix(7), network_namespaces(7), setns(2),
 // openat2(2), inotify(7), cgroups(7) (/proc/PID/cgroup), RFC 9112 section 4.

@@ -10,13 +10,13 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// largestOutput is how much of what a command printed is told, in bytes.
+// largestOutput is the most of a command's output that an error has, in bytes.
 const largestOutput = 200
 
-// execCheck is good when the command exits with 0.
+// execCheck succeeds when the command exits with 0.
 func execCheck(p bundle.Probe, c Container) (func(context.Context) error, error) {
 	if c.Exec == nil {
-		return nil, errors.New("there is no way to run a command inside")
+		return nil, errors.New("cannot run a command in the container")
 	}
 	return func(ctx context.Context) error {
 		code, output, err := c.Exec(ctx, p.Args)
@@ -34,13 +34,13 @@ func execCheck(p bundle.Probe, c Container) (func(context.Context) error, error)
 	}, nil
 }
 
-// lastLine is the last line that says something.
+// lastLine returns the last line that is not blank.
 func lastLine(output string) string {
 	output = strings.TrimSpace(output)
 	return printable(output[strings.LastIndexByte(output, '\n')+1:], largestOutput)
 }
 
-// printable makes foreign text fit for a console: one line of at most n
+// printable returns s without what a console cannot print, as one line of at most n
 // bytes.
 func printable(s string, n int) string {
 	s = strings.Map(func(r rune) rune {

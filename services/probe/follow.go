@@ -11,20 +11,56 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/bundle"
 )
 
-// largestLine is how much of a line is looked at, in bytes.
+// largestLine is the most of a line that is matched, in bytes.
 const largestLine = 4 << 10
 
-// Log is a file that a container's output goes to. When it is full it is
-// renamed, and there is another at Path.
-type Log struct {
-	Path   string
-	Offset int64 // where the output of this run begins
+// logCheck succeeds when a line matches. Each matching line is a heartbeat.
+func logCheck(p bundle.Probe, c Container) (check, error) {
+	if c.Lines == nil {
+		return check{}, errors.New("the service's output cannot be read")
+	}
+	beats := func(ctx context.Context, beat func()) error {
+		err := c.Lines(ctx, func(line []byte) bool {
+			if p.Pattern.Match(line) {
+				beat()
+			}
+			return ctx.Err() != nil
+		})
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("log: %w", err)
+		}
+		return fmt.Errorf("log: no line matches %q", p.Target)
+	}
+	return check{beats: beats, wait: firstBeat(beats)}, nil
 }
 
-// Follow are the lines of logs, each without its end and cut at 4 KiB. A line
-// is seen when it is complete.
+// firstBeat waits for the first heartbeat.
+func firstBeat(all heartbeats) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		found := false
+		err := all(ctx, func() { found = true; cancel() })
+		if found {
+			return nil
+		}
+		return err
+	}
+}
+
+// Log is a file with output of a container. When it is full, it is renamed and another
+// one is created at Path.
+type Log struct {
+	Path   string
+	Offset int64 // where the output of the current run begins
+}
+
+// Follow returns the lines of logs, without their ends and cut off at 4 KiB. Only
+// complete lines are passed on.
 func (p *Prober) Follow(logs ...Log) Lines {
 	return func(ctx context.Context, see func([]byte) bool) error {
 		wake := make(chan struct{}, 1)
@@ -60,8 +96,8 @@ func (p *Prober) Follow(logs ...Log) Lines {
 type tail struct {
 	path    string
 	at      int64
-	file    *os.File // nil: not there yet
-	line    []byte   // begun, not ended
+	file    *os.File // nil: does not exist yet
+	line    []byte   // incomplete
 	buffer  []byte
 	watches *watches
 	wake    chan<- struct{}
@@ -82,7 +118,7 @@ func (t *tail) watchFolder() (err error) {
 	return err
 }
 
-// read shows what there is by now.
+// read passes on the lines that the log has now.
 func (t *tail) read(ctx context.Context, see func([]byte) bool) (bool, error) {
 	for ctx.Err() == nil {
 		if t.file == nil {
@@ -90,7 +126,7 @@ func (t *tail) read(ctx context.Context, see func([]byte) bool) (bool, error) {
 				return false, ignoreMissing(err)
 			}
 		}
-		// Asked for first: whoever rotates writes to the old one no more.
+		// Checked before reading: nothing is written to the old file after a rotation.
 		replaced := t.replaced()
 		if enough, err := t.readFile(ctx, see); enough || err != nil {
 			return enough, err
@@ -112,7 +148,7 @@ func (t *tail) open() error {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("cannot follow %s: it is no file", t.path)
+		err = fmt.Errorf("cannot follow %s: not a regular file", t.path)
 	}
 	if err == nil {
 		t.watched[1], err = t.watches.add(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), fileEvents, t.wake)
@@ -132,7 +168,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// replaced: there is another file at its path.
+// replaced reports whether another file is at the path.
 func (t *tail) replaced() bool {
 	now, err := os.Stat(t.path)
 	if err != nil {
@@ -142,10 +178,10 @@ func (t *tail) replaced() bool {
 	return err == nil && !os.SameFile(now, open)
 }
 
-// readFile shows the rest of the open file.
+// readFile passes on the rest of the open file.
 func (t *tail) readFile(ctx context.Context, see func([]byte) bool) (bool, error) {
 	if info, err := t.file.Stat(); err == nil && info.Size() < t.at {
-		t.at, t.line = 0, nil // It was emptied, or the offset was of the one before.
+		t.at, t.line = 0, nil // It was truncated, or the offset is that of an earlier file.
 	}
 	if t.buffer == nil {
 		t.buffer = make([]byte, 16<<10)
@@ -166,7 +202,7 @@ func (t *tail) readFile(ctx context.Context, see func([]byte) bool) (bool, error
 	return false, nil
 }
 
-// split shows complete lines and keeps the rest.
+// split passes on complete lines and keeps the rest.
 func (t *tail) split(data []byte, see func([]byte) bool) bool {
 	for {
 		end := bytes.IndexByte(data, '\n')

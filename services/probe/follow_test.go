@@ -25,7 +25,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// Lines come over from both logs, through rotation, from the offset on.
+// Lines of both logs arrive from the offset on, also when the logs are rotated.
 func TestFollow(t *testing.T) {
 	dir := t.TempDir()
 	out, err := filepath.Join(dir, "x.out.log"), filepath.Join(dir, "x.log")
@@ -100,7 +100,7 @@ func TestWaitForLog(t *testing.T) {
 	}
 	c.Lines = p.Follow(Log{Path: "/nonexistent/x.log"})
 	if err := p.Wait(t.Context(), probe, c, 0); err == nil {
-		t.Error("followed a log in no folder")
+		t.Error("follows a log in a folder that does not exist")
 	}
 }
 

@@ -12,12 +12,11 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// Watch returns when the container is no longer well, with the reason: after
-// retries failed attempts in a row, each interval after the one before and of
-// at most timeout. For log and notify, an attempt fails when no line matches,
-// or no WATCHDOG=1 comes, within interval. When a service sets a watchdog of
-// its own (WATCHDOG_USEC), that strikes at once, whatever the probe; and it
-// takes the place of a probe by notify.
+// Watch returns the reason when the container is no longer healthy: after retries failed
+// attempts in a row. An attempt takes at most timeout, and the next one begins interval
+// later. For log and notify, an attempt fails when no line matches, or no WATCHDOG=1
+// arrives, within interval. If the service sets a watchdog (WATCHDOG_USEC), Watch also
+// returns as soon as that expires, with any probe; it replaces a probe by notify.
 func (p *Prober) Watch(ctx context.Context, probe bundle.Probe, c Container, interval, timeout time.Duration, retries int) error {
 	check, err := p.prepare(probe, c)
 	if err != nil {
@@ -28,11 +27,11 @@ func (p *Prober) Watch(ctx context.Context, probe bundle.Probe, c Container, int
 	defer cancel(nil)
 	var all sync.WaitGroup
 	if c.Notify != nil {
-		all.Go(func() { cancel(c.Notify.teller.watchdog(watching)) })
+		all.Go(func() { cancel(c.Notify.tracker.watchdog(watching)) })
 	}
 	w := &watcher{check: check, interval: interval, timeout: timeout, retries: retries}
 	if probe.Kind == "notify" {
-		w.instead = func() bool { return c.Notify.State().Watchdog > 0 }
+		w.replaced = func() bool { return c.Notify.State().Watchdog > 0 }
 	}
 	if probe.Kind != "" {
 		all.Go(func() { cancel(w.watch(watching)) })
@@ -42,12 +41,12 @@ func (p *Prober) Watch(ctx context.Context, probe bundle.Probe, c Container, int
 	return context.Cause(watching)
 }
 
-// watcher counts attempts.
+// watcher counts failed attempts.
 type watcher struct {
 	check             check
 	interval, timeout time.Duration
 	retries           int
-	instead           func() bool // something else watches
+	replaced          func() bool // the service's watchdog replaces the probe; nil: never
 	failed            int         // in a row
 }
 
@@ -56,7 +55,7 @@ func (w *watcher) watch(ctx context.Context) error {
 		return w.listen(ctx)
 	}
 	for backoff.Wait(ctx, w.interval) {
-		err := limit(ctx, w.timeout, w.check.once)
+		err := withTimeout(ctx, w.timeout, w.check.once)
 		if ctx.Err() == nil && w.count(err) {
 			return w.verdict(err)
 		}
@@ -64,7 +63,7 @@ func (w *watcher) watch(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// listen counts the intervals without a beat.
+// listen counts the intervals without a heartbeat.
 func (w *watcher) listen(ctx context.Context) error {
 	beat, ended := make(chan struct{}, 1), make(chan error, 1)
 	ctx, cancel := context.WithCancel(ctx)
@@ -95,12 +94,12 @@ func (w *watcher) listen(ctx context.Context) error {
 	}
 }
 
-// errSilent stands for what the beats say when they are ended.
+// errSilent is an interval without a heartbeat.
 var errSilent = errors.New("no sign of life")
 
-// count reports whether that was one failure too many.
+// count counts the result of an attempt, and reports whether that is one failure too many.
 func (w *watcher) count(err error) bool {
-	if err == nil || w.instead != nil && w.instead() {
+	if err == nil || w.replaced != nil && w.replaced() {
 		w.failed = 0
 		return false
 	}

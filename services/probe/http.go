@@ -13,14 +13,14 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// largestHead is how much of an answer is read, in bytes.
+// largestHead is the most that is read of a response, in bytes.
 const largestHead = 64 << 10
 
-// httpCheck is good when the answer's status is 2xx or 3xx.
+// httpCheck succeeds when the status of the response is 2xx or 3xx.
 func httpCheck(p bundle.Probe, c Container) check {
 	d := &dialer{pid: c.PID}
 	return check{close: d.close, once: func(ctx context.Context) error {
-		return each(p.Addresses, func(addr netip.AddrPort) error {
+		return anyOf(p.Addresses, func(addr netip.AddrPort) error {
 			if err := d.get(ctx, addr, p.Path); err != nil {
 				return fmt.Errorf("http %s%s: %w", addr, p.Path, err)
 			}
@@ -51,23 +51,23 @@ func (d *dialer) get(ctx context.Context, addr netip.AddrPort, path string) erro
 	return nil
 }
 
-var errNotHTTP = errors.New("answer is not HTTP/1")
+var errNotHTTP = errors.New("response is not HTTP/1")
 
-// readStatus returns the status of an answer, such as "404 Not Found", once
-// all its header is there. Interim answers (1xx) are passed over.
+// readStatus returns the status of a response, such as "404 Not Found", once the whole
+// header has arrived. Interim responses (1xx) are skipped.
 func readStatus(r io.Reader) (string, error) {
 	lines := bufio.NewReader(io.LimitReader(r, largestHead))
 	for {
 		line, err := lines.ReadSlice('\n')
 		if err != nil {
-			return "", tooShort(err)
+			return "", readError(err)
 		}
 		status, ok := statusLine(strings.TrimRight(string(line), "\r\n"))
 		if !ok {
 			return "", errNotHTTP
 		}
 		if err := skipHeader(lines); err != nil {
-			return "", tooShort(err)
+			return "", readError(err)
 		}
 		if status[0] != '1' {
 			return status, nil
@@ -75,8 +75,8 @@ func readStatus(r io.Reader) (string, error) {
 	}
 }
 
-// statusLine splits "HTTP/1.x CODE REASON"; the reason may be missing. It is
-// shown to people: only what can be printed is taken of it.
+// statusLine parses "HTTP/1.x CODE REASON"; the reason may be missing. It returns the
+// printable part of code and reason, since people read it.
 func statusLine(line string) (status string, ok bool) {
 	version, rest, _ := strings.Cut(line, " ")
 	code, reason, _ := strings.Cut(rest, " ")
@@ -87,7 +87,7 @@ func statusLine(line string) (status string, ok bool) {
 	return strings.TrimSpace(code + " " + printable(reason, 60)), true
 }
 
-// skipHeader reads to the empty line. Long lines are no fault.
+// skipHeader reads up to the empty line. Lines may be of any length.
 func skipHeader(lines *bufio.Reader) error {
 	for start := true; ; {
 		line, err := lines.ReadSlice('\n')
@@ -105,12 +105,12 @@ func skipHeader(lines *bufio.Reader) error {
 	}
 }
 
-func tooShort(err error) error {
+func readError(err error) error {
 	if errors.Is(err, bufio.ErrBufferFull) {
 		return errNotHTTP
 	}
 	if errors.Is(err, io.EOF) {
-		return errors.New("answer ends too early")
+		return errors.New("response ends too early")
 	}
 	return err
 }

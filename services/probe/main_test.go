@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// role tells the test binary that it is the first process of a container.
+// role is set in the environment of a test binary that is the first process of a container.
 const role = "KEELSON_PROBE_CONTAINER"
 
 func TestMain(m *testing.M) {
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		verb, arg, _ := strings.Cut(in.Text(), " ")
-		if err := obey(verb, arg); err != nil {
+		if err := command(verb, arg); err != nil {
 			fmt.Println(verb, err)
 			continue
 		}
@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// obey does what the test says, in the container.
-func obey(verb, arg string) error {
+// command runs a command of the test in the container.
+func command(verb, arg string) error {
 	switch verb {
 	case "chroot":
 		return unix.Chroot(arg)
@@ -75,10 +75,10 @@ func obey(verb, arg string) error {
 	case "barrier":
 		return barrier()
 	}
-	return fmt.Errorf("no verb")
+	return fmt.Errorf("unknown command")
 }
 
-// notifyAt is where a box has its NOTIFY_SOCKET.
+// notifyAt is the NOTIFY_SOCKET of a box.
 const notifyAt = "/run/keelson/notify"
 
 func notify(text string) error {
@@ -110,7 +110,7 @@ func barrier() error {
 	return err
 }
 
-// box is a container: a process in namespaces and a cgroup of its own.
+// box is a container: a process in its own namespaces and cgroup.
 type box struct {
 	t    *testing.T
 	pid  int
@@ -167,7 +167,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// sleeper is a process in a network namespace of its own.
+// sleeper starts a process in its own network namespace.
 func sleeper(b *testing.B) int {
 	cmd := exec.Command("sleep", "600")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}

@@ -1,21 +1,26 @@
 package probe
 
 import (
+	"errors"
 	"math"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// largestStatus is how much of a STATUS is kept, in bytes.
+// largestStatus is the most of a STATUS that is kept, in bytes.
 const largestStatus = 256
 
-// message is one datagram of sd_notify(3), as far as it concerns us: lines of
-// KEY=VALUE. What is not known, MAINPID and FDSTORE among it, is ignored.
+// message is a datagram of sd_notify(3), which has lines of KEY=VALUE. Other keys, such as
+// MAINPID and FDSTORE, are ignored.
 type message struct {
 	ready, reloading, stopping bool
 	alive, trigger             bool           // WATCHDOG=1, WATCHDOG=trigger
-	watchdog                   *time.Duration // 0: none any more
+	watchdog                   *time.Duration // 0: switched off
 	extend                     time.Duration
 	status                     *string
 }
@@ -50,7 +55,7 @@ func parseMessage(data []byte) message {
 	return m
 }
 
-// microseconds: the largest number means none.
+// microseconds parses a time. The largest number means none, which is 0.
 func microseconds(value string) (time.Duration, bool) {
 	n, err := strconv.ParseUint(value, 10, 64)
 	switch {
@@ -60,4 +65,46 @@ func microseconds(value string) (time.Duration, bool) {
 		return 0, true
 	}
 	return time.Duration(min(n, math.MaxInt64/1000)) * time.Microsecond, true
+}
+
+// receive receives one message and returns its sender. The size is 0 for a message that
+// is too long or whose sender is not known.
+//
+// The buffer has room only for the sender's credentials, so the kernel drops file
+// descriptors of the message. That satisfies BARRIER=1, whose sender waits until its
+// descriptor is closed, and stores nothing of FDSTORE=1.
+func receive(raw syscall.RawConn, buffer []byte) (size, pid int, err error) {
+	control := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
+	var n, used, flags int
+	var answer error
+	err = raw.Read(func(fd uintptr) bool {
+		for {
+			n, used, flags, _, answer = unix.Recvmsg(int(fd), buffer, control, unix.MSG_CMSG_CLOEXEC)
+			if !errors.Is(answer, unix.EINTR) {
+				return !errors.Is(answer, unix.EAGAIN)
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return 0, 0, os.ErrClosed // the only possible error
+	case answer != nil, flags&unix.MSG_TRUNC != 0:
+		return 0, 0, answer
+	}
+	return n, sender(control[:used]), nil
+}
+
+// sender returns the process that the kernel names as the sender; 0 if it is unknown, or
+// not in this process's PID namespace.
+func sender(control []byte) int {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return 0
+	}
+	for _, m := range messages {
+		if creds, err := unix.ParseUnixCredentials(&m); err == nil {
+			return int(creds.Pid)
+		}
+	}
+	return 0
 }

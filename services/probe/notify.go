@@ -15,18 +15,16 @@ import (
 	"keelson/runtime/procfs"
 )
 
-// largestMessage is the size of the largest message taken, in bytes: longer
-// ones are dropped.
+// largestMessage is the size of the largest message, in bytes. Longer ones are dropped.
 const largestMessage = 4096
 
-// notifyName is the socket's name in the folder of its container.
+// notifyName is the name of the socket in the private folder of its container.
 const notifyName = "notify"
 
-// NotifySocket is a NOTIFY_SOCKET for a container that is about to be made: in
-// dir, a private folder of the container (prepare.PrivateDir). Where there is
-// none it is an abstract name that nobody had before: whoever shares the
-// container's network namespace can see it, and keep it busy when it is free,
-// but not know that of the next start.
+// NotifySocket returns the NOTIFY_SOCKET of a container that is about to be created. It is
+// in dir, a private folder of the container (prepare.PrivateDir). Without one, it is an
+// abstract name with a random part: another process in the container's network namespace
+// can see the name and bind it while it is free, but cannot guess that of the next start.
 func NotifySocket(service, dir string) string {
 	if dir == "" {
 		return "@keelson/" + service + "/" + rand.Text()
@@ -34,8 +32,8 @@ func NotifySocket(service, dir string) string {
 	return filepath.Join(dir, notifyName)
 }
 
-// NotifySocketOf finds the NOTIFY_SOCKET that a container was made with in the
-// environment of its first process; empty when it has none.
+// NotifySocketOf returns the NOTIFY_SOCKET of a container from the environment of its
+// first process; empty if it has none.
 func NotifySocketOf(pid int) string {
 	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {
@@ -44,8 +42,8 @@ func NotifySocketOf(pid int) string {
 	return notifySocketIn(string(environ))
 }
 
-// notifySocketIn takes only what NotifySocket could have made. The last one is
-// the supervisor's.
+// notifySocketIn returns the last NOTIFY_SOCKET that NotifySocket could have returned. The
+// supervisor appends its variables, so the last one is its own.
 func notifySocketIn(environ string) (socket string) {
 	for entry := range strings.SplitSeq(environ, "\x00") {
 		value, ok := strings.CutPrefix(entry, "NOTIFY_SOCKET=")
@@ -56,23 +54,22 @@ func notifySocketIn(environ string) (socket string) {
 	return socket
 }
 
-// Notify takes a service's messages.
+// Notify receives the messages of a service.
 type Notify struct {
 	file    *os.File
-	teller  *teller
+	tracker *tracker
 	belongs func(pid int) bool
 }
 
-// Listen makes the socket of a service, at an address of NotifySocket, for the
-// container whose first process is pid, which need not have been started yet.
-// Messages are taken from processes in the cgroup that the first process is in now,
-// or below it, but from none in the cgroups at the paths in others: those of other
-// services. A process that has ended since cannot be found there: it is believed
-// when only those of the container could send, as the socket is in a folder, or a
-// network namespace, of the container's own.
+// Listen binds the socket of a service, at an address of NotifySocket. pid is the first
+// process of the container, which need not have been started yet. Messages are accepted
+// from processes in the current cgroup of that process or below it, but not in the
+// cgroups at the paths in others, those of other services. The cgroup of a sender that
+// has ended is not known. Its messages are accepted only if no other container can send
+// to the socket, since it is in a private folder or network namespace of the container.
 //
-// When the supervisor has died, the one after it listens at the same address;
-// what was sent meanwhile is lost.
+// After the supervisor has died, the next one listens at the same address. Messages sent
+// meanwhile are lost.
 func Listen(address string, pid int, others []string) (*Notify, error) {
 	abstract := strings.HasPrefix(address, "@")
 	own, err := readCgroup(pid)
@@ -80,10 +77,10 @@ func Listen(address string, pid int, others []string) (*Notify, error) {
 		return nil, fmt.Errorf("cannot listen to %s: %w", address, err)
 	}
 	own = own.ofService()
-	apart := !abstract || !sameNetNS(pid)
+	private := !abstract || !sameNetNS(pid)
 	belongs := func(pid int) bool {
 		sender, err := readCgroup(pid)
-		return err == nil && own.holds(sender, others) || apart && ended(pid)
+		return err == nil && own.contains(sender, others) || private && hasEnded(pid)
 	}
 	fd := -1
 	if abstract {
@@ -95,12 +92,11 @@ func Listen(address string, pid int, others []string) (*Notify, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen to %s: %w", address, err)
 	}
-	return &Notify{file: os.NewFile(uintptr(fd), "notify"), teller: newTeller(), belongs: belongs}, nil
+	return &Notify{file: os.NewFile(uintptr(fd), "notify"), tracker: newTracker(), belongs: belongs}, nil
 }
 
-// bindInFolder binds a socket in the private folder of a container, in place of
-// the one that an earlier supervisor has left there. All users of the container
-// may send to it.
+// bindInFolder binds a socket in the private folder of a container, and replaces that of
+// an earlier supervisor. All users of the container may send to it.
 func bindInFolder(path string, pid int) (int, error) {
 	folder, err := openFolder(filepath.Dir(path), pid)
 	if err != nil {
@@ -142,14 +138,13 @@ func openFolder(dir string, pid int) (int, error) {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil || fs.Type != unix.TMPFS_MAGIC {
 		_ = unix.Close(fd)
-		return -1, errors.Join(fmt.Errorf("cannot use %s of process %d: it is no tmpfs", dir, pid), err)
+		return -1, errors.Join(fmt.Errorf("cannot use %s of process %d: not a tmpfs", dir, pid), err)
 	}
 	return fd, nil
 }
 
-// asOwner calls f, on one thread, as the user and group that own a folder
-// (setfsuid(2)): in a file system of another user namespace nobody else can make
-// a file (EOVERFLOW).
+// asOwner calls f on one thread as the user and group that own a folder (setfsuid(2)): in
+// a file system of another user namespace, no other user can create a file (EOVERFLOW).
 func asOwner(folder int, f func() error) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(folder, &st); err != nil {
@@ -166,20 +161,20 @@ func asOwner(folder int, f func() error) error {
 	}
 	_, back := unix.SetfsuidRetUid(uid)
 	_, backGroup := unix.SetfsgidRetGid(gid)
-	if back == nil && backGroup == nil { // Else nobody else gets this thread.
+	if back == nil && backGroup == nil { // Otherwise no other goroutine may use this thread.
 		runtime.UnlockOSThread()
 	}
 	return err
 }
 
-// ended reports whether a process is gone or a zombie, whose cgroup of version 1
-// is none of its own any more.
-func ended(pid int) bool {
+// hasEnded reports whether a process does not exist or is a zombie, which is no longer in
+// its cgroup of version 1.
+func hasEnded(pid int) bool {
 	stat, err := procfs.ReadStat("/proc", pid)
 	return err != nil || stat.Zombie()
 }
 
-// sameNetNS tells whether a process is in the network namespace of this one.
+// sameNetNS reports whether a process is in the network namespace of this one.
 func sameNetNS(pid int) bool {
 	own, err := os.Stat("/proc/self/ns/net")
 	if err != nil {
@@ -194,7 +189,7 @@ func bind(name string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	// Before the first message, so that each says who sent it.
+	// Set before the first message, so that each has its sender.
 	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
 	if err == nil {
 		err = unix.Bind(fd, &unix.SockaddrUnix{Name: name})
@@ -206,19 +201,18 @@ func bind(name string) (int, error) {
 	return fd, nil
 }
 
-// Close takes the socket away. Serve returns.
+// Close closes the socket, so that Serve returns.
 func (n *Notify) Close() error { return n.file.Close() }
 
-// State is what the service has said up to now.
+// State returns the state that the service has reported.
 func (n *Notify) State() State {
-	s, _ := n.teller.now()
+	s, _ := n.tracker.current()
 	return s
 }
 
-// Serve takes messages until ctx ends or Close; without it nothing arrives. It
-// calls news, unless that is nil, when the state is another; signs of life
-// are no news.
-func (n *Notify) Serve(ctx context.Context, news func(State)) error {
+// Serve receives messages until ctx ends or Close is called. It calls changed, unless that
+// is nil, when the state has changed other than by a sign of life.
+func (n *Notify) Serve(ctx context.Context, changed func(State)) error {
 	defer context.AfterFunc(ctx, func() { _ = n.file.Close() })()
 	raw, err := n.file.SyscallConn()
 	if err != nil {
@@ -231,12 +225,12 @@ func (n *Notify) Serve(ctx context.Context, news func(State)) error {
 		case errors.Is(err, os.ErrClosed):
 			return nil
 		case err != nil:
-			return fmt.Errorf("cannot take messages: %w", err)
+			return fmt.Errorf("cannot receive messages: %w", err)
 		case size == 0 || pid == 0 || !n.belongs(pid):
 			continue
 		}
-		if s, other := n.teller.take(parseMessage(buffer[:size])); other && news != nil {
-			news(s)
+		if s, other := n.tracker.update(parseMessage(buffer[:size])); other && changed != nil {
+			changed(s)
 		}
 	}
 }

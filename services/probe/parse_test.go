@@ -101,7 +101,7 @@ func TestCgroups(t *testing.T) {
 		{"0::/p/x\n", "0::/p/x\n", true},
 	} {
 		others := []string{"/p/x", "/p"}
-		if got := newCgroup(procfs.ParseCgroup(c.own)).ofService().holds(newCgroup(procfs.ParseCgroup(c.other)), others); got != c.want {
+		if got := newCgroup(procfs.ParseCgroup(c.own)).ofService().contains(newCgroup(procfs.ParseCgroup(c.other)), others); got != c.want {
 			t.Errorf("%q holds %q: %v", c.own, c.other, got)
 		}
 	}

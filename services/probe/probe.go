@@ -10,37 +10,37 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// Times of attempts.
+// Delays between attempts, and the longest time of one.
 const (
 	firstPause  = 10 * time.Millisecond
 	lastPause   = 500 * time.Millisecond
-	attemptTime = 10 * time.Second // for one that has no limit of its own
+	attemptTime = 10 * time.Second // of an attempt that has no other limit
 )
 
-// Container is what probes use of a service's container. Only PID is always
-// needed.
+// Container is the container of a service, as far as probes use it. Only PID is always
+// required.
 type Container struct {
-	PID    int     // first process, which must be alive
+	PID    int     // first process, which must exist
 	Exec   Exec    // for exec
 	Lines  Lines   // for log
-	Notify *Notify // for notify; its watchdog is heeded whatever the probe
+	Notify *Notify // for notify; its watchdog is observed with every probe
 }
 
-// Exec runs a command inside of a container, and says what it printed.
+// Exec runs a command in a container, and returns what it printed.
 type Exec func(ctx context.Context, args []string) (code int, output string, err error)
 
-// Lines calls see for each line that a container has printed, and will print,
-// until see has seen enough or ctx ends.
+// Lines calls see for each line that a container has printed and prints, until see
+// returns true or ctx ends.
 type Lines func(ctx context.Context, see func(line []byte) (enough bool)) error
 
 // Prober runs probes. The zero value is ready; all services may share one.
 type Prober struct{ watches watches }
 
-// Close frees what it holds. No call may be under way.
+// Close frees its resources. No other call may run.
 func (p *Prober) Close() { p.watches.close() }
 
-// Once makes one attempt: is the container well now? Log and notify have no
-// now: it waits for a line that matches, or for READY=1, until ctx ends.
+// Once makes one attempt. For log and notify it waits for a matching line, or for
+// READY=1, until ctx ends.
 func (p *Prober) Once(ctx context.Context, probe bundle.Probe, c Container) error {
 	check, err := p.prepare(probe, c)
 	if err != nil {
@@ -57,9 +57,8 @@ func (p *Prober) Once(ctx context.Context, probe bundle.Probe, c Container) erro
 	return context.Cause(ctx)
 }
 
-// Wait returns when the container is ready. After timeout, unless that is 0,
-// it says what was tried last and what came of it. EXTEND_TIMEOUT_USEC puts
-// that off.
+// Wait returns when the container is ready. After timeout, unless that is 0, it returns
+// the error of the last attempt. EXTEND_TIMEOUT_USEC extends the timeout.
 func (p *Prober) Wait(ctx context.Context, probe bundle.Probe, c Container, timeout time.Duration) error {
 	check, err := p.prepare(probe, c)
 	if err != nil {
@@ -79,19 +78,19 @@ func (p *Prober) Wait(ctx context.Context, probe bundle.Probe, c Container, time
 	return fmt.Errorf("not ready after %s: %w", round(time.Since(start)), err)
 }
 
-// check is a probe made ready to be run.
+// check is a probe that is prepared to run.
 type check struct {
 	once  func(context.Context) error // one attempt; nil for log and notify
-	wait  func(context.Context) error // until good; when ctx ends, what was wrong
-	beats beats                       // nil for those that have once
-	close func()                      // frees what it keeps between attempts
+	wait  func(context.Context) error // until it succeeds; when ctx ends, the last error
+	beats heartbeats                  // nil for checks that have once
+	close func()                      // frees what is kept between attempts
 }
 
-// beats calls beat at each sign of life until ctx ends. Before, it returns
-// only with an error.
-type beats func(ctx context.Context, beat func()) error
+// heartbeats calls beat at each sign of life until ctx ends. It returns earlier only with
+// an error.
+type heartbeats func(ctx context.Context, beat func()) error
 
-// prepare makes a probe ready to be run.
+// prepare prepares a probe to run.
 func (p *Prober) prepare(probe bundle.Probe, c Container) (check, error) {
 	var ch check
 	var err error
@@ -113,7 +112,7 @@ func (p *Prober) prepare(probe bundle.Probe, c Container) (check, error) {
 	case "notify":
 		ch, err = notifyCheck(c)
 	default:
-		err = errors.New("no such kind")
+		err = errors.New("unknown kind")
 	}
 	if err != nil {
 		return check{}, fmt.Errorf("cannot probe by %s: %w", probe, err)
@@ -127,34 +126,34 @@ func (p *Prober) prepare(probe bundle.Probe, c Container) (check, error) {
 	return ch, nil
 }
 
-// retry attempts until that goes well; when ctx ends, it returns what was
-// wrong with the last attempt.
+// retry repeats attempt until it succeeds. When ctx ends, it returns the error of the
+// last attempt.
 func retry(ctx context.Context, attempt func(context.Context) error) error {
 	var last error
 	for failures := 1; ; failures++ {
-		last = again(ctx, last, attempt)
+		last = retryOnce(ctx, last, attempt)
 		if last == nil || !backoff.Wait(ctx, backoff.Delay(failures, firstPause, lastPause)) {
 			return last
 		}
 	}
 }
 
-// again makes another attempt. One that ctx cut short tells less than the one
-// before, whose error is last.
-func again(ctx context.Context, last error, attempt func(context.Context) error) error {
+// retryOnce makes another attempt. If the end of ctx cut it short, it returns last, the
+// error of the attempt before, which says more.
+func retryOnce(ctx context.Context, last error, attempt func(context.Context) error) error {
 	start := time.Now()
-	err := limit(ctx, attemptTime, attempt)
+	err := withTimeout(ctx, attemptTime, attempt)
 	if err != nil && last != nil && ctx.Err() != nil && time.Since(start) < lastPause {
 		return last
 	}
 	return err
 }
 
-// errNoAnswer is an attempt that took too long.
+// errNoAnswer is returned when an attempt takes too long.
 var errNoAnswer = errors.New("no answer in time")
 
-// limit runs an attempt for at most d.
-func limit(ctx context.Context, d time.Duration, attempt func(context.Context) error) error {
+// withTimeout runs an attempt for at most d.
+func withTimeout(ctx context.Context, d time.Duration, attempt func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	return attempt(ctx)

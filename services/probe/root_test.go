@@ -19,7 +19,7 @@ import (
 
 const soon = time.Minute
 
-// later makes the container do something while the test waits.
+// later calls f while the test waits.
 func later(f func()) (wait func()) {
 	done := make(chan struct{})
 	time.AfterFunc(50*time.Millisecond, func() { defer close(done); f() })
@@ -38,7 +38,7 @@ func TestNetwork(t *testing.T) {
 
 		err = p.Wait(t.Context(), parsed("tcp:80"), c, 100*time.Millisecond)
 		if want := "tcp 127.0.0.1:80: connection refused"; !errors.Is(err, unix.ECONNREFUSED) || !strings.HasSuffix(err.Error(), want) {
-			t.Errorf("nobody listens inside: %v", err)
+			t.Errorf("nothing listens in the container: %v", err)
 		}
 		late := later(func() { b.do("listen tcp 127.0.0.1:80") })
 		must(t, p.Wait(t.Context(), parsed("tcp:80"), c, soon))
@@ -62,19 +62,19 @@ func TestNetwork(t *testing.T) {
 			}
 			cancel()
 		}
-		// A thread that is thrown away takes a moment to end.
+		// A thread may end a moment after its goroutine.
 		for deadline := time.Now().Add(time.Minute); namespaces(t) != before; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("threads are in network namespaces %s, were in %s", namespaces(t), before)
 			}
 		}
 		if err := p.Once(t.Context(), parsed("tcp:80"), Container{PID: 1 << 22}); err == nil {
-			t.Error("probed a process that is not there")
+			t.Error("no error for a process that does not exist")
 		}
 	})
 }
 
-// namespaces are the network namespaces that threads of this process are in.
+// namespaces returns the network namespaces of this process's threads.
 func namespaces(t *testing.T) string {
 	t.Helper()
 	threads, err := filepath.Glob("/proc/self/task/*/ns/net")
@@ -109,7 +109,7 @@ func TestUnixSocket(t *testing.T) {
 				t.Errorf("%s: %v", path, err)
 			}
 		}
-		// The same link, when its target is inside; the folder comes late too.
+		// The same link with its target in the container. The folder is made later too.
 		late := later(func() { b.do("mkdir /run"); b.do("listen unix /run/outside.sock") })
 		must(t, p.Wait(t.Context(), probe("/absolute"), c, soon))
 		late()
@@ -144,13 +144,13 @@ func TestNotify(t *testing.T) {
 			t.Errorf("the socket outside of the container: %v", err)
 		}
 		if _, err := Listen("/etc/notify", b.pid, nil); err == nil {
-			t.Error("a folder that is no tmpfs is used")
+			t.Error("a folder that is not a tmpfs is used")
 		}
 		news, ended := make(chan State, 10), make(chan error, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { ended <- n.Serve(ctx, func(s State) { news <- s }) }()
 
-		// Through the container's root, but not from the container.
+		// Sent through the container's root, but not by a process of the container.
 		forged := &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/%d/root%s", b.pid, notifyAt)}
 		sender, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		must(t, err)
@@ -171,7 +171,7 @@ func TestNotify(t *testing.T) {
 			b.do("notify WATCHDOG=1")
 			b.do("barrier")
 		}
-		for deadline := time.Now().Add(time.Minute); descriptors(t) > open; time.Sleep(time.Millisecond) { // The last message's may be open yet.
+		for deadline := time.Now().Add(time.Minute); descriptors(t) > open; time.Sleep(time.Millisecond) { // That of the last message may still be open.
 			if time.Now().After(deadline) {
 				t.Fatalf("%d descriptors are open, %d were", descriptors(t), open)
 			}
@@ -183,20 +183,20 @@ func TestNotify(t *testing.T) {
 		}
 		cancel()
 		must(t, <-ended)
-		again, err := Listen(notifyAt, b.pid, nil) // as the next supervisor does
+		next, err := Listen(notifyAt, b.pid, nil) // as the next supervisor does
 		must(t, err)
-		go func() { ended <- again.Serve(t.Context(), func(s State) { news <- s }) }()
+		go func() { ended <- next.Serve(t.Context(), func(s State) { news <- s }) }()
 		b.do("notify STATUS=again")
 		if s := <-news; s.Status != "again" {
 			t.Errorf("%+v", s)
 		}
-		must(t, again.Close())
+		must(t, next.Close())
 		must(t, <-ended)
 	})
 }
 
-// A container that can have no private folder gets a name that nobody had
-// before; one that others took is refused, not shared.
+// A container without a private folder gets a random name. A name that is in use is
+// refused.
 func TestNotifyByName(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		b := newBox(t, "it")
@@ -207,13 +207,13 @@ func TestNotifyByName(t *testing.T) {
 		n, err := Listen(first, b.pid, nil)
 		must(t, err)
 		if _, err := Listen(first, b.pid, nil); !errors.Is(err, unix.EADDRINUSE) {
-			t.Errorf("a name was given twice: %v", err)
+			t.Errorf("a name in use: %v", err)
 		}
 		must(t, n.Close())
 	})
 }
 
-// Messages from a service nested in another's cgroup are not the other's.
+// Messages of a service whose cgroup is below another service's are not those of the other.
 func TestNotifyNested(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		b := newBox(t, "nest/keelson.own")
@@ -232,7 +232,7 @@ func TestNotifyNested(t *testing.T) {
 		}
 		for _, want := range []string{"nest/keelson.own", "nest/made"} {
 			if s := <-news; s.Status != want {
-				t.Errorf("heard from %s, want %s", s.Status, want)
+				t.Errorf("message of %s, want %s", s.Status, want)
 			}
 		}
 	})
@@ -245,7 +245,7 @@ func descriptors(t *testing.T) int {
 	return len(all)
 }
 
-// BenchmarkWaiting is the CPU time that 100 waiting services take in a second.
+// BenchmarkWaiting measures the processor time that 100 waiting services use in a second.
 func BenchmarkWaiting(b *testing.B) {
 	for _, probe := range []bundle.Probe{parsed("tcp:80"), parsed("http:80/"), parsed("unix:/run/nothing"), parsed("log:nothing"), parsed("notify")} {
 		b.Run(probe.Kind, func(b *testing.B) { benchmarkWaiting(b, probe) })

@@ -13,20 +13,20 @@ import (
 
 const forever = time.Duration(math.MaxInt64)
 
-// State is what a service has said of itself.
+// State is the state that a service has reported.
 type State struct {
 	Ready     bool   // also while Reloading
-	Reloading bool   // until it says that it is ready again
-	Stopping  bool   // it ends of its own accord
+	Reloading bool   // until it reports that it is ready again
+	Stopping  bool   // it is stopping by itself
 	Status    string // for people, one line
 
-	Watchdog time.Duration // it must show that it is alive this often; 0: never
-	Alive    time.Time     // when it last did
-	Trigger  bool          // it asks to be taken for dead
-	Extended time.Time     // no timeout may strike before
+	Watchdog time.Duration // longest time between two signs of life; 0: no watchdog
+	Alive    time.Time     // time of the last sign of life
+	Trigger  bool          // it reports that it has failed
+	Extended time.Time     // no timeout may expire before
 }
 
-// after is s after a message.
+// after returns the state after a message.
 func (s State) after(m message, now time.Time) State {
 	if m.reloading {
 		s.Reloading = true
@@ -53,24 +53,25 @@ func (s State) after(m message, now time.Time) State {
 	return s
 }
 
-// teller keeps a State and tells of its changes.
-type teller struct {
+// tracker keeps a State and reports its changes.
+type tracker struct {
 	mu      sync.Mutex
 	state   State
 	changed chan struct{} // closed at the next change
 }
 
-func newTeller() *teller { return &teller{changed: make(chan struct{})} }
+func newTracker() *tracker { return &tracker{changed: make(chan struct{})} }
 
-// now is the state, and what is closed when it is another.
-func (t *teller) now() (State, <-chan struct{}) {
+// current returns the state, and a channel that is closed when it changes.
+func (t *tracker) current() (State, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.state, t.changed
 }
 
-// take reports whether there is more to a message than a sign of life.
-func (t *teller) take(m message) (State, bool) {
+// update applies a message. It reports whether the state has changed other than by a sign
+// of life.
+func (t *tracker) update(m message) (State, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := t.state
@@ -81,10 +82,10 @@ func (t *teller) take(m message) (State, bool) {
 	return t.state, before != t.state
 }
 
-// until waits for a state that is good.
-func (t *teller) until(ctx context.Context, good func(State) bool) error {
+// waitFor waits for a state that is good.
+func (t *tracker) waitFor(ctx context.Context, good func(State) bool) error {
 	for {
-		s, changed := t.now()
+		s, changed := t.current()
 		if good(s) {
 			return nil
 		}
@@ -96,10 +97,10 @@ func (t *teller) until(ctx context.Context, good func(State) bool) error {
 	}
 }
 
-// watchdog returns when the watchdog of the service itself strikes.
-func (t *teller) watchdog(ctx context.Context) error {
+// watchdog returns when the watchdog of the service expires.
+func (t *tracker) watchdog(ctx context.Context) error {
 	for {
-		s, changed := t.now()
+		s, changed := t.current()
 		left := forever
 		if s.Watchdog > 0 {
 			left = time.Until(s.Alive.Add(s.Watchdog))
@@ -116,27 +117,27 @@ func (t *teller) watchdog(ctx context.Context) error {
 	}
 }
 
-// notifyCheck waits for READY=1; its beat is WATCHDOG=1.
+// notifyCheck succeeds with READY=1. Each WATCHDOG=1 is a heartbeat.
 func notifyCheck(c Container) (check, error) {
 	if c.Notify == nil {
-		return check{}, errors.New("the service has no socket to notify")
+		return check{}, errors.New("the service has no NOTIFY_SOCKET")
 	}
-	t := c.Notify.teller
+	t := c.Notify.tracker
 	return check{
 		wait: func(ctx context.Context) error {
-			if t.until(ctx, func(s State) bool { return s.Ready && !s.Reloading }) == nil {
+			if t.waitFor(ctx, func(s State) bool { return s.Ready && !s.Reloading }) == nil {
 				return nil
 			}
-			s, _ := t.now()
+			s, _ := t.current()
 			if s.Status != "" {
 				return fmt.Errorf("notify: no READY=1; status: %s", s.Status)
 			}
 			return errors.New("notify: no READY=1")
 		},
 		beats: func(ctx context.Context, beat func()) error {
-			last, _ := t.now()
-			for t.until(ctx, func(s State) bool { return s.Alive.After(last.Alive) }) == nil {
-				last, _ = t.now()
+			last, _ := t.current()
+			for t.waitFor(ctx, func(s State) bool { return s.Alive.After(last.Alive) }) == nil {
+				last, _ = t.current()
 				beat()
 			}
 			return errors.New("notify: no WATCHDOG=1")
@@ -144,7 +145,8 @@ func notifyCheck(c Container) (check, error) {
 	}, nil
 }
 
-// withLimit ends after d, unless that is 0 or the service puts it off.
+// withLimit returns a context that ends after d, or later if the service extends that. 0
+// means no limit.
 func withLimit(ctx context.Context, d time.Duration, n *Notify) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	if d == 0 {
@@ -157,7 +159,7 @@ func withLimit(ctx context.Context, d time.Duration, n *Notify) (context.Context
 			until, changed := end, (<-chan struct{})(nil)
 			if n != nil {
 				var s State
-				if s, changed = n.teller.now(); s.Extended.After(end) {
+				if s, changed = n.tracker.current(); s.Extended.After(end) {
 					until = s.Extended
 				}
 			}

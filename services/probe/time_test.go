@@ -12,7 +12,7 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// parsed is a probe of which the parser has accepted the text.
+// parsed parses a probe.
 func parsed(text string) bundle.Probe {
 	p, err := bundle.ParseProbe(text)
 	if err != nil {
@@ -23,13 +23,13 @@ func parsed(text string) bundle.Probe {
 
 var byExec = parsed(`exec:check "two words"`)
 
-// commands is a container whose command answers with f of the attempt's
-// number, and the times of the attempts.
+// commands returns a container whose command exits with f of the attempt's number, and
+// the times of the attempts.
 func commands(f func(n int) int) (Container, *[]time.Duration) {
 	start, times := time.Now(), new([]time.Duration)
 	return Container{Exec: func(_ context.Context, args []string) (int, string, error) {
 		if len(args) != 2 || args[1] != "two words" {
-			return 0, "", errors.New("bad words")
+			return 0, "", errors.New("bad arguments")
 		}
 		*times = append(*times, time.Since(start))
 		return f(len(*times)), "first\nnot yet\n", nil
@@ -65,22 +65,22 @@ func TestWaitEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := new(Prober).Wait(ctx, byExec, c, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("the caller's own end: %v", err)
+			t.Errorf("the end of the caller's context: %v", err)
 		}
-		for _, p := range []bundle.Probe{{Kind: "x"}, parsed("log:x"), {Kind: "notify"}} { // These need more of the container.
+		for _, p := range []bundle.Probe{{Kind: "x"}, parsed("log:x"), {Kind: "notify"}} { // These need more fields of the container.
 			if err := new(Prober).Wait(t.Context(), p, Container{Exec: c.Exec}, 0); err == nil {
-				t.Errorf("%+v was taken", p)
+				t.Errorf("no error for %+v", p)
 			}
 		}
 	})
 }
 
 func notifier() (*Notify, func(string)) {
-	n := &Notify{teller: newTeller()}
-	return n, func(s string) { n.teller.take(parseMessage([]byte(s))) }
+	n := &Notify{tracker: newTracker()}
+	return n, func(s string) { n.tracker.update(parseMessage([]byte(s))) }
 }
 
-func TestWaitIsPutOff(t *testing.T) {
+func TestExtendedTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, say := notifier()
 		start := time.Now()
@@ -99,7 +99,7 @@ func TestWaitIsPutOff(t *testing.T) {
 
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// Two bad ones are forgiven, then three are not.
+		// Two failures are tolerated, three in a row are not.
 		c, times := commands(func(n int) int { return map[bool]int{true: 0, false: 1}[n == 3] })
 		err := new(Prober).Watch(t.Context(), byExec, c, 10*time.Second, time.Second, 3)
 		if len(*times) != 6 || err == nil || !strings.Contains(err.Error(), "not yet") || (*times)[5] != time.Minute {
@@ -130,11 +130,11 @@ func TestWatchdog(t *testing.T) {
 		play  func(say func(string))
 		after time.Duration
 	}{
-		{"of its own", bundle.Probe{}, func(say func(string)) {
+		{"no probe", bundle.Probe{}, func(say func(string)) {
 			say("WATCHDOG_USEC=3000000")
 			time.AfterFunc(2*time.Second, func() { say("WATCHDOG=1") })
 		}, 5 * time.Second},
-		{"taken away", bundle.Probe{Kind: "notify"}, func(say func(string)) {
+		{"switched off", bundle.Probe{Kind: "notify"}, func(say func(string)) {
 			say("WATCHDOG_USEC=3000000")
 			time.AfterFunc(2*time.Second, func() { say("WATCHDOG_USEC=0") })
 		}, 32 * time.Second},
@@ -159,7 +159,7 @@ func TestWatchdog(t *testing.T) {
 	}
 }
 
-// A log is alive as long as lines come.
+// A log is healthy as long as lines match.
 func TestWatchLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := Container{Lines: func(ctx context.Context, see func([]byte) bool) error {

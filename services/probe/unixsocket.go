@@ -14,8 +14,7 @@ import (
 	"keelson/runtime/backoff"
 )
 
-// unixCheck is good when something listens on a socket in the container's
-// file system.
+// unixCheck succeeds when a process listens on a socket in the container's file system.
 type unixCheck struct {
 	path    string // in the container
 	pid     int
@@ -29,15 +28,15 @@ func (u unixCheck) once(ctx context.Context) error {
 	return nil
 }
 
-// wait looks again when the folder changes. A socket that is there but not
-// listened on, between bind(2) and listen(2), gives no further sign: it is
-// tried again after a pause.
+// wait checks again when the folder changes. A socket that exists but is not listened on,
+// between bind(2) and listen(2), causes no further event: it is checked again after a
+// delay.
 func (u unixCheck) wait(ctx context.Context) error {
 	wake := make(chan struct{}, 1)
 	var err error
 	for failures := 1; ; failures++ {
 		folder, watched := u.watch(wake)
-		err = again(ctx, err, u.once)
+		err = retryOnce(ctx, err, u.once)
 		delay := backoff.Delay(failures, firstPause, lastPause)
 		if watched && errors.Is(err, unix.ENOENT) {
 			failures, delay = 0, forever
@@ -50,7 +49,7 @@ func (u unixCheck) wait(ctx context.Context) error {
 	}
 }
 
-// connect finds out by connecting, whatever the socket's type.
+// connect tries to connect with each type of socket.
 func (u unixCheck) connect(ctx context.Context) error {
 	fd, err := u.open(u.path, unix.RESOLVE_IN_ROOT)
 	if err != nil {
@@ -75,18 +74,18 @@ func (u unixCheck) connect(ctx context.Context) error {
 	return err
 }
 
-// open opens a path of the container, to name it only.
+// open opens a path of the container with O_PATH.
 func (u unixCheck) open(path string, resolve uint64) (int, error) {
 	root, err := unix.Open(u.root(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1, fmt.Errorf("cannot see files of process %d: %w", u.pid, gone(err))
+		return -1, fmt.Errorf("cannot open root of process %d: %w", u.pid, processGone(err))
 	}
 	defer unix.Close(root)
 	for {
 		fd, err := unix.Openat2(root, path, &unix.OpenHow{
 			Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolve | unix.RESOLVE_NO_MAGICLINKS,
 		})
-		// A rename while it looked at "..".
+		// A path was renamed while ".." was resolved.
 		if err != unix.EINTR && err != unix.EAGAIN {
 			return fd, err
 		}
@@ -95,17 +94,17 @@ func (u unixCheck) open(path string, resolve uint64) (int, error) {
 
 func (u unixCheck) root() string { return fmt.Sprintf("/proc/%d/root", u.pid) }
 
-// gone keeps a process that is no more from looking like a file that may
-// come yet.
-func gone(err error) error {
+// processGone returns ESRCH for ENOENT: the process does not exist any more, which is not
+// to be mistaken for a socket that does not exist yet.
+func processGone(err error) error {
 	if errors.Is(err, unix.ENOENT) {
 		return unix.ESRCH
 	}
 	return err
 }
 
-// watch watches the deepest folder there is on the way to the socket, past
-// all symbolic links. It reports false when none can be watched.
+// watch watches the deepest existing folder on the path of the socket, with all symbolic
+// links resolved. It returns false if none can be watched.
 func (u unixCheck) watch(wake chan<- struct{}) (*watch, bool) {
 	path, err := securejoin.SecureJoin(u.root(), u.path)
 	if err != nil {
@@ -123,14 +122,14 @@ func (u unixCheck) watch(wake chan<- struct{}) (*watch, bool) {
 		}
 		defer unix.Close(fd)
 		one, err := u.watches.add(fmt.Sprintf("/proc/self/fd/%d", fd), folderEvents, wake)
-		return one, err == nil && u.still(inside, fd)
+		return one, err == nil && u.unchanged(inside, fd)
 	}
 	return nil, false
 }
 
-// still: the way has not become longer before the watch was there. What
-// changes afterwards, it tells.
-func (u unixCheck) still(inside string, fd int) bool {
+// unchanged reports whether inside is still the deepest existing folder on the path. A
+// later change causes an event.
+func (u unixCheck) unchanged(inside string, fd int) bool {
 	path, err := securejoin.SecureJoin(u.root(), u.path)
 	if err != nil || filepath.Dir(path) == u.root()+strings.TrimSuffix(inside, "/") {
 		return err == nil

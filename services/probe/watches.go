@@ -13,35 +13,34 @@ import (
 	runtimewatch "keelson/runtime/watch"
 )
 
-// What is watched for, of folders and of files.
+// Events of folders and of files.
 const (
 	folderEvents = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 	fileEvents   = unix.IN_MODIFY | unix.IN_MOVE_SELF
 )
 
-// watches shares one inotify instance, of which a user has only 128. What the
-// kernel refuses to watch, since other containers have all instances or watches,
-// is looked at four times a second. The zero value is ready.
+// watches shares one inotify instance, of which a user has only 128. If the kernel refuses
+// a watch, since other containers use all instances or watches, the waiter is woken four
+// times a second instead. The zero value is ready to use.
 type watches struct {
 	mu      sync.Mutex
 	events  *os.File
 	fd      int
 	reading sync.WaitGroup
 	byID    map[int]map[*watch]struct{}
-	stop    chan struct{} // ends polling; nil: nothing is polled
+	stop    chan struct{} // closed to end polling; nil: nothing is polled
 }
 
-// polled is the id of all that cannot be watched.
+// polled is the id of all watches that the kernel refused.
 const polled = -1
 
-// watch is one wish to be woken.
+// watch is a path that is watched.
 type watch struct {
 	id   int
 	wake chan<- struct{}
 }
 
-// add puts something on wake, which must have room for one, whenever what is
-// at path changes.
+// add sends on wake, which must have a buffer, whenever the file or folder at path changes.
 func (w *watches) add(path string, mask uint32, wake chan<- struct{}) (*watch, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,7 +89,7 @@ func (w *watches) remove(one *watch) {
 	}
 }
 
-// poll wakes all that is polled, until there is none.
+// poll wakes all waiters of polled watches, until there is none.
 func (w *watches) poll() {
 	if w.stop != nil {
 		return
@@ -156,8 +155,8 @@ func (w *watches) read(events *os.File) {
 	}
 }
 
-// deliver wakes whom events are for: each is wd, mask, cookie and len of four
-// bytes, then len bytes of a name (inotify(7)).
+// deliver wakes the waiters of events. An event is wd, mask, cookie and len of four bytes
+// each, then len bytes of a name (inotify(7)).
 func (w *watches) deliver(events []byte) {
 	for len(events) >= unix.SizeofInotifyEvent {
 		id := int(int32(binary.NativeEndian.Uint32(events)))
@@ -180,7 +179,7 @@ func (w *watches) wake(id int) {
 	for one := range w.byID[id] {
 		select {
 		case one.wake <- struct{}{}:
-		default: // It is awake.
+		default: // It has been woken already.
 		}
 	}
 }
