@@ -1,6 +1,7 @@
-// Package control is the protocol between the supervisor and who asks it: one
-// JSON request on a unix stream socket, one JSON response, then the end. The
-// socket's mode is 0600, so asking takes root or a container given the socket.
+// Package control is the protocol between the supervisor and its clients. A connection to
+// a Unix stream socket carries one JSON request and one JSON response. The mode of the
+// socket is 0600, so only root may connect, in the system or in a container that has the
+// socket.
 package control
 
 import (
@@ -42,12 +43,10 @@ const (
 	Halt     = "halt"
 )
 
-// requestLimit bounds what is read of a request, and requestTime for how long
-// one may take to arrive.
 const (
-	requestLimit = 64 << 10
-	requestTime  = 5 * time.Second
-	acceptPause  = 100 * time.Millisecond // when there is no descriptor to be had
+	requestLimit = 64 << 10               // largest request, in bytes
+	requestTime  = 5 * time.Second        // longest time to receive a request or send a response
+	acceptDelay  = 100 * time.Millisecond // after a failure for lack of file descriptors or memory
 )
 
 // Service is the state of one service.
@@ -59,29 +58,29 @@ type Service struct {
 	Restarts int       `json:"restarts"`
 	LastExit string    `json:"lastExit,omitempty"`
 	Error    string    `json:"error,omitempty"`
-	Status   string    `json:"status,omitempty"` // what it says of itself, or waits for
+	Status   string    `json:"status,omitempty"` // what it reports, or waits for
 }
 
-// Request asks for Verb on the services named; List with no name means all.
+// Request requests Verb for the services in Names. List without names lists all.
 type Request struct {
 	Verb  string   `json:"verb"`
 	Names []string `json:"names,omitempty"`
 }
 
-// Response is what came of it. Code is an exit status for the command line.
+// Response is the result of a request. Code is an exit status for the command line.
 type Response struct {
 	Services []Service `json:"services,omitempty"`
 	Error    string    `json:"error,omitempty"`
 	Code     int       `json:"code"`
 }
 
-// Handler answers requests; it is called from many goroutines.
+// Handler answers requests. It is called from several goroutines.
 type Handler interface {
 	Control(ctx context.Context, r Request) Response
 }
 
-// Serve listens on socket and answers until ctx ends and all that was asked
-// has been answered. A socket left by an earlier process is replaced.
+// Serve listens on socket until ctx ends. It returns when all requests have been
+// answered. The socket of an earlier process is replaced.
 func Serve(ctx context.Context, socket string, h Handler) error {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("cannot replace control socket: %w", err)
@@ -92,7 +91,7 @@ func Serve(ctx context.Context, socket string, h Handler) error {
 	}
 	defer l.Close()
 	if err := os.Chmod(socket, 0o600); err != nil {
-		return fmt.Errorf("cannot guard control socket: %w", err)
+		return fmt.Errorf("cannot set mode of control socket: %w", err)
 	}
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	var answering sync.WaitGroup
@@ -106,8 +105,8 @@ func Serve(ctx context.Context, socket string, h Handler) error {
 			return nil
 		}
 		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ECONNABORTED) {
-			// It passes, and nothing tells when.
-			if !backoff.Wait(ctx, acceptPause) {
+			// A temporary failure, whose end causes no event.
+			if !backoff.Wait(ctx, acceptDelay) {
 				return nil
 			}
 			continue
@@ -119,7 +118,8 @@ func Serve(ctx context.Context, socket string, h Handler) error {
 	}
 }
 
-// answer ends early when the other side hangs up: nobody waits for the result.
+// answer answers one request. The context of the handler ends when the client closes the
+// connection.
 func answer(ctx context.Context, conn net.Conn, h Handler) {
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
@@ -144,7 +144,7 @@ func answer(ctx context.Context, conn net.Conn, h Handler) {
 
 func send(conn net.Conn, r Response) {
 	if err := conn.SetWriteDeadline(time.Now().Add(requestTime)); err == nil {
-		_ = json.NewEncoder(conn).Encode(r) // Who asked may have gone.
+		_ = json.NewEncoder(conn).Encode(r) // The client may have closed the connection.
 	}
 }
 
@@ -158,11 +158,11 @@ func Call(ctx context.Context, socket string, r Request) (Response, error) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if err := json.NewEncoder(conn).Encode(r); err != nil {
-		return Response{}, fmt.Errorf("cannot ask the supervisor: %w", err)
+		return Response{}, fmt.Errorf("cannot send a request to the supervisor: %w", err)
 	}
 	var response Response
 	if err := json.NewDecoder(conn).Decode(&response); err != nil {
-		return Response{}, fmt.Errorf("the supervisor went away before it answered: %w", err)
+		return Response{}, fmt.Errorf("the supervisor ended without an answer: %w", err)
 	}
 	return response, nil
 }

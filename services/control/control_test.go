@@ -46,7 +46,7 @@ func TestCall(t *testing.T) {
 	}
 }
 
-func TestBadRequestIsAnswered(t *testing.T) {
+func TestBadRequest(t *testing.T) {
 	socket := serve(t, func(context.Context, Request) Response { return Response{} })
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
@@ -63,7 +63,7 @@ func TestBadRequestIsAnswered(t *testing.T) {
 	}
 }
 
-func TestHandlerLearnsThatTheCallerLeft(t *testing.T) {
+func TestContextEndsWithConnection(t *testing.T) {
 	entered, left := make(chan struct{}), make(chan struct{})
 	socket := serve(t, func(ctx context.Context, _ Request) Response {
 		close(entered)

@@ -21,7 +21,7 @@ import (
 	"keelson/services/containerd"
 )
 
-// Main does what args say and returns the exit status: 1 for an error, as ctr does.
+// Main runs the command in args, and returns the exit status: 1 for an error, as ctr does.
 func Main(args []string) int {
 	code, err := run(args, os.Stdout)
 	if err != nil {
@@ -83,8 +83,8 @@ func do(ctx context.Context, c *containerd.Client, inv invocation, out io.Writer
 	return showVersion(ctx, c, out)
 }
 
-// table prints rows in columns, or with quiet the first of each row alone. Padding
-// and trailing tabs are ctr's.
+// table prints rows in columns, or with quiet only the first column. Padding and trailing
+// tabs are those of ctr.
 func table(out io.Writer, quiet bool, minWidth, padding int, head string, rows []string) error {
 	if quiet {
 		for _, row := range rows {

@@ -41,15 +41,15 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// What is missing here and what is wrong are different errors.
-func TestParseRefuses(t *testing.T) {
-	for args, notHere := range map[string]bool{
+// Commands of ctr that are not supported, and wrong ones, give different errors.
+func TestParseErrors(t *testing.T) {
+	for args, unsupported := range map[string]bool{
 		"images ls": true, "run a b": true, "tasks delete web": true, "namespaces create a": true, "containers ls id==web": true,
 		"tasks ls --bogus": false, "tasks ps": false, "tasks kill": false, "tasks kill -s BOGUS web": false, "tasks kill -s 65 web": false,
 		"tasks kill -a --exec-id x web": false, "tasks exec web sh": false, "tasks exec --exec-id x web": false,
 		"tasks exec --exec-id a/b web sh": false, "tasks exec -t -d --exec-id x web sh": false,
 	} {
-		if _, err := parse(strings.Fields(args)); err == nil || errors.Is(err, flag.ErrHelp) || errors.Is(err, errNotHere) != notHere {
+		if _, err := parse(strings.Fields(args)); err == nil || errors.Is(err, flag.ErrHelp) || errors.Is(err, errUnsupported) != unsupported {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
@@ -75,8 +75,8 @@ func TestProcess(t *testing.T) {
 			t.Errorf("%q: %s", bad, text)
 		}
 	}
-	if _, err := process(spec, invocation{user: "www-data"}); !errors.Is(err, errNotHere) {
-		t.Errorf("a user's name: %v", err)
+	if _, err := process(spec, invocation{user: "www-data"}); !errors.Is(err, errUnsupported) {
+		t.Errorf("the name of a user: %v", err)
 	}
 }
 

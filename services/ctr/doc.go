@@ -1,8 +1,7 @@
-// Package ctr is the part of containerd's command line ctr that can be had with
-// keelson's containerd: tasks, containers and namespaces, in ctr's words and with
-// its columns (containerd's cmd/ctr). LinuxKit's getty and sshd bind /usr/bin/ctr.
+// Package ctr is the part of containerd's command line ctr that works with keelson's
+// containerd: tasks, containers and namespaces. Commands and columns are those of ctr
+// (containerd's cmd/ctr). LinuxKit's getty and sshd bind /usr/bin/ctr.
 //
-// It is not for scripts of keelson's own, which ask the supervisor by service. What
-// it does behind the supervisor's back counts as an accident there: a task that it
-// kills is started again.
+// To control services, use service, which asks the supervisor. The supervisor does not
+// know of ctr: it restarts a task that ctr has killed.
 package ctr

@@ -20,11 +20,11 @@ import (
 	"keelson/services/containerd"
 )
 
-// fifoDir is where ctr puts the FIFOs of a process. The shim opens them by the same
-// path: a container from which ctr is run must have the system's /run.
+// fifoDir is the folder of the FIFOs of processes. The shim opens them under the same
+// path: a container that runs ctr must have a bind mount of /run.
 const fifoDir = "/run/containerd/fifo"
 
-// execute runs a program in a task and returns its exit code.
+// execute runs a program in a task, and returns its exit code.
 func execute(ctx context.Context, c *containerd.Client, inv invocation) (int, error) {
 	one, err := c.Container(ctx, inv.namespace, inv.id)
 	if err != nil {
@@ -52,11 +52,11 @@ func execute(ctx context.Context, c *containerd.Client, inv invocation) (int, er
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	return attached(ctx, c, s)
+	return runAttached(ctx, c, s)
 }
 
-// attached runs the process of s with this one's input and output.
-func attached(ctx context.Context, c *containerd.Client, s containerd.ExecSpec) (int, error) {
+// runAttached runs the process of s with the input and output of this process.
+func runAttached(ctx context.Context, c *containerd.Client, s containerd.ExecSpec) (int, error) {
 	var output sync.WaitGroup
 	output.Go(func() { copyFrom(s.Stdout, os.Stdout) })
 	if s.Stderr != "" {
@@ -65,11 +65,11 @@ func attached(ctx context.Context, c *containerd.Client, s containerd.ExecSpec) 
 	if err := c.Exec(ctx, s); err != nil {
 		return 1, err
 	}
-	defer func() { _ = c.DeleteExec(context.WithoutCancel(ctx), s) }() // The shim ends with the task at the latest.
+	defer func() { _ = c.DeleteExec(context.WithoutCancel(ctx), s) }() // The shim deletes it at the latest when the task ends.
 	started := make(chan struct{})
 	go func() {
 		copyTo(s.Stdin, os.Stdin)
-		<-started // Before that there is nothing that could be closed.
+		<-started // The input exists once the process is started.
 		_ = c.CloseStdin(ctx, s)
 	}()
 	if err := c.StartExec(ctx, s); err != nil {
@@ -86,8 +86,8 @@ func attached(ctx context.Context, c *containerd.Client, s containerd.ExecSpec) 
 	return code, nil
 }
 
-// process is the process of a container's specification with another command.
-// What this program does not know of it stays as it is.
+// process returns the process of a container's specification with another command. Fields
+// that this program does not know are kept.
 func process(spec json.RawMessage, inv invocation) (json.RawMessage, error) {
 	var found struct {
 		Process map[string]json.RawMessage `json:"process"`
@@ -119,8 +119,8 @@ func process(spec json.RawMessage, inv invocation) (json.RawMessage, error) {
 	return json.Marshal(found.Process)
 }
 
-// parseUser takes UID or UID:GID. Names stand in files of the container, which this
-// program does not read.
+// parseUser parses UID or UID:GID. Names are not supported: they are defined in files of
+// the container, which this program does not read.
 func parseUser(s string) (map[string]uint32, error) {
 	uid, gid, both := strings.Cut(s, ":")
 	if !both {
@@ -129,12 +129,12 @@ func parseUser(s string) (map[string]uint32, error) {
 	u, uidErr := strconv.ParseUint(uid, 10, 32)
 	g, gidErr := strconv.ParseUint(gid, 10, 32)
 	if err := errors.Join(uidErr, gidErr); err != nil {
-		return nil, fmt.Errorf("--user %q: want numbers, UID or UID:GID: %w", s, errNotHere)
+		return nil, fmt.Errorf("--user %q: want numbers, UID or UID:GID: %w", s, errUnsupported)
 	}
 	return map[string]uint32{"uid": uint32(u), "gid": uint32(g)}, nil
 }
 
-// makeFIFOs makes the FIFOs of s in a folder of their own. A terminal has no
+// makeFIFOs makes the FIFOs of s in a new folder. With a terminal there is none for
 // standard error.
 func makeFIFOs(s *containerd.ExecSpec) (dir string, err error) {
 	if err := os.MkdirAll(fifoDir, 0o700); err != nil {
@@ -156,8 +156,8 @@ func makeFIFOs(s *containerd.ExecSpec) (dir string, err error) {
 	return dir, nil
 }
 
-// copyFrom waits for a writer of the FIFO, then copies until the last one has
-// closed it. What cannot be written is lost, as with a pipe that nobody reads.
+// copyFrom waits until the FIFO has a writer, and copies until the last one has closed it.
+// Output that cannot be written is discarded, so that the process does not block.
 func copyFrom(path string, to io.Writer) {
 	f, err := os.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
@@ -169,7 +169,7 @@ func copyFrom(path string, to io.Writer) {
 	}
 }
 
-// copyTo waits for a reader of the FIFO, then copies until from ends.
+// copyTo waits until the FIFO has a reader, and copies until from ends.
 func copyTo(path string, from io.Reader) {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -179,7 +179,8 @@ func copyTo(path string, from io.Reader) {
 	_, _ = io.Copy(f, from)
 }
 
-// passSignals passes signals, and sizes of the terminal, to the process until stop.
+// passSignals passes signals and the size of the terminal to the process until stop is
+// called.
 func passSignals(ctx context.Context, c *containerd.Client, s containerd.ExecSpec) (stop func()) {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH)
@@ -189,7 +190,7 @@ func passSignals(ctx context.Context, c *containerd.Client, s containerd.ExecSpe
 	go func() {
 		for sig := range signals {
 			if sig != unix.SIGWINCH {
-				_ = c.Signal(ctx, s.Namespace, s.ID, s.ExecID, sig.(syscall.Signal), false) // It may have ended.
+				_ = c.Signal(ctx, s.Namespace, s.ID, s.ExecID, sig.(syscall.Signal), false) // The process may have ended.
 			} else if width, height, err := term.GetSize(0); s.Terminal && err == nil {
 				_ = c.Resize(ctx, s, width, height)
 			}

@@ -29,8 +29,8 @@ const usage = `usage: ctr [-n NAMESPACE] [-a SOCKET] COMMAND
   -n, --namespace NAMESPACE           services run in services.linuxkit; the default is "default"
   -a, --address SOCKET                the default is ` + defaultSocket + `
 
-This is keelson's ctr. For all else bring containerd's own: as /usr/bin/ctr in
-files:, or in an image behind keelson's in init:.
+This is keelson's ctr. For other commands add containerd's ctr to the image: as
+/usr/bin/ctr in files:, or with an image after keelson's in init:.
 `
 
 const (
@@ -38,10 +38,10 @@ const (
 	defaultNamespace = "default"
 )
 
-// errNotHere is an invocation that only containerd's own ctr understands.
-var errNotHere = errors.New("keelson's ctr does not have this; bring containerd's own: in files: as /usr/bin/ctr, or in init: by an image behind keelson's")
+// errUnsupported is returned for a command or flag that only containerd's ctr has.
+var errUnsupported = errors.New("keelson's ctr does not support this; add containerd's ctr to the image: as /usr/bin/ctr in files:, or with an image after keelson's in init:")
 
-// invocation is a command line taken apart.
+// invocation is a parsed command line.
 type invocation struct {
 	socket, namespace string
 	timeout           time.Duration // 0: none
@@ -55,7 +55,7 @@ type invocation struct {
 	signal            syscall.Signal
 }
 
-// group is the full name of a group of commands; empty: there is none.
+// group returns the full name of a group of commands; empty if it does not exist.
 func group(name string) string {
 	switch name {
 	case "t", "task", "tasks":
@@ -98,7 +98,7 @@ func parse(args []string) (inv invocation, err error) {
 	}
 	group := group(args[0])
 	if group == "" {
-		return inv, fmt.Errorf("%s: %w", args[0], errNotHere)
+		return inv, fmt.Errorf("%s: %w", args[0], errUnsupported)
 	}
 	if len(args) == 1 || args[1] == "help" {
 		return inv, flag.ErrHelp
@@ -106,7 +106,7 @@ func parse(args []string) (inv invocation, err error) {
 	return inv, inv.parseVerb(group, args[1], args[2:])
 }
 
-// parseVerb takes what follows a group of commands.
+// parseVerb parses what follows a group of commands.
 func (inv *invocation) parseVerb(group, verb string, args []string) error {
 	if verb == "list" {
 		verb = "ls"
@@ -120,10 +120,10 @@ func (inv *invocation) parseVerb(group, verb string, args []string) error {
 	case "tasks exec":
 		return inv.parseExec(args)
 	}
-	return fmt.Errorf("%s: %w", inv.verb, errNotHere)
+	return fmt.Errorf("%s: %w", inv.verb, errUnsupported)
 }
 
-// parseRest takes the flags of a command, which may follow its names, and names.
+// parseRest parses the flags and names of a command. Flags may follow names.
 func (inv *invocation) parseRest(args []string, names int) error {
 	flags := newFlags(inv)
 	var signal string
@@ -151,7 +151,7 @@ func (inv *invocation) parseRest(args []string, names int) error {
 	}
 	switch {
 	case len(found) > names:
-		return fmt.Errorf("%s: %q: %w", inv.verb, found[names], errNotHere)
+		return fmt.Errorf("%s: %q: %w", inv.verb, found[names], errUnsupported)
 	case len(found) < names:
 		return fmt.Errorf("%s: container id must be provided", inv.verb)
 	case inv.all && inv.execID != "":
@@ -175,7 +175,7 @@ func (inv *invocation) setSignal(name string) error {
 	return nil
 }
 
-// parseExec takes flags, then task, program and arguments as they are.
+// parseExec parses flags, then task, program and its arguments.
 func (inv *invocation) parseExec(args []string) error {
 	flags := newFlags(inv)
 	flags.StringVar(&inv.execID, "exec-id", "", "")
@@ -202,7 +202,7 @@ func (inv *invocation) parseExec(args []string) error {
 	return nil
 }
 
-// newFlags is a set of flags that prints nothing by itself.
+// newFlags returns a set of flags that prints nothing.
 func newFlags(inv *invocation) *flag.FlagSet {
 	flags := flag.NewFlagSet(inv.verb, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)

@@ -17,8 +17,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(nstest.Main(m)) }
 
-// TestLive asks the containerd of a booted system, on whose root ctr runs as in a
-// container that binds /run.
+// TestLive uses the containerd of a booted system. ctr runs on its root, as in a container
+// that binds /run.
 func TestLive(t *testing.T) {
 	tree := t.TempDir()
 	nstest.Tree(t, tree)
@@ -49,7 +49,7 @@ func (l live) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run returns what ctr printed, with standard error, and its exit code.
+// run returns the output of ctr, with standard error, and its exit code.
 func (l live) run(t *testing.T, input string, args ...string) (string, int) {
 	t.Helper()
 	cmd := l.command(args...)
@@ -68,7 +68,7 @@ func (l live) want(t *testing.T, want string, args ...string) {
 	}
 }
 
-// pid is the process of the service, as ctr has it.
+// pid returns the process of the service that ctr prints.
 func (l live) pid(t *testing.T) string {
 	t.Helper()
 	out, _ := l.run(t, "", "tasks", "ls")
@@ -102,7 +102,7 @@ func (l live) lists(t *testing.T) {
 	}
 }
 
-// The input of a program ends where ctr's does, and its exit code is ctr's.
+// The input of a program ends with that of ctr. ctr exits with the program's exit code.
 func (l live) exec(t *testing.T) {
 	out, code := l.run(t, "typed\n", "tasks", "exec", "--exec-id", "a", "web", "/bin/sh", "-c", "cat; echo err >&2; exit 7")
 	if code != 7 || !strings.Contains(out, "typed\n") || !strings.Contains(out, "err\n") {
@@ -150,7 +150,7 @@ func (l live) pause(t *testing.T) {
 	l.want(t, "TASK PID STATUS web "+pid+" RUNNING", "tasks", "ls")
 }
 
-// kill is not the end of the service: the supervisor starts it again.
+// kill kills the task. The supervisor starts it again.
 func (l live) kill(t *testing.T) {
 	l.want(t, "", "tasks", "kill", "-s", "9", "web")
 	l.s.Line("service web: killed by SIGKILL", "restart 1")
