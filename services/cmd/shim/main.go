@@ -1,12 +1,12 @@
-// Command shim is containerd's shim for runc (containerd-shim-runc-v2), with
-// another temper of the garbage collector: upstream's makes it run several
-// times while a service starts, which costs more than all else the shim does.
+// Command shim is containerd's shim for runc (containerd-shim-runc-v2) with two changes:
 //
-// It lets created containers go itself where upstream's runs "runc start" for it.
+//   - The garbage collector runs less often. With upstream's setting it runs several times
+//     while a service starts, which takes more time than the rest of the shim.
+//   - It starts created containers itself, where upstream's shim runs "runc start".
 //
-// It is built with the tag no_grpc, and lies in /usr/libexec: containerd knows
-// services/cmd/shimstart by this name. An image that brings its own
-// /usr/bin/containerd-shim-runc-v2 has that used.
+// It is built with the tag no_grpc and installed in /usr/libexec; containerd runs
+// services/cmd/shimstart under the shim's name in /usr/bin. If an image has its own
+// /usr/bin/containerd-shim-runc-v2, that is used instead.
 package main
 
 import (
@@ -22,18 +22,17 @@ import (
 	"github.com/containerd/plugin/registry"
 )
 
-// collectAt lets the heap grow to 8 MB, four times what a shim keeps, before the
-// first collection; the shim gives memory back twice a minute anyhow.
-const collectAt = 200
+// gcPercent lets the heap grow to 8 MB, four times of what a shim uses, before the first
+// collection. The shim returns free memory to the system twice a minute anyway.
+const gcPercent = 200
 
 func main() {
-	// As a plugin, since it has to come after upstream's own setting, and before
-	// any work.
+	// A plugin runs after upstream's own setting, and before the shim does any work.
 	registry.Register(&plugin.Registration{
 		Type: plugins.InternalPlugin,
 		ID:   "collector",
 		InitFn: func(*plugin.InitContext) (any, error) {
-			debug.SetGCPercent(collectAt)
+			debug.SetGCPercent(gcPercent)
 			return nil, nil
 		},
 	})

@@ -13,24 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// starter runs commands as the monitor below it does, all but "runc start": a
-// container that runc has created waits for somebody to open a FIFO, which is
-// all that command does (libcontainer's Container.Exec). A process of runc for
-// that would cost about 10 ms.
+// starter passes commands on to the embedded monitor, except for "runc start": a created
+// container waits until its FIFO is opened, and that command does nothing else
+// (libcontainer's Container.Exec). Starting a process of runc for that would take about
+// 10 ms.
 //
-// That holds for the runc that is built with this program, and not for containers
-// with poststart hooks, which runc may run then. Containers of other runtimes have
-// no such FIFO beside a state.json. All of these, and what is not as it should be,
-// are left to the runtime, which says what is wrong.
+// It applies only to the runc that is built with this program, and not to containers with
+// poststart hooks, which runc may run at that moment. Containers of other runtimes have no
+// such FIFO beside a state.json. In all these cases, and if anything fails, starter runs
+// the command, which then reports the error.
 type starter struct{ runc.ProcessMonitor }
 
-// started is what stands for the end of a command that never ran.
+// started stands for the exit of a command that was not run.
 var started = make(chan runc.Exit)
 
-// StartLocked starts a command, or does its work. The shim starts all of them so,
-// since they are to end with it (PR_SET_PDEATHSIG of prctl(2)).
+// StartLocked starts a command, or does its work. The shim starts all commands with
+// StartLocked, so that they end with it (PR_SET_PDEATHSIG of prctl(2)).
 func (s starter) StartLocked(c *exec.Cmd) (chan runc.Exit, error) {
-	if dir := toStart(c.Args); dir != "" && known(c.Path) && release(dir) == nil {
+	if dir := stateDir(c.Args); dir != "" && isOwnRunc(c.Path) && release(dir) == nil {
 		return started, nil
 	}
 	return s.ProcessMonitor.StartLocked(c)
@@ -44,9 +44,9 @@ func (s starter) Wait(c *exec.Cmd, exit chan runc.Exit) (int, error) {
 	return s.ProcessMonitor.Wait(c, exit)
 }
 
-// toStart is the folder of the container's state when a command is "runc
-// --root ROOT … start ID", and empty otherwise.
-func toStart(args []string) string {
+// stateDir returns the folder of the container's state if args are "runc --root ROOT …
+// start ID", else "".
+func stateDir(args []string) string {
 	root := slices.Index(args, "--root") + 1
 	end := len(args) - 2
 	if root < 2 || root >= end || args[end] != "start" || os.Getenv("NOTIFY_SOCKET") != "" {
@@ -55,13 +55,13 @@ func toStart(args []string) string {
 	return filepath.Join(args[root], args[end+1])
 }
 
-// runcSize is the size in bytes of the runc that is built with this program. The
-// linker sets it; empty, any runc is taken for that one.
+// runcSize is the size in bytes of the runc that is built with this program. The linker
+// sets it. If it is empty, any runc is accepted.
 var runcSize string
 
-// known reports whether path is the runc that is built with this program: an image
-// may bring another.
-func known(path string) bool {
+// isOwnRunc reports whether path is the runc that is built with this program. An image may
+// have another one.
+func isOwnRunc(path string) bool {
 	if runcSize == "" {
 		return true
 	}
@@ -69,12 +69,12 @@ func known(path string) bool {
 	return err == nil && strconv.FormatInt(info.Size(), 10) == runcSize
 }
 
-// errHooks is returned for a container that is more to start than to let go.
+// errHooks is returned for a container that only the runtime can start.
 var errHooks = errors.New("the container has poststart hooks")
 
 var errNotWaiting = errors.New("the container does not wait for its start")
 
-// release lets the process of a created container go, and returns when it has
+// release starts the process of a created container, and returns when the process has
 // noticed.
 func release(dir string) error {
 	state, err := os.ReadFile(filepath.Join(dir, "state.json"))
@@ -93,8 +93,8 @@ func release(dir string) error {
 		return err
 	}
 	defer unix.Close(process)
-	// When it is gone, its number may be that of somebody who is no child of this
-	// process (ECHILD of waitid(2)).
+	// If the process has ended, its ID may be that of another process, which is not a
+	// child of this one (ECHILD of waitid(2)).
 	if err := unix.Waitid(unix.P_PIDFD, process, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
 		return err
 	}
@@ -107,12 +107,11 @@ func release(dir string) error {
 	if err := awaitByte(fifo, process); err != nil {
 		return err
 	}
-	_ = os.Remove(path) // The container runs, whatever becomes of this.
+	_ = os.Remove(path) // The container runs, also if this fails.
 	return nil
 }
 
-// awaitByte waits until the container's process has written to the FIFO, or is
-// gone.
+// awaitByte waits until the container's process has written to the FIFO or has ended.
 func awaitByte(fifo, process int) error {
 	fds := []unix.PollFd{{Fd: int32(fifo), Events: unix.POLLIN}, {Fd: int32(process), Events: unix.POLLIN}}
 	for {
@@ -128,8 +127,8 @@ func awaitByte(fifo, process int) error {
 	}
 }
 
-// initPID finds the process in what runc writes of a container. All of it need
-// not be understood.
+// initPID returns the process of a container from its state.json, which is not parsed
+// otherwise.
 func initPID(state []byte) (int, error) {
 	_, rest, _ := bytes.Cut(state, []byte(`"init_process_pid":`))
 	digits, _, _ := bytes.Cut(rest, []byte(","))

@@ -14,7 +14,7 @@ import (
 	"keelson/testvm/nstest"
 )
 
-func TestToStart(t *testing.T) {
+func TestStateDir(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"runc --root /run/r --log l.json --log-format json start web", "/run/r/web"},
 		{"runc --root /run/r create --bundle b web", ""},
@@ -24,61 +24,61 @@ func TestToStart(t *testing.T) {
 		{"runc --root /run/r start", ""},
 		{"runc", ""},
 	} {
-		if got := toStart(strings.Fields(tt.args)); got != tt.want {
+		if got := stateDir(strings.Fields(tt.args)); got != tt.want {
 			t.Errorf("%s: %q", tt.args, got)
 		}
 	}
 	t.Setenv("NOTIFY_SOCKET", "/run/notify")
-	if got := toStart(strings.Fields("runc --root /run/r start web")); got != "" {
-		t.Error("a container that is to tell when it is ready is not left to runc")
+	if got := stateDir(strings.Fields("runc --root /run/r start web")); got != "" {
+		t.Error("a container with NOTIFY_SOCKET is not left to runc")
 	}
 }
 
-// Containers of the real runc go when they are let go, and not before.
-func TestKnown(t *testing.T) {
+func TestIsOwnRunc(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "runc")
 	if err := os.WriteFile(path, []byte("12345"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	defer func(before string) { runcSize = before }(runcSize)
 	for size, want := range map[string]bool{"": true, "5": true, "6": false} {
-		if runcSize = size; known(path) != want {
-			t.Errorf("size %q: known %v", size, !want)
+		if runcSize = size; isOwnRunc(path) != want {
+			t.Errorf("size %q: %v", size, !want)
 		}
 	}
-	if runcSize = "5"; known(path + "2") {
-		t.Error("a runc that is not there is known")
+	if runcSize = "5"; isOwnRunc(path + "2") {
+		t.Error("a runc that does not exist is accepted")
 	}
 }
 
+// A container of the real runc runs after release, and not before.
 func TestRelease(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
-		// Their processes must be children of this one, as they are of a shim.
+		// The containers' processes must be children of this one, as they are of a shim.
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			t.Fatal(err)
 		}
 		c := newContainer(t, "echo ran >/run/keelson-mark; exec sleep 1000")
 		if c.marked() {
-			t.Fatal("it ran before")
+			t.Fatal("it ran before release")
 		}
 		if err := release(c.state); err != nil {
 			t.Fatal(err)
 		}
 		for begin := time.Now(); !c.marked(); time.Sleep(time.Millisecond) {
 			if time.Since(begin) > 20*time.Second {
-				t.Fatal("it does not run")
+				t.Fatal("it does not run after release")
 			}
 		}
 		if got := c.runc("state", c.id); !strings.Contains(got, `"status": "running"`) {
-			t.Errorf("runc says %s", got)
+			t.Errorf("state %s, want running", got)
 		}
 		if err := release(c.state); !errors.Is(err, unix.ENOENT) {
-			t.Errorf("once more: %v", err)
+			t.Errorf("released twice: %v", err)
 		}
 	})
 }
 
-// What does not wait is left to runc, and nobody waits for it.
+// release fails, and does not block, if the container does not wait.
 func TestNothingToRelease(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -86,7 +86,7 @@ func TestNothingToRelease(t *testing.T) {
 		}
 		c := newContainer(t, "exec sleep 1000")
 		if err := release(c.state + "2"); err == nil {
-			t.Error("a container that is not there goes")
+			t.Error("no error for a container that does not exist")
 		}
 		state, err := os.ReadFile(filepath.Join(c.state, "state.json"))
 		if err != nil {
@@ -100,22 +100,22 @@ func TestNothingToRelease(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := release(c.state); !errors.Is(err, errNotWaiting) && !errors.Is(err, unix.ESRCH) {
-			t.Errorf("one that was killed: %v", err)
+			t.Errorf("a container that was killed: %v", err)
 		}
 		if _, err := unix.Wait4(pid, nil, 0, nil); err != nil {
 			t.Error(err)
 		}
-		// Its number is another's, who is no child of this process.
+		// The process ID is that of another process, not a child of this one.
 		text := strings.Replace(string(state), `"init_process_pid":`, `"init_process_pid":1,"x":`, 1)
 		c.write(text)
-		defer c.write(string(state)) // What runc kills in the end.
+		defer c.write(string(state)) // runc kills the process at the end.
 		if err := release(c.state); !errors.Is(err, unix.ECHILD) {
-			t.Errorf("a stranger: %v", err)
+			t.Errorf("a process that is not a child: %v", err)
 		}
 	})
 }
 
-// Poststart hooks are the runtime's: one that runs them at the start must start it.
+// A container with poststart hooks is left to the runtime, which may run them at the start.
 func TestHooksAreLeftToTheRuntime(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -137,13 +137,13 @@ type container struct {
 	bundle          string
 }
 
-// newContainer creates one that waits for its start.
+// newContainer creates a container, which waits for its start.
 func newContainer(t *testing.T, script string) *container {
 	t.Helper()
 	return newContainerWith(t, script, "")
 }
 
-// newContainerWith adds fields to the configuration.
+// newContainerWith is newContainer with more fields in its configuration.
 func newContainerWith(t *testing.T, script, fields string) *container {
 	t.Helper()
 	dir := t.TempDir()
@@ -163,7 +163,7 @@ func newContainerWith(t *testing.T, script, fields string) *container {
 	return c
 }
 
-// marked tells whether the script has left its mark.
+// marked reports whether the script has run.
 func (c *container) marked() bool {
 	_, err := os.Stat(filepath.Join(c.bundle, "rootfs/run/keelson-mark"))
 	return err == nil

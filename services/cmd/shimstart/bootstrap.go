@@ -6,19 +6,18 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// params is what is needed of containerd's BootstrapParams
-// (containerd/api/runtime/bootstrap/v1/bootstrap.proto). Decoded by hand: the
-// generated code registers its types at each start.
+// params has the fields of containerd's BootstrapParams that are used here
+// (containerd/api/runtime/bootstrap/v1/bootstrap.proto). It is decoded by hand, since the
+// generated code registers its types at every start.
 type params struct {
 	id, namespace string
 	address       string // of containerd's gRPC API
 	socketDir     string
-	level         int32 // of the log: 0 is info, less is more
-	extensions    bool  // options that are not looked into here
+	level         int32 // of the log: 0 is info, negative is more verbose
+	extensions    bool  // there are options, which are not decoded here
 }
 
-// parse decodes BootstrapParams. Not ok means that the shim proper should have
-// a look.
+// parse decodes BootstrapParams. If it returns false, the shim has to decode them.
 func parse(b []byte) (p params, ok bool) {
 	for len(b) > 0 {
 		number, kind, n := protowire.ConsumeTag(b)
@@ -34,7 +33,7 @@ func parse(b []byte) (p params, ok bool) {
 	return p, p.id != "" && p.namespace != ""
 }
 
-// field takes one field and returns its length, negative when it is malformed.
+// field decodes one field, and returns its length, negative if it is malformed.
 func (p *params) field(number protowire.Number, kind protowire.Type, b []byte) int {
 	switch {
 	case number == 3 && kind == protowire.VarintType:
@@ -53,14 +52,14 @@ func (p *params) field(number protowire.Number, kind protowire.Type, b []byte) i
 	return n
 }
 
-// result is a BootstrapResult: version 3 of the shim's API, over ttrpc.
+// result encodes a BootstrapResult: version 3 of the shim's API, over ttrpc.
 func result(address string) []byte {
 	b := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 3)
 	b = protowire.AppendString(protowire.AppendTag(b, 2, protowire.BytesType), address)
 	return protowire.AppendString(protowire.AppendTag(b, 3, protowire.BytesType), "ttrpc")
 }
 
-// limit is how much containerd may send, bytes: as upstream's.
+// limit is the most that is read from containerd, in bytes, as in upstream's shim.
 const limit = 10 << 20
 
 func readAll(r io.Reader) ([]byte, error) {

@@ -34,11 +34,11 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", name, got, ok)
 		}
 		if _, ok := parse(text[:len(text)-1]); ok {
-			t.Errorf("%s: it is taken when it is cut off", name)
+			t.Errorf("%s: accepted although it is cut off", name)
 		}
 	}
 	if _, ok := parse([]byte(`{"instance_id":"web","namespace":"ns"}`)); ok {
-		t.Error("JSON is taken")
+		t.Error("JSON is accepted")
 	}
 }
 
@@ -52,7 +52,7 @@ func TestResult(t *testing.T) {
 	}
 }
 
-func TestAlone(t *testing.T) {
+func TestHasOwnShim(t *testing.T) {
 	for spec, want := range map[string]bool{
 		`{}`: true,
 		`{"process":{"args":["echo \u003c2\u003e \u0026"]}}`:            true,
@@ -61,7 +61,7 @@ func TestAlone(t *testing.T) {
 		`{"annotations":{"io.containerd.runc.v2.gr\u006fup":"a"}}`:      false,
 		`{"annotations":{"keelson.restart":"always","other":"\u2028"}}`: true,
 	} {
-		if got := alone([]byte(spec)); got != want {
+		if got := hasOwnShim([]byte(spec)); got != want {
 			t.Errorf("%s: %v", spec, got)
 		}
 	}

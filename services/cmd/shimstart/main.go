@@ -1,12 +1,10 @@
-// Command shimstart is what containerd knows as its shim for runc
-// (/usr/bin/containerd-shim-runc-v2): it starts the shim proper
-// (services/cmd/shim), which lies in /usr/libexec and stays as long as its
-// container. Upstream the shim starts itself, which pays the start of a large
-// program twice.
+// Command shimstart is the program that containerd runs as its shim for runc
+// (/usr/bin/containerd-shim-runc-v2). It starts the shim itself (services/cmd/shim in
+// /usr/libexec), which runs as long as its container. Upstream's shim starts itself, so
+// that a large program starts twice.
 //
-// Whatever is out of the ordinary (options for runc, groups of containers that
-// share a shim, debugging, an address in use, other commands) it leaves to the
-// shim proper, by becoming that.
+// In special cases (options of runc, groups of containers with a common shim, debugging, an
+// address in use, other commands) it executes the shim with the same arguments.
 package main
 
 import (
@@ -16,12 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// server is the shim proper: ../libexec beside this program's folder.
-var server = "/usr/libexec/containerd-shim-runc-v2"
+// shim is the path of the shim: in ../libexec of this program's folder.
+var shim = "/usr/libexec/containerd-shim-runc-v2"
 
 func main() {
 	if self, err := os.Readlink("/proc/self/exe"); err == nil {
-		server = filepath.Join(filepath.Dir(self), "../libexec", filepath.Base(server))
+		shim = filepath.Join(filepath.Dir(self), "../libexec", filepath.Base(shim))
 	}
 	if err := run(os.Args); err != nil {
 		os.Stderr.WriteString(os.Args[0] + ": " + err.Error() + "\n")
@@ -31,31 +29,31 @@ func main() {
 
 func run(args []string) error {
 	if args[len(args)-1] != "start" {
-		return become(args)
+		return execShim(args)
 	}
 	input, err := readAll(os.Stdin)
 	if err != nil {
-		return wrap("cannot read what containerd asks for", err)
+		return wrap("cannot read the parameters of containerd", err)
 	}
-	if p, ok := parse(input); ok && ordinary(p) {
+	if p, ok := parse(input); ok && isOrdinary(p) {
 		if result, err := start(args[0], p); err == nil || !inUse(err) {
 			_, _ = os.Stdout.Write(result)
 			return err
 		}
 	}
-	if err := giveBack(input); err != nil {
+	if err := restoreInput(input); err != nil {
 		return err
 	}
-	return become(args)
+	return execShim(args)
 }
 
-// become executes the shim proper with the same arguments.
-func become(args []string) error {
-	return wrap("cannot execute "+server, unix.Exec(server, args, os.Environ()))
+// execShim executes the shim with the same arguments.
+func execShim(args []string) error {
+	return wrap("cannot execute "+shim, unix.Exec(shim, args, os.Environ()))
 }
 
-// giveBack makes input readable again as standard input.
-func giveBack(input []byte) error {
+// restoreInput makes input the standard input again.
+func restoreInput(input []byte) error {
 	fd, err := unix.MemfdCreate("bootstrap", 0)
 	if err != nil {
 		return wrap("cannot make a file in memory", err)
@@ -64,13 +62,13 @@ func giveBack(input []byte) error {
 		return wrap("cannot write to a file in memory", err)
 	}
 	if _, err := unix.Seek(fd, 0, unix.SEEK_SET); err != nil {
-		return wrap("cannot wind back a file in memory", err)
+		return wrap("cannot seek in a file in memory", err)
 	}
-	return wrap("cannot take a file in memory as standard input", unix.Dup3(fd, 0, 0))
+	return wrap("cannot use a file in memory as standard input", unix.Dup3(fd, 0, 0))
 }
 
-// failure is an error that says what could not be done; package fmt would cost
-// more to start than all of this program.
+// failure is an error with what failed. Initialising package fmt would take longer than
+// the whole program.
 type failure struct {
 	what string
 	err  error

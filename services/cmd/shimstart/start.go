@@ -14,28 +14,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaultSockets is where shims listen (containerd's defaults.DefaultStateDir).
+// defaultSockets is the folder of the shims' sockets (containerd's
+// defaults.DefaultStateDir).
 const defaultSockets = "/run/containerd/s"
 
-// grouping are annotations by which several containers share a shim.
+// grouping has the annotations with which several containers share a shim.
 var grouping = []string{"io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"}
 
-// escapes are what Go's encoding/json writes for <, >, & and two separators of
-// lines. A letter of an annotation could be hidden in any other.
+// escapes removes the escapes that Go's encoding/json writes for <, >, & and two line
+// separators. Any other escape could hide a letter of an annotation.
 var escapes = strings.NewReplacer(`\u003c`, "", `\u003e`, "", `\u0026`, "", `\u2028`, "", `\u2029`, "")
 
-// ordinary tells whether a shim can be started here. The bundle is the current
+// isOrdinary reports whether this program can start the shim. The bundle is the current
 // folder.
-func ordinary(p params) bool {
+func isOrdinary(p params) bool {
 	if p.extensions || p.level < 0 || os.Getenv("SCHED_CORE") != "" {
 		return false
 	}
 	spec, err := os.ReadFile("config.json")
-	return err == nil && alone(spec)
+	return err == nil && hasOwnShim(spec)
 }
 
-// alone tells whether a container has a shim of its own.
-func alone(spec []byte) bool {
+// hasOwnShim reports whether the container shares its shim with no other.
+func hasOwnShim(spec []byte) bool {
 	for _, word := range grouping {
 		if bytes.Contains(spec, []byte(word)) {
 			return false
@@ -44,13 +45,13 @@ func alone(spec []byte) bool {
 	return !bytes.Contains(spec, []byte(`\u`)) || !strings.Contains(escapes.Replace(string(spec)), `\u`)
 }
 
-// start starts the shim proper, with its socket as descriptor 3, and returns
-// what containerd is to know of it.
+// start starts the shim with its socket as file descriptor 3, and returns the result for
+// containerd.
 func start(self string, p params) (_ []byte, err error) {
 	sockets := defaultSockets
 	if p.socketDir != "" {
 		sockets = p.socketDir
-		if err := link(sockets); err != nil {
+		if err := linkSockets(sockets); err != nil {
 			return nil, err
 		}
 	}
@@ -73,9 +74,9 @@ func start(self string, p params) (_ []byte, err error) {
 	return result("unix://" + path), nil
 }
 
-// link notes the folder of sockets in the bundle, where the shim looks for it
-// when it ends.
-func link(sockets string) error {
+// linkSockets makes a link to the folder of sockets in the bundle, where the shim looks
+// for it when it ends.
+func linkSockets(sockets string) error {
 	const name = "s"
 	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -83,7 +84,7 @@ func link(sockets string) error {
 	return os.Symlink(sockets, name)
 }
 
-// listen makes the shim's socket, which only root may connect to.
+// listen makes the shim's socket, to which only root may connect.
 func listen(path string) (int, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return -1, err
@@ -107,26 +108,26 @@ func listen(path string) (int, error) {
 
 func inUse(err error) bool { return errors.Is(err, unix.EADDRINUSE) }
 
-// spawn starts the shim proper in the bundle, as a process group of its own. It
-// is no child to be waited for: this program ends first.
+// spawn starts the shim in the bundle as a new process group. This program ends before it,
+// and does not wait for it.
 func spawn(self string, p params, socket int) (pid int, err error) {
 	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, wrap("cannot open "+os.DevNull, err)
 	}
-	pid, err = syscall.ForkExec(server,
+	pid, err = syscall.ForkExec(shim,
 		[]string{self, "-namespace", p.namespace, "-id", p.id, "-address", p.address},
 		&syscall.ProcAttr{
 			Env:   append(os.Environ(), "GOMAXPROCS=4", "OTEL_SERVICE_NAME=containerd-shim-"+p.id),
 			Files: []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(socket)},
 			Sys:   &syscall.SysProcAttr{Setpgid: true},
 		})
-	return pid, wrap("cannot execute "+server, err)
+	return pid, wrap("cannot execute "+shim, err)
 }
 
-// adjustOOMScore makes the kernel kill a shim before containerd, when memory is
-// short: its oom_score_adj is one above (proc_pid_oom_score_adj(5)). Inside of
-// another system that may not be allowed, and it keeps what it has.
+// adjustOOMScore sets oom_score_adj of a shim to that of containerd plus one, so that the
+// kernel kills a shim first if memory is short (proc_pid_oom_score_adj(5)). If that is
+// not permitted, as may be in another system, the shim keeps its value.
 func adjustOOMScore(pid int) error {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(os.Getppid()) + "/oom_score_adj")
 	if err != nil {
