@@ -1,9 +1,7 @@
 package logs
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -61,20 +59,12 @@ func capWatched(ctx context.Context, path string, limit int64) error {
 	}
 }
 
-// created looks for a name among inotify events: struct inotify_event is
-// wd, mask, cookie and len of four bytes each, then len bytes of a name padded
-// with zeros (inotify(7)).
+// created reports whether inotify events name a file in the watched folder.
 func created(events []byte, name string) bool {
-	const head = unix.SizeofInotifyEvent
-	for len(events) >= head {
-		length := int(binary.NativeEndian.Uint32(events[12:]))
-		if length > len(events)-head {
-			return false
-		}
-		if string(bytes.TrimRight(events[head:head+length], "\x00")) == name {
+	for e := range watch.Events(events) {
+		if e.Name == name {
 			return true
 		}
-		events = events[head+length:]
 	}
 	return false
 }

@@ -1,8 +1,10 @@
 // Package watch waits for changes of files by inotify(7), and by looking four times a
-// second where that is refused: the kernel counts inotify instances and watches
-// per user (fs.inotify.max_user_instances, 128 by default, and
-// max_user_watches), and every container that runs as root shares them with
-// keelson.
+// second where the kernel refuses it: it counts inotify instances and watches per user
+// (fs.inotify.max_user_instances, 128 by default, and max_user_watches), and all
+// containers that run as root share them with keelson.
+//
+// It is the only place that reads events of inotify but for services/probe, which
+// multiplexes many watches over one instance, with the parser of this package.
 package watch
 
 import (
@@ -14,11 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Interval is the time between two looks without inotify.
+// Interval is the polling interval without inotify.
 const Interval = 250 * time.Millisecond
 
-// Watch is an inotify instance, or what takes its place. One goroutine uses it;
-// Close may be called from any.
+// Watch is an inotify instance, or polling in its place. One goroutine uses it; any may
+// call Close.
 type Watch struct {
 	events *os.File // nil: there is no instance
 	fd     int
@@ -27,7 +29,7 @@ type Watch struct {
 	once   sync.Once
 }
 
-// New returns a Watch of nothing yet.
+// New returns a Watch without watched files.
 func New() (*Watch, error) {
 	w := &Watch{closed: make(chan struct{})}
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
@@ -42,14 +44,14 @@ func New() (*Watch, error) {
 	return w, nil
 }
 
-// Exhausted reports whether inotify_init1(2) or inotify_add_watch(2) failed for
-// want of instances, watches or file descriptors.
+// Exhausted reports whether inotify_init1(2) or inotify_add_watch(2) failed because no
+// instance, watch or file descriptor is left.
 func Exhausted(err error) bool {
 	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOSPC)
 }
 
-// Add watches path for the events in mask. A path that does not exist is an
-// error in both ways of watching.
+// Add watches path for the events in mask. A path that does not exist is an error, also
+// when it polls.
 func (w *Watch) Add(path string, mask uint32) error {
 	if w.events != nil {
 		_, err := unix.InotifyAddWatch(w.fd, path, mask)
@@ -66,12 +68,12 @@ func (w *Watch) Add(path string, mask uint32) error {
 	return err
 }
 
-// Polls reports whether Read returns without an event, since something cannot be
-// watched.
+// Polls reports whether Read returns without an event because a file cannot be watched
+// by inotify.
 func (w *Watch) Polls() bool { return w.polls }
 
-// Read waits for events and copies them to buffer, or returns 0 after Interval
-// when it polls. It fails after Close.
+// Read waits for events and copies them to buffer, for Events. When it polls, it returns
+// 0 after Interval. After Close it fails.
 func (w *Watch) Read(buffer []byte) (int, error) {
 	if !w.polls {
 		return w.events.Read(buffer)
@@ -86,7 +88,7 @@ func (w *Watch) Read(buffer []byte) (int, error) {
 	}
 }
 
-// Close ends a Read.
+// Close closes the instance and ends a Read.
 func (w *Watch) Close() error {
 	w.once.Do(func() { close(w.closed) })
 	if w.events == nil {

@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -155,22 +154,17 @@ func (w *watches) read(events *os.File) {
 	}
 }
 
-// deliver wakes the waiters of events. An event is wd, mask, cookie and len of four bytes
-// each, then len bytes of a name (inotify(7)).
+// deliver wakes the waiters of events.
 func (w *watches) deliver(events []byte) {
-	for len(events) >= unix.SizeofInotifyEvent {
-		id := int(int32(binary.NativeEndian.Uint32(events)))
-		mask := binary.NativeEndian.Uint32(events[4:])
-		length := int(binary.NativeEndian.Uint32(events[12:]))
-		events = events[min(unix.SizeofInotifyEvent+length, len(events)):]
-		w.wake(id)
-		if mask&unix.IN_Q_OVERFLOW != 0 {
+	for e := range runtimewatch.Events(events) {
+		w.wake(e.ID)
+		if e.Mask&unix.IN_Q_OVERFLOW != 0 {
 			for id := range w.byID {
 				w.wake(id)
 			}
 		}
-		if mask&unix.IN_IGNORED != 0 {
-			delete(w.byID, id)
+		if e.Mask&unix.IN_IGNORED != 0 {
+			delete(w.byID, e.ID)
 		}
 	}
 }
