@@ -20,7 +20,7 @@ func reportHeld() error {
 	for _, d := range heldDevices() {
 		what, err := "not made read-only", errors.New("no file system of it can be mounted again")
 		mountErr := mountAgain(d, func(target string) error {
-			what, err = quiesce(target, true)
+			what, err = quiesce(target)
 			return err
 		})
 		switch {

@@ -75,22 +75,17 @@ func UnmountPlan(infos []*mountinfo.Info) []Step {
 	return plan
 }
 
-// UnmountAll unmounts all that UnmountPlan names, never lazily. What stays busy is
-// reported and made read-only, as is the root. With devices it also stops the
-// loop, device-mapper and md devices and reports the disks that are still in
-// use; that is for a machine's own PID 1, as block devices have no namespaces.
-func UnmountAll(devices bool) error {
+// UnmountAll unmounts all file systems of UnmountPlan, never lazily, and stops the loop,
+// device-mapper and md devices. File systems that stay busy are made read-only, as is the
+// root, and reported; so are disks that are still in use. It is for the PID 1 of a machine
+// only: block devices have no namespaces.
+func UnmountAll() error {
 	infos, err := mountinfo.GetMounts(nil)
 	if err != nil {
-		return fmt.Errorf("cannot list what to unmount: %w", err)
-	}
-	if !devices {
-		busy, _ := UnmountSteps(UnmountPlan(infos))
-		return errors.Join(readOnly(busy, false), rootReadOnly(infos, false))
+		return fmt.Errorf("cannot list file systems to unmount: %w", err)
 	}
 	busy := unmountRounds(infos)
-	err = errors.Join(readOnly(busy, true), rootReadOnly(infos, true))
-	return errors.Join(err, reportHeld())
+	return errors.Join(readOnly(busy), rootReadOnly(infos), reportHeld())
 }
 
 // UnmountSteps unmounts in this order and returns what could not be, with the
@@ -122,10 +117,10 @@ func unmountEach(steps []Step) (busy []Step, err error) {
 }
 
 // readOnly makes file systems that stay mounted read-only.
-func readOnly(busy []Step, freezing bool) error {
+func readOnly(busy []Step) error {
 	var errs []error
 	for _, s := range busy {
-		how, err := quiesce(s.Target, freezing)
+		how, err := quiesce(s.Target)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s stays mounted and writable: %w", s.Target, err))
 			continue
@@ -135,26 +130,23 @@ func readOnly(busy []Step, freezing bool) error {
 	return errors.Join(errs...)
 }
 
-func rootReadOnly(infos []*mountinfo.Info, freezing bool) error {
+func rootReadOnly(infos []*mountinfo.Info) error {
 	for _, m := range infos {
 		if m.Mountpoint == "/" && !volatile[m.FSType] {
-			_, err := quiesce("/", freezing)
+			_, err := quiesce("/")
 			return err
 		}
 	}
 	return nil
 }
 
-// quiesce makes the file system at target read-only. Where a file open for
-// writing prevents that, freezing stops its writes (FIFREEZE, ioctl_fifreeze in
-// linux/fs.h), which also empties its journal. It reports which of both was done.
-func quiesce(target string, freezing bool) (string, error) {
+// quiesce makes the file system at target read-only. Where a file that is open for writing
+// prevents that, it freezes the file system (FIFREEZE, ioctl_fifreeze in linux/fs.h),
+// which also empties the journal. It returns what was done.
+func quiesce(target string) (string, error) {
 	err := Mount("", target, "", []string{"remount,ro"})
 	if err == nil {
 		return "read-only", nil
-	}
-	if !freezing {
-		return "", err
 	}
 	fd, openErr := unix.Open(target, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if openErr != nil {

@@ -3,6 +3,8 @@ package boot
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -245,7 +247,7 @@ func TestSeriesGoesOn(t *testing.T) {
 	if !reflect.DeepEqual(got.events, want) || got.raw != "I am 000-fails\nI am 002-good\n" {
 		t.Errorf("events %q, output %q", got.events, got.raw)
 	}
-	results, err := oneshot.Load(s.state)
+	results, err := readResults(s.state)
 	if err != nil || len(results) != 3 || results[0].ExitCode != 3 || results[1].Err == "" || !results[2].OK() {
 		t.Errorf("results %+v, %v", results, err)
 	}
@@ -308,7 +310,7 @@ func TestSeriesTriesAgain(t *testing.T) {
 		if got := s.out.(*paper).events; !reflect.DeepEqual(got, want) {
 			t.Errorf("events %q", got)
 		}
-		results, err := oneshot.Load(s.state)
+		results, err := readResults(s.state)
 		if err != nil || len(results) != 3 || results[0].Attempts != 3 || results[1].Attempts != 2 || results[1].Decision != "2 attempts failed, continuing (by default)" {
 			t.Errorf("results %+v, %v", results, err)
 		}
@@ -353,7 +355,7 @@ func TestSeriesStops(t *testing.T) {
 			if len(attempts) != 1 || !reflect.DeepEqual(asked, []string{want}) {
 				t.Errorf("%s: attempts %q, asked for %q", policyName, attempts, asked)
 			}
-			if results, _ := oneshot.Load(s.state); len(results) != 1 || results[0].Decision != want+" (keelson.on-failure="+policyName+")" {
+			if results, _ := readResults(s.state); len(results) != 1 || results[0].Decision != want+" (keelson.on-failure="+policyName+")" {
 				t.Errorf("results %+v", results)
 			}
 		})
@@ -418,4 +420,17 @@ func TestWaitForLinks(t *testing.T) {
 			t.Errorf("%+v waits for nothing", s)
 		}
 	}
+}
+
+// readResults reads the results that the role has saved, in the order of their names.
+func readResults(dir string) ([]oneshot.Result, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	var results []oneshot.Result
+	for _, path := range paths {
+		text, readErr := os.ReadFile(path)
+		var r oneshot.Result
+		err = errors.Join(err, readErr, json.Unmarshal(text, &r))
+		results = append(results, r)
+	}
+	return results, err
 }

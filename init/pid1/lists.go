@@ -257,5 +257,5 @@ func (p *pid1) unmount() error {
 	default:
 		return unmountOwn(p.place.before)
 	}
-	return mounts.UnmountAll(true)
+	return mounts.UnmountAll()
 }

@@ -118,24 +118,3 @@ func Save(dir string, r Result) error {
 	}
 	return nil
 }
-
-// Load reads the results in dir, in the order of their names. What is no
-// result is left out.
-func Load(dir string) ([]Result, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read results: %w", err)
-	}
-	var results []Result
-	for _, path := range paths { // Glob sorts
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return results, fmt.Errorf("cannot read result: %w", err)
-		}
-		var r Result
-		if json.Unmarshal(data, &r) == nil && r.Name != "" {
-			results = append(results, r)
-		}
-	}
-	return results, nil
-}
