@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Only a containerd of this parent's is killed, even when it is stopped.
+// KillStarting kills only a containerd that is a child of the given parent.
 func TestKillStarting(t *testing.T) {
 	sleep, err := exec.LookPath("sleep")
 	if err != nil {
@@ -38,7 +38,7 @@ func TestKillStarting(t *testing.T) {
 	}
 	select {
 	case <-containerd:
-		t.Fatal("another parent's was killed")
+		t.Fatal("a containerd with another parent was killed")
 	case <-time.After(50 * time.Millisecond):
 	}
 	if err := KillStarting("/proc", os.Getpid()); err != nil {

@@ -12,7 +12,7 @@ import (
 	"keelson/testvm/nstest"
 )
 
-func TestWaitForSocketThatComesLater(t *testing.T) {
+func TestWaitForSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "containerd", "c.sock")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -43,5 +43,5 @@ func TestWaitForSocketEndsWithItsContext(t *testing.T) {
 }
 
 func TestWaitForSocketWithoutInotify(t *testing.T) {
-	nstest.WithoutInotify(t, "TestWaitForSocketThatComesLater", "TestWaitForSocketEndsWithItsContext")
+	nstest.WithoutInotify(t, "TestWaitForSocket", "TestWaitForSocketEndsWithItsContext")
 }

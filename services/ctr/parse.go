@@ -39,7 +39,7 @@ const (
 )
 
 // errUnsupported is returned for a command or flag that only containerd's ctr has.
-var errUnsupported = errors.New("keelson's ctr does not support this; add containerd's ctr to the image: as /usr/bin/ctr in files:, or with an image after keelson's in init:")
+var errUnsupported = errors.New("keelson's ctr does not support this; add containerd's ctr to the image (as /usr/bin/ctr in files:, or with an image after keelson's in init:)")
 
 // invocation is a parsed command line.
 type invocation struct {

@@ -17,7 +17,7 @@ const forever = time.Duration(math.MaxInt64)
 type State struct {
 	Ready     bool   // also while Reloading
 	Reloading bool   // until it reports that it is ready again
-	Stopping  bool   // it is stopping by itself
+	Stopping  bool   // it reports that it is stopping
 	Status    string // for people, one line
 
 	Watchdog time.Duration // longest time between two signs of life; 0: no watchdog

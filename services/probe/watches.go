@@ -84,7 +84,7 @@ func (w *watches) remove(one *watch) {
 			w.stop = nil
 			return
 		}
-		_, _ = unix.InotifyRmWatch(w.fd, uint32(one.id)) // The file may be gone.
+		_, _ = unix.InotifyRmWatch(w.fd, uint32(one.id)) // The kernel has removed the watch if the file was deleted.
 	}
 }
 

@@ -214,7 +214,7 @@ func sameBundle(given, own, name string) error {
 	if given == "" || filepath.Clean(given) == own {
 		return nil
 	}
-	theirs, err := os.Stat(filepath.Join(given, name))
+	other, err := os.Stat(filepath.Join(given, name))
 	if err != nil {
 		return fmt.Errorf("no bundle in -path: %w", err)
 	}
@@ -227,7 +227,7 @@ func sameBundle(given, own, name string) error {
 	if err != nil {
 		return fmt.Errorf("cannot compare -path with %s: %w", own, err)
 	}
-	if !os.SameFile(theirs, supervised) {
+	if !os.SameFile(other, supervised) {
 		return fmt.Errorf("-path %s has another bundle than %s: only bundles there are services", given, filepath.Join(own, name))
 	}
 	return nil
