@@ -1,12 +1,11 @@
-// Package vm boots an image and watches what becomes of it: lines and boot
-// events on its console, how it ends, and what an agent inside reports.
+// Package vm boots an image and observes it: the lines and boot events on its console,
+// the way it ends, and the answers of an agent in the guest.
 //
-// The guest's failure is the caller's error: a kernel panic, a fatal event of
-// /init, a machine that ends too soon, or a context that runs out while the
-// guest hangs all come back as a *Failure that carries the last lines of the
-// console. Package vmtest wraps this for tests.
+// A failure of the guest is returned as a *Failure with the last lines of the console: a
+// kernel panic, a fatal event of /init, a machine that ends too soon, or a context that
+// expires while the guest hangs. Package vmtest wraps this package for tests.
 //
-// Not for planning machines (package qemu) or building images (package image).
+// Package qemu describes machines, package image builds images.
 //
 // Sources: Linux kernel/panic.c ("Kernel panic - not syncing", "end Kernel
 // panic"), kernel/reboot.c ("reboot: System halted"); keelson/runtime/timeline

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Exit is how a guest ended.
+// Exit is the way in which a guest ended.
 type Exit string
 
 // The ways to end. Panicked and Hung come with an error.
@@ -22,7 +22,7 @@ const (
 	Broken      Exit = "broken" // QEMU itself failed or was killed
 )
 
-// Lines of the kernel after which it does nothing more.
+// Lines that the kernel prints last.
 const (
 	haltMark    = "reboot: System halted"
 	powerMark   = "reboot: Power down"
@@ -32,15 +32,15 @@ const (
 // panicEnd is the last line of a panic's report.
 var panicEnd = regexp.MustCompile(`(end Kernel panic|Rebooting in).*\n`)
 
-// panicGrace is how long the end of a panic's report is waited for.
+// panicGrace bounds the wait for the end of a panic's report.
 const panicGrace = 3 * time.Second
 
-// FailureLines is how many lines of the console a Failure carries.
+// FailureLines is the number of console lines in a Failure.
 const FailureLines = 40
 
-// Failure is a guest that did not do what it should.
+// Failure is returned when a guest does not do what is expected.
 type Failure struct {
-	What    string // what was tried, as in "cannot WHAT"
+	What    string // the operation, as in "cannot WHAT"
 	Err     error
 	Console []string // its last lines
 }
@@ -59,7 +59,7 @@ func (v *VM) failure(what string, err error) error {
 	return &Failure{What: what, Err: err, Console: v.Tail(FailureLines)}
 }
 
-// panicReport lets the kernel finish the report of its panic.
+// panicReport waits until the kernel has finished the report of its panic.
 func (v *VM) panicReport() {
 	ctx, cancel := context.WithTimeout(context.Background(), panicGrace)
 	defer cancel()
@@ -87,7 +87,7 @@ func (v *VM) waitLine(ctx context.Context, what string, match matcher) (string, 
 	return line, nil
 }
 
-// WaitExit waits for the guest to end and tells how.
+// WaitExit waits for the guest to end and returns how it ended.
 func (v *VM) WaitExit(ctx context.Context) (Exit, error) {
 	_, err := v.console.wait(ctx, func(line string, _ bool) (bool, error) {
 		return strings.Contains(line, haltMark), nil
@@ -102,11 +102,11 @@ func (v *VM) WaitExit(ctx context.Context) (Exit, error) {
 		return Hung, v.failure("see the guest end", err)
 	}
 	<-v.machine.Done()
-	<-v.machine.QMP.Done() // its last event tells the reason
+	<-v.machine.QMP.Done() // the last event contains the reason
 	return v.ended()
 }
 
-// ended tells the reason of a machine that has ended without a panic.
+// ended returns why a machine has ended without a panic.
 func (v *VM) ended() (Exit, error) {
 	console := v.Console()
 	switch reason := v.machine.ShutdownReason(); {
@@ -133,12 +133,12 @@ func (v *VM) PowerButton(ctx context.Context) error {
 	return nil
 }
 
-// pressAgain is how long a press may go unheeded before the next one.
+// pressAgain is the time between two presses of the button.
 const pressAgain = 5 * time.Second
 
-// PowerOff presses the power button and waits until the guest has powered
-// itself down; any other end is a failure. Nobody acknowledges a press, and a
-// guest that has not opened its button yet misses it: so press again.
+// PowerOff presses the power button and waits until the guest has powered itself down;
+// any other end is a failure. A press is not acknowledged, and a guest that has not
+// opened the button yet misses it, so the button is pressed repeatedly.
 func (v *VM) PowerOff(ctx context.Context) error {
 	if err := v.PowerButton(ctx); err != nil {
 		return err
@@ -171,8 +171,7 @@ func (v *VM) keepPressing(ctx context.Context) {
 	}
 }
 
-// ConsoleArgs makes a command line put its console on a device, unless it names
-// one.
+// ConsoleArgs adds a console on a device to a command line that has none.
 func ConsoleArgs(cmdline, device string) string {
 	for word := range strings.FieldsSeq(cmdline) {
 		if strings.HasPrefix(word, "console=") {

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// ErrPanic means that the guest's kernel panicked, ErrEnded that the machine
-// ended while something was still awaited of it.
+// ErrPanic is returned when the guest's kernel panics, ErrEnded when the machine ends
+// during a wait.
 var (
 	ErrPanic = errors.New("the guest's kernel panicked")
 	ErrEnded = errors.New("the machine ended")
@@ -18,7 +18,7 @@ var (
 
 const panicMark = "Kernel panic - not syncing"
 
-// transcript keeps all a console printed and wakes whoever waits for more.
+// transcript stores the output of a console and wakes waiters when it grows.
 type transcript struct {
 	out   io.Writer
 	ended chan struct{}
@@ -59,7 +59,7 @@ func (t *transcript) add(p []byte) {
 	t.changed = make(chan struct{})
 }
 
-// after returns what came after offset, and a channel that tells of more.
+// after returns the text after offset, and a channel that is closed when there is more.
 func (t *transcript) after(offset int) (string, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -88,12 +88,11 @@ func (t *transcript) tail(n int) []string {
 	return lines[max(0, len(lines)-n):]
 }
 
-// matcher looks at a line. One that is not whole yet will be shown again.
+// matcher examines a line. An incomplete line is passed again when it has grown.
 type matcher func(line string, whole bool) (bool, error)
 
-// wait shows match every line from the first on, an unfinished last one again
-// when it has grown, until it says yes or fails, the guest panics, the console
-// ends or ctx does.
+// wait passes every line to match, an incomplete last one again when it has grown, until
+// match returns true or an error, the guest panics, or the console or ctx ends.
 func (t *transcript) wait(ctx context.Context, match matcher) (string, error) {
 	offset := 0
 	for {

@@ -15,10 +15,10 @@ import (
 	"keelson/testvm/qemu"
 )
 
-// Config is a machine and where its console is shown.
+// Config is a machine and the destination of its console output.
 type Config struct {
 	qemu.Config
-	Output io.Writer // gets everything the console prints; may be nil
+	Output io.Writer // receives everything the console prints; may be nil
 }
 
 // VM is a booted machine.
@@ -28,7 +28,7 @@ type VM struct {
 	agent   *agent.Client
 }
 
-// Boot starts a machine. ctx bounds the start alone; Close must be called.
+// Boot starts a machine. ctx bounds only the start. Close must be called.
 func Boot(ctx context.Context, c Config) (*VM, error) {
 	m, err := qemu.Start(ctx, c.Config)
 	if err != nil {
@@ -39,23 +39,23 @@ func Boot(ctx context.Context, c Config) (*VM, error) {
 	return v, nil
 }
 
-// Close ends the machine at once if it still runs, and waits for its end.
+// Close kills the machine if it still runs, and waits for its end.
 func (v *VM) Close() {
 	v.machine.Kill()
 	<-v.console.ended
 }
 
-// Cut cuts the machine's power, and waits for its end. What its disks hold then
-// is for package powercut to say.
+// Cut cuts the machine's power, and waits for its end. Package powercut decides which
+// writes its disks keep.
 func (v *VM) Cut() {
 	v.machine.Cut()
 	<-v.console.ended
 }
 
-// Console is everything the console has printed.
+// Console returns everything the console has printed.
 func (v *VM) Console() string { return v.console.String() }
 
-// Tail is the last n lines of the console.
+// Tail returns the last n lines of the console.
 func (v *VM) Tail(n int) []string { return v.console.tail(n) }
 
 // Write types on the guest's console.
@@ -64,29 +64,29 @@ func (v *VM) Write(p []byte) (int, error) { return v.machine.Console.Write(p) }
 // Press presses keys together on the machine's keyboard.
 func (v *VM) Press(ctx context.Context, keys ...string) error { return v.machine.Press(ctx, keys...) }
 
-// Plug adds a device of a driver of QEMU's while the machine runs.
+// Plug adds a device, by the name of its QEMU driver, while the machine runs.
 func (v *VM) Plug(ctx context.Context, driver string) error { return v.machine.Plug(ctx, driver) }
 
 // PlugCPU adds a CPU while the machine runs.
 func (v *VM) PlugCPU(ctx context.Context) error { return v.machine.PlugCPU(ctx) }
 
-// PlugMemory adds so many MiB while the machine runs.
+// PlugMemory adds memory, in MiB, while the machine runs.
 func (v *VM) PlugMemory(ctx context.Context, size int) error { return v.machine.PlugMemory(ctx, size) }
 
-// Accel is the accelerator the machine runs under.
+// Accel returns the accelerator of the machine.
 func (v *VM) Accel() string { return v.machine.Config.Accel }
 
-// Arch is the machine's architecture.
+// Arch returns the machine's architecture.
 func (v *VM) Arch() string { return v.machine.Config.Arch }
 
-// HasButton tells whether the machine has a power button.
+// HasButton reports whether the machine has a power button.
 func (v *VM) HasButton() bool { return v.machine.HasButton() }
 
-// CPUTime is the processor time the machine has used so far.
+// CPUTime returns the processor time the machine has used so far.
 func (v *VM) CPUTime() time.Duration { return v.machine.CPUTime() }
 
-// Addr is the host's address that leads to a published port of the guest,
-// empty when it is not published.
+// Addr returns the host's address of a published port of the guest, or "" if the port
+// is not published.
 func (v *VM) Addr(guestPort int) string {
 	for _, f := range v.machine.Config.Publish {
 		if f.Guest == guestPort {
@@ -104,11 +104,11 @@ func (v *VM) WaitConsole(ctx context.Context, re *regexp.Regexp) (string, error)
 	})
 }
 
-// ErrStage is the failure of a guest that met another stage than awaited.
-var ErrStage = errors.New("the guest did not get there")
+// ErrStage is returned when a guest fails before the stage that is waited for.
+var ErrStage = errors.New("the guest did not reach the stage")
 
-// WaitStage waits for the first boot event of one of the given stages. A fatal
-// event, or a degraded one when ready is awaited, is a failure unless asked for.
+// WaitStage waits for the first boot event of one of the given stages. Unless they are
+// among them, fatal is a failure, and so is degraded when ready is waited for.
 func (v *VM) WaitStage(ctx context.Context, stages ...string) (timeline.Event, error) {
 	var found timeline.Event
 	_, err := v.waitLine(ctx, fmt.Sprintf("stage %v", stages), func(line string, whole bool) (bool, error) {
@@ -130,7 +130,7 @@ func (v *VM) WaitStage(ctx context.Context, stages ...string) (timeline.Event, e
 	return found, err
 }
 
-// Timeline is all boot events the console has shown.
+// Timeline returns all boot events on the console.
 func (v *VM) Timeline() []timeline.Event {
 	var events []timeline.Event
 	for _, line := range v.console.lines() {
@@ -149,7 +149,7 @@ func (v *VM) Agent(ctx context.Context) (*agent.Client, error) {
 	return v.agent, nil
 }
 
-// Exec runs a program in the guest. Its exit code is the caller's business.
+// Exec runs a program in the guest. An exit code other than 0 is not an error.
 func (v *VM) Exec(ctx context.Context, args ...string) (agent.ExecResult, error) {
 	var r agent.ExecResult
 	err := v.guarded(ctx, func(ctx context.Context) (err error) {
@@ -184,7 +184,7 @@ func (v *VM) ReadFile(ctx context.Context, path string) ([]byte, error) {
 	return data, nil
 }
 
-// KernelLog is the guest's kernel log.
+// KernelLog returns the guest's kernel log.
 func (v *VM) KernelLog(ctx context.Context) (string, error) {
 	var log string
 	err := v.guarded(ctx, func(ctx context.Context) (err error) {
@@ -197,8 +197,8 @@ func (v *VM) KernelLog(ctx context.Context) (string, error) {
 	return log, nil
 }
 
-// guarded runs f with a context that also ends when the guest panics or stops,
-// so that nobody waits for an answer that cannot come.
+// guarded runs f with a context that also ends when the guest panics or stops, because
+// no answer can come then.
 func (v *VM) guarded(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})

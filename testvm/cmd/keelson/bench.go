@@ -14,7 +14,7 @@ import (
 
 type benchCmd struct {
 	Kernel string `help:"Measure this kernel in place of the fixed image." placeholder:"FILE"`
-	Initrd string `help:"Initial RAM disk that goes with it; its containers write the marks that docs/testing.md names." placeholder:"FILE"`
+	Initrd string `help:"Initial RAM disk that goes with it; its containers must write the marks described in docs/testing.md." placeholder:"FILE"`
 	Append string `help:"Kernel command line that goes with it." placeholder:"TEXT"`
 	Name   string `help:"Name of the report." default:"keelson"`
 	Output string `short:"o" help:"Folder for the report NAME.json and the image." default:"build/bench" placeholder:"DIR"`
@@ -57,7 +57,7 @@ func (c *benchCmd) Run(ctx context.Context) error {
 	return nil
 }
 
-// more measures what is known of the guest's own tree alone, and draws its boot.
+// more measures the start of each program in the guest's tree, and draws the boot.
 func (c *benchCmd) more(ctx context.Context, report *bench.Report, startup bench.Options) (err error) {
 	fmt.Fprintln(os.Stderr, "keelson: starting each program of the guest in virtual time")
 	if report.Startup, err = bench.MeasureStartup(ctx, startup); err != nil {

@@ -21,21 +21,21 @@ import (
 type buildCmd struct {
 	File        []string `arg:"" type:"existingfile" help:"LinuxKit YAML files, merged in their order; - for standard input."`
 	Out         string   `short:"o" type:"path" default:"." help:"Folder for the output."`
-	Name        string   `help:"Name of the output; that of the last file by default."`
+	Name        string   `help:"Name of the output; by default that of the last file."`
 	Arch        string   `enum:"amd64,arm64,riscv64,s390x," default:"" help:"Architecture, amd64, arm64, riscv64 or s390x; the host's by default."`
 	Guest       string   `type:"path" help:"Guest tree that the reference keelson in init stands for."`
 	Cache       string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
 	Format      []string `help:"Format of the output, one or several of ${formats}. See keelson formats." default:"kernel+initrd" placeholder:"FORMAT,…"`
-	Compression string   `enum:"fast,best,none" default:"fast" help:"Compression of an initrd: fast, best (as small as can be, takes a minute and the program zstd), or none (boots soonest)."`
-	Size        string   `help:"Size of a disk, as in 512M or 2G; by default as small as it can be. What is left over belongs to no partition." placeholder:"SIZE"`
+	Compression string   `enum:"fast,best,none" default:"fast" help:"Compression of an initrd: fast, best (smallest; needs the program zstd and takes a minute), or none (fastest to boot)."`
+	Size        string   `help:"Size of a disk, as in 512M or 2G; by default as small as possible. Space after the partitions is unused." placeholder:"SIZE"`
 	Data        string   `help:"Add a partition for data with this label to a disk, of 64M if no size is given; docs/persistent.md." placeholder:"LABEL[,size=SIZE]"`
-	Stub        string   `type:"existingfile" help:"systemd's EFI stub for formats that UEFI starts; by default the one of Debian's package." placeholder:"FILE"`
+	Stub        string   `type:"existingfile" help:"systemd's EFI stub for formats that UEFI starts; by default the one in Debian's package." placeholder:"FILE"`
 	Firmware    string   `type:"existingdir" help:"Folder of firmware for a board: its files are copied to the boot partition." placeholder:"DIR"`
-	Refresh     bool     `help:"Look for newer versions of packages and images that are in the cache."`
-	DryRun      bool     `help:"Print the YAML that would be used, of several files merged, and build nothing."`
+	Refresh     bool     `help:"Fetch newer versions of packages and images in the cache."`
+	DryRun      bool     `help:"Print the YAML, merged from all files, and build nothing."`
 }
 
-// Run builds the image and names the files it wrote.
+// Run builds the image and prints the sizes and names of its files.
 func (c *buildCmd) Run(ctx context.Context) error {
 	files, err := readFiles(c.File, os.Stdin)
 	if err != nil {
@@ -73,7 +73,7 @@ func (c *buildCmd) Run(ctx context.Context) error {
 	return nil
 }
 
-// readFiles reads YAML files; the name - stands for stdin.
+// readFiles reads YAML files; the name - means stdin.
 func readFiles(names []string, stdin io.Reader) (files []image.YAMLFile, err error) {
 	for i, name := range names {
 		f := image.YAMLFile{Name: name}
@@ -93,13 +93,13 @@ func readFiles(names []string, stdin io.Reader) (files []image.YAMLFile, err err
 	return files, nil
 }
 
-// optionsOf names the files of an image.
+// optionsOf returns options with the files of an image.
 func optionsOf(files []image.YAMLFile) image.Options {
 	last := len(files) - 1
 	return image.Options{Before: files[:last], YAML: files[last].Data, File: files[last].Name}
 }
 
-// orInterrupted replaces the errors that follow from a signal.
+// orInterrupted replaces errors caused by a signal.
 func orInterrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
@@ -107,7 +107,7 @@ func orInterrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// printMerged prints the YAML that an image would be built of.
+// printMerged prints the YAML that an image would be built from.
 func printMerged(w io.Writer, o image.Options) error {
 	text, err := image.Merged(o)
 	if err == nil {

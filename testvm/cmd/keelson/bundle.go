@@ -14,7 +14,7 @@ type bundleCmd struct {
 	Out     string   `short:"o" required:"" type:"path" help:"Folder for the bundle; it must be empty or not exist." placeholder:"DIR"`
 	Arch    string   `enum:"amd64,arm64,riscv64,s390x," default:"" help:"Architecture, amd64, arm64, riscv64 or s390x; the host's by default."`
 	Cache   string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
-	Refresh bool     `help:"Look for newer versions of packages and images that are in the cache."`
+	Refresh bool     `help:"Fetch newer versions of packages and images in the cache."`
 }
 
 // Run writes the bundle.
@@ -33,7 +33,7 @@ func (c *bundleCmd) Run(ctx context.Context) error {
 		return orInterrupted(ctx, err)
 	}
 	if os.Geteuid() != 0 {
-		fmt.Fprintf(os.Stderr, "keelson: all files in %s belong to user %d, and device nodes are left out: only root can write them as they are\n", c.Out, os.Geteuid())
+		fmt.Fprintf(os.Stderr, "keelson: all files in %s belong to user %d, and device nodes are missing: run as root for a complete bundle\n", c.Out, os.Geteuid())
 	}
 	fmt.Println(c.Out)
 	return nil

@@ -14,10 +14,10 @@ type checkCmd struct {
 	Arch  string   `enum:"amd64,arm64,riscv64,s390x," default:"" help:"Architecture, amd64, arm64, riscv64 or s390x; the host's by default."`
 	Guest string   `type:"path" help:"Guest tree that the reference keelson in init stands for."`
 	Cache string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
-	Pull  bool     `help:"Get the images that are in registries, and Debian's packages, and check what they are used for too."`
+	Pull  bool     `help:"Fetch images from registries and Debian's packages, and check the containers that use them too."`
 }
 
-// Run prints what is wrong with the files, a line each. The error counts the lines.
+// Run prints the problems in the files, one per line. The error contains their number.
 func (c *checkCmd) Run(ctx context.Context) error {
 	files, err := readFiles(c.File, os.Stdin)
 	if err != nil {
@@ -39,7 +39,7 @@ func printReport(w io.Writer, r image.Report) error {
 		fmt.Fprintln(w, err)
 	}
 	for _, err := range r.NotChecked {
-		fmt.Fprintf(w, "%v: not checked (--pull gets it)\n", err)
+		fmt.Fprintf(w, "%v: not checked (--pull fetches it)\n", err)
 	}
 	switch n := len(r.Problems); n {
 	case 0:

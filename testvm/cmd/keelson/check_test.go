@@ -15,8 +15,8 @@ func TestPrintReport(t *testing.T) {
 		want, err string
 	}{
 		{image.Report{}, "", ""},
-		{image.Report{NotChecked: []error{away}}, "a.yml:2: y: is not on this host: not checked (--pull gets it)\n", ""},
-		{image.Report{Problems: []error{problem}, NotChecked: []error{away}}, "a.yml:1: x: is bad\na.yml:2: y: is not on this host: not checked (--pull gets it)\n", "1 problem found"},
+		{image.Report{NotChecked: []error{away}}, "a.yml:2: y: is not on this host: not checked (--pull fetches it)\n", ""},
+		{image.Report{Problems: []error{problem}, NotChecked: []error{away}}, "a.yml:1: x: is bad\na.yml:2: y: is not on this host: not checked (--pull fetches it)\n", "1 problem found"},
 		{image.Report{Problems: []error{problem, problem}}, "a.yml:1: x: is bad\na.yml:1: x: is bad\n", "2 problems found"},
 	} {
 		var out strings.Builder

@@ -13,7 +13,7 @@ import (
 type compareCmd struct {
 	A      string `arg:"" help:"An image that keelson bench wrote, or the root tree of a guest to make one of."`
 	B      string `arg:"" help:"Another one."`
-	Pairs  int    `help:"How often to boot both." default:"5"`
+	Pairs  int    `help:"Number of times to boot both." default:"5"`
 	Output string `short:"o" help:"Folder for images that are made." default:"build/bench" placeholder:"DIR"`
 }
 
@@ -36,7 +36,7 @@ func (c *compareCmd) Run(ctx context.Context) error {
 	return nil
 }
 
-// options are those of the image at path, made if that is a guest's tree.
+// options returns the options for the image at path. For a guest's tree it makes an image.
 func (c *compareCmd) options(ctx context.Context, name, path string) (bench.Options, error) {
 	if _, err := os.Stat(filepath.Join(path, "init")); err == nil {
 		o, err := buildBench(ctx, path, name, filepath.Join(c.Output, name), bench.ImageYAML)
@@ -45,7 +45,7 @@ func (c *compareCmd) options(ctx context.Context, name, path string) (bench.Opti
 	}
 	image, err := session.Find(path, "")
 	if err == nil && image.Disk != "" {
-		err = fmt.Errorf("cannot compare %s: only images of kernel and initrd can be", path)
+		err = fmt.Errorf("cannot compare %s: only images of format kernel+initrd are supported", path)
 	}
 	return bench.Options{Name: path, Kernel: image.Kernel, Initrd: image.Initrd, Append: image.Cmdline}, err
 }

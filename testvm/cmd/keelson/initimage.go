@@ -10,12 +10,12 @@ import (
 )
 
 type initImageCmd struct {
-	Trees  []string `arg:"" name:"tree" help:"Folder that goes to the root, for each architecture." placeholder:"ARCH=DIR"`
+	Trees  []string `arg:"" name:"tree" help:"Folder with the root, for each architecture." placeholder:"ARCH=DIR"`
 	Output string   `short:"o" required:"" type:"path" help:"File to write." placeholder:"FILE"`
 	Name   string   `required:"" help:"Full reference of the image." placeholder:"REGISTRY/REPOSITORY:TAG"`
 }
 
-// Run writes the image for LinuxKit's init section and says how to use it.
+// Run writes the image for LinuxKit's init section and prints its size and name.
 func (c *initImageCmd) Run() error {
 	trees := map[string]string{}
 	for _, t := range c.Trees {

@@ -1,8 +1,8 @@
 // Command keelson builds images from LinuxKit YAML files, boots them in QEMU
 // and measures their boot.
 //
-// Its exit status is 0 when all was done, 1 when something failed (check: when a
-// problem was found), and 80 when the command line is wrong.
+// The exit status is 0 on success, 1 on failure (for check: if there are problems), and
+// 80 if the command line is wrong.
 package main
 
 import (
@@ -22,14 +22,14 @@ import (
 
 type cli struct {
 	Build     buildCmd     `cmd:"" help:"Assemble an image from a LinuxKit YAML file."`
-	Check     checkCmd     `cmd:"" help:"Check LinuxKit YAML files, and build nothing."`
-	Bundle    bundleCmd    `cmd:"" help:"Write the OCI bundle of one container of LinuxKit YAML files, as an image has it."`
-	Formats   formatsCmd   `cmd:"" help:"List the formats that images are built in, what they are for and what they need."`
+	Check     checkCmd     `cmd:"" help:"Check LinuxKit YAML files without building an image."`
+	Bundle    bundleCmd    `cmd:"" help:"Write the OCI bundle of one container of a LinuxKit YAML file."`
+	Formats   formatsCmd   `cmd:"" help:"List the formats of images, their purpose and requirements."`
 	Run       runCmd       `cmd:"" help:"Boot an image in QEMU."`
 	Bench     benchCmd     `cmd:"" help:"Measure the boot of an image in virtual time."`
-	Compare   compareCmd   `cmd:"" help:"Boot two images of the benchmark in turn on two processors, by the clock on the wall."`
-	InitImage initImageCmd `cmd:"" help:"Pack guest trees as the image for the init section of LinuxKit."`
-	Version   versionCmd   `cmd:"" help:"Show which build of keelson this is."`
+	Compare   compareCmd   `cmd:"" help:"Compare the boot of two images by wall-clock time on two processors."`
+	InitImage initImageCmd `cmd:"" help:"Pack guest trees as the image for LinuxKit's init section."`
+	Version   versionCmd   `cmd:"" help:"Show the version."`
 }
 
 type versionCmd struct{}
@@ -45,7 +45,7 @@ func newParser(c *cli) *kong.Kong {
 	return kong.Must(c, kong.Name("keelson"), kong.UsageOnError(),
 		kong.Vars{"formats": strings.Join(format.Names(), ", "), "machines": strings.Join(qemu.Machines(), ", "), "buses": strings.Join(qemu.Buses, ", ")},
 		kong.Description("Build, boot and measure images whose init is keelson.\n\n"+
-			"Exit status: 0 when all was done, 1 when something failed or check found a problem, 80 when the command line is wrong."))
+			"Exit status: 0 on success, 1 on failure or if check finds problems, 80 if the command line is wrong."))
 }
 
 func main() {

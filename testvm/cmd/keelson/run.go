@@ -20,25 +20,25 @@ import (
 
 type runCmd struct {
 	Image   string        `arg:"" optional:"" help:"A folder that keelson build wrote to, the prefix of an image in it, or one of its files."`
-	Format  string        `help:"Which format of the image to boot, where there are several: ${formats}." placeholder:"FORMAT"`
-	Machine string        `help:"${machines}; by default the one that the image is for, q35, virt, riscv-virt or s390-ccw-virtio." placeholder:"MACHINE"`
-	Bus     string        `help:"How the image's own disk is connected: ${buses}; by default virtio, an ISO as cdrom." placeholder:"BUS"`
-	Kernel  string        `help:"Kernel file, in place of the image's." placeholder:"FILE"`
-	Initrd  string        `help:"Initial RAM disk, in place of the image's." placeholder:"FILE"`
-	Append  *string       `help:"Kernel command line, in place of the image's." placeholder:"TEXT"`
+	Format  string        `help:"Format of the image to boot, if there are several: ${formats}." placeholder:"FORMAT"`
+	Machine string        `help:"One of ${machines}; by default the image's machine, or q35, virt, riscv-virt or s390-ccw-virtio." placeholder:"MACHINE"`
+	Bus     string        `help:"Bus of the image's disk: ${buses}; by default virtio, for an ISO cdrom." placeholder:"BUS"`
+	Kernel  string        `help:"Kernel file, instead of the image's." placeholder:"FILE"`
+	Initrd  string        `help:"Initial RAM disk, instead of the image's." placeholder:"FILE"`
+	Append  *string       `help:"Kernel command line, instead of the image's." placeholder:"TEXT"`
 	Arch    string        `help:"amd64, arm64, riscv64 or s390x; by default the kernel's." placeholder:"ARCH"`
 	Accel   string        `help:"kvm or tcg; by default kvm if it works (TESTVM_ACCEL does the same)." placeholder:"ACCEL"`
 	Memory  string        `help:"Memory, as in 512M or 2G; a bare number is MiB." default:"1024M"`
 	CPUs    int           `name:"cpus" help:"Number of processors." default:"2"`
-	Publish []string      `help:"Lead a port of the host's loopback address to the guest." placeholder:"HOST:GUEST[/udp]"`
-	Disk    []string      `help:"A disk; made when missing and a size is given. Options: size, format, bus=BUS, readonly." placeholder:"FILE[,size=1G]…" sep:"none"`
-	Until   string        `help:"Run unattended: ready (print the steps of the boot, power off) or shutdown. By default ready when there is no terminal." placeholder:"ready|shutdown"`
-	Timeout time.Duration `help:"How long an unattended guest may take." default:"5m"`
+	Publish []string      `help:"Forward a port of the host's loopback address to the guest." placeholder:"HOST:GUEST[/udp]"`
+	Disk    []string      `help:"Disk; made if missing and a size is given. Options: size, format, bus=BUS, readonly." placeholder:"FILE[,size=1G]…" sep:"none"`
+	Until   string        `help:"Run unattended: ready (print the steps of the boot, power off) or shutdown. By default ready if there is no terminal." placeholder:"ready|shutdown"`
+	Timeout time.Duration `help:"Time limit of an unattended guest." default:"5m"`
 }
 
 // Run boots an image.
 func (c *runCmd) Run(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "keelson-") // for what is taken out of disks
+	dir, err := os.MkdirTemp("", "keelson-") // for files unpacked from disks
 	if err != nil {
 		return fmt.Errorf("cannot run: %w", err)
 	}
@@ -56,7 +56,7 @@ func (c *runCmd) Run(ctx context.Context) error {
 		Timeout: c.Timeout, Stdin: os.Stdin, Stdout: os.Stdout})
 }
 
-// config turns the flags into a machine.
+// config returns the machine that the flags describe.
 func (c *runCmd) config(dir string) (qemu.Config, error) {
 	image, err := c.image(dir)
 	if err != nil {
@@ -68,7 +68,7 @@ func (c *runCmd) config(dir string) (qemu.Config, error) {
 	}
 	q.Append = vm.ConsoleArgs(q.Append, qemu.ConsoleOf(q))
 	if q.Accel != "" && q.Accel != qemu.KVM && q.Accel != qemu.TCG {
-		return q, fmt.Errorf("cannot accelerate by %q: neither kvm nor tcg", q.Accel)
+		return q, fmt.Errorf("cannot use accelerator %q: neither kvm nor tcg", q.Accel)
 	}
 	if q.Memory, err = mebibytes(c.Memory); err != nil {
 		return q, err
@@ -95,11 +95,11 @@ func (c *runCmd) connect(q *qemu.Config) error {
 	return nil
 }
 
-// image is the one named, with what the flags put in its place.
+// image returns the image named, with the files that flags replace.
 func (c *runCmd) image(dir string) (session.Image, error) {
 	var image session.Image
 	if c.Image == "" && c.Kernel == "" {
-		return image, errors.New("cannot run nothing: name an image, or give --kernel")
+		return image, errors.New("cannot run: name an image, or give --kernel")
 	}
 	if c.Image != "" {
 		var err error
@@ -122,8 +122,8 @@ func (c *runCmd) image(dir string) (session.Image, error) {
 	return image, nil
 }
 
-// archOf is the image's architecture, which must be the wanted one if any. That
-// of a disk in QEMU's own format cannot be seen: it is taken for the host's.
+// archOf returns the image's architecture, or an error if it is not the one asked for. A
+// disk in QEMU's format is taken to be for the host's.
 func archOf(image session.Image, want string) (string, error) {
 	found, err := image.Arch()
 	switch {

@@ -15,8 +15,7 @@ import (
 	"keelson/testvm/qemu"
 )
 
-// Image is what a machine boots: a kernel with what goes with it, a disk, or
-// both.
+// Image is what a machine boots: a kernel with its files, a disk, or both.
 type Image struct {
 	Format                  format.Format
 	Kernel, Initrd, Cmdline string // two files and a command line
@@ -24,9 +23,9 @@ type Image struct {
 	Disk                    string // file; may be empty
 }
 
-// Find finds the image that path means: one of its files, the prefix before
-// their endings, or a folder with only one image in it. Where there are several
-// formats it is the one asked for by name or, without, the first of the table.
+// Find returns the image at path: one of its files, their common prefix, or a folder with
+// only one image. Of several formats it returns the named one, by default the first in
+// the table.
 func Find(path, formatName string) (Image, error) {
 	formats, err := candidates(formatName)
 	if err != nil {
@@ -52,10 +51,10 @@ func Find(path, formatName string) (Image, error) {
 	return Image{}, fmt.Errorf("cannot find an image at %s: there is none of %s (keelson build makes one)", path, endings(formats))
 }
 
-// kernelSuffix is the ending of a kernel's name.
+// kernelSuffix is the suffix of a kernel's name.
 const kernelSuffix = "-kernel"
 
-// candidates are the formats a machine can boot, in the table's order.
+// candidates returns the formats that a machine can boot, in the table's order.
 func candidates(name string) ([]format.Format, error) {
 	if name != "" {
 		f, err := format.Find(name)
@@ -84,12 +83,12 @@ func endings(formats []format.Format) string {
 	return strings.Join(names, ", ")
 }
 
-// byFile is the image that a file belongs to, by its name.
+// byFile returns the image that a file belongs to, by the file's name.
 func byFile(file, formatName string) (Image, error) {
 	f, prefix, ok := format.ByFile(file)
 	switch {
 	case !ok:
-		return Image{}, fmt.Errorf("cannot tell what %s is by its name: give the start of an image's name, or --kernel", file)
+		return Image{}, fmt.Errorf("cannot find the format of %s from its name: give the prefix of an image's files, or --kernel", file)
 	case f.Start == format.Never:
 		return Image{}, fmt.Errorf("cannot run %s: no machine boots format %s", file, f.Name)
 	case formatName != "" && f.Name != formatName:
@@ -109,7 +108,7 @@ func load(f format.Format, prefix string) (Image, error) {
 	default:
 		i.Disk = prefix + f.Files[0]
 		if _, err := os.Stat(prefix + kernelSuffix); err == nil {
-			i.Kernel = prefix + kernelSuffix // To find out whether KVM runs it.
+			i.Kernel = prefix + kernelSuffix // For the test whether KVM runs it.
 		}
 		return i, nil
 	}
@@ -117,7 +116,7 @@ func load(f format.Format, prefix string) (Image, error) {
 		return i, fmt.Errorf("cannot find the kernel of image %s: %w", prefix, err)
 	}
 	if _, err := os.Stat(i.Initrd); errors.Is(err, fs.ErrNotExist) {
-		i.Initrd = "" // The kernel has what it needs built in, or the root is on a disk.
+		i.Initrd = "" // The initramfs is built into the kernel, or the root is on a disk.
 	}
 	cmdline, err := os.ReadFile(prefix + "-cmdline")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -127,12 +126,12 @@ func load(f format.Format, prefix string) (Image, error) {
 	return i, nil
 }
 
-// board is the device tree of the board that QEMU emulates.
+// board is the name of the device tree of the board that QEMU emulates.
 const board = "bcm2837-rpi-3-b.dtb"
 
-// Unpack does what a board's firmware does, which QEMU has none of: it takes
-// kernel, initrd, command line and device tree from the disk, to files in dir.
-// Images that something else starts stay as they are.
+// Unpack does the work of a board's firmware, which QEMU lacks: it copies kernel, initrd,
+// command line and device tree from the disk to files in dir. Other images are returned
+// unchanged.
 func (i Image) Unpack(dir string) (Image, error) {
 	if i.Format.Start != format.ByBoard {
 		return i, nil
@@ -149,7 +148,7 @@ func (i Image) Unpack(dir string) (Image, error) {
 	return i, nil
 }
 
-// only is the prefix of the only image in a folder.
+// only returns the prefix of the only image in a folder.
 func only(dir string, formats []format.Format) (string, error) {
 	var prefixes []string
 	add := func(suffix string) error {
@@ -181,8 +180,8 @@ func only(dir string, formats []format.Format) (string, error) {
 	return "", fmt.Errorf("cannot choose between %d images in %s: name one, as in %s", len(prefixes), dir, prefixes[0])
 }
 
-// Arch is the architecture the image is for, by its kernel or the program that
-// firmware starts; empty where that cannot be seen.
+// Arch returns the architecture of the image's kernel or of the program that firmware
+// starts, or "" if it is unknown.
 func (i Image) Arch() (string, error) {
 	switch {
 	case i.Kernel != "":
@@ -197,17 +196,17 @@ func (i Image) Arch() (string, error) {
 	return disk.EFIArch(i.Disk)
 }
 
-// rootDevice is where the first disk on a bus turns up in Linux.
+// rootDevice is Linux's name of the first disk on a bus.
 var rootDevice = map[string]string{
 	"": "/dev/vda", format.Virtio: "/dev/vda", format.NVMe: "/dev/nvme0n1", format.SATA: "/dev/sda",
 	format.IDE: "/dev/sda", format.USB: "/dev/sda", format.SD: "/dev/mmcblk0", format.CDROM: "/dev/sr0",
 }
 
-// writable are the buses on which QEMU has no disks that cannot be written.
+// writable are the buses on which QEMU has no read-only disks.
 var writable = []string{format.SATA, format.IDE, format.SD}
 
-// Machine puts the image into a machine: its disk first, on the given bus, and
-// on the command line what a root on a disk takes.
+// Machine adds the image to a machine: its disk first, on the given bus, and the
+// parameters for a root on a disk to the command line.
 func (i Image) Machine(c qemu.Config, bus string) qemu.Config {
 	c.Kernel, c.Initrd, c.Append, c.DTB = i.Kernel, i.Initrd, i.Cmdline, i.DTB
 	if i.Disk == "" {

@@ -16,16 +16,16 @@ import (
 	"keelson/testvm/vm"
 )
 
-// What an unattended machine is run for.
+// Events until which an unattended machine runs.
 const (
 	UntilReady    = "ready"
 	UntilShutdown = "shutdown"
 )
 
-// offDeadline is how long a guest may take to power itself down.
+// offDeadline bounds the time a guest takes to power itself down.
 const offDeadline = 60 * time.Second
 
-// Options say how to run a machine.
+// Options of Run.
 type Options struct {
 	VM      vm.Config // its Output is set here
 	Until   string    // ready, shutdown, or empty: interactive on a terminal, else ready
@@ -34,8 +34,8 @@ type Options struct {
 	Stdout  io.Writer
 }
 
-// Run boots a machine and stays until its end. The end of ctx (ctrl-C) presses
-// its power button.
+// Run boots a machine and returns when it has ended. The end of ctx (ctrl-C) presses its
+// power button.
 func Run(ctx context.Context, o Options) error {
 	interactive := o.Until == "" && isTerminal(o.Stdin) && isTerminal(o.Stdout)
 	if o.Until == "" {
@@ -85,7 +85,7 @@ func unattended(ctx context.Context, v *vm.VM, o Options) error {
 	return nil
 }
 
-// untilShutdown waits for the guest to power down by itself or by ctrl-C.
+// untilShutdown waits for the guest to power down, by itself or because of ctrl-C.
 func untilShutdown(ctx, limited context.Context, v *vm.VM, o Options) error {
 	exit, err := v.WaitExit(limited)
 	switch {
@@ -106,8 +106,8 @@ func wantPoweredDown(exit vm.Exit) error {
 	return nil
 }
 
-// powerOff presses the power button and waits for the guest to follow. A
-// second ctrl-C ends the wait.
+// powerOff presses the power button and waits for the guest to power down. A second
+// ctrl-C ends the wait.
 func powerOff(v *vm.VM) error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), offDeadline, errTimeout(offDeadline))
 	defer cancel()
@@ -117,10 +117,10 @@ func powerOff(v *vm.VM) error {
 }
 
 func errTimeout(d time.Duration) error {
-	return fmt.Errorf("the guest was given %s for it", d)
+	return fmt.Errorf("the limit of %s has expired", d)
 }
 
-// explain adds to an error why ctx ended, if that was its cause.
+// explain adds the cause of ctx's end to an error that results from it.
 func explain(ctx context.Context, err error) error {
 	if err != nil && errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%w\n%w", err, context.Cause(ctx))

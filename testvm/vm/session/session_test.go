@@ -56,7 +56,7 @@ func TestFind(t *testing.T) {
 	}
 	fails(demo+".tar", "", "no machine boots format tar")
 	fails(demo, "oci", "no machine boots")
-	fails(demo+"-cmdline", "", "by its name")
+	fails(demo+"-cmdline", "", "from its name")
 	fails(demo, "floppy", "kernel+initrd")
 	write("other-kernel")
 	fails(dir, "", "2 images")

@@ -9,8 +9,8 @@ import (
 	"keelson/runtime/timeline"
 )
 
-// WriteTable prints every step of a boot: what, how it ended, when (since the
-// kernel started), and how long it took.
+// WriteTable prints every step of a boot: its name, result, time since the kernel's start
+// and duration.
 func WriteTable(w io.Writer, events []timeline.Event) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "AT\tSTEP\tTOOK\tRESULT")
@@ -21,7 +21,7 @@ func WriteTable(w io.Writer, events []timeline.Event) {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", seconds(e.At), step, seconds(e.Took), e.Outcome())
 	}
-	_ = t.Flush() // as with every print, a closed terminal is no failure of the guest
+	_ = t.Flush() // a closed terminal is not a failure of the guest
 }
 
 func seconds(d time.Duration) string {

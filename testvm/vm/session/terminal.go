@@ -11,11 +11,11 @@ import (
 	"keelson/testvm/vm"
 )
 
-// escape introduces a key that is for testvm and not for the guest: ctrl-a.
+// escape precedes a key for keelson rather than for the guest: ctrl-a.
 const escape = 0x01
 
-// attend gives the terminal to the guest until the guest ends, the person
-// leaves with ctrl-a x, or ctx ends.
+// attend connects the terminal with the guest until the guest ends, the user types
+// ctrl-a x, or ctx ends.
 func attend(ctx context.Context, v *vm.VM, o Options) error {
 	state, err := term.MakeRaw(int(o.Stdin.Fd()))
 	if err != nil {
@@ -23,7 +23,7 @@ func attend(ctx context.Context, v *vm.VM, o Options) error {
 	}
 	restore := func() { _ = term.Restore(int(o.Stdin.Fd()), state) }
 	defer restore()
-	fmt.Fprint(o.Stdout, "keelson: ctrl-a x powers the machine off, ctrl-a q ends it at once\r\n")
+	fmt.Fprint(o.Stdout, "keelson: ctrl-a x powers the machine off, ctrl-a q kills it\r\n")
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
 	quit := make(chan struct{})
@@ -56,7 +56,7 @@ func attend(ctx context.Context, v *vm.VM, o Options) error {
 	}
 }
 
-// wantEnded takes every end a person at the console may have asked for.
+// wantEnded accepts every end that a user at the console may have requested.
 func wantEnded(exit vm.Exit) error {
 	if exit == vm.Rebooted || exit == vm.Halted {
 		return nil
@@ -64,8 +64,8 @@ func wantEnded(exit vm.Exit) error {
 	return wantPoweredDown(exit)
 }
 
-// typing passes keys to the guest and acts on escapes. It ends with stdin or
-// quit, or with the program.
+// typing passes keys to the guest and handles escapes. It returns at the end of stdin, on
+// ctrl-a q, or when the guest takes no more keys.
 func typing(in *os.File, guest io.Writer, powerOff, quit func()) {
 	buf := make([]byte, 256)
 	var e escaper
@@ -88,8 +88,8 @@ func typing(in *os.File, guest io.Writer, powerOff, quit func()) {
 	}
 }
 
-// escaper tells keys for the guest from those after ctrl-a. ctrl-a twice is
-// one for the guest.
+// escaper separates keys for the guest from keys after ctrl-a. ctrl-a twice sends one
+// ctrl-a to the guest.
 type escaper struct {
 	pending bool
 }

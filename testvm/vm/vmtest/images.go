@@ -14,7 +14,7 @@ import (
 	"keelson/testvm/vm"
 )
 
-// folder holds what the tests of one package build, from Main's start to its end.
+// folder holds the files that the tests of a package build. Main makes and removes it.
 var folder string
 
 // Main runs a package's tests. Call it from TestMain when Image, Program or
@@ -29,7 +29,7 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// Folder makes a folder that lives as long as the package's tests.
+// Folder makes a folder that exists until the package's tests end.
 func Folder(t testing.TB, name string) string {
 	t.Helper()
 	if folder == "" {
@@ -42,7 +42,8 @@ func Folder(t testing.TB, name string) string {
 	return dir
 }
 
-// Repository returns the folder of go.mod, the nearest above the test's own.
+// Repository returns the folder of go.mod, which is above the working directory of every
+// test.
 func Repository(t testing.TB) string {
 	t.Helper()
 	start, err := os.Getwd()
@@ -84,7 +85,7 @@ func Image(t testing.TB, name, arch, yaml string, formats ...string) image.Outpu
 	return out
 }
 
-// KernelOf is the kernel the tests boot.
+// KernelOf returns the kernel that the tests boot.
 func KernelOf(arch string) string { return "deb:linux-image-cloud-" + arch }
 
 const tinyYAML = `
@@ -95,8 +96,8 @@ kernel:
 init: ["dir:%s"]
 `
 
-// Tiny is a machine whose only process is testapp, told what to play by do
-// (testvm/testapp). It has no containers and boots in two seconds.
+// Tiny returns a machine whose only process is testapp; do selects what it does
+// (testvm/testapp). The machine has no containers and boots in two seconds.
 func Tiny(t testing.TB, do string) vm.Config {
 	t.Helper()
 	return TinyOn(t, qemu.AMD64, do)
@@ -107,7 +108,7 @@ var (
 	tinyImages = map[string]image.Output{}
 )
 
-// TinyOn is Tiny for any architecture.
+// TinyOn is like Tiny for any architecture.
 func TinyOn(t testing.TB, arch, do string) vm.Config {
 	t.Helper()
 	tier.VM(t)

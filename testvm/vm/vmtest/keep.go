@@ -12,8 +12,8 @@ import (
 	"keelson/testvm/qemu"
 )
 
-// keepFailed saves the console and the disks of a failed test's machine where
-// `go test -artifacts -outputdir DIR` wants them; without that flag it does nothing.
+// keepFailed saves the console and the disks of a failed test's machine in the folder of
+// `go test -artifacts -outputdir DIR`. Without that flag it does nothing.
 func keepFailed(t testing.TB, console string, disks []qemu.Disk) {
 	f := flag.Lookup("test.artifacts")
 	if f == nil || f.Value.String() != "true" {

@@ -1,5 +1,5 @@
-// Package vmtest boots machines in tests: they end with the test, and a failed
-// test shows the console. Not for anything but tests.
+// Package vmtest boots machines in tests. A machine ends with its test, and a failed test
+// shows the console.
 package vmtest
 
 import (
@@ -15,16 +15,16 @@ import (
 	"keelson/testvm/vm"
 )
 
-// Patience bounds every wait of a VM: generous, because TCG on a busy host is slow.
+// Patience bounds every wait of a VM. It is long because TCG on a busy host is slow.
 const Patience = 10 * time.Minute
 
-// VM is a machine whose failures fail its test.
+// VM is a machine. Its failures fail the test.
 type VM struct {
 	*vm.VM
 	t testing.TB
 }
 
-// Boot starts a machine for the length of t.
+// Boot starts a machine that ends with t.
 func Boot(t testing.TB, c vm.Config) *VM {
 	t.Helper()
 	tier.VM(t)
@@ -55,7 +55,7 @@ func archOf(t testing.TB, c vm.Config) string {
 	return arch
 }
 
-// Context is one that ends with the test or when patience does.
+// Context returns a context that ends with the test or after Patience.
 func Context(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	t.Cleanup(cancel)
@@ -82,7 +82,7 @@ func (v *VM) Line(pattern string) string {
 	return line
 }
 
-// Exit waits for the guest's end and wants it to be of the given kind.
+// Exit waits for the guest's end and fails the test unless it ends in the given way.
 func (v *VM) Exit(want vm.Exit) {
 	v.t.Helper()
 	got, err := v.WaitExit(Context(v.t))
@@ -94,7 +94,7 @@ func (v *VM) Exit(want vm.Exit) {
 	}
 }
 
-// Client is the guest's agent, once it answers.
+// Client waits until the guest's agent answers and returns it.
 func (v *VM) Client() *agent.Client {
 	v.t.Helper()
 	c, err := v.Agent(Context(v.t))
@@ -114,7 +114,8 @@ func (v *VM) File(path string) string {
 	return string(data)
 }
 
-// Output runs a program in the guest, wants exit code 0, and returns what it printed.
+// Output runs a program in the guest and returns its output. An exit code other than 0
+// fails the test.
 func (v *VM) Output(args ...string) string {
 	v.t.Helper()
 	r, err := v.Exec(Context(v.t), args...)
