@@ -8,7 +8,7 @@ ROOT     := $(BUILD)/root
 KEELSON  := build/bin/keelson
 NEED     := .ci/need
 
-# Names of one architecture in the tongues of GNU, Debian and QEMU.
+# Names of the architectures as GNU, Debian and QEMU write them.
 TRIPLE_amd64 := x86_64-linux-gnu
 TRIPLE_arm64 := aarch64-linux-gnu
 TRIPLE_s390x := s390x-linux-gnu
@@ -17,23 +17,23 @@ QEMU_amd64   := qemu-system-x86_64:qemu-system-x86
 QEMU_arm64   := qemu-system-aarch64:qemu-system-arm
 QEMU_s390x   := qemu-system-s390x:qemu-system-misc
 QEMU_riscv64 := qemu-system-riscv64:qemu-system-misc
-# The first release of Debian that has an architecture, if 12 has not.
+# The first release of Debian with an architecture that Debian 12 lacks.
 RELEASE_riscv64 := trixie
 TRIPLE       := $(or $(TRIPLE_$(ARCH)),$(error ARCH=$(ARCH) is not supported: amd64, arm64, riscv64 or s390x))
 
-# The version of everything that is built here: a tag, commits since and the commit,
-# "-dirty" with changes that are in no commit. Never the clock: the same sources give
-# the same.
+# The version of everything that is built: tag, number of commits since, commit, and
+# "-dirty" if there are uncommitted changes. It does not contain the time, so that the
+# same sources give the same bytes.
 VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknown)
 STAMP   := -X keelson/runtime/version.stamped=$(VERSION)
 
-# The compile flags of the guest, for all else too: Go compiles a package once for each
-# set of flags, and most of the time of `make test` on a fresh machine is compiling.
+# All targets use the compile flags of the guest: Go compiles a package once for each set
+# of flags, and `make test` on a fresh machine spends most of its time on compiling.
 GOFLAGS_ALL := $(strip $(GOFLAGS) -trimpath -buildvcs=false -tags=grpcnotrace,no_rdt)
 GO          := CGO_ENABLED=0 GOFLAGS='$(GOFLAGS_ALL)' go
 GORACE      := CGO_ENABLED=1 GOFLAGS='$(GOFLAGS_ALL)' go
 
-# Without -buildvcs=false a clone, a worktree and an archive give different bytes.
+# Without -buildvcs=false, a clone, a worktree and an archive give different bytes.
 GOBUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -buildvcs=false -ldflags '-s -w'
 
 ifeq ($(ARCH),$(HOSTARCH))
@@ -43,8 +43,8 @@ RUNC_NEEDS := gcc:gcc /usr/lib/$(TRIPLE)/libc.a:libc6-dev pkg-config:pkg-config 
 	/usr/lib/$(TRIPLE)/libseccomp.a:libseccomp-dev
 else
 SYSROOT    := $(BUILD)/sysroot
-# Go's cache does not know what pkg-config said: the folder is in CGO_LDFLAGS, which
-# it does know, so that a tree that has moved is not linked with the old one's.
+# Go's cache ignores the output of pkg-config but not CGO_LDFLAGS. The folder is in
+# CGO_LDFLAGS, so that a tree that was moved is not linked with the old libraries.
 RUNC_CGO   := CC=$(TRIPLE)-gcc PKG_CONFIG_SYSROOT_DIR=$(CURDIR)/$(SYSROOT)/root \
 	PKG_CONFIG_LIBDIR=$(CURDIR)/$(SYSROOT)/root/usr/lib/$(TRIPLE)/pkgconfig \
 	CGO_LDFLAGS=-L$(CURDIR)/$(SYSROOT)/root/usr/lib/$(TRIPLE)
@@ -57,23 +57,23 @@ endif
 GUEST_ROOMS := ./init/... ./mounts/... ./netcfg/... ./runtime/... ./services/...
 MORE_ARCHS  := riscv64 s390x
 
-# When the sources were last changed, in seconds since 1970: a guest's clock is not
-# believed when it is before. The same sources give the same.
+# Time of the last commit, in seconds since 1970: a guest does not trust a clock that is
+# earlier.
 BUILD_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
 
-# The version in /etc/os-release: the same commit gives the same.
+# The version in /etc/os-release, which depends only on the commit.
 OS_VERSION := $(VERSION:-dirty=)
 
-# What /init mounts on; a read-only root must have them.
+# Mount points of /init, which a read-only root must have.
 MOUNT_POINTS := dev proc run sys tmp var
-# Other folders of hier(7), and those that LinuxKit's packages bind: a bind of what
-# the root does not have fails.
+# Other folders of hier(7), and folders that LinuxKit's packages bind: a bind mount fails
+# if its source does not exist.
 FOLDERS := etc/dm-crypt etc/ssl/certs etc/sysctl.d home media mnt opt srv
-# Those that only root may enter.
+# Folders that only root may enter.
 PRIVATE := root root/.ssh
 
-# /etc/localtime, UTC alone (RFC 9636), for printf: header and time type, for
-# readers of 32-bit times and once more for 64-bit ones, then the rule as text.
+# /etc/localtime for UTC (RFC 9636), in printf's syntax: header and time type, for readers
+# of 32-bit times and again for 64-bit times, then the rule as text.
 TZIF := TZif2$(subst x,\000,xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx)\001\000\000\000\004\000\000\000\000\000\000UTC\000
 
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
@@ -103,12 +103,12 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	$(GOBUILD) -tags "grpcnotrace no_rdt" -ldflags '-s -w $(STAMP)' -o $(ROOT)/usr/bin/service ./services/cmd/service
 	for name in containerd ctr; do ln -sf service $(ROOT)/usr/bin/$$name; done
 	$(GOBUILD) -o $(ROOT)/usr/bin/containerd-shim-runc-v2 ./services/cmd/shimstart
-	# Without -buildid= the name of the folder of SYSROOT would be in the bytes.
+	# Without -buildid=, the bytes would depend on the name of the folder of SYSROOT.
 	$(RUNC_CGO) CGO_ENABLED=1 GOOS=linux GOARCH=$(ARCH) go build -trimpath \
 		-tags 'netgo osusergo seccomp urfave_cli_no_docs runc_nocriu' \
 		-ldflags '-s -w -buildid= -linkmode external -extldflags -static' \
 		-o $(ROOT)/usr/bin/runc github.com/opencontainers/runc
-	# The shim knows this runc by its size: an image may bring another.
+	# The shim recognises this runc by its size: an image may contain another.
 	$(GOBUILD) -tags no_grpc -ldflags "-s -w -X main.runcSize=$$(stat -c %s $(ROOT)/usr/bin/runc)" \
 		-o $(ROOT)/usr/libexec/containerd-shim-runc-v2 ./services/cmd/shim
 	$(if $(BUILD_TIME),@echo $(BUILD_TIME) >$(ROOT)/usr/lib/keelson/build-time)
@@ -128,10 +128,10 @@ init-image: keelson guest-amd64 guest-arm64 ## Pack both guests as the image for
 
 RELEASE_ARCHS := amd64 arm64
 RELEASE       := build/release
-# The same archive from the same tree: order, times and owners are fixed.
+# Order, times and owners are fixed, so that the same tree gives the same archive.
 PACK          := tar --format=ustar --sort=name --mtime=@$(or $(BUILD_TIME),0) --owner=0 --group=0 --numeric-owner
 
-release: ## Guests and builder for amd64 and arm64, the init image and SHA256SUMS under build/release
+release: ## Build guests and keelson for amd64 and arm64, the init image and SHA256SUMS under build/release
 	rm -rf $(RELEASE) $(RELEASE_ARCHS:%=build/%/root)
 	@$(MAKE) --no-print-directory init-image
 	@mkdir -p $(RELEASE)
@@ -145,8 +145,8 @@ release: ## Guests and builder for amd64 and arm64, the init image and SHA256SUM
 
 AGAIN := build/again
 
-release-check: release ## Build the release again in a fresh clone with an empty cache: it must be the same, byte by byte
-	@[ -z "$$(git status --porcelain)" ] || { echo "the working tree is not clean: a clone of it is something else"; exit 1; }
+release-check: release ## Build the release again in a fresh clone with an empty cache, and compare the bytes
+	@[ -z "$$(git status --porcelain)" ] || { echo "cannot compare releases: the working tree has uncommitted changes, which a clone lacks"; exit 1; }
 	rm -rf $(AGAIN)
 	git clone -q . $(AGAIN)/tree
 	cd $(AGAIN)/tree && git -c advice.detachedHead=false checkout -q $$(git -C $(CURDIR) rev-parse HEAD)
@@ -157,7 +157,7 @@ release-check: release ## Build the release again in a fresh clone with an empty
 KERNEL_VERSION := 6.1
 KERNEL_NEEDS   := /usr/src/linux-source-$(KERNEL_VERSION).tar.xz:linux-source-$(KERNEL_VERSION) gcc:gcc xz:xz-utils flex:flex \
 	bison:bison bc:bc /usr/include/libelf.h:libelf-dev /usr/include/openssl/ssl.h:libssl-dev
-# Where the kernel is built, and one more file of settings for it.
+# The folder of the build, and an additional configuration file.
 KERNEL_DIR     := build/kernel
 KERNEL_MORE    :=
 KERNEL_SOURCE   = $(KERNEL_DIR)/linux-source-$(KERNEL_VERSION)
@@ -182,31 +182,31 @@ keelson: ## Build the host tool keelson, which builds, boots and measures images
 needs-run:
 	@$(NEED) $(IMAGE_NEEDS) $(QEMU_$(ARCH))
 
-run: needs-run guest keelson ## Boot examples/demo.yml in QEMU; on a terminal you land in its shell
+run: needs-run guest keelson ## Boot examples/demo.yml in QEMU; on a terminal, with its shell
 	$(KEELSON) build --arch $(ARCH) -o $(BUILD)/demo examples/demo.yml
 	$(KEELSON) run --arch $(ARCH) --publish 6379:6379 \
 		--disk $(BUILD)/demo/data.img,size=256M $(BUILD)/demo/demo
 
-# Packages tested at the same time: one more than processors, because many tests spend
-# half of their time waiting for the system that they have started.
+# Number of packages tested at the same time: one more than processors, because many
+# tests wait half of their time for the system that they have started.
 PACKAGES := $(shell echo $$(($$(nproc) + 1)))
 
 needs-test:
 	@$(NEED) $(IMAGE_NEEDS) $(TEST_NEEDS)
 
 test: needs-test keelson lint guest-amd64 guest-arm64 guest-riscv64 guest-s390x ## Run all tests: plain, root and VM tier
-	# lint has vetted all of it, tests included; go test would do a part of that again.
+	# Without vet, which lint has run.
 	$(GORACE) test -p $(PACKAGES) -race -short -vet=off $(GUEST_ROOMS)
-	# The longest packages first, so that no processor is idle at the end.
+	# The longest packages start first, so that no processor is idle at the end.
 	$(GO) test -p $(PACKAGES) -vet=off -timeout $(if $(KEELSON_EVERYTHING),180m,60m) ./testvm/tests ./testvm/chaos ./testvm/image ./testvm/...
 
-test-all: ## The same with the long tests: every format on every machine it boots on; table in build/formats.md
+test-all: ## Run the long tests too: every format on every machine that boots it; table in build/formats.md
 	KEELSON_EVERYTHING=1 $(MAKE) --no-print-directory test
 
-test-load: needs-test guest ## Plain and root tier three times beside four busy processes
+test-load: needs-test guest ## Run plain and root tier three times beside four busy processes
 	CGO_ENABLED=1 GOFLAGS='$(GOFLAGS_ALL)' .ci/loaded go test -race -short -count=3 -timeout 120m $(GUEST_ROOMS)
 
-chaos: needs-test guest ## Break things 10 000 times in systems on this kernel, and 200 times in a machine
+chaos: needs-test guest ## Inject 10 000 faults into systems on this kernel, and 200 into a machine
 	$(GO) test -count=1 -v -timeout 12h ./testvm/chaos -chaos.faults=$(or $(FAULTS),10000) \
 		-chaos.machine-faults=$(or $(MACHINE_FAULTS),200) -chaos.systems=$(or $(SYSTEMS),4) -chaos.seed=$(or $(SEED),0)
 
@@ -214,7 +214,7 @@ power-cuts: needs-test guest ## Cut the power of a machine 200 times while it bo
 	$(GO) test -count=1 -v -timeout 12h ./testvm/tests -run '^TestPowerCuts$$' \
 		-powercut.cuts=$(or $(CUTS),200) -powercut.seed=$(or $(SEED),0)
 
-bench: needs-run guest keelson ## Measure the boot of a fixed image in virtual time, and many services on this kernel
+bench: needs-run guest keelson ## Measure the boot of a fixed image in virtual time, and systems of many services on this kernel
 	@$(NEED) busybox:busybox-static
 	$(KEELSON) bench -o build/bench
 	$(GO) test -count=1 -v ./testvm/hostbench -run TestFigures -hostbench.figures=$(CURDIR)/build/bench
@@ -224,7 +224,7 @@ chart: needs-run guest keelson ## Measure the boot again and draw docs/boot.svg
 	$(KEELSON) bench -o build/bench
 	cp build/bench/stages.svg docs/boot.svg
 
-lint: ## gofmt, vet, staticcheck, the import rules between the rooms; scripts, workflows, spelling, Markdown
+lint: ## Check format, vet, staticcheck, import rules, scripts, workflows, spelling and Markdown
 	@$(NEED) $(LINT_NEEDS)
 	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "not gofmt-ed:"; echo "$$files"; exit 1; }
 	$(GO) vet ./...
@@ -232,15 +232,15 @@ lint: ## gofmt, vet, staticcheck, the import rules between the rooms; scripts, w
 	$(GO) tool staticcheck ./...
 	$(GO) tool depguard ./...
 	@! git grep -nE 'unix\.(Mount|Unmount|PivotRoot|MoveMount)\(' -- '*.go' ':!mounts' ':!*_test.go' || \
-		{ echo "mount system calls belong in mounts/"; exit 1; }
+		{ echo "mount system calls are allowed only in mounts/"; exit 1; }
 	shellcheck -x $$(git grep -lE '^#!/bin/(ba)?sh')
 	$(GO) tool actionlint
 	codespell -I .ci/spelling $$(git ls-files ':!go.mod' ':!go.sum')
 	mdl -s .ci/markdown.rb $$(git ls-files '*.md' ':!testvm')
 	.ci/doc-paths $$(git ls-files '*.md' ':!testvm' ':!CHANGELOG.md')
 
-# It asks a database on the internet, so it is not part of lint. VULNDB=URL has a copy.
-vulncheck: ## Known vulnerabilities in what the programs call
+# Not part of lint because it needs a database on the internet. VULNDB is the URL of a copy.
+vulncheck: ## Look for known vulnerabilities in the functions that the programs call
 	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 $(if $(VULNDB),-db $(VULNDB)) ./...
 
 clean: ## Remove everything built

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,11 +26,11 @@ import (
 // bootMarker is the environment variable with the tree to boot.
 const bootMarker = "KEELSON_NSTEST_BOOT"
 
-// patience bounds every wait for a system that has no other.
+// patience is the default limit of every wait for a system.
 const patience = 2 * time.Minute
 
-// Main is for TestMain of packages that use Boot: it runs the tests, or is what
-// runs in a system's namespaces before /init does.
+// Main is for TestMain of packages that use Boot: it runs the tests or, in the namespaces
+// of a system, executes /init.
 func Main(m *testing.M) int {
 	if tree := os.Getenv(bootMarker); tree != "" {
 		fmt.Fprintln(os.Stderr, "nstest: cannot become /init:", becomeInit(tree))
@@ -40,68 +39,22 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// Tree makes dir the root of a system: all that the guest consists of. Containers
-// go to dir/containers.
-func Tree(t *testing.T, dir string) {
-	t.Helper()
-	for _, file := range []string{"init", "usr/bin/service", "usr/bin/containerd", "usr/bin/containerd-shim-runc-v2",
-		"usr/libexec/containerd-shim-runc-v2", "usr/bin/ctr", "usr/bin/runc", "etc/os-release"} {
-		Guest(t, file)
-	}
-	root := GuestRoot(t)
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return copyEntry(path, filepath.Join(dir, strings.TrimPrefix(path, root)), d)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// copyEntry copies a folder, link or file. Only programs may be hard links: what
-// a test writes to other files must not change the guest's.
-func copyEntry(from, to string, d fs.DirEntry) error {
-	info, err := d.Info()
-	if err != nil {
-		return err
-	}
-	switch {
-	case d.IsDir():
-		return os.MkdirAll(to, info.Mode().Perm())
-	case d.Type() == fs.ModeSymlink:
-		target, err := os.Readlink(from)
-		if err != nil {
-			return err
-		}
-		return os.Symlink(target, to)
-	case info.Mode()&0o111 != 0:
-		return copyFile(from, to)
-	}
-	data, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(to, data, info.Mode().Perm())
-}
-
 // Options of Boot.
 type Options struct {
-	// NotFirst leaves the PID namespace as it is, so that /init is not the
-	// first process. Only inside of Run, where nothing outlives the test.
+	// NotFirst makes no PID namespace, so that /init is not the first process. It needs
+	// Run, so that no process outlives the test.
 	NotFirst bool
 	Args     []string      // /init's arguments
 	Env      []string      // added to its environment
-	CmdLine  string        // in place of the kernel's command line
-	Terminal *Terminal     // standard input; nothing to read when nil
-	Limit    time.Duration // it is killed then: 8 minutes when 0
-	Patience time.Duration // bounds every wait for it: 2 minutes when 0
+	CmdLine  string        // instead of the kernel's command line
+	Terminal *Terminal     // standard input; /dev/null if nil
+	Limit    time.Duration // after which it is killed: 8 minutes if 0
+	Patience time.Duration // bounds every wait for it: 2 minutes if 0
 }
 
-// System is /init running in namespaces of its own.
+// System is an /init that runs in its own namespaces.
 type System struct {
-	Root string // its root directory, seen from here
+	Root string // path of its root directory in this process's namespaces
 
 	t        *testing.T
 	patience time.Duration
@@ -109,15 +62,14 @@ type System struct {
 	exited   chan struct{}
 
 	mu    sync.Mutex
-	grown *sync.Cond // there are more lines, or it has ended
+	grown *sync.Cond // signalled on new lines and at the end
 	lines []string
 	ended bool
 }
 
-// Boot starts the tree's /init on the host's kernel, in new mount, network,
-// UTS, IPC, cgroup and PID namespaces, in a cgroup of its own, with the tree as
-// its read-only root. What is mounted below the tree is mounted there too. It
-// needs Main.
+// Boot starts the tree's /init on the host's kernel, in new mount, network, UTS, IPC,
+// cgroup and PID namespaces and a new cgroup, with the tree as its read-only root. Mounts
+// below the tree are visible there. It needs Main.
 func Boot(t *testing.T, tree string, o Options) *System {
 	t.Helper()
 	tier.Root(t)
@@ -149,7 +101,7 @@ func Boot(t *testing.T, tree string, o Options) *System {
 	t.Cleanup(func() {
 		stuck.Stop()
 		_ = s.cmd.Process.Kill()
-		_ = out.SetReadDeadline(time.Now().Add(time.Second)) // Others may hold the other end.
+		_ = out.SetReadDeadline(time.Now().Add(time.Second)) // Other processes may have the pipe open.
 		<-read
 		_ = out.Close()
 		if t.Failed() {
@@ -159,8 +111,8 @@ func Boot(t *testing.T, tree string, o Options) *System {
 	return s
 }
 
-// start starts it from a thread that lives as long as it does: the parent whose
-// death Pdeathsig is about is the thread.
+// start starts the system from a thread that exists until the system ends, because
+// Pdeathsig refers to the parent thread.
 func (s *System) start() error {
 	started := make(chan error)
 	go func() {
@@ -169,19 +121,19 @@ func (s *System) start() error {
 		err := onLowestCPU(s.cmd.Start)
 		started <- err
 		if err == nil {
-			_ = s.cmd.Wait() // Its state tells.
+			_ = s.cmd.Wait() // The result is in ProcessState.
 			close(s.exited)
 		}
 	}()
 	return <-started
 }
 
-// becomeInit makes tree the root and runs its /init. It changes the root by
-// chroot(2): runc is content when the root is a mount whose parent is private.
+// becomeInit makes tree the root and executes its /init. It uses chroot(2): runc accepts
+// a root that is a mount with a private parent.
 func becomeInit(tree string) error {
 	cgroup := os.Getenv(cgroupMarker)
 	_, _ = os.Unsetenv(bootMarker), os.Unsetenv(cgroupMarker)
-	runtime.LockOSThread() // It is this thread that enters the namespace, and becomes /init.
+	runtime.LockOSThread() // This thread enters the namespace and becomes /init.
 	err := errors.Join(
 		enterCgroup(cgroup),
 		mounts.Mount("", "/", "", []string{"rprivate"}),
@@ -192,7 +144,7 @@ func becomeInit(tree string) error {
 			err = os.Chdir("/")
 		}
 	}
-	// A container starts with /proc, which must be that of its namespaces.
+	// A container manager mounts /proc of the container's namespaces.
 	if err == nil {
 		err = mounts.Mount("proc", "/proc", "proc", nil)
 	}
@@ -219,14 +171,14 @@ func (s *System) read(r io.Reader) {
 	s.grown.Broadcast()
 }
 
-// Console is what it has said so far.
+// Console returns the output so far.
 func (s *System) Console() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return strings.Join(s.lines, "\n") + "\n"
 }
 
-// find waits for a line that is wanted.
+// find waits for a line for which wanted returns true.
 func (s *System) find(what string, wanted func(string) bool) string {
 	s.t.Helper()
 	late := false
@@ -239,7 +191,7 @@ func (s *System) find(what string, wanted func(string) bool) string {
 			if s.ended || late {
 				s.mu.Unlock()
 				defer s.mu.Lock()
-				s.t.Fatalf("the console never said %s", what)
+				s.t.Fatalf("the console never showed %s", what)
 			}
 			s.grown.Wait()
 		}
@@ -249,7 +201,7 @@ func (s *System) find(what string, wanted func(string) bool) string {
 	}
 }
 
-// Line waits for a line that holds all words.
+// Line waits for a line that contains all words.
 func (s *System) Line(words ...string) string {
 	s.t.Helper()
 	return s.find(fmt.Sprintf("%q", words), func(line string) bool {
@@ -273,7 +225,7 @@ func (s *System) Stage(stages ...string) (found timeline.Event) {
 	return found
 }
 
-// PID is /init's process id, seen from here.
+// PID returns /init's process ID in this process's namespace.
 func (s *System) PID() int { return s.cmd.Process.Pid }
 
 // Signal sends a signal to /init.
@@ -284,10 +236,10 @@ func (s *System) Signal(sig syscall.Signal) {
 	}
 }
 
-// Try is Signal to what may have ended.
+// Try is like Signal for a system that may have ended.
 func (s *System) Try(sig syscall.Signal) error { return s.cmd.Process.Signal(sig) }
 
-// Ends tells whether the system ends by itself within d.
+// Ends reports whether the system ends by itself within d.
 func (s *System) Ends(d time.Duration) bool {
 	select {
 	case <-s.exited:
@@ -297,7 +249,7 @@ func (s *System) Ends(d time.Duration) bool {
 	}
 }
 
-// Wait waits for the end and returns /init's exit code, -1 for a signal.
+// Wait waits for the end and returns /init's exit code, or -1 if a signal killed it.
 func (s *System) Wait() int {
 	s.t.Helper()
 	select {
@@ -319,7 +271,7 @@ func (s *System) File(path string) string {
 	return string(data)
 }
 
-// Output runs a program of the system on its root and returns what it printed.
+// Output runs a program of the system in its root and returns its output.
 func (s *System) Output(args ...string) string {
 	s.t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)

@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroup holds those of the containers of this process's tests. Hierarchies are
-// the machine's own, where other tests may have services of the same name.
+// cgroup is the parent of the cgroups of this process's containers. The hierarchies are
+// the machine's, where other tests may have services of the same name.
 var cgroup = fmt.Sprintf("keelson-test-%08x", rand.Uint32())
 
-// hierarchies are where those of cgroups are mounted.
+// hierarchies returns the mount points of cgroup hierarchies.
 func hierarchies(types ...string) (dirs []string) {
 	text, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -31,14 +31,14 @@ func hierarchies(types ...string) (dirs []string) {
 	return dirs
 }
 
-// removeCgroups takes away those that are empty.
+// removeCgroups removes empty cgroups.
 func removeCgroups() {
 	for _, dir := range hierarchies("cgroup", "cgroup2") {
 		removeCgroup(filepath.Join(dir, cgroup))
 	}
 }
 
-// removeCgroup removes a cgroup and those below it; false when it cannot.
+// removeCgroup removes a cgroup and those below it, and reports whether it could.
 func removeCgroup(root string) bool {
 	var dirs []string
 	_ = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
@@ -57,8 +57,8 @@ func removeCgroup(root string) bool {
 // cgroupMarker is the environment variable with the cgroup of a system.
 const cgroupMarker = "KEELSON_NSTEST_CGROUP"
 
-// makeCgroup makes one for a system, which goes with the test. It is empty
-// where there is no cgroup2 hierarchy to make it in.
+// makeCgroup makes a cgroup for a system, which is removed after the test. It returns ""
+// if there is no cgroup2 hierarchy.
 func makeCgroup(t *testing.T) string {
 	t.Helper()
 	mounted := slices.DeleteFunc(hierarchies("cgroup2"), func(dir string) bool { // hidden by another mount
@@ -72,7 +72,7 @@ func makeCgroup(t *testing.T) string {
 	if err != nil {
 		t.Fatalf("cannot make a cgroup: %v", err)
 	}
-	t.Cleanup(func() { // Whatever is in it was killed, but that takes a moment.
+	t.Cleanup(func() { // Its processes have been killed, but may not have ended yet.
 		for deadline := time.Now().Add(patience); !removeCgroup(dir) && time.Now().Before(deadline); {
 			time.Sleep(10 * time.Millisecond)
 		}
@@ -80,8 +80,8 @@ func makeCgroup(t *testing.T) string {
 	return dir
 }
 
-// enterCgroup makes dir the root of all cgroups for this process
-// (cgroup_namespaces(7)); empty stands for the one it is in.
+// enterCgroup makes dir the root of this process's cgroup namespace
+// (cgroup_namespaces(7)). If dir is "", the current cgroup becomes the root.
 func enterCgroup(dir string) error {
 	if dir != "" {
 		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0); err != nil {

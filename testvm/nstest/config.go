@@ -11,8 +11,8 @@ import (
 
 const goarch = runtime.GOARCH
 
-// config is a config.json as LinuxKit's CLI would write it for a small
-// privileged container without a terminal.
+// config returns a config.json as LinuxKit's CLI writes it for a small privileged
+// container without a terminal.
 func config(t *testing.T, name, script string, annotations map[string]string) []byte {
 	t.Helper()
 	caps := []string{"CAP_KILL", "CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_CHOWN"}

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onLowestCPU runs start, which makes namespaces, on the processor that
-// numbers them lowest. A mount namespace can be bound only by one with a lower
-// number, and Linux 6.18 and later number namespaces in batches per processor:
-// one made later on another processor may have a lower number. Namespaces made
-// on the processor with the lowest numbers can bind all that come after.
+// onLowestCPU runs start, which makes namespaces, on the processor that gives them the
+// lowest numbers. Only a mount namespace with a lower number can bind another one, and
+// since Linux 6.18 each processor numbers namespaces in batches: a later namespace made
+// on another processor may have a lower number. Namespaces made on the processor with
+// the lowest numbers can bind all later ones.
 func onLowestCPU(start func() error) error {
 	var all unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &all); err != nil {
@@ -31,7 +31,7 @@ func onLowestCPU(start func() error) error {
 			lowest, least = one, id
 		}
 	}
-	if least == math.MaxUint64 { // an older kernel: they rise as they are made
+	if least == math.MaxUint64 { // an older kernel: numbers increase with time
 		return start()
 	}
 	runtime.LockOSThread()
@@ -43,12 +43,12 @@ func onLowestCPU(start func() error) error {
 	return start()
 }
 
-// namespaceNumber is what a mount namespace made on a processor gets, the
-// highest when the kernel does not tell.
+// namespaceNumber returns the number of a mount namespace made on a processor, or the
+// maximum if the kernel does not report it.
 func namespaceNumber(cpu unix.CPUSet) uint64 {
 	number := make(chan uint64)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with its namespace
+		runtime.LockOSThread() // never unlocked: the thread ends with its namespace
 		number <- func() uint64 {
 			if unix.SchedSetaffinity(0, &cpu) != nil || unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS) != nil {
 				return math.MaxUint64
@@ -68,7 +68,7 @@ func namespaceNumber(cpu unix.CPUSet) uint64 {
 	return <-number
 }
 
-// onAllCPUs takes onLowestCPU's restriction from this process.
+// onAllCPUs removes onLowestCPU's restriction from this process.
 func onAllCPUs() error {
 	var all unix.CPUSet
 	for cpu := range len(all) * 64 {

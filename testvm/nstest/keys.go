@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TakeKeys takes all keys that the kernel grants a user, until the test ends. The
-// user must be one that no other test uses.
+// TakeKeys uses up the key quota of a user until the test ends. No other test may use
+// that user.
 func TakeKeys(t *testing.T, uid int) {
 	t.Helper()
 	taken, done, ended := make(chan error), make(chan struct{}), make(chan struct{})

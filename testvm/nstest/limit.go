@@ -10,9 +10,9 @@ import (
 	"keelson/testvm/tier"
 )
 
-// WithoutInotify runs other tests of the package as root of a user namespace that
-// may have no inotify instances, then in one that may have no inotify watches
-// (namespaces(7), /proc/sys/user): they must hold all the same.
+// WithoutInotify runs other tests of the package as root of a user namespace without
+// inotify instances, then of one without inotify watches (namespaces(7),
+// /proc/sys/user). They must pass in both.
 func WithoutInotify(t *testing.T, tests ...string) {
 	t.Helper()
 	tier.Root(t)

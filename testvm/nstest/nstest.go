@@ -1,13 +1,11 @@
-// Package nstest runs a test of the root tier in namespaces of its own, so
-// that it can mount, run containers and start containerd without touching
-// the host. It is for tests only.
+// Package nstest runs a test of the root tier in new namespaces, so that it can mount,
+// run containers and start containerd without changing the host. It is for tests only.
 //
-// The test binary is started again as the first process of new pid, mount,
-// network, UTS, IPC and cgroup namespaces, with a fresh cgroup2 mount and
-// empty /run, /var/log and /var/lib/containerd. When it ends, the kernel ends
-// everything it started.
+// Run starts the test binary again as the first process of new PID, mount, network, UTS,
+// IPC and cgroup namespaces, with a new cgroup2 mount and empty /run, /var/log and
+// /var/lib. When it ends, the kernel kills everything it started.
 //
-// Boot runs a whole system in namespaces, /init first.
+// Boot runs a whole system in namespaces, from /init on.
 //
 // Sources: namespaces(7), pid_namespaces(7), cgroups(7).
 package nstest
@@ -27,15 +25,14 @@ import (
 	"keelson/testvm/tier"
 )
 
-// marker tells the test binary that it runs inside.
+// marker is the environment variable with the test that runs in the namespaces.
 const marker = "KEELSON_NSTEST"
 
-// goroutinesLimit is how long before the deadline a test inside of namespaces is
-// ended, which then prints its goroutines.
+// goroutinesLimit is the time before the deadline at which a test in namespaces times
+// out and prints its goroutines.
 const goroutinesLimit = 20 * time.Second
 
-// Run calls f inside new namespaces. It must be the first thing of a
-// top-level test.
+// Run calls f in new namespaces. It must be the first call of a top-level test.
 func Run(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	tier.Root(t)
@@ -45,7 +42,7 @@ func Run(t *testing.T, f func(t *testing.T)) {
 		return
 	}
 	args := []string{"-test.run=^" + regexp.QuoteMeta(t.Name()) + "$", "-test.v", "-test.count=1"}
-	if end, ok := t.Deadline(); ok { // Earlier than that of this process, to hear where it hangs.
+	if end, ok := t.Deadline(); ok { // Earlier than this process's, so that it prints where it hangs.
 		args = append(args, "-test.timeout="+max(time.Until(end)-goroutinesLimit, time.Second).String())
 	}
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
@@ -89,8 +86,8 @@ func setUp(t *testing.T) {
 	}
 }
 
-// GuestRoot is the tree of guest binaries that `make guest` has built, or
-// the one of KEELSON_GUEST_ROOT.
+// GuestRoot returns the tree of guest binaries: KEELSON_GUEST_ROOT, or the one that
+// `make guest` has built.
 func GuestRoot(t *testing.T) string {
 	t.Helper()
 	if root := os.Getenv("KEELSON_GUEST_ROOT"); root != "" {
@@ -109,7 +106,7 @@ func GuestRoot(t *testing.T) string {
 	return ""
 }
 
-// Guest is the path of a guest binary; without it the test is skipped.
+// Guest returns the path of a guest binary. The test is skipped if it does not exist.
 func Guest(t *testing.T, name string) string {
 	t.Helper()
 	path := filepath.Join(GuestRoot(t), name)
@@ -119,7 +116,7 @@ func Guest(t *testing.T, name string) string {
 	return path
 }
 
-// Runc is an OCI runtime: KEELSON_RUNC or the guest's.
+// Runc returns the path of an OCI runtime: KEELSON_RUNC or the guest's.
 func Runc(t *testing.T) string {
 	t.Helper()
 	if path := os.Getenv("KEELSON_RUNC"); path != "" {

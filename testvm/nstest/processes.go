@@ -7,13 +7,13 @@ import (
 	"keelson/runtime/procfs"
 )
 
-// Process is one of a system's.
+// Process is a process of a system.
 type Process struct {
-	PID, Parent int      // seen from here
-	Args        []string // none: it has ended, or is one of the kernel's
+	PID, Parent int      // in this process's namespace
+	Args        []string // empty for a process that has ended and for kernel threads
 }
 
-// Processes are all below /init.
+// Processes returns /init's descendants.
 func (s *System) Processes() []Process {
 	all := map[int]Process{}
 	pids, _ := procfs.PIDs("/proc")
@@ -44,8 +44,8 @@ func readProcess(pid int) (Process, bool) {
 	return p, true
 }
 
-// Named are the processes of a program with these words, one after the other,
-// among their arguments.
+// Named returns the processes of a program whose arguments contain words, one after the
+// other.
 func (s *System) Named(program string, words ...string) (pids []int) {
 	for _, p := range s.Processes() {
 		if len(p.Args) == 0 || filepath.Base(p.Args[0]) != program {

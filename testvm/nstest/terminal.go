@@ -11,20 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Terminal is one that a test sits at.
+// Terminal is a pseudoterminal with the test at the other end.
 type Terminal struct {
-	Path string // what programs open
+	Path string // of the device that programs open
 
 	t      *testing.T
 	master *os.File
 
 	mu     sync.Mutex
 	text   string
-	read   int // up to where Until has got
+	read   int // end of the text that Until has searched
 	change chan struct{}
 }
 
-// NewTerminal makes a terminal for the length of a test.
+// NewTerminal makes a terminal that exists until the test ends.
 func NewTerminal(t *testing.T) *Terminal {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -41,13 +41,13 @@ func NewTerminal(t *testing.T) *Terminal {
 		t.Fatal(err)
 	}
 	term := &Terminal{Path: fmt.Sprintf("/dev/pts/%d", n), t: t, master: master, change: make(chan struct{})}
-	// While nobody has it open, reading fails: keep one open.
+	// Reading fails while no process has the device open, so keep it open here.
 	kept := term.open(t)
 	go term.follow(kept)
 	return term
 }
 
-// open opens the end that programs have.
+// open opens the programs' end.
 func (term *Terminal) open(t *testing.T) *os.File {
 	t.Helper()
 	f, err := os.OpenFile(term.Path, os.O_RDWR|unix.O_NOCTTY, 0)
@@ -81,8 +81,8 @@ func (term *Terminal) Type(text string) {
 	}
 }
 
-// Until waits for a word that comes after what was waited for last, and returns
-// all that came up to it.
+// Until waits for a word after the text of the previous call, and returns everything up
+// to it.
 func (term *Terminal) Until(word string) string {
 	term.t.Helper()
 	late := time.After(patience)
@@ -105,5 +105,5 @@ func (term *Terminal) Until(word string) string {
 	}
 }
 
-// HangUp ends the terminal for everybody who has it open.
+// HangUp hangs up the terminal for all processes that have it open.
 func (term *Terminal) HangUp() { _ = term.master.Close() }
