@@ -276,7 +276,7 @@ func TestSeriesNamesThatClash(t *testing.T) {
 // failing fails as often as times says for each name, and counts attempts.
 func failing(times map[string]int, attempts *[]string) func(context.Context, *bundle.Bundle, oneshot.Options) oneshot.Result {
 	return func(_ context.Context, b *bundle.Bundle, o oneshot.Options) oneshot.Result {
-		*attempts = append(*attempts, fmt.Sprintf("%s again=%v timeout=%v", b.Name, o.Again, o.Timeout))
+		*attempts = append(*attempts, fmt.Sprintf("%s append=%v timeout=%v", b.Name, o.Append, o.Timeout))
 		times[b.Name]--
 		r := oneshot.Result{Name: b.Name}
 		if times[b.Name] >= 0 {
@@ -298,8 +298,8 @@ func TestSeriesTriesAgain(t *testing.T) {
 		if took := time.Since(began); took != 6100*time.Millisecond {
 			t.Errorf("took %v", took)
 		}
-		if want := []string{"000-mends again=false timeout=0s", "000-mends again=true timeout=0s", "000-mends again=true timeout=0s",
-			"001-never again=false timeout=9s", "001-never again=true timeout=9s", "002-last again=false timeout=0s"}; !reflect.DeepEqual(attempts, want) {
+		if want := []string{"000-mends append=false timeout=0s", "000-mends append=true timeout=0s", "000-mends append=true timeout=0s",
+			"001-never append=false timeout=9s", "001-never append=true timeout=9s", "002-last append=false timeout=0s"}; !reflect.DeepEqual(attempts, want) {
 			t.Errorf("attempts %q", attempts)
 		}
 		want := []string{

@@ -187,7 +187,7 @@ func (s *series) read(c *one) {
 		c.rules, _ = s.rules(nil)
 		return
 	}
-	for _, w := range append(c.bundle.Warnings, c.bundle.Misplaced(bundle.AsOneShot)...) {
+	for _, w := range append(c.bundle.Warnings, c.bundle.Inapplicable(bundle.KindOneShot)...) {
 		s.log.Warn("setting ignored", "container", c.name, "error", w)
 	}
 	c.rules, c.bundle.Settings = s.rules(c.bundle)
@@ -217,7 +217,7 @@ func (s *series) once(ctx context.Context, c *one) oneshot.Result {
 	}
 	o := oneshot.Options{
 		Runtime: runtimePath, LogDir: s.logs, LogPrefix: s.prefix, Debug: s.debug, Timeout: c.bundle.Settings.Timeout,
-		Again: c.attempts > 1, Logger: s.log,
+		Append: c.attempts > 1, Logger: s.log,
 	}
 	if s.live {
 		o.Mirror = s.out.Raw

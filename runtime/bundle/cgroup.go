@@ -41,10 +41,10 @@ func (n *Names) AddCgroup(name, cgroup string) error {
 	return nil
 }
 
-// AddLateCgroup takes the path of the cgroup of an onshutdown container. The container
+// AddShutdownCgroup takes the path of the cgroup of an onshutdown container. The container
 // runs while services do, so neither cgroup may be below the other: the runtime would
 // not start the container. Onboot containers have ended before services start.
-func (n *Names) AddLateCgroup(name, cgroup string) error {
+func (n *Names) AddShutdownCgroup(name, cgroup string) error {
 	if why := refuseCgroup(cgroup); why != "" {
 		return fmt.Errorf("onshutdown %s has the cgroup %q: %s: set another cgroupsPath for it", name, cgroup, why)
 	}

@@ -44,7 +44,7 @@ func TestCgroupsOfOnshutdown(t *testing.T) {
 	} {
 		add := n.AddCgroup
 		if tt.kind == "late" {
-			add = n.AddLateCgroup
+			add = n.AddShutdownCgroup
 		}
 		if got := fmt.Sprint(add(tt.name, tt.path)); got != tt.want && (got != "<nil>" || tt.want != "") {
 			t.Errorf("%s at %s: %s, want %s", tt.name, tt.path, got, tt.want)

@@ -14,9 +14,9 @@ import (
 	"keelson/runtime/watch"
 )
 
-// Cap keeps a file that another process appends to (O_APPEND) within limit,
-// until ctx ends: when it is half as large, it is copied to PATH.1 and made
-// empty. What is appended between the two is lost.
+// Cap keeps a file that another process appends to (O_APPEND) within limit, until ctx
+// ends: when the file reaches half of the limit, it is copied to PATH.1 and truncated.
+// Bytes that are appended between the two are lost.
 func Cap(ctx context.Context, path string, limit int64) error {
 	for {
 		err := capWatched(ctx, path, limit/2)
@@ -29,7 +29,7 @@ func Cap(ctx context.Context, path string, limit int64) error {
 	}
 }
 
-// capWatched returns when path has become another file.
+// capWatched returns when path is a new file.
 func capWatched(ctx context.Context, path string, limit int64) error {
 	events, err := watch.New()
 	if err != nil {
@@ -37,7 +37,7 @@ func capWatched(ctx context.Context, path string, limit int64) error {
 	}
 	defer events.Close()
 	defer context.AfterFunc(ctx, func() { _ = events.Close() })()
-	// The folder tells when it comes, or comes anew.
+	// The folder has an event when the file is made or replaced.
 	if err := events.Add(filepath.Dir(path), unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR); err != nil {
 		return err
 	}
@@ -69,8 +69,8 @@ func created(events []byte, name string) bool {
 	return false
 }
 
-// shorten empties the file at path when it is larger than limit; its last
-// bytes go to the old file.
+// shorten truncates the file at path when it is larger than limit. Its last bytes are
+// copied to the rotated file.
 func shorten(path string, limit int64) error {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -89,11 +89,11 @@ func shorten(path string, limit int64) error {
 		return err
 	}
 	_, copied := io.Copy(old, io.NewSectionReader(f, max(0, info.Size()-limit), 2*limit))
-	// Even when there is no room for a copy.
+	// Truncate even when there is no room for a copy.
 	return errors.Join(f.Truncate(0), old.Close(), ignoreFull(copied))
 }
 
-// ignoreFull: it is the truncation that counts.
+// ignoreFull returns nil for the error of a full disk, which the truncation remedies.
 func ignoreFull(err error) error {
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		return nil

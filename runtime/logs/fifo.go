@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MakeFIFO makes a FIFO at path, or leaves the one that is there.
+// MakeFIFO makes a FIFO at path, unless there is one.
 func MakeFIFO(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("cannot make FIFO: %w", err)
@@ -32,21 +32,21 @@ func MakeFIFO(path string) error {
 	return nil
 }
 
-// OpenFIFO opens both ends, so that there is no end of file while it is open.
+// OpenFIFO opens both ends, so that reads see no end of file while it is open.
 func OpenFIFO(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open FIFO: %w", err)
 	}
 	if info, err := f.Stat(); err != nil || info.Mode().Type() != fs.ModeNamedPipe {
-		return nil, errors.Join(fmt.Errorf("cannot open FIFO %s: it is none", path), err, f.Close())
+		return nil, errors.Join(fmt.Errorf("cannot open FIFO %s: not a FIFO", path), err, f.Close())
 	}
 	return f, nil
 }
 
-// OpenReadEnd opens the read end when somebody has the write end open, or is
-// about to: one opened earlier would be at its end at once. The descriptor
-// blocks, as who is handed it expects.
+// OpenReadEnd opens the read end once a process opens the write end: before that a read
+// would return the end of file immediately. The descriptor blocks, as logging daemons
+// expect.
 func OpenReadEnd(ctx context.Context, path string) (fd int, err error) {
 	type end struct {
 		fd  int
@@ -70,7 +70,7 @@ func OpenReadEnd(ctx context.Context, path string) (fd int, err error) {
 		return e.fd, nil
 	case <-ctx.Done():
 	}
-	// A writer sets the open free.
+	// Opening the write end lets the pending open return.
 	w, err := OpenFIFO(path)
 	if err != nil {
 		return -1, errors.Join(ctx.Err(), err)
@@ -79,5 +79,5 @@ func OpenReadEnd(ctx context.Context, path string) (fd int, err error) {
 	if e := <-opened; e.err == nil {
 		_ = unix.Close(e.fd)
 	}
-	return -1, fmt.Errorf("cannot open FIFO %s: nobody writes: %w", path, ctx.Err())
+	return -1, fmt.Errorf("cannot open FIFO %s: no writer: %w", path, ctx.Err())
 }

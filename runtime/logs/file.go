@@ -11,19 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Old is the name of the file that holds what came before path.
+// Old returns the path of the rotated log of path.
 func Old(path string) string { return path + ".1" }
 
-// target is the file that a stream ends in.
+// target is the file to which a stream is copied.
 type target struct {
 	path  string
 	limit int64 // of this file alone
 	f     *os.File
 }
 
-// open opens the file where that is not done yet. It is not O_APPEND, which
-// splice(2) refuses. Containers may be given the folder: what they put in the
-// file's place, such as a link to another file, is removed and not used.
+// open opens the file unless it is open. It does not use O_APPEND, which splice(2)
+// refuses. Containers may have access to the folder: anything else in the file's place,
+// such as a link to another file, is removed and not followed.
 func (t *target) open() error {
 	if t.f != nil {
 		return nil
@@ -33,7 +33,7 @@ func (t *target) open() error {
 	}
 	if info, err := os.Lstat(t.path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
 		if err := os.Remove(t.path); err != nil {
-			return fmt.Errorf("cannot remove what is in the place of a log: %w", err)
+			return fmt.Errorf("cannot replace a log that is not a regular file: %w", err)
 		}
 	}
 	f, err := os.OpenFile(t.path, os.O_RDWR|os.O_CREATE|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0o644)
@@ -47,7 +47,7 @@ func (t *target) open() error {
 	return nil
 }
 
-// size is asked for every time: somebody may have truncated the file.
+// size reads the size each time: another process may have truncated the file.
 func (t *target) size() (int64, error) {
 	info, err := t.f.Stat()
 	if err != nil {
@@ -56,8 +56,8 @@ func (t *target) size() (int64, error) {
 	return info.Size(), nil
 }
 
-// rotate begins a new file. A kill in between leaves no file, which the next
-// open makes.
+// rotate renames the file and opens a new one. If the process is killed in between, the
+// next open makes the file.
 func (t *target) rotate() error {
 	err := os.Rename(t.path, Old(t.path))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -69,12 +69,12 @@ func (t *target) rotate() error {
 
 func (t *target) close() {
 	if t.f != nil {
-		_ = t.f.Close() // All it held is written.
+		_ = t.f.Close() // All of it is written.
 		t.f = nil
 	}
 }
 
-// note writes a line of our own, and all of it or nothing.
+// note appends a line of keelson's own, completely or not at all.
 func (t *target) note(text string) error {
 	at, err := t.size()
 	if err != nil {
@@ -95,12 +95,11 @@ func (t *target) note(text string) error {
 	return nil
 }
 
-// slack is the part of a file in which an end of line is looked for.
+// slack: the last 1/slack of a file is where it is rotated at a line break.
 const slack = 8
 
-// cut says how many of the bytes that wait go into a file of the given size,
-// and whether a new file is to be begun after them. Only a line longer than
-// an eighth of the limit is torn.
+// cut returns how many of the waiting bytes go into a file of the given size, and whether
+// to rotate it then. Only a line longer than an eighth of the limit is split.
 func cut(waiting []byte, size, limit int64) (n int, rotate bool) {
 	soft, all := limit-limit/slack, int64(len(waiting))
 	if all == 0 || size+all <= soft {
@@ -117,4 +116,25 @@ func cut(waiting []byte, size, limit int64) (n int, rotate bool) {
 		return 0, true
 	}
 	return int(room), true
+}
+
+// MinLimit and MaxLimit are the bounds of what Share returns.
+const (
+	MinLimit = 64 << 10
+	MaxLimit = 8 << 20
+)
+
+// Share returns the limit for each of a number of streams that log to dir: together they
+// get a tenth of its file system.
+func Share(dir string, streams int) int64 {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return MinLimit
+	}
+	return share(st.Blocks*uint64(st.Bsize), streams)
+}
+
+func share(total uint64, streams int) int64 {
+	each := total / 10 / uint64(max(streams, 1))
+	return int64(min(max(each, MinLimit), MaxLimit))
 }

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// ledger is a file that says how many bytes a log misses and why, for a process
-// that comes after this one: "BYTES REASON". There is none while nothing is
-// missing.
+// ledger is a file with the number of bytes that are missing in a log and the reason,
+// "BYTES REASON", for the process that continues after this one. While nothing is missing
+// the file does not exist.
 type ledger struct {
-	path string // empty: it is not kept
+	path string // empty: nothing is stored
 }
 
-// read gives 0 when nothing is missing, or nobody has written that down.
+// read returns 0 when nothing is missing or the file is not valid.
 func (l ledger) read() (lost int64, reason string) {
 	if l.path == "" {
 		return 0, ""
@@ -29,8 +29,7 @@ func (l ledger) read() (lost int64, reason string) {
 	return lost, reason
 }
 
-// write keeps what is missing. Where that cannot be written either, it is known
-// only as long as this process lives.
+// write stores what is missing. If that fails too, only this process knows it.
 func (l ledger) write(lost int64, reason string) {
 	switch {
 	case l.path == "":

@@ -8,24 +8,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errBlind: there is no way to look into a pipe.
-var errBlind = errors.New("cannot look into pipe")
+// errNoPeek is returned when a pipe cannot be read without removing its content.
+var errNoPeek = errors.New("cannot look into pipe")
 
-// Copier is what streams have in common.
+// Copier starts streams, which share a buffer.
 type Copier struct{ peeker peeker }
 
-// Close frees what it holds, when its streams are finished.
+// Close frees the buffer. Its streams must be finished.
 func (l *Copier) Close() { l.peeker.close() }
 
-// peeker reads from pipes without taking anything out of them, one at a time.
+// peeker reads pipes without removing their content, one pipe at a time.
 type peeker struct {
 	mu     sync.Mutex
-	r, w   int // a pipe of its own; none when both are 0
+	r, w   int // its own pipe for tee(2); both are 0 while it is not open
 	buffer []byte
 }
 
-// look calls f with what waits in the pipe, at most a chunk; with nothing at
-// its end.
+// look calls f with the content of the pipe, at most a chunk; with an empty slice at the
+// end of file.
 func (p *peeker) look(fd int, f func([]byte)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -37,13 +37,13 @@ func (p *peeker) look(fd int, f func([]byte)) error {
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", errBlind, err)
+		return fmt.Errorf("%w: %w", errNoPeek, err)
 	}
 	for have := 0; have < int(n); {
 		m, err := unix.Read(p.r, p.buffer[have:n])
 		if err != nil && !errors.Is(err, unix.EINTR) || m == 0 && err == nil {
 			p.shut()
-			return fmt.Errorf("%w: %w", errBlind, err)
+			return fmt.Errorf("%w: %w", errNoPeek, err)
 		}
 		have += max(m, 0)
 	}
@@ -51,7 +51,7 @@ func (p *peeker) look(fd int, f func([]byte)) error {
 	return nil
 }
 
-// discard takes a chunk out of the pipe, and shows it.
+// discard removes a chunk from the pipe, and calls show with it.
 func (p *peeker) discard(fd int, show func([]byte)) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -81,7 +81,7 @@ func (p *peeker) open() error {
 	}
 	var ends [2]int
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return fmt.Errorf("%w: %w", errBlind, err)
+		return fmt.Errorf("%w: %w", errNoPeek, err)
 	}
 	p.r, p.w = ends[0], ends[1]
 	return nil

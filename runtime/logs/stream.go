@@ -12,19 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// chunk is the most that is moved at once: what a pipe holds.
+// chunk is the most that is moved in one call: the capacity of a pipe.
 const chunk = 64 << 10
 
-// quiet is how long a log that fails again and again is not spoken of.
-const quiet = time.Minute
+// reportInterval is the least time between two messages about a log that cannot be
+// written.
+const reportInterval = time.Minute
 
 // Options of a stream.
 type Options struct {
 	Path   string       // of the log
-	Limit  int64        // for the log and the one before it
-	Ledger string       // file in which it is kept what the log misses, from one process to the next; may be empty
-	Mirror func([]byte) // is shown what comes, and must not keep it; may be nil
-	Logger *slog.Logger // is told when the log cannot be written; may be nil
+	Limit  int64        // for the log and the rotated one
+	Ledger string       // file that stores for the next process what is missing in the log; may be empty
+	Mirror func([]byte) // is called with the output, and must not keep it; may be nil
+	Logger *slog.Logger // for errors of the log; may be nil
 }
 
 // Stream copies a pipe to a file until it is finished.
@@ -35,14 +36,13 @@ type Stream struct {
 	source  *os.File
 	done    chan struct{}
 
-	ledger ledger
-	lost   int64 // bytes dropped since the last note
-	reason string
-	told   time.Time
+	ledger   ledger
+	lost     int64 // bytes dropped since the last note
+	reason   string
+	reported time.Time // when lost output was last logged
 }
 
-// Copy starts to copy what comes out of source, which is a pipe or a FIFO
-// and the stream's from now on.
+// Copy starts to copy source, a pipe or a FIFO, which belongs to the stream from now on.
 func (l *Copier) Copy(source *os.File, options Options) *Stream {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
@@ -59,8 +59,8 @@ func (l *Copier) Copy(source *os.File, options Options) *Stream {
 	return s
 }
 
-// Finish copies what is still in the pipe, and ends the stream. It waits until
-// nobody can write any more, but not longer than grace.
+// Finish copies the rest of the pipe's content, and ends the stream. It waits until no
+// process has the write end open, at most for grace.
 func (s *Stream) Finish(grace time.Duration) {
 	if writable(s.source) {
 		_ = s.source.SetReadDeadline(time.Unix(1, 0))
@@ -81,8 +81,8 @@ func writable(f *os.File) bool {
 	return err == nil && flags&unix.O_ACCMODE == unix.O_RDWR
 }
 
-// dropWriteEnd makes the source of one that will say when it is at its end.
-// Its path may be another FIFO's by now, its descriptor is not.
+// dropWriteEnd opens the source for reading only, so that reads see its end. It does so by
+// the descriptor, since the path may be another FIFO's by now.
 func (s *Stream) dropWriteEnd() {
 	fd, err := fcntl(s.source, unix.F_DUPFD_CLOEXEC)
 	if err != nil {
@@ -91,7 +91,7 @@ func (s *Stream) dropWriteEnd() {
 	defer unix.Close(fd)
 	r, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return // The end of the wait will do.
+		return // The deadline ends the stream.
 	}
 	_ = s.source.Close()
 	s.source = r
@@ -108,8 +108,8 @@ func fcntl(f *os.File, command int) (value int, err error) {
 	return value, err
 }
 
-// run moves whatever comes until the end of the pipe or of the wait for it.
-// The poller wakes it for news only, so it returns to it with the pipe empty.
+// run copies until the end of the pipe or the deadline. The poller reports only new
+// content (it is edge-triggered), so the pipe is emptied before each wait.
 func (s *Stream) run() {
 	conn, err := s.source.SyscallConn()
 	if err == nil {
@@ -125,12 +125,12 @@ func (s *Stream) run() {
 		})
 	}
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		s.options.Logger.Error("output is not read any more", "log", s.options.Path, "error", err)
+		s.options.Logger.Error("cannot read output any more", "log", s.options.Path, "error", err)
 	}
 }
 
-// move takes a part of what is in the pipe to the file. EAGAIN: it is empty;
-// io.EOF: and will remain so.
+// move copies a part of the pipe's content to the file. It returns EAGAIN when the pipe is
+// empty, io.EOF at its end.
 func (s *Stream) move(fd int) error {
 	n, err := s.write(fd)
 	switch {
@@ -144,7 +144,7 @@ func (s *Stream) move(fd int) error {
 	return s.drop(fd, err)
 }
 
-// write does so while the file can be written.
+// write copies a part to the file.
 func (s *Stream) write(fd int) (int64, error) {
 	if err := s.target.open(); err != nil {
 		return 0, err
@@ -154,7 +154,7 @@ func (s *Stream) write(fd int) (int64, error) {
 		return 0, err
 	}
 	if s.lost > 0 {
-		if size, err = s.admit(size); err != nil {
+		if size, err = s.noteLost(size); err != nil {
 			return 0, err
 		}
 	}
@@ -165,7 +165,7 @@ func (s *Stream) write(fd int) (int64, error) {
 	return s.writeNearLimit(fd, size)
 }
 
-// writeNearLimit looks at what is in the pipe first, for an end of line.
+// writeNearLimit looks for a line break in the pipe's content first.
 func (s *Stream) writeNearLimit(fd int, size int64) (moved int64, err error) {
 	var n int
 	var rotate bool
@@ -176,15 +176,15 @@ func (s *Stream) writeNearLimit(fd int, size int64) (moved int64, err error) {
 			s.options.Mirror(waiting[:moved])
 		}
 	})
-	blind := errors.Is(err, errBlind)
+	noPeek := errors.Is(err, errNoPeek)
 	switch {
-	case blind: // so lines may be torn
+	case noPeek: // Lines may be split.
 		n = int(max(0, min(s.target.limit-size, chunk)))
 		rotate = n == 0
 	case err != nil:
 		return 0, err
 	}
-	if n > 0 && (blind || s.options.Mirror == nil) {
+	if n > 0 && (noPeek || s.options.Mirror == nil) {
 		moved, failed = s.splice(fd, size, n)
 	}
 	if failed != nil || !rotate || moved != int64(n) {
@@ -193,7 +193,7 @@ func (s *Stream) writeNearLimit(fd int, size int64) (moved int64, err error) {
 	if err := s.target.rotate(); err != nil {
 		return 0, err
 	}
-	return max(moved, 1), nil // It went on, even when no byte did.
+	return max(moved, 1), nil // Not 0, which means the end of the pipe.
 }
 
 func (s *Stream) splice(fd int, at int64, n int) (int64, error) {
@@ -204,7 +204,7 @@ func (s *Stream) splice(fd int, at int64, n int) (int64, error) {
 	return moved, nil
 }
 
-// drop gives up what is in the pipe, since the file cannot take it.
+// drop discards the pipe's content, since the file cannot be written.
 func (s *Stream) drop(fd int, why error) error {
 	n, err := s.peeker.discard(fd, s.options.Mirror)
 	if err != nil {
@@ -216,17 +216,17 @@ func (s *Stream) drop(fd int, why error) error {
 	s.lost += int64(n)
 	s.reason = reasonOf(why)
 	s.ledger.write(s.lost, s.reason)
-	if now := time.Now(); now.Sub(s.told) > quiet {
-		s.told = now
+	if now := time.Now(); now.Sub(s.reported) > reportInterval {
+		s.reported = now
 		s.options.Logger.Error("output is lost until its log can be written", "log", s.options.Path, "error", why)
 	}
-	// Next time perhaps there is room again, or another file.
+	// The next write opens the file again: there may be room then, or another disk.
 	s.target.close()
 	return nil
 }
 
-// admit writes down how much is missing.
-func (s *Stream) admit(size int64) (int64, error) {
+// noteLost writes a line about the missing bytes to the log, and returns the log's size.
+func (s *Stream) noteLost(size int64) (int64, error) {
 	const longest = 512
 	if size+longest > s.target.limit {
 		if err := s.target.rotate(); err != nil {
@@ -241,7 +241,7 @@ func (s *Stream) admit(size int64) (int64, error) {
 	return s.target.size()
 }
 
-// reasonOf is the system's word for why a log cannot be written.
+// reasonOf returns the text of the system's error for which a log cannot be written.
 func reasonOf(err error) string {
 	if number, ok := errors.AsType[syscall.Errno](err); ok {
 		return number.Error()

@@ -12,11 +12,12 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// ownUser is the user of the host that the container's root is: no other test's.
+// ownUser is the user of the host to which the container's root is mapped. No other test
+// uses it.
 const ownUser = "710000"
 
-// A container whose user has no key left runs without a session keyring, and that is
-// reported. Its end, and one without a keyring that fails, are its own.
+// A container whose user has no key left runs without a session keyring, which is
+// logged. Its exit status is reported as with a keyring.
 func TestNoKeys(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		nstest.TakeKeys(t, 710000)

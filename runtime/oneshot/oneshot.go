@@ -15,27 +15,27 @@ import (
 	"keelson/runtime/prepare"
 )
 
-// Options say how to run. Runtime and LogDir are needed.
+// Options of a run. Runtime and LogDir are required.
 type Options struct {
 	Runtime   string        // path of the OCI runtime's program
 	Root      string        // its state directory, /run/runc when empty
 	LogDir    string        // for PREFIXname.log and PREFIXname.out.log
 	LogPrefix string        // such as "onboot."
-	Again     bool          // a further attempt: its output goes behind that of the one before
+	Append    bool          // a further attempt: its output is appended to that of the previous one
 	Debug     bool          // log every step, run the runtime with --debug
 	Timeout   time.Duration // 0 is none
-	Logger    *slog.Logger  // for Debug and trouble with logs; may be nil
-	Mirror    func([]byte)  // is shown the output as it comes, in whole lines; may be nil
+	Logger    *slog.Logger  // for Debug, warnings and errors of logs; may be nil
+	Mirror    func([]byte)  // is called with the output as it comes, in whole lines; may be nil
 
 	ExternalSocket string // of a logging daemon, logs.ExternalSocket when empty
-	QuerySocket    string // likewise, logs.QuerySocket
+	QuerySocket    string // of a logging daemon, logs.QuerySocket when empty
 }
 
-// stateRoot is where the runtime keeps what it knows of containers.
+// stateRoot is the default folder for the runtime's state of containers.
 const stateRoot = "/run/runc"
 
-// Run prepares b, runs its container to the end and releases it again. When
-// ctx ends, or the timeout, the container gets its stop signal, later SIGKILL.
+// Run prepares b, runs its container to the end and undoes the preparation. When ctx
+// ends or the timeout expires, the container gets its stop signal, later SIGKILL.
 func Run(ctx context.Context, b *bundle.Bundle, options Options) Result {
 	options.Root = cmp.Or(options.Root, stateRoot)
 	options.ExternalSocket = cmp.Or(options.ExternalSocket, logs.ExternalSocket)
@@ -54,15 +54,15 @@ func Run(ctx context.Context, b *bundle.Bundle, options Options) Result {
 	return r.result
 }
 
-// run is one container on its way.
+// run is one run of a container.
 type run struct {
 	bundle     *bundle.Bundle
 	options    Options
 	result     Result
 	runtimeLog string
-	logStart   int64 // where in it the calls of the runtime under way begin
+	logStart   int64 // offset in runtimeLog at which the current call of the runtime began
 	outputs    outputs
-	input      *os.File // nil: nothing to read
+	input      *os.File // nil: /dev/null
 }
 
 func (r *run) all(ctx context.Context) (err error) {
@@ -75,10 +75,10 @@ func (r *run) all(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	if warning := prepare.ForeignRoot(r.bundle); warning != "" {
+	if warning := prepare.UnmappedRoot(r.bundle); warning != "" {
 		r.options.Logger.Warn(warning, "container", r.bundle.Name)
 	}
-	r.step("prepared")
+	r.debug("prepared")
 	if r.options.Timeout > 0 {
 		why := fmt.Errorf("timeout after %v", r.options.Timeout)
 		var cancel context.CancelFunc
@@ -93,17 +93,17 @@ func (r *run) all(ctx context.Context) (err error) {
 	if prepare.NeededAfterCreate(r.bundle) {
 		return r.createAndStart(ctx, dir)
 	}
-	return r.runAtOnce(ctx, dir)
+	return r.runForeground(ctx, dir)
 }
 
-// configured returns the folder with the configuration that the runtime reads:
-// the bundle's own, or one without what cannot be had: a terminal, with nobody at it,
-// and limits that the kernel does not know. Programs that want a terminal, as
-// configurations of `runc spec` do, write to the logs.
+// configured returns the folder of the configuration that the runtime reads: the
+// bundle's own, or a temporary one without a terminal and without limits that the
+// kernel does not support. Programs that have a terminal configured, as `runc spec`
+// writes it, write to the logs.
 func (r *run) configured() (dir string, remove func(), err error) {
 	edit := bundle.Edit{Without: r.unsupported()}
 	if s := r.bundle.Spec; s != nil && s.Process != nil && s.Process.Terminal {
-		r.options.Logger.Warn("setting ignored: there is no terminal, output goes to the log", "container", r.bundle.Name, "field", "process.terminal")
+		r.options.Logger.Warn("setting ignored: onboot and onshutdown containers have no terminal, output goes to the log", "container", r.bundle.Name, "field", "process.terminal")
 		edit.Terminal = new(bool)
 	}
 	if edit.Terminal == nil && len(edit.Without) == 0 {
@@ -121,7 +121,7 @@ func (r *run) configured() (dir string, remove func(), err error) {
 	return dir, remove, nil
 }
 
-// unsupported are the limits to leave out, which is reported.
+// unsupported returns the limits that the kernel does not support, and logs them.
 func (r *run) unsupported() []bundle.ResourceLimit {
 	limits := prepare.Unsupported(r.bundle)
 	for _, sentence := range bundle.WithoutController(limits) {
@@ -132,15 +132,15 @@ func (r *run) unsupported() []bundle.ResourceLimit {
 	return limits
 }
 
-// step is told with linuxkit.runc_debug=1.
-func (r *run) step(what string, args ...any) {
+// debug logs a step with linuxkit.runc_debug=1.
+func (r *run) debug(what string, args ...any) {
 	if r.options.Debug {
 		r.options.Logger.Info(r.bundle.Name+": "+what, args...)
 	}
 }
 
-// closeLogs ends the logs and fetches what a logging daemon got, for people to
-// see.
+// closeLogs closes the logs, and fetches the output that a logging daemon received, for
+// the console.
 func (r *run) closeLogs() error {
 	err := r.outputs.close()
 	if !r.options.Debug {
@@ -152,7 +152,7 @@ func (r *run) closeLogs() error {
 	}
 	text, fetchErr := logs.Fetch(r.options.QuerySocket, outputLimit, r.outputs.names...)
 	if fetchErr != nil {
-		r.options.Logger.Warn("output is with the logging daemon", "container", r.bundle.Name, "error", fetchErr)
+		r.options.Logger.Warn("cannot fetch output from the logging daemon", "container", r.bundle.Name, "error", fetchErr)
 	}
 	r.result.fetched = text
 	return err

@@ -89,7 +89,7 @@ func TestRunWithoutRuntime(t *testing.T) {
 	}
 }
 
-// A log that was begun anew with the last line has that in the file before.
+// When the log has just been rotated, the output of before is in the rotated file.
 func TestOutputAcrossFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.out.log")
 	for name, text := range map[string]string{path: "", logs.Old(path): "first\nlast\n"} {
@@ -109,8 +109,8 @@ func TestOutputAcrossFiles(t *testing.T) {
 	}
 }
 
-// What an earlier attempt wrote is kept in the log and not shown again, also
-// when the log was begun anew meanwhile.
+// The output of an earlier attempt stays in the log and is not shown again, even when
+// the log was rotated meanwhile.
 func TestOutputOfAFurtherAttempt(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.out.log")
 	appendTo := func(text string) {

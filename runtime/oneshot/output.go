@@ -14,23 +14,22 @@ import (
 )
 
 const (
-	// logLimit bounds each stream's log and the one before it.
+	// logLimit bounds each stream's log together with the rotated one.
 	logLimit = 1 << 20
-	// drainTime is how long a process that outlived its container may hold up
-	// the end of the log.
+	// drainTime is how long the log waits for processes that outlive the container.
 	drainTime = time.Second
 )
 
-// outputs are where a container's stderr and stdout go, in this order.
+// outputs are the destinations of a container's stderr and stdout, in this order.
 type outputs struct {
 	copier logs.Copier
 	write  [2]*os.File
-	stream [2]*logs.Stream // nil: handed over
-	names  []string        // of those handed over
+	stream [2]*logs.Stream // nil: a logging daemon has it
+	names  []string        // of the streams that a logging daemon has
 }
 
-// open makes the pipes of r. Those that no logging daemon takes are copied to
-// files of bounded size.
+// open makes the pipes of r, and sends them to a logging daemon or copies them to files
+// of bounded size.
 func (o *outputs) open(r *run) error {
 	if err := os.MkdirAll(r.options.LogDir, 0o755); err != nil {
 		return fmt.Errorf("cannot make log directory: %w", err)
@@ -43,46 +42,47 @@ func (o *outputs) open(r *run) error {
 		}
 		o.write[i] = sink
 		name := r.options.LogPrefix + r.bundle.Name + [2]string{"", ".out"}[i]
-		if external && o.handOver(r, name, source) {
+		if external && o.sendToDaemon(r, name, source) {
 			*path = ""
 			continue
 		}
-		if r.options.Again {
+		if r.options.Append {
 			r.result.before = append(r.result.before, sizeOf(*path))
-		} else if err := fresh(*path); err != nil {
-			r.options.Logger.Error("an old log is left", "container", r.bundle.Name, "error", err)
+		} else if err := removeLogs(*path); err != nil {
+			r.options.Logger.Error("an old log was not removed", "container", r.bundle.Name, "error", err)
 		}
 		o.stream[i] = o.copier.Copy(source, logs.Options{
-			Path: *path, Limit: logLimit, Mirror: lines(r.options.Mirror), Logger: r.options.Logger,
+			Path: *path, Limit: logLimit, Mirror: wholeLines(r.options.Mirror), Logger: r.options.Logger,
 		})
 	}
 	return nil
 }
 
-func (o *outputs) handOver(r *run, name string, source *os.File) bool {
+// sendToDaemon reports whether the logging daemon took the stream.
+func (o *outputs) sendToDaemon(r *run, name string, source *os.File) bool {
 	conn, err := source.SyscallConn()
 	if err == nil {
 		cerr := conn.Control(func(fd uintptr) {
-			// Who is handed a descriptor expects one that blocks.
+			// Logging daemons expect a descriptor that blocks.
 			if err = unix.SetNonblock(int(fd), false); err != nil {
 				return
 			}
-			if err = logs.HandOver(r.options.ExternalSocket, name, int(fd)); err != nil {
+			if err = logs.SendToDaemon(r.options.ExternalSocket, name, int(fd)); err != nil {
 				err = errors.Join(err, unix.SetNonblock(int(fd), true))
 			}
 		})
 		err = errors.Join(err, cerr)
 	}
 	if err != nil {
-		r.options.Logger.Error("logging daemon gets no log, a file does", "container", r.bundle.Name, "error", err)
+		r.options.Logger.Error("output goes to a file instead of the logging daemon", "container", r.bundle.Name, "error", err)
 		return false
 	}
-	_ = source.Close() // It is the daemon's now.
+	_ = source.Close() // The daemon has a descriptor of its own.
 	o.names = append(o.names, name)
 	return true
 }
 
-// close ends the logs; what was printed is in them then.
+// close ends the logs. All output is in them when it returns.
 func (o *outputs) close() error {
 	var errs []error
 	for i, w := range o.write {
@@ -97,14 +97,14 @@ func (o *outputs) close() error {
 	return errors.Join(errs...)
 }
 
-// extent is how much of which file there was.
+// extent is the size of a file at some time.
 type extent struct {
 	path  string
 	inode uint64
 	size  int64
 }
 
-// sizeOf is the extent of the log at path before it goes on.
+// sizeOf returns the current extent of the log at path.
 func sizeOf(path string) extent {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -113,8 +113,8 @@ func sizeOf(path string) extent {
 	return extent{path, st.Ino, st.Size}
 }
 
-// fresh removes the logs of an earlier run.
-func fresh(path string) error {
+// removeLogs removes the log at path and the rotated one.
+func removeLogs(path string) error {
 	for _, p := range []string{path, logs.Old(path)} {
 		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot remove log: %w", err)
@@ -123,9 +123,10 @@ func fresh(path string) error {
 	return nil
 }
 
-// lines hands on whole lines, or what has come when there is too much without
-// an end. What follows the last end of line is left to the log.
-func lines(show func([]byte)) func([]byte) {
+// wholeLines returns a function that collects text and calls show with whole lines, or
+// with the text so far when a line is too long. Text after the last line break is not
+// shown; it is in the log.
+func wholeLines(show func([]byte)) func([]byte) {
 	if show == nil {
 		return nil
 	}

@@ -12,8 +12,7 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// A container that prints without end does not fill /run, and its last words
-// are kept.
+// A container that prints without end does not fill /run, and its last lines are kept.
 func TestFloodIsBounded(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		b := container(t, "000-flood", "i=0; while [ $i -lt 60000 ]; do echo a line of about forty bytes number $i; i=$((i+1)); done; echo the end", nil, boundRoot)
@@ -63,8 +62,8 @@ func TestMirror(t *testing.T) {
 	})
 }
 
-// A logging daemon gets both streams, sees their end, and is asked for what
-// people are to see.
+// A logging daemon gets both streams and their ends, and is asked for the output that
+// the console shows.
 func TestLoggingDaemon(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		daemon := logstest.Start(t, logs.ExternalSocket, logs.QuerySocket)
@@ -80,9 +79,9 @@ func TestLoggingDaemon(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		if left, _ := os.ReadDir("/run/log/onboot"); len(left) != 0 {
-			t.Errorf("files as well: %v", left)
+			t.Errorf("there are log files too: %v", left)
 		}
-		// Nobody listens any more: files it is.
+		// Without a listening daemon the output goes to files.
 		if err := os.Remove(logs.ExternalSocket); err != nil {
 			t.Fatal(err)
 		}

@@ -11,29 +11,28 @@ import (
 	"keelson/runtime/logs"
 )
 
-// Result is how a container ended. It is kept as JSON in /run/keelson.
+// Result reports how a container ended. It is stored as JSON in /run/keelson.
 type Result struct {
 	Name     string        `json:"name"`
-	ExitCode int           `json:"exitCode"`         // 128+N after signal N; -1: it did not run
+	ExitCode int           `json:"exitCode"`         // 128+N after signal N; -1 when it did not run
 	Signal   string        `json:"signal,omitempty"` // such as SIGSEGV
-	Err      string        `json:"err,omitempty"`    // it did not run, or was ended
+	Err      string        `json:"err,omitempty"`    // why it did not run, or was ended
 	Started  time.Time     `json:"started"`
 	Took     time.Duration `json:"took"`   // nanoseconds
-	Stdout   string        `json:"stdout"` // file; empty: a logging daemon has it
+	Stdout   string        `json:"stdout"` // path of the log; empty when a logging daemon has it
 	Stderr   string        `json:"stderr"`
-	Attempts int           `json:"attempts,omitempty"` // this one included
-	Decision string        `json:"decision,omitempty"` // what was done about it, in words
+	Attempts int           `json:"attempts,omitempty"` // including this one
+	Decision string        `json:"decision,omitempty"` // what was done then, in words
 
 	before  []extent // of the logs of earlier attempts
-	shown   bool     // the output has been shown as it came
-	fetched []byte   // what a logging daemon got of it
+	shown   bool     // Options.Mirror has shown the output
+	fetched []byte   // output that a logging daemon received
 }
 
-// OK tells whether the container ran and exited with status 0.
+// OK reports whether the container ran and exited with status 0.
 func (r Result) OK() bool { return r.Err == "" && r.ExitCode == 0 }
 
-// String is the result in a few words: `exited 3`, `killed by SIGSEGV`,
-// `failed: …`.
+// String returns the result in a few words: `exited 3`, `killed by SIGSEGV`, `failed: …`.
 func (r Result) String() string {
 	switch {
 	case r.Err != "":
@@ -44,11 +43,11 @@ func (r Result) String() string {
 	return fmt.Sprintf("exited %d", r.ExitCode)
 }
 
-// outputLimit is what Output shows of each file.
+// outputLimit is the most that Output returns of each log, in bytes.
 const outputLimit = 64 << 10
 
-// Output is what the container wrote and nobody has seen yet, standard output
-// first, the last 64 KiB of each.
+// Output returns what the container wrote in this attempt and Options.Mirror has not
+// shown, standard output first, the last 64 KiB of each.
 func (r Result) Output() []byte {
 	if r.shown {
 		return r.fetched
@@ -56,15 +55,14 @@ func (r Result) Output() []byte {
 	return append(append(tail(r.Stdout, r.before...), tail(r.Stderr, r.before...)...), r.fetched...)
 }
 
-// Log is the end of all that the container wrote, in this attempt and those
-// before it, standard output first.
+// Log returns the end of what the container wrote in all attempts, standard output
+// first.
 func (r Result) Log() []byte {
 	return append(append(tail(r.Stdout), tail(r.Stderr)...), r.fetched...)
 }
 
-// tail is the end of the log at path, from the start of a line, without what
-// was there before. The file may just have been begun: what came before is in
-// the one that it follows.
+// tail returns the end of the log at path, from the start of a line, without what was
+// there before. If the file is a new one, it includes the end of the rotated one.
 func tail(path string, before ...extent) []byte {
 	text, whole := since(path, path, before)
 	if whole && len(text) < outputLimit {
@@ -88,8 +86,8 @@ func tail(path string, before ...extent) []byte {
 	return append(fmt.Appendf(nil, "(%d bytes more in %s)\n", all-len(text), path), text...)
 }
 
-// since is what is in the file beyond the log's extent before, if that was in
-// this one; whole: it was not.
+// since returns what was appended to the file after the log's extent before; all of it,
+// and whole, when that extent was in another file.
 func since(file, log string, before []extent) (text []byte, whole bool) {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -25,14 +25,13 @@ import (
 )
 
 const (
-	// killGrace is how long the clean-up of a container that had to be killed
-	// may take.
+	// killGrace limits the clean-up of a container that had to be killed.
 	killGrace = 10 * time.Second
-	// killAgain is the time between two tries.
-	killAgain = 100 * time.Millisecond
+	// killRetry is the time between two attempts to kill.
+	killRetry = 100 * time.Millisecond
 )
 
-// command is a call of the runtime.
+// command returns a call of the runtime.
 func (r *run) command(ctx context.Context, args ...string) *exec.Cmd {
 	all := []string{"--root", r.options.Root, "--log", r.runtimeLog, "--log-format", "json"}
 	if r.options.Debug {
@@ -41,8 +40,8 @@ func (r *run) command(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, r.options.Runtime, append(all, args...)...)
 }
 
-// withKeyring calls do, which makes the container, and again without a session keyring
-// when the kernel has no key left for one.
+// withKeyring calls do, which creates the container. When the kernel has no key left
+// for a session keyring, it calls do a second time with the flag to create none.
 func (r *run) withKeyring(do func(flags ...string) error) error {
 	r.logStart = sizeOf(r.runtimeLog).size
 	err := do()
@@ -56,9 +55,9 @@ func (r *run) withKeyring(do func(flags ...string) error) error {
 	return do("--no-new-keyring")
 }
 
-// runAtOnce is one `runc run` of the bundle in dir. The runtime stays and
-// passes signals on.
-func (r *run) runAtOnce(ctx context.Context, dir string) error {
+// runForeground runs the bundle in dir with `runc run`. The runtime stays until the
+// container ends, and forwards signals to it.
+func (r *run) runForeground(ctx context.Context, dir string) error {
 	return r.withKeyring(func(flags ...string) error { return r.runWith(ctx, dir, flags) })
 }
 
@@ -72,24 +71,25 @@ func (r *run) runWith(ctx context.Context, dir string, flags []string) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start the runtime: %w", err)
 	}
-	r.step("runs", "pid", cmd.Process.Pid)
+	r.debug("runs", "pid", cmd.Process.Pid)
 	state, err := r.wait(ctx, cmd.Process)
 	if err != nil {
 		return err
 	}
-	if state.ExitCode() == 1 && ctx.Err() == nil { // Else it complains of its end.
+	if state.ExitCode() == 1 && ctx.Err() == nil { // Otherwise the error is that it was ended.
 		if why := lastError(r.runtimeLog, r.logStart); why != "" {
 			return errors.Join(r.bundle.Explain(errors.New(why)), r.delete())
 		}
 	}
 	r.setStatus(state, true)
-	if ctx.Err() != nil { // A runtime that was still starting leaves its container.
+	if ctx.Err() != nil { // A runtime that was still starting may have left its container.
 		return errors.Join(r.ended(ctx), r.delete())
 	}
 	return nil
 }
 
-// createAndStart makes room for interfaces and binds between the two.
+// createAndStart creates the container, gives it its interfaces, binds its namespaces,
+// and starts it.
 func (r *run) createAndStart(ctx context.Context, dir string) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot become a subreaper: %w", err)
@@ -105,7 +105,7 @@ func (r *run) createAndStart(ctx context.Context, dir string) error {
 	if err != nil {
 		return errors.Join(err, r.delete())
 	}
-	r.step("created", "pid", process.Pid)
+	r.debug("created", "pid", process.Pid)
 	if err := prepare.AfterCreate(r.bundle, process.Pid); err != nil {
 		return errors.Join(err, r.kill(process))
 	}
@@ -124,7 +124,7 @@ func (r *run) create(ctx context.Context, dir, pidFile string, flags []string) e
 	args := slices.Concat([]string{"create", "--bundle", dir, "--pid-file", pidFile}, flags, []string{r.bundle.Name})
 	cmd := r.command(ctx, args...)
 	cmd.Stderr, cmd.Stdout = r.outputs.write[0], r.outputs.write[1]
-	// Killed half way it would leave a process that nobody knows how to find.
+	// If it were killed half-way, it would leave a process whose PID is not known.
 	cmd.Cancel, cmd.WaitDelay = func() error { return os.ErrProcessDone }, killGrace
 	if err := r.call(ctx, cmd); err != nil {
 		if ctx.Err() == nil {
@@ -135,15 +135,15 @@ func (r *run) create(ctx context.Context, dir, pidFile string, flags []string) e
 	return nil
 }
 
-// kill ends a container that was created and reaps its first process.
+// kill deletes a created container and reaps its first process.
 func (r *run) kill(process *os.Process) error {
 	err := r.delete()
 	_, _ = process.Wait()
 	return err
 }
 
-// wait returns when process has ended, or an error with the reason when it
-// had to be ended and that failed too.
+// wait returns when process has ended. When ctx ends first it stops the container; it
+// returns an error when that fails.
 func (r *run) wait(ctx context.Context, process *os.Process) (*os.ProcessState, error) {
 	type ended struct {
 		state *os.ProcessState
@@ -165,19 +165,20 @@ func (r *run) wait(ctx context.Context, process *os.Process) (*os.ProcessState, 
 			return e.state, nil
 		case <-stopping:
 			stopping = nil
-			r.step("is told to stop", "why", context.Cause(ctx))
+			r.debug("gets its stop signal", "why", context.Cause(ctx))
 			_ = process.Signal(r.bundle.Settings.StopSignal)
 			timer := time.NewTimer(r.bundle.Settings.StopTimeout)
 			defer timer.Stop()
 			kill = timer.C
 		case <-kill:
-			r.step("is killed")
+			r.debug("is killed")
 			if err := r.delete(); err != nil {
 				return nil, err
 			}
-			// A runtime that is still making the container has nothing yet to be
-			// deleted. Killed itself it would leave processes nobody can find.
-			kill = time.After(killAgain)
+			// A runtime that is still creating the container has nothing yet that
+			// could be deleted. If it were killed, it would leave processes whose
+			// PIDs are not known.
+			kill = time.After(killRetry)
 			if last == nil {
 				last = time.After(killGrace)
 			}
@@ -187,7 +188,7 @@ func (r *run) wait(ctx context.Context, process *os.Process) (*os.ProcessState, 
 	}
 }
 
-// ended is the reason when the container did not end by itself.
+// ended returns the reason why the container was ended, or nil.
 func (r *run) ended(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -195,8 +196,8 @@ func (r *run) ended(ctx context.Context) error {
 	return nil
 }
 
-// setStatus records how the process ended. A shell's convention is undone
-// where the process is the runtime's.
+// setStatus records how the process ended. With shell, the process is the runtime, which
+// exits with 128+N when signal N killed the container.
 func (r *run) setStatus(state *os.ProcessState, shell bool) {
 	status, ok := state.Sys().(syscall.WaitStatus)
 	if !ok {
@@ -216,7 +217,7 @@ func (r *run) setStatus(state *os.ProcessState, shell bool) {
 	r.result.Signal = signals.Name(number)
 }
 
-// call runs a command of the runtime that is to end by itself.
+// call runs a command of the runtime to its end.
 func (r *run) call(ctx context.Context, cmd *exec.Cmd) error {
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
@@ -230,10 +231,10 @@ func (r *run) call(ctx context.Context, cmd *exec.Cmd) error {
 	return nil
 }
 
-// delete kills what is left of the container and forgets it.
+// delete kills what is left of the container and removes its state.
 func (r *run) delete() error {
 	if _, err := os.Stat(filepath.Join(r.options.Root, r.bundle.Name)); err != nil {
-		return nil // it knows no such container
+		return nil // The runtime has no such container.
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), killGrace)
 	defer cancel()
@@ -243,22 +244,22 @@ func (r *run) delete() error {
 	return nil
 }
 
-// readProcess takes the pid from a runtime's pid file.
+// readProcess reads a runtime's PID file.
 func readProcess(path string) (*os.Process, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read pid file: %w", err)
+		return nil, fmt.Errorf("cannot read PID file: %w", err)
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil || pid <= 1 {
-		return nil, fmt.Errorf("cannot read pid file %s: no process id in %q", path, text)
+		return nil, fmt.Errorf("cannot read PID file %s: no process ID in %q", path, text)
 	}
 	return os.FindProcess(pid)
 }
 
-// lastError is the last error in a runtime's log of JSON lines such as
-// {"level":"error","msg":"runc run failed: …","time":"…"}, from an offset on; empty
-// when there is none.
+// lastError returns the last error after an offset in a runtime's log, which has JSON
+// lines such as {"level":"error","msg":"runc run failed: …","time":"…"}; empty when
+// there is none.
 func lastError(path string, from int64) string {
 	f, err := os.Open(path)
 	if err != nil {

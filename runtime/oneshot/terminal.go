@@ -14,17 +14,16 @@ import (
 	"keelson/runtime/prepare"
 )
 
-// hangUpTime is what a container on a terminal has to end after SIGHUP.
+// hangUpTime is the time that a container on a terminal has to end after SIGHUP.
 const hangUpTime = time.Second
 
-// RunOnTerminal runs b to its end for a person at a terminal. When ctx ends, or
-// the terminal, it gets SIGHUP as the programs of one do, then SIGKILL. There
-// are no logs.
+// RunOnTerminal runs b to its end for a person at a terminal. When ctx ends, or the
+// terminal is hung up, the container gets SIGHUP, then SIGKILL. There are no logs.
 //
-// The container gets a terminal of its own, whatever process.terminal says, so
-// that a shell in it has job control. Where it has nothing to make one of (no
-// /dev/pts), it gets tty itself. Interfaces and namespace binds of runtime.json
-// are left out: the runtime stays between the container and the terminal.
+// The container gets a terminal of its own, whatever process.terminal says, so that a
+// shell in it has job control. If it cannot have one (no /dev/pts), it gets tty itself.
+// Interfaces and namespace binds of runtime.json are ignored: the runtime stays between
+// the container and the terminal.
 func RunOnTerminal(ctx context.Context, b *bundle.Bundle, options Options, tty *os.File) Result {
 	own := *b
 	own.Settings.StopSignal = syscall.SIGHUP
@@ -45,7 +44,7 @@ func (r *run) onTerminal(ctx context.Context, tty *os.File) (err error) {
 		return fmt.Errorf("cannot make log directory: %w", err)
 	}
 	if prepare.NeededAfterCreate(r.bundle) && r.options.Logger != nil {
-		r.options.Logger.Warn("interfaces and bindNS of runtime.json are left out on a terminal", "container", r.bundle.Name)
+		r.options.Logger.Warn("setting ignored: interfaces and bindNS of runtime.json do not apply on a terminal", "container", r.bundle.Name)
 	}
 	release, err := prepare.Prepare(r.bundle)
 	if err != nil {
@@ -61,19 +60,19 @@ func (r *run) onTerminal(ctx context.Context, tty *os.File) (err error) {
 	r.outputs.write = [2]*os.File{tty, tty}
 	r.input = tty
 	without := r.unsupported()
-	for _, own := range []bool{true, false} {
+	for _, own := range []bool{true, false} { // a terminal of its own, then tty
 		_ = os.Remove(r.runtimeLog)
 		if err := writeConfig(r.bundle, dir, bundle.Edit{Terminal: &own, Without: without}); err != nil {
 			return err
 		}
-		if err = r.runAtOnce(ctx, dir); err == nil || ctx.Err() != nil || r.result.ExitCode >= 0 {
+		if err = r.runForeground(ctx, dir); err == nil || ctx.Err() != nil || r.result.ExitCode >= 0 {
 			return err
 		}
 	}
 	return err
 }
 
-// writeConfig writes b's configuration to dir, with e.
+// writeConfig writes b's configuration, changed by e, to dir.
 func writeConfig(b *bundle.Bundle, dir string, e bundle.Edit) error {
 	text, err := b.Edited(e)
 	if err != nil {

@@ -13,17 +13,17 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// linkTime bounds the wait for links that an earlier run of a container has
-// not given back yet.
+// linkTime limits the wait for links that the kernel has not yet returned from the
+// namespace of an earlier run.
 const linkTime = 5 * time.Second
 
-// NeededAfterCreate tells whether AfterCreate has anything to do.
+// NeededAfterCreate reports whether AfterCreate has anything to do.
 func NeededAfterCreate(b *bundle.Bundle) bool {
 	return len(b.Runtime.Interfaces) > 0 || len(b.Runtime.BindNS.Paths()) > 0
 }
 
-// AfterCreate gives the container whose first process is pid its interfaces
-// and binds its namespaces. Call it between create and start.
+// AfterCreate gives the container with the first process pid its interfaces, and binds its
+// namespaces. Call it between create and start.
 func AfterCreate(b *bundle.Bundle, pid int) error {
 	links := make([]netcfg.Interface, 0, len(b.Runtime.Interfaces))
 	for _, i := range b.Runtime.Interfaces {
@@ -46,7 +46,7 @@ func bindNamespace(pid int, ns bundle.NamespacePath) error {
 	if err := os.MkdirAll(filepath.Dir(ns.Path), 0o755); err != nil {
 		return err
 	}
-	// Those of an earlier run of this container may still be there.
+	// Binds of an earlier run may still exist: the namespace and, for mnt, a private mount.
 	if err := unmount([]string{ns.Path, ns.Path}); err != nil {
 		return err
 	}
@@ -62,9 +62,8 @@ func bindNamespace(pid int, ns bundle.NamespacePath) error {
 	return mounts.Mount(source, ns.Path, "", []string{"bind"})
 }
 
-// makePrivate puts a private mount below the one of a mount namespace: the
-// kernel refuses to bind a mount namespace where the bind would spread into
-// that namespace itself.
+// makePrivate makes path a private mount: the kernel refuses to bind a mount namespace
+// where the bind would propagate into that namespace itself.
 func makePrivate(path string) error {
 	if err := mounts.Mount(path, path, "", []string{"bind"}); err != nil {
 		return err

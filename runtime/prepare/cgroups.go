@@ -15,8 +15,8 @@ import (
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-// makeCgroups makes each path in the unified hierarchy at root, or in every
-// controller's hierarchy below it.
+// makeCgroups makes the cgroups in the unified hierarchy at root, or in the hierarchy of
+// each controller below root.
 func makeCgroups(root string, paths []string) error {
 	if len(paths) == 0 {
 		return nil
@@ -35,8 +35,8 @@ func makeCgroups(root string, paths []string) error {
 	return nil
 }
 
-// RemoveCgroups removes the cgroups below the one at path, which stays, except those
-// at the paths to keep, with all in them, and what these lie in.
+// RemoveCgroups removes the cgroups below the one at path, but not that one. It keeps the
+// cgroups at the paths in keep with their ancestors and descendants.
 func RemoveCgroups(path string, keep []string) error { return removeCgroups(cgroupRoot, path, keep) }
 
 func removeCgroups(root, path string, keep []string) error {
@@ -87,7 +87,7 @@ func hierarchies(root string) ([]string, error) {
 	}
 	var all []string
 	for _, entry := range entries {
-		if entry.IsDir() { // links are second names of joint controllers
+		if entry.IsDir() { // symbolic links are second names of joint controllers
 			all = append(all, filepath.Join(root, entry.Name()))
 		}
 	}

@@ -11,9 +11,9 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// Unsupported returns the limits of b whose controllers of cgroups this kernel does
-// not have. The runtime would not create a container with them. Where it cannot be
-// known there are none.
+// Unsupported returns the limits of b for which this kernel has no cgroup controller. The
+// runtime would not create a container with them. It returns none when the controllers
+// cannot be read.
 func Unsupported(b *bundle.Bundle) []bundle.ResourceLimit {
 	if b.Spec == nil || b.Spec.Linux == nil {
 		return nil
@@ -33,8 +33,8 @@ func unsupported(root string, limits []bundle.ResourceLimit) []bundle.ResourceLi
 	return slices.DeleteFunc(limits, func(l bundle.ResourceLimit) bool { return slices.Contains(has, l.Controller) })
 }
 
-// controllers are those of the unified hierarchy (cgroup.controllers), or those of
-// version 1, each in a folder with its name.
+// controllers returns the controllers of the unified hierarchy (cgroup.controllers), or of
+// version 1, which has a folder for each.
 func controllers(root string) (names []string, known bool) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(root, &s); err != nil {

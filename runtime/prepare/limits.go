@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// limitFiles are the files of a cgroup with what a runtime sets of resources
-// (cgroup-v2.rst; Documentation/admin-guide/cgroup-v1), in patterns of
-// filepath.Match, in the order in which they are written.
+// limitFiles are the files of a cgroup that a runtime writes for resources
+// (cgroup-v2.rst; Documentation/admin-guide/cgroup-v1), as patterns of filepath.Match, in
+// the order in which they are written.
 var limitFiles = []string{
 	"cpuset.mems", "cpuset.cpus", "cpu.idle", "cpu.cfs_period_us", "cpu.cfs_quota_us", "cpu.shares", "cpu.max.burst",
 	"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.soft_limit_in_bytes", "hugetlb.*.limit_in_bytes",
 	"memory.oom.group", "*.max", "*.high", "*.low", "*.min", "*.weight",
 }
 
-// CopyLimits gives the cgroup at path to the limits of the one at path from, in
-// the unified hierarchy or in each of version 1. Rules for devices are not copied.
+// CopyLimits copies the limits of the cgroup at path from to the one at path to, in the
+// unified hierarchy or in each of version 1. It does not copy rules for devices.
 func CopyLimits(from, to string) error { return copyLimits(cgroupRoot, from, to) }
 
 func copyLimits(root, from, to string) error {
@@ -30,7 +30,7 @@ func copyLimits(root, from, to string) error {
 	var errs []error
 	for _, h := range hierarchies {
 		from, to := filepath.Join(h, from), filepath.Join(h, to)
-		_ = copyAll(from, to) // A limit of version 1 may be above another only after that has changed.
+		_ = copyAll(from, to) // A limit of version 1 may depend on another that is copied later.
 		errs = append(errs, copyAll(from, to))
 	}
 	return errors.Join(errs...)
@@ -38,7 +38,7 @@ func copyLimits(root, from, to string) error {
 
 func copyAll(from, to string) error {
 	entries, err := os.ReadDir(from)
-	if errors.Is(err, fs.ErrNotExist) { // a hierarchy that the runtime does not use
+	if errors.Is(err, fs.ErrNotExist) { // The runtime does not use this hierarchy.
 		return nil
 	}
 	if err != nil {
@@ -76,8 +76,8 @@ func copyLimit(from, to string) error {
 	return nil
 }
 
-// limitChanges are the lines to be written to a file, one at a time, that reads as
-// have and is to read as want. A line of io.max is for one device.
+// limitChanges returns the lines to write, one at a time, to a file with the content have
+// so that it has the content want. A line of io.max is for one device.
 func limitChanges(file, have, want string) (changes []string) {
 	if want == "\n" && have != want || want == "" && have != "" && file != "io.max" {
 		return []string{""}
@@ -88,7 +88,7 @@ func limitChanges(file, have, want string) (changes []string) {
 		}
 	}
 	for line := range strings.Lines(want) {
-		idle := file == "cpu.weight" && line == "0\n" // what an idle cgroup shows, by cpu.idle
+		idle := file == "cpu.weight" && line == "0\n" // what an idle cgroup shows; cpu.idle sets it
 		if !idle && !strings.Contains("\n"+have, "\n"+line) {
 			changes = append(changes, strings.TrimSuffix(line, "\n"))
 		}

@@ -9,15 +9,15 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// mount is one mount with its destination made absolute.
+// mount is one step of the plan: a mount with an absolute destination.
 type mount struct {
 	bundle.Mount
-	below   bool // relative: to be resolved below the root filesystem
-	makes   bool // adds a mount point, rather than changing one
-	private bool // lies inside the bundle's directory
+	below   bool // the destination was relative: it is resolved below the root filesystem
+	makes   bool // it makes a mount, and does not only change one
+	private bool // it is inside the bundle's directory
 }
 
-// plan turns the mounts of b into steps. It touches nothing.
+// plan returns the steps for the mounts of b. It has no side effects.
 func plan(b *bundle.Bundle) []mount {
 	steps := make([]mount, 0, len(b.Runtime.Mounts))
 	for _, m := range b.Runtime.Mounts {
@@ -31,19 +31,19 @@ func plan(b *bundle.Bundle) []mount {
 	return steps
 }
 
-// inside tells whether path is dir or below it.
+// inside reports whether path is dir or below it.
 func inside(dir, path string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
-// makesMount is false for a remount or a bare change of propagation.
+// makesMount reports whether m is neither a remount nor only a change of propagation.
 func makesMount(m bundle.Mount) bool {
 	return !m.HasOption("remount") && (m.Type != "" || m.Source != "" || m.IsBind())
 }
 
-// overlay is what the options of an overlay name: the topmost lower directory,
-// the upper and the work directory. Each may be empty.
+// overlay has the topmost lower directory, the upper and the work directory of an
+// overlay. Each may be empty.
 type overlay struct{ lower, upper, work string }
 
 func overlayOf(m bundle.Mount) (o overlay) {
@@ -55,8 +55,8 @@ func overlayOf(m bundle.Mount) (o overlay) {
 	return o
 }
 
-// covers tells whether the topmost of the mounts at m's destination is the
-// one m would make. Binds are compared by file, not here.
+// covers reports whether the topmost of the mounts at m's destination is the one that m
+// would make. isMounted compares binds by file instead.
 func covers(mounted []*mountinfo.Info, m bundle.Mount) bool {
 	if len(mounted) == 0 {
 		return false

@@ -57,7 +57,7 @@ func TestOverlayOf(t *testing.T) {
 }
 
 // The owner that counts is that of what is mounted on the rootfs.
-func TestForeignRoot(t *testing.T) {
+func TestUnmappedRoot(t *testing.T) {
 	dir, uid := t.TempDir(), uint32(os.Getuid())
 	for _, c := range []struct {
 		mounts []bundle.Mount
@@ -81,7 +81,7 @@ func TestForeignRoot(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		got := ForeignRoot(b)
+		got := UnmappedRoot(b)
 		if (got == "") != (c.want == "") || !strings.Contains(got, filepath.Join(dir, c.want)) && c.want != "" {
 			t.Errorf("%+v: %q, want one about %q", c.mounts, got, c.want)
 		}

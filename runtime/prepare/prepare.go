@@ -15,9 +15,9 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// Prepare makes cgroups, mounts and directories of b. After an error all
-// that it mounted is unmounted again. release unmounts what lies inside the
-// bundle; it may be called more than once.
+// Prepare makes the cgroups, mounts and directories of b. On an error it unmounts what it
+// has mounted. release unmounts the mounts inside the bundle; it may be called more than
+// once.
 func Prepare(b *bundle.Bundle) (release func() error, err error) {
 	var made []string
 	defer func() {
@@ -47,7 +47,7 @@ func Prepare(b *bundle.Bundle) (release func() error, err error) {
 	return func() error { return unmount(own) }, nil
 }
 
-// apply does one step; made is true when there is a mount more than before.
+// apply makes one mount; made is false when it existed, or only another one was changed.
 func apply(b *bundle.Bundle, m mount) (target string, made bool, err error) {
 	if m.below {
 		if m.Destination, err = below(b, m.Destination); err != nil {
@@ -70,9 +70,9 @@ func apply(b *bundle.Bundle, m mount) (target string, made bool, err error) {
 	return m.Destination, m.makes && err == nil, err
 }
 
-// makeOverlayDirs makes the directories that an overlay needs to be there first. A
-// new upper one gets owner and mode of the lower: they are those of the overlay's
-// root (the kernel's Documentation/filesystems/overlayfs.rst, "Upper and Lower").
+// makeOverlayDirs makes the upper and work directories of an overlay. A new upper one
+// gets owner and mode of the lower: the overlay's root has those of the upper directory
+// (the kernel's Documentation/filesystems/overlayfs.rst, "Upper and Lower").
 func makeOverlayDirs(o overlay) error {
 	_, err := os.Stat(o.upper)
 	isNew := os.IsNotExist(err)
@@ -85,7 +85,7 @@ func makeOverlayDirs(o overlay) error {
 		}
 	}
 	var lower unix.Stat_t
-	if o.upper == "" || !isNew || unix.Stat(o.lower, &lower) != nil { // The mount fails and says why.
+	if o.upper == "" || !isNew || unix.Stat(o.lower, &lower) != nil { // The mount reports it.
 		return nil
 	}
 	if err := os.Chown(o.upper, int(lower.Uid), int(lower.Gid)); err != nil {
@@ -97,8 +97,8 @@ func makeOverlayDirs(o overlay) error {
 	return nil
 }
 
-// below resolves path inside the root filesystem, whose symbolic links must
-// not lead out of it.
+// below resolves path inside the root filesystem, so that symbolic links do not lead
+// out of it.
 func below(b *bundle.Bundle, path string) (string, error) {
 	rel, err := filepath.Rel(b.Rootfs(), path)
 	if err != nil {
@@ -111,8 +111,8 @@ func below(b *bundle.Bundle, path string) (string, error) {
 	return resolved, nil
 }
 
-// makeDestination makes the mount point when it is missing: a file when a
-// file is to be bound, else a directory.
+// makeDestination makes a missing mount point: a file for a bind of a file, otherwise a
+// directory.
 func makeDestination(m bundle.Mount) error {
 	if _, err := os.Stat(m.Destination); err == nil {
 		return nil
@@ -140,7 +140,7 @@ func touch(path string) error {
 	return f.Close()
 }
 
-// isMounted tells whether m is in place already.
+// isMounted reports whether m is mounted already.
 func isMounted(m bundle.Mount) (bool, error) {
 	target, err := filepath.EvalSymlinks(m.Destination)
 	if err != nil {
@@ -159,10 +159,10 @@ func isMounted(m bundle.Mount) (bool, error) {
 	return err1 == nil && err2 == nil && os.SameFile(source, dest), nil
 }
 
-// unmount takes down targets, the last first. One that is not mounted any
-// more is no error; a busy one is detached, and goes when its last user does. What is
-// mounted below it goes too, and would be unmounted at its source as well where that is
-// shared, as / is with a recursive bind (mount_namespaces(7)).
+// unmount unmounts targets, the last first. A target that is not mounted is no error. A
+// busy one is detached with the mounts below it, and ends with its last user. Detaching
+// would also unmount these at their source where that is shared, as / is with a
+// recursive bind (mount_namespaces(7)), so propagation is turned off before.
 func unmount(targets []string) error {
 	var errs []error
 	for _, target := range slices.Backward(targets) {

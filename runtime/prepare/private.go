@@ -10,15 +10,15 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// privateName is the name of a private folder in a tmpfs of its container.
+// privateName is the name of a private folder in a tmpfs of a container.
 const privateName = "keelson"
 
-// PrivateDir is where a container can have a folder that is in its own mount
-// namespace only, and the mount that the spec needs for it, behind all others: a
-// small tmpfs within a tmpfs that the spec mounts, /dev by preference, where the
-// runtime can make the mount point even if the root file system is read-only. It
-// is empty where there is none: when /dev is the host's, and without a mount
-// namespace. Where the root is shared, mounts below it show outside.
+// PrivateDir returns the path of a folder that exists only in the container's own mount
+// namespace, and the mount for it, to be added after all others of the spec. It is a small
+// tmpfs within a tmpfs that the spec mounts, preferably /dev, where the runtime can make
+// the mount point even if the root file system is read-only. The path is empty when there
+// is no such place: /dev is the host's, the container has no mount namespace, or its root
+// has shared propagation, with which mounts below it appear outside.
 func PrivateDir(s *specs.Spec) (dir string, mount specs.Mount) {
 	if !ownMountNS(s) || strings.Contains(s.Linux.RootfsPropagation, "shared") {
 		return "", specs.Mount{}
@@ -27,7 +27,7 @@ func PrivateDir(s *specs.Spec) (dir string, mount specs.Mount) {
 	for _, m := range s.Mounts {
 		target := filepath.Join("/", m.Destination)
 		own = slices.DeleteFunc(own, func(covered string) bool { return inside(target, covered) })
-		if fits(bundle.Mount{Type: m.Type, Source: m.Source, Destination: target, Options: m.Options}) {
+		if isOwnTmpfs(bundle.Mount{Type: m.Type, Source: m.Source, Destination: target, Options: m.Options}) {
 			own = append(own, target)
 		}
 	}
@@ -50,9 +50,9 @@ func ownMountNS(s *specs.Spec) bool {
 	})
 }
 
-// fits reports whether a mount is a tmpfs of the container's own that every user
-// of it can enter. One that is to be read-only is made so behind all mounts.
-func fits(m bundle.Mount) bool {
+// isOwnTmpfs reports whether a mount is a tmpfs of the container's own that every user of
+// it can enter. The runtime makes read-only ones read-only after all mounts.
+func isOwnTmpfs(m bundle.Mount) bool {
 	if m.Type != "tmpfs" || m.IsBind() || m.HasOption("shared", "rshared") {
 		return false
 	}

@@ -105,10 +105,10 @@ func (s *Supervisor) read(svc *service) {
 	if svc.bundle.Settings.Role == bundle.RoleRescue {
 		return
 	}
-	for _, warning := range svc.bundle.Misplaced(bundle.AsService) {
+	for _, warning := range svc.bundle.Inapplicable(bundle.KindService) {
 		s.options.Logger.Warn("setting ignored", "service", svc.name, "error", warning)
 	}
-	if warning := prepare.ForeignRoot(svc.bundle); warning != "" {
+	if warning := prepare.UnmappedRoot(svc.bundle); warning != "" {
 		s.options.Logger.Warn(warning, "service", svc.name)
 	}
 }

@@ -221,7 +221,7 @@ func (out *output) handOver(ctx context.Context, i int) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return logs.HandOver(out.socket, out.of.Service+streamSuffix[i], fd)
+	return logs.SendToDaemon(out.socket, out.of.Service+streamSuffix[i], fd)
 }
 
 // keep writes a log file from a FIFO that was meant for the daemon. The task is created:

@@ -189,7 +189,7 @@ func (a *assembler) addCgroup(field, name, configured string) error {
 	case strings.HasPrefix(field, "services["):
 		return a.names.AddCgroup(name, cgroup)
 	case strings.HasPrefix(field, "onshutdown["):
-		return a.names.AddLateCgroup(name, cgroup)
+		return a.names.AddShutdownCgroup(name, cgroup)
 	}
 	return nil
 }

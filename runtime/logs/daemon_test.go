@@ -44,7 +44,7 @@ func TestHandOverAndFetch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := HandOver(socket, name, int(r.Fd())); err != nil {
+		if err := SendToDaemon(socket, name, int(r.Fd())); err != nil {
 			t.Fatal(err)
 		}
 		r.Close()
@@ -79,13 +79,13 @@ func TestDaemonThatDoesNotAnswer(t *testing.T) {
 	defer r.Close()
 	begin := time.Now()
 	for i := 0; err == nil && i < 10000; i++ { // until its queue is full
-		err = HandOver(socket, "x", int(r.Fd()))
+		err = SendToDaemon(socket, "x", int(r.Fd()))
 	}
 	if took := time.Since(begin); err == nil || took > time.Minute {
 		t.Errorf("%v after %v", err, took)
 	}
 	l.Close()
-	if err := HandOver(socket, "x", int(r.Fd())); err == nil {
+	if err := SendToDaemon(socket, "x", int(r.Fd())); err == nil {
 		t.Error("handed over to nobody")
 	}
 	silent, err := net.Listen("unix", filepath.Join(dir, "query"))

@@ -20,30 +20,30 @@ const (
 	QuerySocket    = "/run/memlogdq.sock"
 )
 
-// socketTime is how long a logging daemon may take. One that does not answer
-// must not hold up a container.
+// socketTime limits calls to a logging daemon: a daemon that does not answer must not
+// block a container.
 const socketTime = 2 * time.Second
 
-// dump is the query that is answered with what there is so far.
+// dump is the query for all lines so far.
 const dump = 0
 
-// External tells whether there is a logging daemon's socket at path.
+// External reports whether a logging daemon's socket exists at path.
 func External(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().Type() == os.ModeSocket
 }
 
-// HandOver sends the read end of a log to the daemon that listens on socket.
-// The descriptor may be closed afterwards.
-func HandOver(socket, name string, fd int) error {
+// SendToDaemon sends the read end of a stream to the daemon that listens on socket. The
+// caller may close the descriptor afterwards.
+func SendToDaemon(socket, name string, fd int) error {
 	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("cannot hand over log %s: %w", name, err)
+		return fmt.Errorf("cannot send log %s to the logging daemon: %w", name, err)
 	}
 	defer unix.Close(s)
 	limit := unix.NsecToTimeval(int64(socketTime))
 	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit); err != nil {
-		return fmt.Errorf("cannot hand over log %s: %w", name, err)
+		return fmt.Errorf("cannot send log %s to the logging daemon: %w", name, err)
 	}
 	for {
 		err = unix.Sendmsg(s, []byte(name), unix.UnixRights(fd), &unix.SockaddrUnix{Name: socket}, 0)
@@ -52,13 +52,13 @@ func HandOver(socket, name string, fd int) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("cannot hand over log %s to %s: %w", name, socket, err)
+		return fmt.Errorf("cannot send log %s to %s: %w", name, socket, err)
 	}
 	return nil
 }
 
-// Fetch asks the daemon for what it has of the logs named, in the order it
-// came, at most limit bytes.
+// Fetch asks the daemon for the lines of the named logs, in the order in which it
+// received them, at most limit bytes.
 func Fetch(socket string, limit int, names ...string) ([]byte, error) {
 	conn, err := net.DialTimeout("unix", socket, socketTime)
 	if err != nil {
@@ -81,7 +81,7 @@ func Fetch(socket string, limit int, names ...string) ([]byte, error) {
 // lineLimit bounds a line of a daemon's answer.
 const lineLimit = 64 << 10
 
-// pick takes the texts of the logs named out of a daemon's answer.
+// pick returns the texts of the named logs in a daemon's answer.
 func pick(answer io.Reader, limit int, names []string) ([]byte, error) {
 	wanted := map[string]bool{}
 	for _, name := range names {
@@ -94,7 +94,7 @@ func pick(answer io.Reader, limit int, names []string) ([]byte, error) {
 		if name, text, ok := parseLine(string(line)); ok && wanted[name] && len(all)+len(text) < limit {
 			all = append(append(all, text...), '\n')
 		}
-		for errors.Is(err, bufio.ErrBufferFull) { // The rest of it is left out.
+		for errors.Is(err, bufio.ErrBufferFull) { // Skip the rest of the line.
 			_, err = lines.ReadSlice('\n')
 		}
 		if errors.Is(err, io.EOF) {
@@ -106,8 +106,8 @@ func pick(answer io.Reader, limit int, names []string) ([]byte, error) {
 	}
 }
 
-// parseLine reads `2006-01-02T15:04:05Z,name;text`, or what newer daemons
-// say: {"time":"…","source":"name","msg":"text"}.
+// parseLine reads `2006-01-02T15:04:05Z,name;text`, or the format of newer daemons:
+// {"time":"…","source":"name","msg":"text"}.
 func parseLine(line string) (name, text string, ok bool) {
 	line = strings.TrimRight(line, "\r\n")
 	if strings.HasPrefix(line, "{") {
