@@ -28,8 +28,8 @@ func main() {
 	if helper.Called() {
 		os.Exit(exit(helper.Run(os.Args)))
 	}
-	if alias, ok := modules.Wish(os.Args); ok {
-		os.Exit(exit(modules.Fulfil(alias)))
+	if alias, ok := modules.RequestedAlias(os.Args); ok {
+		os.Exit(exit(modules.LoadRequested(alias)))
 	}
 	// So it is inside of another system, in userspace mode.
 	if len(os.Args) == 1 && pid1.Inside() || len(os.Args) == 2 && os.Args[1] == "userspace" {

@@ -1,20 +1,18 @@
 // Package helper is the program that a kernel built with
-// CONFIG_STATIC_USERMODEHELPER starts in place of every other: LinuxKit's kernels
+// CONFIG_STATIC_USERMODEHELPER starts in place of any other: LinuxKit's kernels
 // have CONFIG_STATIC_USERMODEHELPER_PATH="/sbin/usermode-helper", which is a link
-// to /init. The program that the kernel means is the first argument:
+// to /init. The first argument is the program that the kernel requests:
 //
 //	/sbin/modprobe -q -- ALIAS        a module is needed (kernel/module/kmod.c)
 //	/sbin/request-key create …        a key is needed (security/keys/request_key.c)
-//	PROGRAM ARGUMENTS…                a core is dumped, as core_pattern has it (fs/coredump.c)
+//	PROGRAM ARGUMENTS…                a core is dumped to a program by core_pattern (fs/coredump.c)
 //	/sbin/poweroff, /sbin/reboot, …   others
 //
 // It executes that program, with the kernel's arguments, environment, limits and
-// file descriptors: that of a core dump is standard input. Where modprobe is not in
-// the image it loads the module itself. LinuxKit's own refuses everything but
-// modprobe, mdev, poweroff and reboot; here the image decides by what it brings,
-// since only root can choose what the kernel starts.
-//
-// It is not for other programs: they name what they start.
+// file descriptors: a core dump is on standard input. When the image has no modprobe, it
+// loads the module itself. LinuxKit's helper refuses all but modprobe, mdev, poweroff and
+// reboot; here the programs in the image decide, since only root can choose what the
+// kernel starts.
 //
 // Sources: the kernel's security/Kconfig (STATIC_USERMODEHELPER) and
 // kernel/umh.c; getauxval(3), AT_EXECFN; core(5).
@@ -33,12 +31,12 @@ import (
 	"keelson/init/modules"
 )
 
-// Path is where the kernel looks for the program.
+// Path is the program that the kernel starts.
 const Path = "/sbin/usermode-helper"
 
 const (
 	selfPath = "/init"
-	// missingDir has a file for each missing program that has been reported.
+	// missingDir contains a file for each missing program that has been reported.
 	missingDir = "/run/keelson/missing"
 	atExecFn   = 31 // AT_EXECFN of linux/auxvec.h
 )
@@ -46,8 +44,8 @@ const (
 // Called reports whether this process was executed as Path.
 func Called() bool { return execName() == Path }
 
-// execName is the path that was given to execve(2), "" if unknown. The arguments
-// do not have it.
+// execName returns the path that was passed to execve(2), "" if unknown. It is not among
+// the arguments.
 func execName() string {
 	vector, _ := unix.Auxv() // It fails where the runtime has none.
 	for i := range vector {
@@ -58,20 +56,20 @@ func execName() string {
 	return ""
 }
 
-// Run does what the kernel wants: it executes args[0], or loads the module that
-// args ask for when that is not in the image. On success it may not return.
+// Run serves a request of the kernel: it executes args[0] or, when that is a modprobe
+// that the image does not have, loads the module. On success it may not return.
 func Run(args []string) error {
 	if len(args) == 0 || !path.IsAbs(args[0]) {
 		return fmt.Errorf("cannot serve the kernel: its arguments %q do not begin with a program", args)
 	}
 	if !self(args[0]) {
 		err := syscall.Exec(args[0], args, os.Environ())
-		if _, asked := modules.Wish(args); !asked || err != unix.ENOENT {
+		if _, asked := modules.RequestedAlias(args); !asked || err != unix.ENOENT {
 			return report(fmt.Errorf("cannot run %s, which the kernel asks for: %w", args[0], err), args[0])
 		}
 	}
-	if alias, ok := modules.Wish(args); ok {
-		return modules.Fulfil(alias)
+	if alias, ok := modules.RequestedAlias(args); ok {
+		return modules.LoadRequested(alias)
 	}
 	return report(fmt.Errorf("cannot serve the kernel: it asks for %s with arguments %q", args[0], args[1:]), args[0])
 }

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Disk is a block device by what the kernel says of it in its uevent.
+// Disk holds the variables of the uevent of a block device.
 type Disk map[string]string
 
-// ParseDisk reads a file uevent: lines of the form KEY=VALUE.
+// ParseDisk parses a file uevent: lines KEY=VALUE.
 func ParseDisk(text string) Disk {
 	d := Disk{}
 	for line := range strings.Lines(text) {
@@ -21,11 +21,11 @@ func ParseDisk(text string) Disk {
 	return d
 }
 
-// path is the device node.
+// path returns the device node.
 func (d Disk) path() string { return "/dev/" + d["DEVNAME"] }
 
-// Find is the device node among disks that root= means, or "".
-func (w Wish) Find(disks []Disk) string {
+// Find returns the device node of the disk that root= names, or "".
+func (w Params) Find(disks []Disk) string {
 	i := slices.IndexFunc(disks, w.is)
 	if i < 0 {
 		return ""
@@ -33,7 +33,7 @@ func (w Wish) Find(disks []Disk) string {
 	return disks[i].path()
 }
 
-func (w Wish) is(d Disk) bool {
+func (w Params) is(d Disk) bool {
 	if d["DEVNAME"] == "" {
 		return false
 	}
@@ -46,12 +46,12 @@ func (w Wish) is(d Disk) bool {
 	return w.Device == d.path() || w.Device == d["MAJOR"]+":"+d["MINOR"]
 }
 
-// disks are all block devices there are.
+// disks returns all block devices.
 func disks() []Disk {
 	files, _ := filepath.Glob("/sys/class/block/*/uevent") // The pattern is right.
 	var all []Disk
 	for _, f := range files {
-		// A disk may have gone meanwhile.
+		// A disk may have been removed meanwhile.
 		if text, err := os.ReadFile(f); err == nil {
 			all = append(all, ParseDisk(string(text)))
 		}
@@ -59,7 +59,7 @@ func disks() []Disk {
 	return all
 }
 
-// list names disks for people.
+// list formats disks for messages.
 func list(disks []Disk) string {
 	if len(disks) == 0 {
 		return "there is no disk"

@@ -1,15 +1,13 @@
-// Package initrd is the role of init in an initramfs that only leads to a root
-// on a disk: it loads the modules for the disk, waits until the disk is there,
-// and mounts the root on /sysroot. PID 1 then makes that its own root.
+// Package initrd is the role of init in an initramfs that only mounts a root on a disk:
+// it loads the modules for the disk, waits until the disk exists, and mounts the root on
+// /sysroot. PID 1 then switches to that root.
 //
-// An initramfs that is such a stage says so by /etc/initrd-release; in any
-// other root= means nothing. It assembles no RAID and asks for no passwords,
-// and finds no file systems by their own label or UUID, only partitions by
-// theirs.
+// Such an initramfs contains /etc/initrd-release; in others root= has no effect. The
+// role assembles no RAID, asks for no password, and finds partitions by label or UUID,
+// not file systems.
 //
-// The kernel command line says what is wanted, as it does to a kernel without
-// an initramfs: root=, rootfstype=, rootflags=, rootwait, ro, rw. What cannot
-// be used is an error that names the parameter.
+// The parameters are those that the kernel itself takes: root=, rootfstype=, rootflags=,
+// rootwait, ro, rw. The error for a value that cannot be used names the parameter.
 //
 // Sources: the kernel's admin-guide/kernel-parameters.rst (root=, rootwait),
 // init/do_mounts.c; Documentation/ABI/stable/sysfs-block and block/partitions

@@ -9,9 +9,9 @@ import (
 	"keelson/init/cmdline"
 )
 
-func TestParseWish(t *testing.T) {
+func TestParseParams(t *testing.T) {
 	ro := []string{"ro"}
-	for in, want := range map[string]Wish{
+	for in, want := range map[string]Params{
 		"root=/dev/vda":                                     {"/dev/vda", fsTypes, ro, patience},
 		"root=/dev/x root=254:1 rw ro":                      {"254:1", fsTypes, ro, patience},
 		"root=PARTLABEL=root rootfstype=erofs,ext4 rw":      {"PARTLABEL=root", []string{"erofs", "ext4"}, []string{"rw"}, patience},
@@ -19,7 +19,7 @@ func TestParseWish(t *testing.T) {
 		"rootwait=7 root=PARTUUID=1-2":                      {"PARTUUID=1-2", fsTypes, ro, 7 * time.Second},
 		"root=/dev/mapper/x rootfstype= rootflags= quiet=1": {"/dev/mapper/x", fsTypes, ro, patience},
 	} {
-		got, err := ParseWish(cmdline.Parse(in))
+		got, err := ParseParams(cmdline.Parse(in))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, %v, want %+v", in, got, err, want)
 		}
@@ -29,7 +29,7 @@ func TestParseWish(t *testing.T) {
 		"root=/dev/": "root=/dev/", "root=/dev/../x": "..", "root=1:": "root=1:", "root=99999:1": "99999",
 		"root=/dev/vda rootwait=x": "rootwait=x", "root=/dev/vda rootwait=0": "rootwait=0",
 	} {
-		if _, err := ParseWish(cmdline.Parse(in)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ParseParams(cmdline.Parse(in)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", in, err, want)
 		}
 	}
@@ -45,7 +45,7 @@ func TestFind(t *testing.T) {
 		"/dev/vda": "/dev/vda", "254:1": "/dev/vda1", "PARTLABEL=a=b": "/dev/vda1", "PARTUUID=aBc-1": "/dev/vda1",
 		"/dev/vdb": "", "254:2": "", "PARTLABEL=a": "", "PARTLABEL=nameless": "", "/dev/": "",
 	} {
-		if got := (Wish{Device: device}).Find(all); got != want {
+		if got := (Params{Device: device}).Find(all); got != want {
 			t.Errorf("%s: got %q, want %q", device, got, want)
 		}
 	}
@@ -57,7 +57,7 @@ func TestFind(t *testing.T) {
 func FuzzParsers(f *testing.F) {
 	f.Add("DEVNAME=vda\nPARTNAME=x\n", "root=/dev/vda rootwait=3 rootflags=a,b rw")
 	f.Fuzz(func(t *testing.T, uevent, line string) {
-		w, err := ParseWish(cmdline.Parse(line))
+		w, err := ParseParams(cmdline.Parse(line))
 		if err != nil {
 			return
 		}

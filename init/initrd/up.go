@@ -21,18 +21,17 @@ import (
 	"keelson/runtime/uevent"
 )
 
-// Root is where the root gets mounted.
+// Root is the mount point of the root.
 const Root = "/sysroot"
 
 const (
 	marker     = "/etc/initrd-release"
 	initPath   = "/init"
-	reportTime = 5 * time.Second // for a root that does not come
+	reportTime = 5 * time.Second // until a missing root is logged
 	flushLimit = 5 * time.Second
 )
 
-// Here tells whether this is an initramfs that only leads to a root. It needs
-// /proc.
+// Here reports whether this is an initramfs that only mounts a root. It needs /proc.
 func Here() bool {
 	if _, err := os.Stat(marker); err != nil {
 		return false
@@ -58,12 +57,12 @@ func Up(ctx context.Context) error {
 	})
 	flushed, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
-	_ = c.Close(flushed) // There is nowhere left to tell of it.
+	_ = c.Close(flushed) // Nothing is left to log it to.
 	return err
 }
 
 func mountRoot(ctx context.Context, line cmdline.Line, log *slog.Logger) (string, error) {
-	w, err := ParseWish(line)
+	w, err := ParseParams(line)
 	if err != nil {
 		return "", err
 	}
@@ -81,8 +80,8 @@ func mountRoot(ctx context.Context, line cmdline.Line, log *slog.Logger) (string
 	return fstype + " on " + device, nil
 }
 
-// await loads modules until the root's disk is there.
-func (w Wish) await(ctx context.Context, line cmdline.Line, log *slog.Logger) (string, error) {
+// await loads modules until the disk of the root exists, and returns its device node.
+func (w Params) await(ctx context.Context, line cmdline.Line, log *slog.Logger) (string, error) {
 	if w.Wait > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, w.Wait)
@@ -126,7 +125,7 @@ func newDrivers(line cmdline.Line) (drivers, error) {
 	return drivers{modules.NewLoader(db)}, modules.ServeKernel(initPath)
 }
 
-// load loads what a new device needs or, when events were lost, all do.
+// load loads the modules of a new device or, when events were lost, of all devices.
 func (d drivers) load(e uevent.Event) error {
 	if d.loader == nil {
 		return nil
@@ -135,14 +134,14 @@ func (d drivers) load(e uevent.Event) error {
 		return d.loader.Coldplug(modules.NewDevices("/sys").Fresh)
 	}
 	err := d.loader.Load(e.Modalias)
-	if errors.Is(err, unix.ENODEV) { // A device without hardware behind it.
+	if errors.Is(err, unix.ENODEV) { // The driver found no hardware.
 		return nil
 	}
 	return err
 }
 
-// mount mounts the first type of file system that device holds.
-func (w Wish) mount(device string) (string, error) {
+// mount mounts device with the first type of file system that fits, and returns that.
+func (w Params) mount(device string) (string, error) {
 	var errs []error
 	for _, fstype := range w.FSTypes {
 		err := mounts.Mount(device, Root, fstype, w.Options)

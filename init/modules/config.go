@@ -13,13 +13,13 @@ import (
 	"keelson/runtime/depmod"
 )
 
-// configDirs are the folders of modprobe.d(5), the first one first in rank.
+// configDirs are the folders of modprobe.d(5); the first one has precedence.
 var configDirs = []string{"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"}
 
-// off is the module that aliases name to switch something off.
+// off is the module name of aliases that disable something.
 const off = "off"
 
-// Config is what modprobe.d and the kernel command line say.
+// Config is the configuration in modprobe.d and on the kernel command line.
 type Config struct {
 	Blacklist map[string]bool
 	Options   map[string][]string
@@ -28,16 +28,16 @@ type Config struct {
 	soft      map[string]depmod.Soft
 }
 
-// install is a command to run in place of inserting the modules that fit.
+// install is a command that runs in place of inserting the modules that match.
 type install struct{ pattern, command string }
 
 func newConfig() Config {
 	return Config{Blacklist: make(map[string]bool), Options: make(map[string][]string), soft: make(map[string]depmod.Soft)}
 }
 
-// configFiles lists the files *.conf of dirs by name. One in an earlier folder
-// masks those of its name in later ones; one that is no regular file, such as
-// a link to /dev/null, masks and is not read.
+// configFiles returns the files *.conf of dirs, sorted by name. A file masks files of the
+// same name in later folders. One that is no regular file, such as a link to /dev/null,
+// masks others and is not read.
 func configFiles(dirs []string) []string {
 	byName := make(map[string]string)
 	for _, dir := range slices.Backward(dirs) {
@@ -55,7 +55,7 @@ func configFiles(dirs []string) []string {
 	return files
 }
 
-// read adds what the files in dirs say.
+// read adds the configuration files in dirs.
 func (c *Config) read(dirs []string) error {
 	var errs []error
 	for _, f := range configFiles(dirs) {
@@ -64,8 +64,8 @@ func (c *Config) read(dirs []string) error {
 	return errors.Join(errs...)
 }
 
-// parse reads a file of modprobe.d(5): alias, blacklist, install, options and
-// softdep. Other commands are passed over. A backslash at the end of a line
+// parse parses a file of modprobe.d(5): alias, blacklist, install, options and
+// softdep. Other commands are skipped. A backslash at the end of a line
 // continues it on the next.
 func (c *Config) parse(r io.Reader) error {
 	s := bufio.NewScanner(r)
@@ -83,7 +83,7 @@ func (c *Config) parse(r io.Reader) error {
 	return s.Err()
 }
 
-// command takes one command with its arguments.
+// command adds one command with its arguments.
 func (c *Config) command(line string) {
 	f := strings.Fields(line)
 	if len(f) < 2 || strings.HasPrefix(f[0], "#") {
@@ -105,7 +105,7 @@ func (c *Config) command(line string) {
 	}
 }
 
-// after is line without its first n words, its other blanks unchanged.
+// after returns line without its first n words; blanks between the others stay.
 func after(line string, n int) string {
 	for range n {
 		line = strings.TrimSpace(line)
@@ -118,8 +118,8 @@ func after(line string, n int) string {
 	return strings.TrimSpace(line)
 }
 
-// alias returns the modules that the configuration has for an alias or name,
-// and whether it has any; "off" is one that means none.
+// alias returns the modules that the configuration has for an alias or name and reports
+// whether it has an entry. The module "off" stands for none.
 func (c *Config) alias(text string) (modules []string, found bool) {
 	for _, a := range c.aliases {
 		if !match(a.Pattern, text) {
@@ -143,7 +143,7 @@ func (c *Config) installCommand(module string) (string, bool) {
 	return "", false
 }
 
-// Param takes a parameter of the kernel command line: modprobe.blacklist=a,b
+// Param adds a parameter of the kernel command line: modprobe.blacklist=a,b
 // or MODULE.OPTION=VALUE.
 func (c *Config) Param(name, value string, set bool) {
 	if name == "modprobe.blacklist" || name == "module_blacklist" {

@@ -12,7 +12,8 @@ import (
 	"keelson/runtime/depmod"
 )
 
-// DB is what depmod knows about the modules of one kernel.
+// DB is the database of the modules of one kernel: the tables of depmod and the
+// configuration.
 type DB struct {
 	dir     string
 	files   map[string]depmod.Module
@@ -22,11 +23,12 @@ type DB struct {
 	config  Config
 }
 
-// ErrNone is that of a system without a folder of modules for its kernel.
+// ErrNone is returned when there is no folder of modules for the kernel.
 var ErrNone = errors.New("no modules for this kernel")
 
-// Open reads the database of kernel release from the first of roots, such as
-// /lib/modules, that has it, and the configuration in confDirs, the first one first in rank.
+// Open reads the database of a kernel release from the first of roots, such as
+// /lib/modules, that has it, and the configuration from confDirs; the first folder has
+// precedence.
 func Open(release string, roots, confDirs []string) (*DB, error) {
 	for _, root := range roots {
 		dir := filepath.Join(root, release)
@@ -53,7 +55,7 @@ func read(dir string, confDirs []string) (*DB, error) {
 	return db, errors.Join(err, db.config.read(confDirs))
 }
 
-// with reads the file called name; a missing one is fine unless required.
+// with parses the file called name. A missing file is an error only when required.
 func with(name string, required bool, parse func(io.Reader) error) error {
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) && !required {
@@ -69,10 +71,9 @@ func with(name string, required bool, parse func(io.Reader) error) error {
 	return nil
 }
 
-// Resolve names the modules for a module's name or an alias: those that
-// modprobe.d has for it, else the module of that name, else those that have it
-// among their own aliases. Blacklisted ones are left out when they come by an
-// alias, as in modprobe.
+// Resolve returns the modules for the name of a module or an alias: those of modprobe.d,
+// else the module of that name, else those whose own aliases match. Blacklisted modules
+// are omitted when an alias leads to them, as in modprobe(8).
 func (db *DB) Resolve(alias string) []string {
 	names, found := db.config.alias(alias)
 	if found {
@@ -98,12 +99,12 @@ type Step struct {
 	File    string
 	Params  []string
 	Install string // a command; empty for none
-	Soft    bool   // wanted, not needed: may fail
+	Soft    bool   // a soft dependency: may fail
 }
 
-// Plan lists what to insert, in order, to have module name: soft
-// dependencies that come before, dependencies, itself, and those that come
-// after. What is built in or loaded already is left out.
+// Plan returns the steps that load a module, in order: soft dependencies to load before
+// it, dependencies, the module, and soft dependencies to load after it. Modules that are
+// built in or loaded are omitted.
 func (db *DB) Plan(name string, loaded map[string]bool) []Step {
 	p := plan{db: db, seen: make(map[string]bool)}
 	for l := range loaded {
@@ -125,10 +126,10 @@ func (p *plan) add(name string, soft bool) {
 	if p.seen[name] || p.db.builtin[name] || f.Path == "" && !install {
 		return
 	}
-	p.seen[name] = true // Before its dependencies: soft ones may go round.
+	p.seen[name] = true // Before its dependencies: soft ones may form a cycle.
 	around := p.db.softdeps(name)
 	p.addSoft(around.Pre)
-	if install { // It sees to dependencies itself.
+	if install { // The command loads dependencies.
 		p.steps = append(p.steps, Step{Name: name, Install: command, Soft: soft})
 	} else {
 		p.addFile(name, f, soft)
@@ -136,7 +137,7 @@ func (p *plan) add(name string, soft bool) {
 	p.addSoft(around.Post)
 }
 
-// addFile adds a module with those that it depends on.
+// addFile adds a module after its dependencies.
 func (p *plan) addFile(name string, f depmod.Module, soft bool) {
 	for _, dep := range slices.Backward(f.Deps) {
 		p.add(depmod.Name(dep), soft)
@@ -157,7 +158,7 @@ func (p *plan) addSoft(aliases []string) {
 	}
 }
 
-// softdeps are those of a module: what modprobe.d says, else the module's own.
+// softdeps returns the soft dependencies of a module: those of modprobe.d, else its own.
 func (db *DB) softdeps(name string) depmod.Soft {
 	if s, ok := db.config.soft[name]; ok {
 		return s

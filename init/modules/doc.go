@@ -1,13 +1,12 @@
-// Package modules loads kernel modules: those whose aliases fit the devices of
-// the machine, those the system itself needs, and those the kernel asks for.
-// It reads what depmod(8) wrote and leaves linking to the kernel.
+// Package modules loads kernel modules: those whose aliases match the devices of the
+// machine, those that keelson needs, and those that the kernel requests. It reads the
+// tables of depmod(8) (runtime/depmod); the kernel links modules.
 //
-// It is no module manager: it unloads nothing. What the kernel cannot decompress,
-// another program does (runtime/unpack).
+// It unloads no module. Modules that the kernel cannot decompress are decompressed by
+// another program (runtime/unpack).
 //
-// Names are normalised: "-" is "_", and neither path nor suffix belongs to
-// them. A module that cannot be loaded is an error that unwraps to the errno;
-// that a kernel has no modules at all is none.
+// Names are normalised as in runtime/depmod. The error of a module that cannot be loaded
+// unwraps to the errno. A kernel without modules is not an error.
 //
 // Sources: finit_module(2), modules.dep(5), depmod.d(5), modprobe.d(5),
 // fnmatch(3); the kernel's Documentation/ABI/testing/sysfs-module and, for

@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	// unpacker has what /init leaves out for its size (runtime/unpack).
+	// unpacker contains the decompressors, which would make /init larger (runtime/unpack).
 	unpacker = "/usr/bin/service"
-	// unpackLimit is for one module: the largest take a second.
+	// unpackLimit applies to one module; the largest take a second.
 	unpackLimit = time.Minute
 )
 
-// insert inserts a module, or runs the command that takes its place.
+// insert inserts a module, or runs its install command.
 func insert(s Step) error {
 	if s.Install != "" {
 		return runInstall(s.Name, s.Install)
@@ -35,19 +35,19 @@ func insert(s Step) error {
 		return unix.FinitModule(int(f.Fd()), params, 0)
 	}
 	err = unix.FinitModule(int(f.Fd()), params, unix.MODULE_INIT_COMPRESSED_FILE)
-	// The kernel cannot unpack this format, or none at all. EINVAL has other
-	// causes too; then the second try ends the same.
+	// The kernel cannot decompress this format, or any. EINVAL has other causes too; then
+	// the second attempt fails in the same way.
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 		return insertUnpacked(f, params)
 	}
 	return err
 }
 
-// insertUnpacked has another program unpack a module into memory, and inserts that.
+// insertUnpacked inserts a module that another program decompresses into memory.
 func insertUnpacked(packed *os.File, params string) error {
 	fd, err := unix.MemfdCreate("module", unix.MFD_CLOEXEC)
 	if err != nil {
-		return fmt.Errorf("cannot make room to unpack it: %w", err)
+		return fmt.Errorf("cannot create a memfd for it: %w", err)
 	}
 	unpacked := os.NewFile(uintptr(fd), "module")
 	defer unpacked.Close()
@@ -60,9 +60,9 @@ func insertUnpacked(packed *os.File, params string) error {
 	cmd := exec.CommandContext(ctx, unpacker, "unpack-module")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = packed, unpacked, &complaint
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("the kernel cannot unpack it, and neither can %s: %w: %s", unpacker, err, bytes.TrimSpace(complaint.Bytes()))
+		return fmt.Errorf("neither the kernel nor %s can decompress it: %w: %s", unpacker, err, bytes.TrimSpace(complaint.Bytes()))
 	}
-	// A file that is open for writing is no program to the kernel (ETXTBSY).
+	// The kernel loads no file that is open for writing (ETXTBSY).
 	readOnly, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
 	if err != nil {
 		return err

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// ErrBlocked is returned for a module whose install command is false, by which
-// administrators keep a module from being loaded.
+// ErrBlocked is returned for a module whose install command is false, with which
+// administrators block modules.
 var ErrBlocked = errors.New("blocked by an install command in modprobe.d")
 
 const (
 	shell = "/bin/sh"
-	// installLimit is for an install command, which holds up the boot or a
-	// system call of another process.
+	// installLimit applies to one install command. The boot, or a system call of another
+	// process, waits for it.
 	installLimit = 30 * time.Second
 )
 
@@ -40,7 +40,7 @@ func runInstall(module, command string) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, shell, "-c", command)
 	cmd.Env = append(os.Environ(), "MODPROBE_MODULE="+module, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-	cmd.WaitDelay = time.Second // What it leaves in the background may keep its output open.
+	cmd.WaitDelay = time.Second // A background process of it may keep its output open.
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil

@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Loader inserts modules and remembers which, so that none is tried twice.
+// Loader inserts each module once.
 type Loader struct {
 	db     *DB
 	insert func(Step) error
-	done   map[string]bool // loaded, or tried in vain
+	done   map[string]bool // loaded or failed
 	Loaded []string
 }
 
-// NewLoader makes a Loader over db that knows what is loaded already.
+// NewLoader returns a Loader that skips the modules in /proc/modules.
 func NewLoader(db *DB) *Loader {
 	l := &Loader{db: db, insert: insert, done: make(map[string]bool)}
 	if text, err := os.ReadFile("/proc/modules"); err == nil {
@@ -31,7 +31,7 @@ func NewLoader(db *DB) *Loader {
 	return l
 }
 
-// Load loads the modules for a name or alias; that there is none is no error.
+// Load loads the modules for a name or alias. It is not an error if there is none.
 func (l *Loader) Load(alias string) error {
 	var errs []error
 	for _, name := range l.db.Resolve(alias) {
@@ -55,9 +55,9 @@ func (l *Loader) load(name string) error {
 	return nil
 }
 
-// Coldplug loads the modules for every device there is, again and again until
-// no new device comes up: a bus's driver makes new ones. A device without
-// hardware behind it (ENODEV) and a blocked module are not reported.
+// Coldplug loads the modules of all devices and repeats that until no module is loaded:
+// the driver of a bus adds devices. A driver without hardware (ENODEV) and a blocked
+// module are not reported.
 func (l *Loader) Coldplug(modaliases func() ([]string, error)) error {
 	seen := make(map[string]bool)
 	var errs []error
@@ -76,24 +76,23 @@ func (l *Loader) Coldplug(modaliases func() ([]string, error)) error {
 				errs = append(errs, err)
 			}
 		}
-		if len(l.Loaded) == before { // Nothing that could have made a device.
+		if len(l.Loaded) == before { // No driver that could have added a device.
 			return errors.Join(errs...)
 		}
 	}
 }
 
-// Devices finds the modaliases of a machine's devices, of each only once.
+// Devices returns the modalias of each device once.
 type Devices struct {
 	sys  string
 	seen map[string]bool // folders of devices
 }
 
-// NewDevices makes one that looks below sys, which is /sys.
+// NewDevices returns the devices of sysfs at sys.
 func NewDevices(sys string) *Devices { return &Devices{sys: sys, seen: make(map[string]bool)} }
 
-// Fresh lists the modaliases of the devices that have come up since it was
-// called before. Devices that have one are on a bus or, as input devices and
-// DMI are, in one of two classes.
+// Fresh returns the modaliases of the devices that were added since the last call.
+// Devices with a modalias are on a bus, or in the classes input and dmi.
 func (d *Devices) Fresh() ([]string, error) {
 	buses, err := os.ReadDir(filepath.Join(d.sys, "bus"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -110,14 +109,14 @@ func (d *Devices) Fresh() ([]string, error) {
 	return all, nil
 }
 
-// in adds the modaliases of the new devices in a folder, if there is one.
+// in appends the modaliases of the new devices in a folder.
 func (d *Devices) in(dir string, all []string) []string {
 	f, err := os.Open(dir)
 	if err != nil {
 		return all
 	}
 	defer f.Close()
-	names, _ := f.Readdirnames(-1) // A device may go meanwhile.
+	names, _ := f.Readdirnames(-1) // A device may be removed meanwhile.
 	for _, name := range names {
 		path := dir + "/" + name
 		if d.seen[path] {
@@ -131,7 +130,7 @@ func (d *Devices) in(dir string, all []string) []string {
 	return all
 }
 
-// readAlias reads a modalias, of which most devices have none.
+// readAlias reads the modalias of a device; most have none.
 func readAlias(dir int, path string) string {
 	fd, err := unix.Openat(dir, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -2,12 +2,11 @@ package modules
 
 import "strings"
 
-// match is fnmatch(3) without flags over normalised texts: "*", "?" and
-// "[a-c]", and no character is special beside these. It takes at most
-// len(pattern)*len(text) steps.
+// match matches as fnmatch(3) without flags, with "-" and "_" the same: "*", "?" and
+// "[a-c]" are special. It takes at most len(pattern)*len(text) steps.
 func match(pattern, text string) bool {
 	p, t := 0, 0
-	star, mark := -1, 0 // where to go back to: after the last "*"
+	star, mark := -1, 0 // where to backtrack to: after the last "*"
 	for t < len(text) {
 		if p < len(pattern) && pattern[p] == '*' {
 			p++
@@ -30,7 +29,7 @@ func match(pattern, text string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// one matches c with the pattern's first element and says how long that is.
+// one matches c with the first element of the pattern and returns its length.
 func one(pattern string, c byte) (width int, ok bool) {
 	switch pattern[0] {
 	case '?':
@@ -61,7 +60,7 @@ func inClass(class string, c byte) bool {
 	return negated
 }
 
-// dash makes "-" and "_" the same, as in names of modules.
+// dash replaces "-" by "_", which are the same in names of modules.
 func dash(c byte) byte {
 	if c == '-' {
 		return '_'
@@ -69,8 +68,8 @@ func dash(c byte) byte {
 	return c
 }
 
-// bus is the part of an alias or pattern that tells its kind, up to the first
-// ":"; "" when wildcards come earlier or there is none.
+// bus returns the part of an alias or pattern before the first ":"; "" when there is
+// none or a wildcard precedes it.
 func bus(alias string) string {
 	i := strings.IndexAny(alias, ":*?[")
 	if i < 0 || alias[i] != ':' {

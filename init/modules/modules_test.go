@@ -242,13 +242,13 @@ func TestFreshDevices(t *testing.T) {
 	want("input:c", "pci:a")
 }
 
-func TestWish(t *testing.T) {
-	if alias, ok := Wish([]string{"/init", "-q", "--", "fs-ext4"}); !ok || alias != "fs-ext4" {
+func TestRequestedAlias(t *testing.T) {
+	if alias, ok := RequestedAlias([]string{"/init", "-q", "--", "fs-ext4"}); !ok || alias != "fs-ext4" {
 		t.Errorf("%q, %v", alias, ok)
 	}
 	for _, args := range [][]string{nil, {"/init"}, {"/init", "boot"}, {"/init", "-q", "--", "a", "b"}} {
-		if _, ok := Wish(args); ok {
-			t.Errorf("%q is no wish", args)
+		if _, ok := RequestedAlias(args); ok {
+			t.Errorf("%q is taken as a request", args)
 		}
 	}
 }

@@ -10,10 +10,9 @@ import (
 	"keelson/runtime/depmod"
 )
 
-// LoadFileSystem loads the module of a type of file system, as the kernel asks
-// for it (MODULE_ALIAS_FS), or a module of that name. It reports whether the
-// type is there because of a module; false when it is built in, unknown or
-// blocked by modprobe.d.
+// LoadFileSystem loads the module of a file system type by the alias that the kernel
+// requests (MODULE_ALIAS_FS), or a module of that name. It reports whether a module
+// provides the type; false when it is built in, unknown or blocked by modprobe.d.
 func (l *Loader) LoadFileSystem(fstype string) (bool, error) {
 	names := l.db.Resolve("fs-" + fstype)
 	if len(names) == 0 && l.db.files[fstype].Path != "" {
@@ -40,8 +39,8 @@ type StaticNode struct {
 	Mode uint32
 }
 
-// openToAll are the nodes that drivers give everybody. A node that exists
-// before its driver keeps the mode that it has.
+// openToAll are the nodes that drivers open to all users. A node that exists before its
+// driver keeps its mode.
 var openToAll = map[string]bool{"fuse": true, "net/tun": true, "vsock": true}
 
 // StaticNodes reads modules.devname.

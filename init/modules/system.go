@@ -17,21 +17,21 @@ import (
 )
 
 const (
-	// catchUp is when devices are looked for that came between Boot's last look and
-	// Follow's beginning: not at once, since the boot is at work.
+	// catchUp is the delay before Follow looks for devices that were added after Boot
+	// looked last. The boot uses the processors until then.
 	catchUp = time.Second
-	// settle is for the devices behind one that has come, such as a USB hub.
+	// settle is the time to wait for devices behind a new one, such as a USB hub.
 	settle = 100 * time.Millisecond
 )
 
-// always are the modules the system needs whether or not a device asks.
+// always are modules that keelson needs and no device requests.
 var always = []string{"overlay"}
 
-// System opens the database of the running kernel and adds what line says.
+// System opens the database of the running kernel and adds the parameters of line.
 func System(line cmdline.Line) (*DB, error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
-		return nil, fmt.Errorf("cannot ask for the kernel's release: %w", err)
+		return nil, fmt.Errorf("cannot read the kernel's release: %w", err)
 	}
 	db, err := Open(unix.ByteSliceToString(name.Release[:]),
 		[]string{"/lib/modules", "/usr/lib/modules"}, configDirs)
@@ -44,16 +44,16 @@ func System(line cmdline.Line) (*DB, error) {
 	return db, nil
 }
 
-// Drivers are those of the machine as far as they are loaded.
+// Drivers loads the drivers of the machine.
 type Drivers struct {
 	*Loader
 	devices *Devices
-	// Left tells that there are buttons or input devices, which are left to Rest.
+	// Left reports whether there are buttons or input devices, whose drivers Rest loads.
 	Left bool
 }
 
-// Boot loads what the machine and the system need and makes self the kernel's
-// helper for what it wants later. A system without modules is fine and gives nil.
+// Boot loads the modules that the machine and keelson need, and makes self the kernel's
+// module helper. Without modules for the kernel it returns nil.
 func Boot(line cmdline.Line, self string) (*Drivers, error) {
 	db, err := System(line)
 	if errors.Is(err, ErrNone) {
@@ -77,8 +77,8 @@ func Boot(line cmdline.Line, self string) (*Drivers, error) {
 	return d, errors.Join(errs...)
 }
 
-// Follow loads what devices need that come up later, until ctx ends, and hands
-// what has come to also.
+// Follow loads modules for devices that are added until ctx ends, and passes the events
+// to also.
 func (d *Drivers) Follow(ctx context.Context, report func(error), also func([]uevent.Event)) {
 	events, err := uevent.Listen()
 	if err != nil {
@@ -86,18 +86,18 @@ func (d *Drivers) Follow(ctx context.Context, report func(error), also func([]ue
 		return
 	}
 	defer events.Close()
-	err = events.Gather(ctx, catchUp, settle, func(_ context.Context, come []uevent.Event) {
+	err = events.Gather(ctx, catchUp, settle, func(_ context.Context, added []uevent.Event) {
 		if err := d.Coldplug(d.devices.Fresh); err != nil {
 			report(err)
 		}
-		also(come)
+		also(added)
 	})
 	if err != nil {
 		report(err)
 	}
 }
 
-// Rest loads what Boot left, and what devices need that have come since.
+// Rest loads the modules that Boot left, and those of devices added since.
 func Rest(line cmdline.Line) error {
 	db, err := System(line)
 	if errors.Is(err, ErrNone) {
@@ -109,12 +109,12 @@ func Rest(line cmdline.Line) error {
 	return NewLoader(db).Coldplug(NewDevices("/sys").Fresh)
 }
 
-// inputs begin the modaliases of ACPI's buttons for power, sleep and lid, and of
-// the input devices that drivers make (Documentation/input/input.rst; ACPI
+// inputs are prefixes of modaliases: ACPI's buttons for power, sleep and lid, and the
+// input devices that drivers add (Documentation/input/input.rst; ACPI
 // Specification, "Button Objects").
 var inputs = []string{"input:", "acpi:LNXPWRBN:", "acpi:LNXSLPBN:", "acpi:PNP0C0C:", "acpi:PNP0C0D:", "acpi:PNP0C0E:"}
 
-// IsInput tells whether a device is touched by people only.
+// IsInput reports whether a modalias is that of a button or an input device.
 func IsInput(modalias string) bool {
 	return slices.ContainsFunc(inputs, func(begin string) bool { return strings.HasPrefix(modalias, begin) })
 }
@@ -124,31 +124,30 @@ const (
 	helperDefault = "/sbin/modprobe"
 )
 
-// ServeKernel makes self the program the kernel runs when it wants a module
-// (a file system being mounted, an address family being used), unless the
-// image has a modprobe of its own.
+// ServeKernel makes self the program that the kernel runs to load a module (for a file
+// system to mount, an address family), unless the image has /sbin/modprobe.
 func ServeKernel(self string) error {
 	if _, err := os.Stat(helperDefault); err == nil {
 		return nil
 	}
 	err := os.WriteFile(helperSetting, []byte(self), 0)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // No such file: no loadable modules.
-		return fmt.Errorf("cannot serve the kernel's wishes for modules: %w", err)
+		return fmt.Errorf("cannot set the kernel's module helper, kernel.modprobe: %w", err)
 	}
 	return nil
 }
 
-// Wish returns the alias in arguments as the kernel passes them to its
-// helper: modprobe -q -- ALIAS.
-func Wish(args []string) (alias string, ok bool) {
+// RequestedAlias returns the alias in the arguments that the kernel passes to its module
+// helper, modprobe -q -- ALIAS, and reports whether they have that form.
+func RequestedAlias(args []string) (alias string, ok bool) {
 	if len(args) == 4 && args[1] == "-q" && args[2] == "--" {
 		return args[3], true
 	}
 	return "", false
 }
 
-// Fulfil loads what the kernel wished for.
-func Fulfil(alias string) error {
+// LoadRequested loads the modules of an alias that the kernel requests.
+func LoadRequested(alias string) error {
 	line, err := cmdline.Read()
 	if err != nil {
 		return err

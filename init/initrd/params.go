@@ -11,28 +11,27 @@ import (
 	"keelson/init/cmdline"
 )
 
-// patience is how long a root is waited for without rootwait: its driver may
-// take a while to find a disk.
+// patience limits the wait for the root without rootwait: a driver may take a while to
+// find a disk.
 const patience = 30 * time.Second
 
-// Wish is the root that the command line asks for.
-type Wish struct {
+// Params are the parameters of the kernel command line for the root.
+type Params struct {
 	Device  string        // value of root=
 	FSTypes []string      // to try, in order
 	Options []string      // for the mount
-	Wait    time.Duration // 0 for ever
+	Wait    time.Duration // 0: without limit
 }
 
-// fsTypes are tried when rootfstype= names none: the file systems that roots
-// of this kind are made of.
+// fsTypes are tried when rootfstype= names none.
 var fsTypes = []string{"erofs", "squashfs", "ext4", "iso9660", "xfs", "btrfs", "f2fs"}
 
-// byName are the ways root= can name a partition.
+// byName are the prefixes of a partition name in root=.
 var byName = []string{"PARTUUID=", "PARTLABEL="}
 
-// ParseWish reads what line says about the root.
-func ParseWish(line cmdline.Line) (Wish, error) {
-	w := Wish{FSTypes: fsTypes, Options: []string{"ro"}, Wait: patience}
+// ParseParams parses the parameters for the root.
+func ParseParams(line cmdline.Line) (Params, error) {
+	w := Params{FSTypes: fsTypes, Options: []string{"ro"}, Wait: patience}
 	w.Device, _ = line.Last("root")
 	if w.Device == "" {
 		return w, errors.New("cannot mount the root: the kernel command line has no root=, as in root=/dev/vda")
@@ -54,7 +53,7 @@ func ParseWish(line cmdline.Line) (Wish, error) {
 	return w, w.wait(line)
 }
 
-func (w Wish) canBeFound() bool {
+func (w Params) canBeFound() bool {
 	if name, ok := strings.CutPrefix(w.Device, "/dev/"); ok {
 		return name != "" && !strings.Contains(name, "..")
 	}
@@ -66,8 +65,8 @@ func (w Wish) canBeFound() bool {
 	})
 }
 
-// wait takes rootwait, for ever, or rootwait=SECONDS.
-func (w *Wish) wait(line cmdline.Line) error {
+// wait parses rootwait, which has no limit, or rootwait=SECONDS.
+func (w *Params) wait(line cmdline.Line) error {
 	value, ok := line.Last("rootwait")
 	if !ok {
 		return nil
@@ -84,7 +83,7 @@ func (w *Wish) wait(line cmdline.Line) error {
 	return nil
 }
 
-// numbers reads MAJOR:MINOR.
+// numbers parses MAJOR:MINOR.
 func numbers(s string) (major, minor uint64, ok bool) {
 	a, b, ok := strings.Cut(s, ":")
 	major, err := strconv.ParseUint(a, 10, 12)
