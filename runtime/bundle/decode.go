@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// decode reads data into v and explains what does not fit: the field and its
-// value for a wrong type, line and column for broken JSON.
+// decode decodes data into v. Its errors name the field and the value of a wrong type, or
+// line and column of a syntax error.
 func decode(path string, data []byte, v any) error {
 	err := json.Unmarshal(data, v)
 	var syntax *json.SyntaxError
@@ -32,15 +32,15 @@ func decode(path string, data []byte, v any) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
-// position is the line and column, from 1, of the byte at offset.
+// position returns the line and column, from 1, of the byte at offset.
 func position(data []byte, offset int64) (line, column int) {
 	before := data[:max(0, min(int(offset), len(data)))]
 	line = bytes.Count(before, []byte("\n")) + 1
 	return line, len(before) - (bytes.LastIndexByte(before, '\n') + 1) + 1
 }
 
-// excerpt is the value that did not fit. The error's offset is behind a
-// plain value and at the start of a list or object.
+// excerpt returns the value of a wrong type. The error's offset is the end of a plain
+// value, and the start of a list or object.
 func excerpt(data []byte, wrong *json.UnmarshalTypeError) string {
 	const longest = 60
 	at := max(0, min(int(wrong.Offset), len(data)))

@@ -11,21 +11,20 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Edit is what a runtime is to read that differs from config.json. What is zero
-// stays as the file has it.
+// Edit has the changes of config.json for the runtime. A zero field changes nothing.
 type Edit struct {
 	Terminal    *bool           // process.terminal
 	OOMScoreAdj *int            // process.oomScoreAdj
-	Env         []string        // behind process.env
-	Mounts      []specs.Mount   // behind mounts
+	Env         []string        // appended to process.env
+	Mounts      []specs.Mount   // appended to mounts
 	CgroupsPath string          // linux.cgroupsPath
-	Without     []ResourceLimit // not in linux.resources
+	Without     []ResourceLimit // removed from linux.resources
 }
 
-// Edited returns config.json for a runtime that reads it in another folder: with
-// e, and with absolute paths where the OCI runtime specification (config.md,
-// "Root" and "Mounts") has them relative to the bundle. All else is the file's
-// own: a runtime may know fields that this program does not.
+// Edited returns config.json, changed by e, for a runtime that reads it in another folder:
+// paths that are relative to the bundle (config.md of the OCI runtime specification,
+// "Root" and "Mounts") become absolute. All other fields stay as they are, also those
+// that this program does not know and a runtime may.
 func (b *Bundle) Edited(e Edit) ([]byte, error) {
 	text, err := b.edited(e)
 	if err != nil {
@@ -82,8 +81,8 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 // linux reports whether e changes the section for Linux.
 func (e Edit) linux() bool { return e.CgroupsPath != "" || len(e.Without) > 0 }
 
-// linux returns the section for Linux without the limits to leave out, when it is to
-// be changed; it is empty where the file has none.
+// linux returns the section for Linux without the limits of e.Without. It is empty when
+// the file has none or e does not change it.
 func (b *Bundle) linux(top object, e Edit) (object, error) {
 	if !e.linux() || b.Spec.Linux == nil {
 		return object{}, nil
@@ -103,8 +102,8 @@ func (b *Bundle) linux(top object, e Edit) (object, error) {
 	return linux, linux.set("resources", resources)
 }
 
-// mounts returns the mounts with absolute sources, and more behind them; nil where
-// nothing changes.
+// mounts returns the mounts with absolute sources, followed by more; nil when nothing
+// changes.
 func (b *Bundle) mounts(top object, more []specs.Mount) ([]any, error) {
 	if len(more) == 0 && !slices.ContainsFunc(b.Spec.Mounts, relativeBind) {
 		return nil, nil
@@ -135,22 +134,22 @@ func (b *Bundle) mounts(top object, more []specs.Mount) ([]any, error) {
 	return all, nil
 }
 
-// relativeBind reports whether a runtime takes the source of m for a path in the
-// folder it runs in.
+// relativeBind reports whether the source of m is relative to the folder in which the
+// runtime runs.
 func relativeBind(m specs.Mount) bool {
 	bind := m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
 	return bind && !filepath.IsAbs(m.Source)
 }
 
-// errTwice is returned for a field that is there twice and means neither.
-var errTwice = errors.New("a field is there twice, with values that do not fit together")
+// errTwice is returned for a field that occurs twice with conflicting values.
+var errTwice = errors.New("a field occurs twice, with conflicting values")
 
-// object is a JSON object whose fields are left as they are. Go's decoder, and so
-// runc's, ignores the case of their names.
+// object is a JSON object whose fields keep their text. Go's decoder, and so runc's,
+// ignores the case of their names.
 type object map[string]json.RawMessage
 
-// value is a field's own text. A field that is there more than once, in letters
-// of different case, has the value that Go's decoder has made of it.
+// value returns the text of a field. A field that occurs more than once, in letters of
+// different case, has the value that Go's decoder read.
 func (o object) value(name string, decoded any) (json.RawMessage, error) {
 	if names := o.names(name); len(names) == 1 {
 		return o[names[0]], nil
@@ -183,7 +182,7 @@ func (o object) set(name string, value any) error {
 	return nil
 }
 
-// remove takes out the field at path, and the objects that are empty then.
+// remove removes the field at path, and objects that become empty.
 func (o object) remove(path []string) error {
 	names := o.names(path[0])
 	if len(path) > 1 {

@@ -27,7 +27,7 @@ func ResourceLimits(r *specs.LinuxResources) (limits []ResourceLimit) {
 	text, err := json.Marshal(r)
 	var groups map[string]json.RawMessage
 	if err != nil || json.Unmarshal(text, &groups) != nil {
-		return nil // The runtime reads the same, and says so.
+		return nil // The runtime reports it.
 	}
 	for _, group := range slices.Sorted(maps.Keys(groups)) {
 		var fields map[string]json.RawMessage
@@ -46,12 +46,13 @@ func ResourceLimits(r *specs.LinuxResources) (limits []ResourceLimit) {
 	return limits
 }
 
-// controllers are those of fields as a whole (config-linux.md, "Control groups").
+// controllers has the controllers of whole groups of fields (config-linux.md, "Control
+// groups").
 var controllers = map[string]string{
 	"hugepageLimits": "hugetlb", "rdma": "rdma", "blockIO": "io", "cpu": "cpu", "memory": "memory", "pids": "pids",
 }
 
-// controllerOf is empty for what this program does not know.
+// controllerOf returns the controller of a field, or "" when the field is not known.
 func controllerOf(group, field string) string {
 	switch {
 	case group == "unified":
@@ -66,8 +67,8 @@ func controllerOf(group, field string) string {
 	return controllers[group]
 }
 
-// WithoutController says, once for each controller, that limits do not hold because
-// the kernel lacks it.
+// WithoutController returns a message for each controller that the kernel lacks, with the
+// limits that are ignored because of it.
 func WithoutController(limits []ResourceLimit) (sentences []string) {
 	fields := map[string][]string{}
 	for _, l := range limits {

@@ -18,29 +18,29 @@ import (
 // prefix names the program in every line.
 const prefix = "keelson: "
 
-// Stdout as a device is this process's standard output, for where the
-// consoles are somebody else's.
+// Stdout as a device is this process's standard output, for systems whose consoles belong
+// to an outer one.
 const Stdout = "/proc/self/fd/1"
 
-// queueLimit bounds the memory of what waits to be written, of which each
-// message takes messageCost besides its bytes.
+// queueLimit bounds the memory of queued messages, in bytes. Each message counts
+// messageCost more than its length.
 const (
 	queueLimit  = 1 << 20
 	messageCost = 64
 )
 
-// recordLimit is how much the kernel takes as one record of its log: what is
-// longer is refused (EINVAL).
+// recordLimit is the longest record that the kernel accepts for its log: it refuses longer
+// ones (EINVAL).
 const recordLimit = 960
 
-// Options say where messages go.
+// Options of a console.
 type Options struct {
 	Devices  []string   // paths; none means /dev/console
 	Kmsg     bool       // also write to the kernel log, at daemon.debug
 	Timeline string     // file for Event, timeline.Path when empty
 	Level    slog.Level // least level that Logger shows
-	// Panicked is told of a panic of the goroutine called by a name, which goes on
-	// when it returns. Nil: it is logged.
+	// Panicked is called when the named goroutine panics, which continues when it
+	// returns. Nil: the panic is logged.
 	Panicked func(in string, value any, stack []byte)
 }
 
@@ -67,8 +67,8 @@ type Message struct {
 	Raw  bool
 }
 
-// Consoles gives the device paths of the command line's console= values, in
-// order and each once; the default when there are none.
+// Consoles returns the device paths of the command line's console= values, in order and
+// each once; the default when there are none.
 func Consoles(values []string) []string {
 	var devices []string
 	seen := map[string]bool{}
@@ -92,7 +92,7 @@ func Consoles(values []string) []string {
 	return devices
 }
 
-// New starts the writer. Devices are opened by it, so New does not block.
+// New starts the writers, which open the devices, so New does not block.
 func New(options Options) *Console {
 	if len(options.Devices) == 0 {
 		options.Devices = []string{"/dev/console"}
@@ -113,14 +113,14 @@ func New(options Options) *Console {
 	return c
 }
 
-// restPause is how long a goroutine rests after a panic, which may come again.
-const restPause = time.Second
+// panicPause is the time before a goroutine continues after a panic, which may recur.
+const panicPause = time.Second
 
 // guard calls f until it returns without a panic, then closes done.
 func (c *Console) guard(name string, done chan struct{}, f func()) {
 	defer close(done)
 	for !c.survive(name, f) {
-		<-time.After(restPause)
+		<-time.After(panicPause)
 	}
 }
 
@@ -132,7 +132,7 @@ func (c *Console) survive(name string, f func()) (ended bool) {
 		case c.options.Panicked != nil:
 			c.options.Panicked(name, r, debug.Stack())
 		default:
-			c.Logger().Error("a panic was survived", "in", name, "panic", r)
+			c.Logger().Error("recovered from a panic", "in", name, "panic", r)
 		}
 	}()
 	f()
@@ -150,7 +150,7 @@ func (c *Console) Event(e timeline.Event) {
 	c.record.put(e)
 }
 
-// Raw shows text as it is, such as the output of a container.
+// Raw shows text unchanged, such as the output of a container.
 func (c *Console) Raw(text []byte) {
 	if len(text) == 0 {
 		return
@@ -162,11 +162,11 @@ func (c *Console) Raw(text []byte) {
 	c.Put(Message{Text: s, Raw: true})
 }
 
-// Close shows and records what is queued and ends the writers. When ctx ends
-// first, what is left is given up; the error says so.
+// Close shows and records what is queued, and ends the writers. When ctx ends first, the
+// rest is dropped and the error says so.
 func (c *Console) Close(ctx context.Context) error {
-	c.record.close() // Before the console, on which it may complain.
-	err := wait(ctx, c.record.done, "record what happened")
+	c.record.close() // Before the console, to which it may log an error.
+	err := wait(ctx, c.record.done, "write the timeline")
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
@@ -174,7 +174,7 @@ func (c *Console) Close(ctx context.Context) error {
 	return errors.Join(err, wait(ctx, c.done, "flush the console"))
 }
 
-// Flush waits until all that was said before has been shown, or ctx ends.
+// Flush waits until all earlier messages have been shown, or ctx ends.
 func (c *Console) Flush(ctx context.Context) error {
 	shown := make(chan struct{})
 	c.mu.Lock()
@@ -189,7 +189,7 @@ func (c *Console) Flush(ctx context.Context) error {
 	}
 }
 
-// Queued is what has not been shown yet.
+// Queued returns the messages that have not been shown yet.
 func (c *Console) Queued() []Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -255,8 +255,8 @@ func (c *Console) write() {
 			fault.Here("console")
 			c.show(m)
 		}
-		for _, told := range shown {
-			close(told)
+		for _, done := range shown {
+			close(done)
 		}
 		if last {
 			c.closeDevices()
@@ -274,7 +274,7 @@ func (c *Console) show(m Message) {
 	}
 }
 
-// cut takes the end off a text that is too long.
+// cut shortens a text that is too long.
 func cut(text string, limit int) string {
 	if len(text) <= limit {
 		return text

@@ -100,11 +100,11 @@ func TestStalledDeviceBlocksNobody(t *testing.T) {
 	for range 5000 {
 		c.Raw(line)
 	}
-	if took := time.Since(start); took > patience {
+	if took := time.Since(start); took > stallLimit {
 		t.Errorf("5000 messages took %v", took)
 	}
 	go func() {
-		_ = reader.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = reader.SetReadDeadline(time.Now().Add(time.Minute))
 		_, _ = io.Copy(io.Discard, reader)
 	}()
 	closeInTime(t, c)
@@ -174,7 +174,7 @@ func TestStalledTimelineBlocksNobody(t *testing.T) {
 	for range 2 * recordQueue {
 		c.Event(timeline.Event{Stage: timeline.Ready})
 	}
-	if took := time.Since(began); took > patience {
+	if took := time.Since(began); took > stallLimit {
 		t.Errorf("it took %v", took)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

@@ -11,29 +11,28 @@ import (
 // log, below the level that the kernel itself prints on the console.
 const kmsgPriority = "<31>"
 
-// patience is how long a device may take no byte before it is passed over.
-const patience = time.Second
+// stallLimit is how long a device may accept no byte before it is skipped.
+const stallLimit = time.Second
 
-// keptLimit bounds the bytes kept for a device that is not there yet.
+// keptLimit bounds the bytes kept for a device that does not exist yet.
 const keptLimit = 64 << 10
 
 // device is one console. Only the writer's goroutine uses it.
 type device struct {
 	path    string
 	fd      int  // -1 when not open
-	stalled bool // it took nothing for the time of patience
+	stalled bool // it accepted nothing for stallLimit
 
-	opened bool   // it was there once
-	kept   []byte // what was said before that
+	opened bool   // it could be opened once
+	kept   []byte // the messages of before
 }
 
 func newDevice(path string) *device { return &device{path: path, fd: -1} }
 
-// write puts text out, as much as the device takes. What a stalled or gone
-// device does not take is lost: nobody is there to read it. One that has never
-// been there may come with its driver, and gets what it missed. A terminal
-// is hung up for everybody when the session that owns it ends, such as that of
-// a shell on the console: opened anew it works.
+// write writes as much of text as the device accepts. The rest is lost when the device is
+// stalled or gone. A device that could never be opened may appear with its driver, and
+// gets the earlier messages then. A terminal is hung up for all processes when the session
+// that owns it ends, such as that of a shell on the console; it works when opened again.
 func (d *device) write(text string) {
 	if !d.open() {
 		if !d.opened && len(d.kept)+len(text) <= keptLimit {
@@ -64,9 +63,9 @@ func (d *device) write(text string) {
 	}
 }
 
-// wait returns true when the device takes bytes again.
+// wait reports whether the device accepts bytes again within stallLimit.
 func (d *device) wait() bool {
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(stallLimit)
 	for {
 		left := time.Until(deadline)
 		if left <= 0 {
@@ -97,8 +96,8 @@ func (d *device) open() bool {
 	return true
 }
 
-// drain waits until a serial line has sent what was written, so that a
-// reboot that follows does not cut it off. On anything else it does nothing.
+// drain waits until a serial line has sent all bytes, so that a reboot does not cut them
+// off. It has no effect on other devices.
 func (d *device) drain() {
 	if d.fd >= 0 && !d.stalled {
 		_ = unix.IoctlSetInt(d.fd, unix.TCSBRK, 1)

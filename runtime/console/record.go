@@ -14,8 +14,8 @@ import (
 // recordQueue bounds the events waiting to be appended.
 const recordQueue = 256
 
-// record appends events to the timeline. It has a goroutine of its own: what
-// holds the file may hang.
+// record appends events to the timeline. It has a goroutine of its own, since the file
+// system of the timeline may hang.
 type record struct {
 	path   string
 	log    *slog.Logger
@@ -45,7 +45,7 @@ func (r *record) put(e timeline.Event) {
 	}
 }
 
-// close lets write end once it has come to the end of the queue.
+// close makes write return at the end of the queue.
 func (r *record) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,10 +62,10 @@ func (r *record) write() {
 		fault.Here("timeline")
 		err := r.append(r.path, e)
 		if lost := r.takeLost(); lost > 0 {
-			err = errors.Join(err, fmt.Errorf("%d events were lost: it took too long", lost))
+			err = errors.Join(err, fmt.Errorf("%d events were lost: writing took too long", lost))
 		}
 		switch {
-		case err == nil || errors.Is(err, fs.ErrNotExist): // Its folder comes early and may go late.
+		case err == nil || errors.Is(err, fs.ErrNotExist): // Its folder does not exist very early and very late.
 			gap = false
 		case !gap: // Once, and not for each event.
 			gap = true

@@ -18,7 +18,7 @@ import (
 // Path is where the guest keeps the timeline of the running boot.
 const Path = "/run/keelson/timeline"
 
-// Stages of the boot and the shutdown, in the order they are met.
+// Stages of the boot and the shutdown, in their order.
 const (
 	Kernel     = "kernel"     // when /init started, with its version
 	Mounts     = "mounts"     // core mounts are there
@@ -28,7 +28,7 @@ const (
 	Network    = "network"    // loopback and ip= are up
 	Volumes    = "volumes"    // /containers/volumes are mounted
 	Onboot     = "onboot"     // one onboot container ended
-	Rescue     = "rescue"     // a person is asked what to do, or has said it
+	Rescue     = "rescue"     // a person is asked what to do, or has answered
 	Containerd = "containerd" // containerd answers
 	Service    = "service"    // a service changed its state
 	Ready      = "ready"      // every wanted service runs
@@ -56,7 +56,7 @@ func Now() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// String is the event as the console shows it:
+// String returns the event as the console shows it:
 // "[   1.234] STAGE NAME: RESULT after 0.210s; NOTE". Empty parts are left out.
 func (e Event) String() string {
 	var b strings.Builder
@@ -82,7 +82,7 @@ func (e Event) String() string {
 // noteMark stands between a time and a note.
 const noteMark = "; "
 
-// Outcome is the result and what is done about it.
+// Outcome returns the result and the note.
 func (e Event) Outcome() string {
 	if e.Note == "" {
 		return e.Result
@@ -90,7 +90,7 @@ func (e Event) Outcome() string {
 	return e.Result + noteMark + e.Note
 }
 
-// oneLine keeps control characters of foreign error texts off the console.
+// oneLine replaces control characters, which error texts of other programs may hold.
 func oneLine(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -100,8 +100,8 @@ func oneLine(s string) string {
 	}, s))
 }
 
-// marker introduces an event in a line of the console. The name of the
-// program in front tells it from a line of the kernel.
+// marker begins an event in a line of the console. The name of the program distinguishes
+// it from a line of the kernel.
 const marker = "keelson: ["
 
 // stageLetters are the characters of a stage's name.
@@ -189,8 +189,8 @@ func Append(path string, e Event) error {
 // readLimit bounds what Read takes into memory.
 const readLimit = 4 << 20
 
-// Read returns the events of the file at path, in the order written. A line
-// that is no event (cut off by a full disk, say) is left out.
+// Read returns the events of the file at path, in the order in which they were written.
+// Lines that are not events (for example cut off by a full disk) are ignored.
 func Read(path string) ([]Event, error) {
 	f, err := os.Open(path)
 	if err != nil {
