@@ -16,15 +16,14 @@ import (
 	"time"
 )
 
-// probeDeadline bounds the trial of KVM: natively it takes half a second.
+// probeDeadline bounds the probe of KVM, which takes half a second natively.
 const probeDeadline = 10 * time.Second
 
-// Accelerator says how to run kernel: as the environment's TESTVM_ACCEL says
-// (tcg or kvm), else with KVM if that works. /dev/kvm may open and still not
-// run a stock kernel (nested and paravirtual hosts), so the kernel itself is
-// tried, without an initrd, until it panics for lack of a root; without a
-// kernel to try it is TCG. The answer is
-// remembered in the user's cache folder for this host, QEMU and kernel.
+// Accelerator returns the accelerator for kernel: TESTVM_ACCEL of the environment (tcg or
+// kvm), else KVM if that works. On nested and paravirtual hosts /dev/kvm may open and
+// still not run a stock kernel, so the kernel itself is booted without an initrd until it
+// panics because it has no root. Without a kernel the answer is TCG. It is cached in the
+// user's cache folder for this host, QEMU and kernel.
 func Accelerator(ctx context.Context, arch, kernel string) (string, error) {
 	switch env := os.Getenv("TESTVM_ACCEL"); env {
 	case KVM, TCG:
@@ -64,7 +63,7 @@ func openable(path string) bool {
 	return f.Close() == nil
 }
 
-// memoFile names the file that holds the answer for this host and kernel.
+// memoFile returns the name of the file with the answer for this host and kernel.
 func memoFile(arch, kernel string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -104,7 +103,7 @@ func remember(memo, text string) error {
 	return os.Rename(tmp, memo)
 }
 
-// probe boots kernel under KVM and wants to see it look for its root.
+// probe boots kernel under KVM until it looks for its root.
 func probe(ctx context.Context, arch, kernel string) error {
 	ctx, cancel := context.WithTimeout(ctx, probeDeadline)
 	defer cancel()
@@ -128,7 +127,7 @@ func probe(ctx context.Context, arch, kernel string) error {
 	}
 }
 
-// waitFor reads r until it has shown want.
+// waitFor reads r until want appears.
 func waitFor(r io.Reader, want []byte) error {
 	var text []byte
 	buf := make([]byte, 4096)

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// DetectArch tells by a kernel image's header which architecture it is for.
+// DetectArch returns the architecture of a kernel image, by its header.
 func DetectArch(kernel string) (string, error) {
 	f, err := os.Open(kernel)
 	if err != nil {
@@ -25,8 +25,8 @@ func DetectArch(kernel string) (string, error) {
 	return "", fmt.Errorf("cannot tell the architecture of %s: it is neither a bzImage of x86 or s390x nor an Image of arm64 or riscv64", kernel)
 }
 
-// headSize is how much of a kernel tells its architecture: s390x has its mark
-// behind 64 KiB of what loads it.
+// headSize is the size of the part of a kernel that identifies its architecture: on s390x
+// the mark follows 64 KiB of boot loader.
 const headSize = 0x10010
 
 func archOf(head []byte) string {

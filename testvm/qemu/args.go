@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Numbers under which QEMU finds the sockets it was started with.
+// File descriptors of the sockets that QEMU inherits.
 const (
 	consoleFD = 3 + iota
 	qmpFD
@@ -28,14 +28,14 @@ func Program(arch string) (program, pkg string) {
 	return "qemu-system-x86_64", "qemu-system-x86"
 }
 
-// ConsoleDevice is the kernel's name of the console that an architecture's
-// usual machine shows.
+// ConsoleDevice returns the kernel's name of the console of an architecture's default
+// machine.
 func ConsoleDevice(arch string) string { return machines[usual(arch)].console }
 
-// ConsoleOf is the kernel's name of the console that the machine of c shows.
+// ConsoleOf returns the kernel's name of the console of c's machine.
 func ConsoleOf(c Config) string { return machines[cmp.Or(c.Machine, usual(c.Arch))].console }
 
-// Args is the command line of a machine whose Config is complete.
+// Args returns QEMU's command line for a complete Config.
 func Args(c Config) []string {
 	args := []string{"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"}
 	args = append(args, machineArgs(c)...)
@@ -49,7 +49,7 @@ func Args(c Config) []string {
 	args = append(args, serialArgs(c)...)
 	args = append(args, "-chardev", socket("qmp", qmpFD), "-mon", "chardev=qmp,mode=control")
 	if !c.VirtualTime && machines[c.Machine].board == nil {
-		// These answer in the host's time, which virtual time must not depend on.
+		// These devices use the host's time, on which virtual time must not depend.
 		args = append(args, guestChannels(c)...)
 		if c.VirtConsole != "" {
 			args = append(args, "-chardev", "file,id=hvc,path="+escape(c.VirtConsole), "-device", "virtconsole,chardev=hvc")
@@ -60,10 +60,10 @@ func Args(c Config) []string {
 	return append(args, diskArgs(c)...)
 }
 
-// escape makes a path a value among others that are parted by commas.
+// escape quotes a path for a list of values separated by commas.
 func escape(path string) string { return strings.ReplaceAll(path, ",", ",,") }
 
-// startArgs are what the machine starts: a kernel, or its firmware.
+// startArgs returns the arguments for the kernel or firmware that the machine starts.
 func startArgs(c Config) []string {
 	if c.Firmware != "" {
 		return firmwareArgs(c)
@@ -83,7 +83,7 @@ func startArgs(c Config) []string {
 	return append(args, "-append", line)
 }
 
-// guestChannels are the agent's port and a source of random numbers.
+// guestChannels returns the arguments for the agent's port and a source of random numbers.
 func guestChannels(c Config) []string {
 	return []string{
 		"-chardev", socket("agent", agentFD), "-device", virtio(c, "serial"),
@@ -92,7 +92,7 @@ func guestChannels(c Config) []string {
 	}
 }
 
-// serialArgs are the console and the ports before it.
+// serialArgs returns the arguments for the console and the serial ports before it.
 func serialArgs(c Config) []string {
 	var args []string
 	if b := machines[c.Machine].board; b != nil {
@@ -127,8 +127,8 @@ func socket(id string, fd int) string {
 	return fmt.Sprintf("socket,id=%s,fd=%d", id, fd)
 }
 
-// virtualStart is when virtual time starts: later than any image was built, and not
-// so much later that an image doubts it.
+// virtualStart is the start of virtual time: later than the build of any image, but not so
+// late that an image distrusts it.
 const virtualStart = "2030-01-01T00:00:00"
 
 func machineArgs(c Config) []string {
@@ -142,7 +142,7 @@ func machineArgs(c Config) []string {
 	}
 	args := []string{"-M", cmp.Or(m.name, c.Machine) + options, "-accel", c.Accel + m.accelOptions, "-cpu", cpu}
 	if c.VirtualTime {
-		// The seed fixes what the guest takes for random numbers.
+		// The seed determines the guest's random numbers.
 		args = append(args, "-icount", "shift=0,sleep=off", "-seed", strconv.FormatUint(uint64(c.Seed), 10), "-rtc", "base="+cmp.Or(c.RTC, virtualStart)+",clock=vm")
 	} else if c.RTC != "" {
 		args = append(args, "-rtc", "base="+c.RTC)
@@ -162,7 +162,7 @@ func netArgs(c Config) []string {
 	}
 	card := virtio(c, "net") + ",netdev=net0"
 	if machines[c.Machine].virtio == "" {
-		card += ",romfile=" // Without a ROM the card cannot boot from the network, which nobody asks of it.
+		card += ",romfile=" // The card needs no ROM, which only serves to boot from the network.
 	}
 	return []string{"-netdev", dev.String(), "-device", card}
 }

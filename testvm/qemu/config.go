@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// Architectures a machine can have, in Go's spelling.
+// Architectures of machines, in Go's spelling.
 const (
 	AMD64 = "amd64"
 	ARM64 = "arm64"
@@ -20,7 +20,7 @@ const (
 	TCG = "tcg"
 )
 
-// AgentPort is the name of the virtio-serial port that leads to Machine.Agent.
+// AgentPort is the name of the virtio-serial port connected with Machine.Agent.
 const AgentPort = "org.keelson.agent.0"
 
 // Config describes a machine.
@@ -31,13 +31,13 @@ type Config struct {
 	// Firmware boots from the first disk: UEFI or BIOS. When empty the machine
 	// starts Kernel itself.
 	Firmware string
-	Kernel   string // file; with Firmware only tried when Accel is decided
+	Kernel   string // file; with Firmware it is only used to probe KVM
 	Initrd   string // file, may be empty
-	DTB      string // file with a board's device tree; empty for machines that bring theirs
+	DTB      string // file with a board's device tree; empty for machines that generate theirs
 	Append   string // kernel command line
-	Memory   int    // MiB, 1024 when zero; a board has what it has
-	CPUs     int    // 2 when zero; likewise
-	// Room is for a CPU and memory to be plugged while the machine runs.
+	Memory   int    // MiB, 1024 if zero; ignored for a board
+	CPUs     int    // 2 if zero; ignored for a board
+	// Room reserves slots for a CPU and memory to plug while the machine runs.
 	Room    bool
 	Disks   []Disk
 	Publish []Forward
@@ -47,11 +47,10 @@ type Config struct {
 	// one Seed, from which all random numbers come, are the same to the
 	// instruction.
 	VirtualTime bool
-	// RTC is what the hardware clock says at the start, YYYY-MM-DDTHH:MM:SS in
-	// UTC; the host's time when empty.
+	// RTC is the initial time of the hardware clock, YYYY-MM-DDTHH:MM:SS in UTC; the
+	// host's time if empty.
 	RTC string
-	// VirtConsole is a file that gets what the guest prints on a second
-	// console, hvc0. Empty for none.
+	// VirtConsole is a file for the output of a second console, hvc0. Empty for none.
 	VirtConsole string
 	Seed        uint32
 }
@@ -59,24 +58,24 @@ type Config struct {
 // Disk is a block device backed by a file.
 type Disk struct {
 	Path     string
-	Size     int64  // bytes; a missing file is made this long (sparse)
+	Size     int64  // bytes; a missing file is made with this size (sparse)
 	Format   string // raw (default), qcow2, …
 	Bus      string // one of Buses; virtio when empty
 	ReadOnly bool
-	// Log is a file that gets every write and flush of this run, in the format
-	// of dm-log-writes; it is for package powercut. The host is not told to
-	// flush. Empty for none; on the virtio bus alone.
+	// Log is a file for a log of every write and flush of this run, in the format of
+	// dm-log-writes, for package powercut. Flushes are not passed to the host. Empty for
+	// none; only on the virtio bus.
 	Log string
 }
 
-// Forward leads a port of the host's loopback address to a port of the guest.
-// A zero Host port is replaced by a free one when the machine starts.
+// Forward forwards a port of the host's loopback address to a port of the guest. A zero
+// Host port is replaced by a free one when the machine starts.
 type Forward struct {
 	Protocol    string // tcp (default) or udp
 	Host, Guest int
 }
 
-// withDefaults fills what was left out and refuses what cannot work.
+// withDefaults sets defaults and refuses invalid combinations.
 func (c Config) withDefaults() (Config, error) {
 	if c.Kernel == "" && c.Firmware == "" {
 		return c, errors.New("cannot start a machine: no kernel given")
@@ -89,7 +88,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Arch = arch
 	}
 	if usual(c.Arch) == "" {
-		return c, fmt.Errorf("cannot start a machine: there is none of architecture %q: amd64, arm64, riscv64 or s390x", c.Arch)
+		return c, fmt.Errorf("cannot start a machine: unknown architecture %q: use amd64, arm64, riscv64 or s390x", c.Arch)
 	}
 	if c.Memory == 0 {
 		c.Memory = 1024
@@ -110,7 +109,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, c.findFiles()
 }
 
-// findFiles wants all files that are named.
+// findFiles returns an error if a file that c names does not exist.
 func (c Config) findFiles() error {
 	for _, f := range []string{c.Kernel, c.Initrd, c.DTB} {
 		if f == "" {

@@ -57,8 +57,7 @@ func (d *Disk) set(option string) error {
 	return nil
 }
 
-// create makes the file behind d when it is missing and a size is known, and
-// empties its log.
+// create makes the file of d if it is missing and a size is given, and truncates the log.
 func (d Disk) create() error {
 	if d.Log != "" {
 		if err := os.WriteFile(d.Log, nil, 0o644); err != nil {
@@ -70,7 +69,7 @@ func (d Disk) create() error {
 		return nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) || d.Size == 0 {
-		return fmt.Errorf("cannot use disk %s: %w (give size= to have it made)", d.Path, err)
+		return fmt.Errorf("cannot use disk %s: %w (give size= to create it)", d.Path, err)
 	}
 	if d.Format != "" && d.Format != "raw" {
 		return d.createFormatted()

@@ -8,23 +8,23 @@ import (
 
 // bus is a way to connect a disk.
 type bus struct {
-	device     string // without "drive=": of the disk; empty for the machine's slot for an SD card
-	controller string // needed once before the first disk; may be empty
+	device     string // value of -device, without "drive="; empty for the machine's SD card slot
+	controller string // device needed once before the first disk; may be empty
 	serial     bool   // the disk must have a serial number
-	order      bool   // the firmware can be told to boot from it
+	order      bool   // supports bootindex
 	media      string // cdrom or nothing
 }
 
-// Buses are the names of all ways to connect a disk.
+// Buses are the names of all buses for disks.
 var Buses = []string{"virtio", "nvme", "sata", "ide", "usb", "sd", "cdrom"}
 
-// busOf is the bus of a disk on c's machine; virtio if it has none.
+// busOf returns the bus of a disk on c's machine, by default virtio.
 func busOf(c Config, name string) bus {
 	switch name {
 	case "nvme":
 		return bus{device: "nvme", serial: true, order: true}
 	case "sata", "ide":
-		if c.Arch == AMD64 { // Its machines have a controller.
+		if c.Arch == AMD64 { // The machines have a controller.
 			return bus{device: "ide-hd", order: true}
 		}
 		return bus{device: "ide-hd", controller: "ich9-ahci", order: true}
@@ -64,7 +64,7 @@ func diskArgs(c Config) []string {
 	return args
 }
 
-// args are the values of -drive and -device.
+// args returns the values of -drive and -device.
 func (b bus) args(id string, d Disk) (drive, device string) {
 	format := d.Format
 	if format == "" {
@@ -94,9 +94,9 @@ func (b bus) args(id string, d Disk) (drive, device string) {
 	return drive, device
 }
 
-// LogNode are the options of a node of QEMU's block layer that is the disk in a
-// file and logs what is written to it. Nothing waits for the host's own disk:
-// what is logged survives the death of QEMU, which is all it is for.
+// LogNode returns the options of a node of QEMU's block layer that stores a disk in a file
+// and logs all writes. Nothing is flushed to the host's disk, because the log only has to
+// survive the end of QEMU.
 func LogNode(path, format, log string) string {
 	return fmt.Sprintf("driver=blklogwrites,file.driver=%s,file.file.driver=file,file.file.filename=%s,file.file.cache.no-flush=on,"+
 		"log.driver=raw,log.file.driver=file,log.file.filename=%s,log.file.cache.no-flush=on", format, escape(path), escape(log))

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// ParseForward reads HOST:GUEST or HOST:GUEST/udp. HOST 0 takes a free port.
+// ParseForward reads HOST:GUEST or HOST:GUEST/udp. HOST 0 means a free port.
 func ParseForward(s string) (Forward, error) {
 	ports, proto, ok := strings.Cut(s, "/")
 	if !ok {
@@ -36,7 +36,7 @@ func port(s string, least int) (int, error) {
 	return n, nil
 }
 
-// withPorts gives every forward without a host port a free one.
+// withPorts assigns a free host port to every forward without one.
 func withPorts(forwards []Forward) ([]Forward, error) {
 	out := append([]Forward(nil), forwards...)
 	for i := range out {

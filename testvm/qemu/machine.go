@@ -18,7 +18,7 @@ import (
 	"keelson/runtime/procfs"
 )
 
-// startDeadline is how long QEMU may take until it answers on its control socket.
+// startDeadline bounds the time until QEMU answers on its control socket.
 const startDeadline = 30 * time.Second
 
 // Machine is a running QEMU.
@@ -36,8 +36,8 @@ type Machine struct {
 	shutdown string // reason of the SHUTDOWN event
 }
 
-// Start plans and starts a machine. ctx bounds the start alone; the machine
-// lives until the guest ends, Kill, or the end of this process.
+// Start starts a machine. ctx bounds only the start. The machine runs until the guest
+// ends, Kill is called, or this process ends.
 func Start(ctx context.Context, c Config) (*Machine, error) {
 	c, err := complete(ctx, c)
 	if err != nil {
@@ -46,7 +46,7 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	return launch(ctx, c)
 }
 
-// complete fills in everything Args needs and makes missing disks.
+// complete sets everything that Args needs and makes missing disks.
 func complete(ctx context.Context, c Config) (Config, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -82,7 +82,7 @@ func launch(ctx context.Context, c Config) (*Machine, error) {
 	cmd := exec.Command(path, Args(c)...)
 	cmd.ExtraFiles = s.remote
 	cmd.Stderr, cmd.Stdout = stderr, stderr
-	// A process group of its own keeps the terminal's ctrl-C from QEMU.
+	// In its own process group QEMU does not receive the terminal's ctrl-C.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := m.run(cmd, stderr); err != nil {
 		s.closeLocal()
@@ -92,8 +92,8 @@ func launch(ctx context.Context, c Config) (*Machine, error) {
 	return m, m.connect(ctx, s.qmp)
 }
 
-// run starts QEMU from a thread that lives as long as QEMU does: the parent
-// whose death Pdeathsig watches is the thread, not the process.
+// run starts QEMU from a thread that exists until QEMU ends, because Pdeathsig refers to
+// the parent thread, not the process.
 func (m *Machine) run(cmd *exec.Cmd, stderr *tail) error {
 	started := make(chan error, 1)
 	go func() {
@@ -113,7 +113,7 @@ func (m *Machine) run(cmd *exec.Cmd, stderr *tail) error {
 	return <-started
 }
 
-// connect opens the control protocol; a QEMU that dies meanwhile says why.
+// connect opens the control protocol. If QEMU ends meanwhile, the error has its output.
 func (m *Machine) connect(ctx context.Context, conn net.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, startDeadline)
 	defer cancel()
@@ -141,8 +141,8 @@ func (m *Machine) event(e Event) {
 	}
 }
 
-// ShutdownReason is why the machine ended in QMP's words (guest-shutdown,
-// guest-reset, host-qmp-quit, …), empty as long as it has not.
+// ShutdownReason returns QMP's reason for the machine's end (guest-shutdown, guest-reset,
+// host-qmp-quit, …), or "" while it runs.
 func (m *Machine) ShutdownReason() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -152,7 +152,7 @@ func (m *Machine) ShutdownReason() string {
 // Done is closed when QEMU has ended.
 func (m *Machine) Done() <-chan struct{} { return m.done }
 
-// Err tells, once Done is closed, whether QEMU failed.
+// Err returns, once Done is closed, an error if QEMU failed.
 func (m *Machine) Err() error {
 	select {
 	case <-m.done:
@@ -162,18 +162,18 @@ func (m *Machine) Err() error {
 	}
 }
 
-// CPUTime is the processor time QEMU has used so far; 0 when it has ended.
+// CPUTime returns the processor time QEMU has used so far, or 0 if it has ended.
 func (m *Machine) CPUTime() time.Duration {
 	used, _ := procfs.ReadCPUTime("/proc", m.proc.Pid)
 	return used
 }
 
-// HasButton tells whether the machine has a power button.
+// HasButton reports whether the machine has a power button.
 func (m *Machine) HasButton() bool { return machines[m.Config.Machine].board == nil }
 
-// Powerdown presses the power button. That of s390x is a signal of its console's
-// processor, at which the kernel sends PID 1 a SIGINT and makes a power-down of
-// the reboot that follows (drivers/s390/char/sclp_quiesce.c).
+// Powerdown presses the power button. On s390x the service processor signals quiesce: the
+// kernel sends PID 1 a SIGINT and turns the reboot that follows into a power-down
+// (drivers/s390/char/sclp_quiesce.c).
 func (m *Machine) Powerdown(ctx context.Context) error {
 	if !m.HasButton() {
 		return fmt.Errorf("%s has no power button", m.Config.Machine)
@@ -194,7 +194,7 @@ func (m *Machine) Press(ctx context.Context, keys ...string) error {
 	return m.QMP.Execute(ctx, "send-key", map[string]any{"keys": list}, nil)
 }
 
-// Plug adds a device of a driver of QEMU's, such as "virtio-rng-pci", while the
+// Plug adds a device, by the name of its QEMU driver such as "virtio-rng-pci", while the
 // machine runs.
 func (m *Machine) Plug(ctx context.Context, driver string) error {
 	return m.QMP.Execute(ctx, "device_add", map[string]any{"driver": driver}, nil)
@@ -216,10 +216,10 @@ func (m *Machine) PlugCPU(ctx context.Context) error {
 			return m.QMP.Execute(ctx, "device_add", s.Props, nil)
 		}
 	}
-	return errors.New("cannot plug a CPU: there is no room for one")
+	return errors.New("cannot plug a CPU: there is no free slot")
 }
 
-// PlugMemory adds so many MiB to a machine that has Room for them.
+// PlugMemory adds memory, in MiB, to a machine with Room for it.
 func (m *Machine) PlugMemory(ctx context.Context, size int) error {
 	err := m.QMP.Execute(ctx, "object-add", map[string]any{"qom-type": "memory-backend-ram", "id": "plugged", "size": size << 20}, nil)
 	if err != nil {
@@ -228,16 +228,16 @@ func (m *Machine) PlugMemory(ctx context.Context, size int) error {
 	return m.QMP.Execute(ctx, "device_add", map[string]any{"driver": "pc-dimm", "memdev": "plugged"}, nil)
 }
 
-// Kill ends the machine at once and waits for its end.
+// Kill kills the machine and waits for its end.
 func (m *Machine) Kill() {
-	_ = m.proc.Kill() // it may have ended: all the better
+	_ = m.proc.Kill() // an error means that it has ended
 	<-m.done
 	_ = m.Console.Close()
 	_ = m.Agent.Close()
 }
 
-// Cut ends the machine as a power cut does. It is stopped first, so that each
-// write that QEMU was doing on a file is there as a whole or not at all.
+// Cut ends the machine like a power cut. The machine is stopped first, so that each write
+// of QEMU to a file is either complete or missing.
 func (m *Machine) Cut() {
 	if m.proc.Signal(syscall.SIGSTOP) == nil {
 		var info unix.Siginfo

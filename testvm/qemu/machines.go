@@ -95,7 +95,7 @@ func machineFor(c Config) (string, error) {
 	m, ok := machines[c.Machine]
 	switch {
 	case !ok:
-		return "", fmt.Errorf("cannot start a machine: there is no machine %q: choose of %s", c.Machine, strings.Join(Machines(), ", "))
+		return "", fmt.Errorf("cannot start a machine: there is no machine %q: use one of %s", c.Machine, strings.Join(Machines(), ", "))
 	case m.arch != c.Arch:
 		return "", fmt.Errorf("cannot start a machine: %s is for %s, not for %s", c.Machine, m.arch, c.Arch)
 	case c.Firmware != "" && !slices.Contains(m.firmware, c.Firmware):

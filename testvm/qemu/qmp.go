@@ -9,14 +9,14 @@ import (
 	"sync"
 )
 
-// Event is something QEMU tells unasked, such as SHUTDOWN.
+// Event is an asynchronous message of QEMU, such as SHUTDOWN.
 type Event struct {
 	Name string         `json:"event"`
 	Data map[string]any `json:"data"`
 }
 
-// QMP is a client of QEMU's control protocol: one JSON object a message, a
-// greeting first, answers told from events by their keys.
+// QMP is a client of QEMU's control protocol: one JSON object per message, a greeting
+// first. Keys distinguish answers from events.
 type QMP struct {
 	conn    io.ReadWriteCloser
 	onEvent func(Event)
@@ -37,8 +37,8 @@ type answer struct {
 	} `json:"error"`
 }
 
-// NewQMP speaks to the QEMU behind conn. onEvent is called for every event, in
-// order, from the goroutine that reads; it must not block.
+// NewQMP returns a client for the QEMU at conn. onEvent is called for every event, in
+// order, by the goroutine that reads; it must not block.
 func NewQMP(ctx context.Context, conn io.ReadWriteCloser, onEvent func(Event)) (*QMP, error) {
 	q := &QMP{conn: conn, onEvent: onEvent, done: make(chan struct{}), pending: map[int]chan answer{}}
 	go q.read()
@@ -110,7 +110,7 @@ func (q *QMP) failure() error {
 	return q.err
 }
 
-// read takes messages until the connection ends.
+// read handles messages until the connection ends.
 func (q *QMP) read() {
 	defer close(q.done)
 	dec := json.NewDecoder(q.conn)
@@ -137,7 +137,7 @@ func (q *QMP) dispatch(raw json.RawMessage) {
 	}
 	var a answer
 	if json.Unmarshal(raw, &a) != nil || a.ID == nil {
-		return // the greeting, or something of a later protocol
+		return // the greeting, or a message of a later protocol
 	}
 	q.mu.Lock()
 	ch := q.pending[*a.ID]

@@ -11,16 +11,16 @@ import (
 	"syscall"
 )
 
-// sockets are what connects this process with QEMU; remote ones are in the
-// order of the file descriptors named in args.go.
+// sockets connect this process with QEMU. The remote ends are in the order of the file
+// descriptors in args.go.
 type sockets struct {
 	console    io.ReadWriteCloser
 	qmp, agent net.Conn
 	remote     []*os.File
 }
 
-// newSockets makes the console one that can only be read when oneWay: QEMU
-// polls a socket for input, and the host's time enters by that.
+// newSockets makes a read-only console if oneWay is set: QEMU polls a socket for input,
+// which makes virtual time depend on the host's.
 func newSockets(oneWay bool) (*sockets, error) {
 	s := &sockets{}
 	var errs [3]error
