@@ -18,8 +18,8 @@ import (
 	"keelson/testvm/vm"
 )
 
-// Seeds is how many boots are averaged: each takes its random numbers, and so
-// the order of what runs side by side, from another seed.
+// Seeds is the number of boots that are averaged. Each has another seed, which determines
+// its random numbers and so the order of concurrent work.
 const Seeds = 4
 
 const memory = 1024 // of the machine, MiB
@@ -30,13 +30,13 @@ const runDeadline = 10 * time.Minute
 //go:embed bench.yml
 var imageYAML string
 
-// ImageYAML is the fixed image around the guest's root tree at guestRoot.
+// ImageYAML returns the YAML of the fixed image, with the guest's root tree at guestRoot.
 func ImageYAML(guestRoot string) ([]byte, error) {
 	yaml, err := around(imageYAML, guestRoot)
 	return []byte(yaml), err
 }
 
-// around is an image with the guest's root tree at guestRoot.
+// around returns the YAML of an image with the guest's root tree at guestRoot.
 func around(yaml, guestRoot string) (string, error) {
 	abs, err := filepath.Abs(guestRoot)
 	if err != nil {
@@ -45,7 +45,7 @@ func around(yaml, guestRoot string) (string, error) {
 	return strings.ReplaceAll(yaml, "dir:GUEST", "dir:"+abs), nil
 }
 
-// Options name an image to be measured.
+// Options of a measurement.
 type Options struct {
 	Name, Kernel, Initrd, Append string
 	Seeds                        int    // Seeds when zero
@@ -65,7 +65,7 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 	if report.Binaries, err = o.binaries(); err != nil {
 		return nil, err
 	}
-	// Virtual time does not care who else uses the host: run side by side.
+	// Virtual time does not depend on the load of the host, so the boots run concurrently.
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, runtime.NumCPU()))
 	for i := range report.Runs {
@@ -89,13 +89,13 @@ func measureOnce(ctx context.Context, arch string, o Options, seed uint32) (run 
 	return run, err
 }
 
-// machine is one in virtual time.
+// machine returns a machine in virtual time.
 func (o Options) machine(arch string, seed uint32) qemu.Config {
 	return qemu.Config{Arch: arch, Kernel: o.Kernel, Initrd: o.Initrd, Append: o.Append, Memory: memory,
 		VirtualTime: true, Seed: seed}
 }
 
-// boot boots a machine until it powers itself down, and has its marks read.
+// boot boots a machine until it powers itself down, and parses its marks.
 func boot(ctx context.Context, c qemu.Config, read func(*vm.VM) error) error {
 	ctx, cancel := context.WithTimeout(ctx, runDeadline)
 	defer cancel()
@@ -119,11 +119,11 @@ func boot(ctx context.Context, c qemu.Config, read func(*vm.VM) error) error {
 	return nil
 }
 
-// lastWords are the lines after which no mark comes any more: the end, or what
-// keelson says when a container fails.
+// lastWords matches lines after which no mark can follow: the end, or keelson's message
+// that a container failed.
 var lastWords = regexp.MustCompile(`reboot: |keelson: \[ *[0-9.]+\] (degraded|fatal)`)
 
-// awaitEnd waits for a guest to end, unless it failed and never will.
+// awaitEnd waits for a guest to end, or for a failure after which it does not.
 func awaitEnd(ctx context.Context, v *vm.VM) (vm.Exit, error) {
 	line, err := v.WaitConsole(ctx, lastWords)
 	if err != nil {

@@ -19,11 +19,11 @@ import (
 type Binary struct {
 	Path     string    `json:"path"` // in the guest
 	Size     int64     `json:"size"`
-	Packages []Package `json:"packages,omitempty"` // the largest first; none of a program that is not Go's
+	Packages []Package `json:"packages,omitempty"` // the largest first; empty for a program that is not written in Go
 }
 
-// Package is the machine code of one Go package in a binary, in bytes. Its
-// data are not counted: a stripped binary does not tell whose they are.
+// Package is the machine code of one Go package in a binary, in bytes. Data is not
+// counted, because a stripped binary does not assign it to packages.
 type Package struct {
 	Name string `json:"name"`
 	Code int64  `json:"code"`
@@ -59,8 +59,8 @@ func MeasureBinaries(root string) ([]Binary, error) {
 
 var errNotGo = errors.New("not a Go program")
 
-// packages adds up the functions of each package. They are in the table that
-// Go's own stack traces use, which stripping leaves.
+// packages adds up the functions of each package. It reads the table that Go uses for
+// stack traces, which stripping keeps.
 func packages(path string) ([]Package, error) {
 	f, err := elf.Open(path)
 	if err != nil {
@@ -100,7 +100,7 @@ func packageOf(s *gosym.Sym) string {
 	return cmp.Or(s.PackageName(), "(runtime and cgo)")
 }
 
-// shown is how many packages of each binary the table has.
+// shown is the number of packages in the table for each binary.
 const shown = 8
 
 // writeBinaries prints the sizes of the guest's programs.

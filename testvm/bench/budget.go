@@ -7,17 +7,17 @@ import (
 	"slices"
 )
 
-// budgetJSON is what each figure may come to, by the names of the table. Figures
-// that got better are written down here, so that they stay.
+// budgetJSON holds the limit of each figure, by the names of the table. An improved figure
+// is entered here, so that the improvement lasts.
 //
 //go:embed budget.json
 var budgetJSON []byte
 
-// allowance is by how much a figure may be over its budget. Other versions of
-// the kernel and of Go move figures a little.
+// allowance is the tolerance of a budget: other versions of the kernel and of Go change
+// figures slightly.
 const allowance = 0.03
 
-// Budget reads what each figure may come to, in seconds and bytes.
+// Budget returns the limit of each figure, in seconds and bytes.
 func Budget() (map[string]float64, error) {
 	var b map[string]float64
 	if err := json.Unmarshal(budgetJSON, &b); err != nil {
@@ -26,8 +26,7 @@ func Budget() (map[string]float64, error) {
 	return b, nil
 }
 
-// Over lists the figures that are over their budgets, and the budgets of which
-// there is no figure.
+// Over returns the figures that exceed their budgets, and the budgets without a figure.
 func (r *Report) Over(budget map[string]float64) []string {
 	var over []string
 	left := make(map[string]bool)
@@ -49,7 +48,7 @@ func (r *Report) Over(budget map[string]float64) []string {
 	return over
 }
 
-// all are the figures, those of sizes too.
+// all returns all figures, including sizes.
 func (r *Report) all() []Figure {
 	return append(slices.Clone(r.Figures),
 		Figure{Name: "image packed", Unit: "B", Value: float64(r.Sizes.ImagePacked)},

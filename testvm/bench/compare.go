@@ -15,19 +15,18 @@ import (
 // Pair is a boot of one image and the boot of another right after it.
 type Pair struct{ A, B Run }
 
-// Comparison is two images booted in turn. What else the host did meanwhile hit
-// both alike, so their ratios can be trusted where their times cannot.
+// Comparison holds the boots of two images in turn. Other load of the host affects both
+// equally, so the ratios are reliable even if the times are not.
 type Comparison struct {
 	A, B  string // names
 	Pairs []Pair
 }
 
-// pairedCPUs is the number of processors of a machine whose time is not virtual.
+// pairedCPUs is the number of processors of a machine in real time.
 const pairedCPUs = 2
 
-// Compare boots two images that write the marks in turn: A B A B and so on. Time
-// is the host's and the machine has two processors, so unlike Measure it shows
-// what side by side is worth.
+// Compare boots two images that write the marks in turn: A B A B and so on. It uses the
+// host's time and two processors, so unlike Measure it shows the effect of concurrency.
 func Compare(ctx context.Context, a, b Options, pairs int) (*Comparison, error) {
 	return inTurn(a, b, pairs, func(o Options) (run Run, err error) {
 		arch, err := qemu.DetectArch(o.Kernel)
@@ -66,11 +65,11 @@ func inTurn(a, b Options, pairs int, run func(Options) (Run, error)) (*Compariso
 type Ratio struct {
 	Name, Unit  string
 	A, B        float64 // medians
-	Ratio       float64 // median of what B is to A in each pair
+	Ratio       float64 // median of B/A of all pairs
 	Least, Most float64 // of those
 }
 
-// Ratios compares all figures. Those that are zero have no ratio.
+// Ratios compares all figures that are not zero.
 func (c *Comparison) Ratios() []Ratio {
 	var all []Ratio
 	for _, q := range quantities {
@@ -90,14 +89,14 @@ func (c *Comparison) Ratios() []Ratio {
 	return all
 }
 
-// median is that of at least one value.
+// median returns the median of at least one value.
 func median(values []float64) float64 {
 	s := slices.Sorted(slices.Values(values))
 	n := len(s)
 	return (s[(n-1)/2] + s[n/2]) / 2
 }
 
-// WriteTable prints the comparison for people.
+// WriteTable prints the comparison as a table.
 func (c *Comparison) WriteTable(w io.Writer) {
 	fmt.Fprintf(w, "A: %s\nB: %s\nMedians by the clock on the wall, %d processors; pairs booted in turn: %d\n", c.A, c.B, pairedCPUs, len(c.Pairs))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)

@@ -21,13 +21,13 @@ type Process struct {
 	Anon int64  `json:"anon"`
 }
 
-// Run is what one boot showed. Times are seconds of virtual time.
+// Run is the result of one boot. Times are seconds of virtual time.
 type Run struct {
 	Kernel    float64          `json:"kernel"`    // from the kernel's start to /init
 	Onboot    []float64        `json:"onboot"`    // from /init to each onboot mark
 	Services  []float64        `json:"services"`  // from /init to each service mark, in order of time
 	Requested float64          `json:"requested"` // from /init to the request to power off
-	PowerOff  float64          `json:"power_off"` // from then until power is down
+	PowerOff  float64          `json:"power_off"` // from the request to power-off
 	Memory    map[string]int64 `json:"memory"`    // bytes, by the names of /proc/meminfo
 	Processes []Process        `json:"processes"`
 	// Steps are the init's own lines, by the kernel's clock CLOCK_BOOTTIME, which
@@ -38,8 +38,8 @@ type Run struct {
 
 const containers = 3 // of each kind
 
-// stamped is a line of the kernel log on the console, with or without the
-// caller's number. It may come in the middle of a line that a program writes.
+// stamped matches a line of the kernel log on the console, with or without the number of
+// the caller. It may be in the middle of a line that a program writes.
 var stamped = regexp.MustCompile(`\[ *(\d+\.\d{6})\](?:\[ *[TC]\d+\])? (.*)$`)
 
 // reader gathers a Run line by line.
@@ -67,14 +67,14 @@ func Parse(console string) (Run, error) {
 	return r.finish()
 }
 
-// kernelLine is a line of the kernel log without its stamp.
+// kernelLine is a line of the kernel log without its timestamp.
 type kernelLine struct {
-	at   float64 // seconds by the stamp
+	at   float64 // timestamp in seconds
 	text string
 }
 
-// cutKernel parts a line of the console into what programs have written and what
-// the kernel has, either of which may be nothing.
+// cutKernel splits a line of the console into the output of programs and of the kernel.
+// Either may be empty.
 func cutKernel(line string) (string, kernelLine, error) {
 	m := stamped.FindStringSubmatchIndex(line)
 	if m == nil {
@@ -87,7 +87,7 @@ func cutKernel(line string) (string, kernelLine, error) {
 	return line[:m[0]], kernelLine{at, line[m[4]:m[5]]}, nil
 }
 
-// mark is the words of a mark, two at least; none of other lines.
+// mark returns the words of a mark, at least two, or nil for other lines.
 func (k kernelLine) mark() ([]string, error) {
 	text, ok := strings.CutPrefix(k.text, "keelson-bench: ")
 	if !ok {
@@ -161,7 +161,7 @@ func process(words []string) (Process, error) {
 	return Process{PID: pid, Name: strings.Join(words[4:], " "), RSS: n[0], PSS: n[1], Anon: n[2]}, nil
 }
 
-// kibibytes reads at least one number of KiB as bytes.
+// kibibytes converts at least one number of KiB to bytes.
 func kibibytes(words []string) ([]int64, error) {
 	if len(words) == 0 {
 		return nil, errors.New("a number is missing")

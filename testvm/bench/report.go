@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 )
 
-// Report is a measured image.
+// Report is the measurement of an image.
 type Report struct {
 	Name     string    `json:"name"`
 	Arch     string    `json:"arch"`
@@ -22,7 +22,7 @@ type Report struct {
 	Startup  []Startup `json:"startup,omitempty"`
 }
 
-// Figure is one number with how far the seeds disagree about it.
+// Figure is one number with its spread between seeds.
 type Figure struct {
 	Name   string  `json:"name"`
 	Unit   string  `json:"unit"` // s or B
@@ -30,7 +30,7 @@ type Figure struct {
 	Spread float64 `json:"spread"` // (greatest - least) / mean
 }
 
-// quantities are what is compared between runs.
+// quantities are the values compared between runs.
 var quantities = []struct {
 	name, unit string
 	of         func(Run) float64
@@ -47,7 +47,7 @@ var quantities = []struct {
 	{"anonymous memory", "B", func(r Run) float64 { return float64(r.Memory["AnonPages"]) }},
 }
 
-// Summarize fills in figures and stages from the runs.
+// Summarize computes figures and stages from the runs.
 func (r *Report) Summarize() {
 	for _, q := range quantities {
 		var values []float64
@@ -65,7 +65,7 @@ func (r *Report) Summarize() {
 	r.Stages = meanStages(r.Runs)
 }
 
-// Spread is the greatest disagreement between seeds about a time.
+// Spread returns the largest spread of a time between seeds.
 func (r *Report) Spread() float64 {
 	worst := 0.0
 	for _, f := range r.Figures {
@@ -76,7 +76,7 @@ func (r *Report) Spread() float64 {
 	return worst
 }
 
-// WriteTable prints the report for people.
+// WriteTable prints the report as tables.
 func (r *Report) WriteTable(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "%s (%s), virtual time, mean of %d seeds\n", r.Name, r.Arch, len(r.Runs))

@@ -14,12 +14,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Sizes are those of an initial RAM disk, in bytes.
+// Sizes holds the sizes of an initial RAM disk, in bytes.
 type Sizes struct {
 	ImagePacked   int64 `json:"image_packed"`   // the file
 	ImageUnpacked int64 `json:"image_unpacked"` // content of all files
-	// The guest is what is neither a container nor a kernel module: the init
-	// and what it brings.
+	// The guest is everything except containers and kernel modules: the init and its
+	// files.
 	GuestUnpacked int64 `json:"guest_unpacked"`
 	GuestPacked   int64 `json:"guest_packed"` // zstd at its best in Go's library, which is not zstd(1)'s
 }
@@ -68,7 +68,7 @@ func (s *Sizes) unpack(r *bufio.Reader) error {
 	return s.archives(plain)
 }
 
-// archives reads cpio archives with zeros between them.
+// archives reads cpio archives that are separated by zeros.
 func (s *Sizes) archives(r *bufio.Reader) error {
 	var packed counter
 	pack, err := zstd.NewWriter(&packed, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(64<<20)) // as packed by keelson build --compression best

@@ -10,24 +10,24 @@ import (
 	"keelson/runtime/timeline"
 )
 
-// Stage is a part of a boot or of the way down, as the init's own lines tell
-// them. Stages that run side by side overlap.
+// Stage is a part of the boot or shutdown, from the messages of the init. Concurrent stages
+// overlap.
 type Stage struct {
 	Name   string  `json:"name"`
 	Start  float64 `json:"start"` // since /init, seconds
 	Length float64 `json:"length"`
-	// Instructions are those the guest has run meanwhile, in this stage or
-	// beside it. Where it waited with nothing to run, the nanoseconds count.
+	// Instructions is the number of instructions that the guest has run meanwhile, in any
+	// stage. Idle time counts in nanoseconds.
 	Instructions int64 `json:"instructions"`
 }
 
-// End is when a stage is over, in seconds since /init.
+// End returns the end of a stage, in seconds since /init.
 func (s Stage) End() float64 { return s.Start + s.Length }
 
-// bootRole is the line about all that "init boot" has done.
+// bootRole is the stage of the whole of "init boot".
 const bootRole = "boot"
 
-// perSecond is how many instructions a second of virtual time has.
+// perSecond is the number of instructions in a second of virtual time.
 const perSecond = 1e9
 
 // span is a stage from start to end, seconds since /init.
@@ -36,7 +36,7 @@ func span(name string, start, end float64) Stage {
 	return Stage{Name: name, Start: start, Length: length, Instructions: int64(math.Round(length * perSecond))}
 }
 
-// walk makes stages of the init's lines one after the other.
+// walk derives stages from the init's messages, one after the other.
 type walk struct {
 	run    Run
 	stages []Stage
@@ -44,7 +44,8 @@ type walk struct {
 	down   float64 // when the way down began; 0 on the way up
 }
 
-// stages are those of one boot. Without lines of the init they are the kernel's.
+// stages returns the stages of one boot. Without messages of the init there is only the
+// kernel's.
 func (r Run) stages() []Stage {
 	w := walk{run: r, stages: []Stage{span("kernel", -r.Kernel, 0)}}
 	for _, e := range r.Steps {
@@ -116,7 +117,7 @@ func compare(a, b float64) int {
 	return int(math.Round(a*1e3)) - int(math.Round(b*1e3))
 }
 
-// writeStages prints them in the order in which they begin.
+// writeStages prints stages in the order in which they begin.
 func (r *Report) writeStages(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "\nstart\tlength\tinstructions\t stage\n")

@@ -18,16 +18,16 @@ import (
 	"keelson/testvm/vm"
 )
 
-// Startup is what a program of the guest needs to start and to end at once, over
-// what an empty static program needs.
+// Startup is the cost of starting a program of the guest that ends immediately, minus the
+// cost of an empty static program.
 type Startup struct {
 	Path         string        `json:"path"`         // in the guest
 	Instructions int64         `json:"instructions"` // mean of several starts, the kernel's share included
 	Initialisers []Initialiser `json:"initialisers,omitempty"`
 }
 
-// Initialiser is the initialisation of one Go package, as GODEBUG=inittrace=1
-// tells it: variables of the package, then its init functions.
+// Initialiser is the initialisation of one Go package, as reported by
+// GODEBUG=inittrace=1: variables of the package, then its init functions.
 type Initialiser struct {
 	Package      string `json:"package"`
 	Instructions int64  `json:"instructions"`
@@ -35,8 +35,8 @@ type Initialiser struct {
 	Allocations  int64  `json:"allocations"`
 }
 
-// idle are the guest's programs with arguments that make them do nothing. What
-// is not in the guest is passed over.
+// idle are the guest's programs with arguments that make them do nothing. Programs that the
+// guest lacks are ignored.
 var idle = []string{
 	empty + " true",
 	"/init help",
@@ -53,8 +53,8 @@ const empty = "/bin/busybox"
 //go:embed startup.yml
 var startupYAML string
 
-// StartupYAML is the image that starts the programs of the guest's root tree at
-// guestRoot.
+// StartupYAML returns the YAML of an image that starts the programs of the guest's root
+// tree at guestRoot.
 func StartupYAML(guestRoot string) ([]byte, error) {
 	yaml, err := around(startupYAML, guestRoot)
 	const indent = "\n      "
@@ -75,8 +75,8 @@ func MeasureStartup(ctx context.Context, o Options) ([]Startup, error) {
 	return all, err
 }
 
-// initLine is what Go's runtime tells of a package (runtime, environment variable
-// GODEBUG, inittrace).
+// initLine matches the line of Go's runtime about a package (package runtime, environment
+// variable GODEBUG, inittrace).
 var initLine = regexp.MustCompile(`^init (\S+) @[0-9.]+ ms, ([0-9.]+) ms clock, (\d{1,15}) bytes, (\d{1,15}) allocs$`)
 
 // startups gathers them line by line.
@@ -147,7 +147,7 @@ func (s *startups) initialiser(m []string) error {
 	return nil
 }
 
-// initialisers is the sum of all packages'.
+// initialisers returns the sum over all packages.
 func (s Startup) initialisers() (sum Initialiser) {
 	for _, i := range s.Initialisers {
 		sum.Instructions += i.Instructions
@@ -157,7 +157,7 @@ func (s Startup) initialisers() (sum Initialiser) {
 	return sum
 }
 
-// most are the n packages whose initialisation takes longest.
+// most returns the n packages whose initialisation takes longest.
 func (s Startup) most(n int) []Initialiser {
 	list := slices.Clone(s.Initialisers)
 	slices.SortStableFunc(list, func(a, b Initialiser) int {
@@ -166,8 +166,7 @@ func (s Startup) most(n int) []Initialiser {
 	return list[:min(n, len(list))]
 }
 
-// writeStartup prints what each program needs to start, and the packages that
-// need most.
+// writeStartup prints the cost of starting each program, and the packages that cost most.
 func (r *Report) writeStartup(w io.Writer) {
 	if len(r.Startup) == 0 {
 		return
