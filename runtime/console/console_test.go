@@ -179,7 +179,7 @@ func TestStalledTimelineBlocksNobody(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := c.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "record") {
+	if err := c.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "write the timeline") {
 		t.Errorf("Close: %v", err)
 	}
 	close(hangs)
