@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Apply sets what p asks for on its link: hardware address, MTU, address, and a
-// default route. It waits for the link until ctx ends, and returns the link's
-// name. What cannot be set is in the error and holds up nothing else.
+// Apply sets hardware address, MTU, address and default route of p on its link. It waits
+// for the link until ctx ends, and returns the name of the link. A setting that fails is
+// in the error and does not prevent others.
 //
-// rank is the number of default routes that go before this one's.
+// rank is the number of default routes that have precedence over this one.
 func (p IPParam) Apply(ctx context.Context, rank int) (string, error) {
 	link, err := waitLink(ctx, p.Device)
 	if err != nil {
@@ -37,7 +37,7 @@ func (p IPParam) Apply(ctx context.Context, rank int) (string, error) {
 	return link.Attrs().Name, errors.Join(errs...)
 }
 
-// setMAC sets a hardware address, for which most drivers want the link down.
+// setMAC sets a hardware address. Most drivers require the link to be down.
 func setMAC(link netlink.Link, mac net.HardwareAddr) error {
 	err := netlink.LinkSetHardwareAddr(link, mac)
 	if errors.Is(err, unix.EBUSY) {
@@ -65,11 +65,11 @@ func (p IPParam) configure(link netlink.Link, rank int) error {
 	return errors.Join(errs...)
 }
 
-// ipv6Metric is what the kernel makes of a metric of 0 for IPv6.
+// ipv6Metric is the metric that the kernel uses for 0 with IPv6.
 const ipv6Metric = 1024
 
-// route is the default route. A gateway outside of the prefix is on the link all
-// the same (ip-route(8), onlink): many clouds give each machine a single address.
+// route returns the default route. A gateway outside of the prefix is on the link too
+// (ip-route(8), onlink): many clouds give each machine a single address.
 func (p IPParam) route(link netlink.Link, rank int) *netlink.Route {
 	r := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.IP(p.Gateway.AsSlice()), Priority: rank}
 	if p.Gateway.Is6() {
@@ -81,8 +81,7 @@ func (p IPParam) route(link netlink.Link, rank int) *netlink.Route {
 	return r
 }
 
-// Rank is the number of default routes of the same family that list has before
-// its entry i.
+// Rank returns the number of default routes of the same family in list before entry i.
 func Rank(list []IPParam, i int) int {
 	n := 0
 	for _, p := range list[:i] {
@@ -93,8 +92,8 @@ func Rank(list []IPParam, i int) int {
 	return n
 }
 
-// hasAddress reports whether link has addr, with whatever prefix length: what
-// the kernel or an outer system has configured stays.
+// hasAddress reports whether link has addr with any prefix length: addresses that the
+// kernel or an outer system has configured stay.
 func hasAddress(link netlink.Link, addr netip.Addr) bool {
 	list, err := netlink.AddrList(link, netlink.FAMILY_ALL)
 	return err == nil && slices.ContainsFunc(list, func(a netlink.Addr) bool { return a.IP.Equal(net.IP(addr.AsSlice())) })
@@ -106,9 +105,8 @@ func (p IPParam) Present() (bool, error) {
 	return len(links) > 0, err
 }
 
-// Configured returns an address that a link of p has already, as from the
-// kernel's own `ip=dhcp` (CONFIG_IP_PNP), as "10.0.2.15/24 on eth0"; "" when
-// there is none.
+// Configured returns an address that a link of p has, such as from the kernel's own
+// `ip=dhcp` (CONFIG_IP_PNP), as "10.0.2.15/24 on eth0"; "" when there is none.
 func (p IPParam) Configured() (string, error) {
 	links, err := links(p.Device)
 	for _, link := range links {
@@ -120,7 +118,7 @@ func (p IPParam) Configured() (string, error) {
 	return "", err
 }
 
-// links returns those that waitLink takes for name.
+// links returns the links that match name as in waitLink.
 func links(name string) ([]netlink.Link, error) {
 	list, err := netlink.LinkList()
 	if err != nil {
@@ -145,9 +143,8 @@ func (p IPParam) SetHostName() error {
 	return errors.Join(errs...)
 }
 
-// waitLink returns the link called name, or for "" the first that is no
-// loopback, as soon as there is one. The kernel tells of new links, so there
-// is no looking twice.
+// waitLink waits for the link called name, or for "" the first that is not the loopback.
+// The kernel reports new links, so it does not poll.
 func waitLink(ctx context.Context, name string) (netlink.Link, error) {
 	updates := make(chan netlink.LinkUpdate, 16)
 	done := make(chan struct{})
@@ -178,15 +175,15 @@ func waitLink(ctx context.Context, name string) (netlink.Link, error) {
 // (ENOBUFS of netlink(7)).
 var ErrWatchEnded = errors.New("cannot watch links: the kernel's answers ended")
 
-// unsubscribe ends a subscription and what it still has to say.
+// unsubscribe ends a subscription and discards its pending updates.
 func unsubscribe(updates <-chan netlink.LinkUpdate, done chan<- struct{}) {
 	close(done)
 	for range updates { // Ends when the subscription does.
 	}
 }
 
-// wanted takes only real devices when no name is given: tunnels that the
-// kernel makes by itself (sit0, ip6tnl0) have no Ethernet framing.
+// wanted reports whether a link has the name or, without a name, is an Ethernet device:
+// tunnels that the kernel creates (sit0, ip6tnl0) have no Ethernet framing.
 func wanted(link netlink.Link, name string) bool {
 	a := link.Attrs()
 	if name != "" {

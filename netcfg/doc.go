@@ -1,10 +1,9 @@
 // Package netcfg configures the network of a keelson system over rtnetlink:
 // the loopback, the kernel's `ip=` parameter without its dynamic methods, and the
-// interfaces a bundle asks for.
+// interfaces of a bundle.
 //
-// It is no DHCP client (that is a container's work) and no firewall, and it
-// keeps no state: what it sets is in the kernel. Only this package speaks
-// rtnetlink.
+// It is not a DHCP client, which runs in a container, and not a firewall. It keeps no
+// state outside of the kernel. No other package uses rtnetlink.
 //
 // Errors name the link; they unwrap to the errno or to ErrNoLink.
 //

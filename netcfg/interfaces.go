@@ -16,15 +16,15 @@ import (
 type Interface struct {
 	Name         string // the link's name in the container
 	Add          string // type of link to create; empty: move an existing one
-	Peer         string // of a veth, which an empty Add then means: name of the end that stays outside
+	Peer         string // name of the end of a veth that stays outside; implies Add veth
 	CreateInRoot bool   // create outside, then move in
 }
 
-// Interfaces gives the network namespace of process pid the links listed, in
-// order. It stops at the first that fails; links already moved or made go
-// back or away with the namespace. The kernel takes its time to do that after
-// the namespace's last process has ended: until ctx ends a link that is not
-// back yet is waited for, and so is the end of one whose name is needed.
+// Interfaces creates the links of list in the network namespace of process pid, or moves
+// them there, in order. It stops at the first failure; the kernel moves links back or
+// deletes them with the namespace. It does so some time after the last process of the
+// namespace has ended: until ctx ends, Interfaces waits for a link that is not back yet,
+// and for the end of a link whose name is needed.
 func Interfaces(ctx context.Context, pid int, list []Interface) error {
 	if len(list) == 0 {
 		return nil
@@ -76,7 +76,7 @@ func (i Interface) give(ctx context.Context, ns netns.NsHandle, inside *netlink.
 	case i.CreateInRoot:
 		return i.createAndMove(ctx, ns)
 	case i.Peer != "":
-		// Asked for from outside, the kernel leaves the peer outside.
+		// The kernel leaves the peer in the namespace of the request.
 		if err := addLink(ctx, i.link(netlink.NsFd(ns)), i.Peer); err != nil {
 			return fmt.Errorf("cannot create veth with peer %s: %w", i.Peer, err)
 		}
@@ -99,8 +99,8 @@ func (i Interface) createAndMove(ctx context.Context, ns netns.NsHandle) error {
 	return nil
 }
 
-// addLink adds link. While one of the names it takes outside is in use it
-// waits for that one's end.
+// addLink adds link. While one of its names outside is in use, it waits for the end of
+// that link.
 func addLink(ctx context.Context, link netlink.Link, outside ...string) error {
 	err := netlink.LinkAdd(link)
 	if !errors.Is(err, unix.EEXIST) {
@@ -112,7 +112,7 @@ func addLink(ctx context.Context, link netlink.Link, outside ...string) error {
 	return netlink.LinkAdd(link)
 }
 
-// waitGone returns when no link has one of names.
+// waitGone waits until no link has one of names.
 func waitGone(ctx context.Context, names []string) error {
 	updates := make(chan netlink.LinkUpdate, 16)
 	done := make(chan struct{})

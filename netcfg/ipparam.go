@@ -10,14 +10,13 @@ import (
 	"strings"
 )
 
-// IPParam is a parsed `ip=`. What was not given, or is not usable, has its zero
-// value.
+// IPParam is a parsed `ip=`. Fields that are missing or not usable have the zero value.
 type IPParam struct {
 	Client   netip.Prefix
 	Gateway  netip.Addr // of the same family as Client, which is valid then
 	Hostname string
 	Domain   string // NIS domain: what follows the first "." of the host name
-	Device   string // empty: the first that is no loopback
+	Device   string // empty: the first that is not the loopback
 	DNS      []netip.Addr
 	MTU      int
 	MAC      net.HardwareAddr
@@ -25,7 +24,7 @@ type IPParam struct {
 	Dynamic  string // the method, when there is no address and it takes a client for DHCP, BOOTP or RARP
 }
 
-// NeedsLink reports whether there is something to set on a link.
+// NeedsLink reports whether p configures a link.
 func (p IPParam) NeedsLink() bool {
 	return p.Client.IsValid() || p.Up || p.MTU > 0 || len(p.MAC) > 0
 }
@@ -64,7 +63,7 @@ func ParseIP(value string) (IPParam, error) {
 	return p.IPParam, errors.Join(p.errs...)
 }
 
-// parser collects an IPParam and what is wrong with its fields.
+// parser collects an IPParam and the errors of its fields.
 type parser struct {
 	IPParam
 	value string
@@ -183,11 +182,10 @@ func unicast(mac net.HardwareAddr) bool {
 	return len(mac) == 6 && mac[0]&1 == 0 && !bytes.Equal(mac, make([]byte, 6))
 }
 
-// joinMAC puts a hardware address together again. Empty fields are those that
-// were added at the end.
+// joinMAC joins the fields of a hardware address. Empty fields are padding.
 func joinMAC(fields []string) string { return strings.TrimRight(strings.Join(fields, ":"), ":") }
 
-// word takes a method. It reports whether it is one; "" is.
+// word parses a method and reports whether it is one; "" is.
 func (p *parser) word(field, word string) bool {
 	switch name, _, _ := strings.Cut(word, ","); name {
 	case "", "off", "none", "static":
@@ -203,8 +201,7 @@ func (p *parser) word(field, word string) bool {
 
 func isMethod(word string) bool { return word != "" && new(parser).word("", word) }
 
-// device takes the name of a link. When it is not usable there is no link to
-// configure.
+// device parses the name of a link. When it is not usable, no link is configured.
 func (p *parser) device(name string) {
 	if name == "." || name == ".." || strings.ContainsAny(name, "/: \t\n\v\f\r\x00") || len(name) > 15 {
 		p.bad("device", "%q is no name for a network device", name)
@@ -214,7 +211,7 @@ func (p *parser) device(name string) {
 	p.Device = name
 }
 
-// hostname takes a name as the kernel does: its first label.
+// hostname parses a name as the kernel does: its first label is the host name.
 func (p *parser) hostname(name string) {
 	p.Hostname, p.Domain, _ = strings.Cut(name, ".")
 	if len(p.Hostname) > 64 || len(p.Domain) > 64 { // sethostname(2)
@@ -223,7 +220,7 @@ func (p *parser) hostname(name string) {
 	}
 }
 
-// address takes an address that may be missing, which 0.0.0.0 counts as.
+// address parses an optional address; 0.0.0.0 counts as missing.
 func (p *parser) address(field, text string) netip.Addr {
 	if text == "" {
 		return netip.Addr{}
@@ -246,8 +243,7 @@ func (p *parser) address(field, text string) netip.Addr {
 // broadcast is the limited broadcast address (RFC 919).
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
-// client takes the address, which may have its prefix length behind it, and the
-// netmask.
+// client parses the address, optionally with its prefix length, and the netmask.
 func (p *parser) client(text, mask string) {
 	if inside, ok := strings.CutSuffix(text, "]"); ok && strings.Contains(inside, "/") { // [fd00::1/64]
 		address, bits, _ := strings.Cut(inside, "/")

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoLink is that of a link that does not exist.
+// ErrNoLink is returned for a link that does not exist.
 var ErrNoLink = errors.New("no such link")
 
 // Loopback brings lo up with 127.0.0.1/8 and, where the kernel has IPv6, ::1.
@@ -27,13 +27,13 @@ func Loopback() error {
 	err = addAddress(lo, "::1/128")
 	for _, without := range []error{unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EACCES, unix.EPERM} {
 		if errors.Is(err, without) {
-			return nil // IPv6 is left out of the kernel or switched off.
+			return nil // The kernel has no IPv6, or it is disabled.
 		}
 	}
 	return err
 }
 
-// addAddress adds an address in CIDR form; to have it already is no error.
+// addAddress adds an address in CIDR form. An existing address is not an error.
 func addAddress(link netlink.Link, cidr string) error {
 	addr, err := netlink.ParseAddr(cidr)
 	if err == nil {

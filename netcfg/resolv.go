@@ -12,15 +12,14 @@ import (
 )
 
 const (
-	// ResolvConf is where resolv.conf is written when /etc/resolv.conf is no link
-	// that says otherwise.
+	// ResolvConf is where resolv.conf is written when /etc/resolv.conf is not a link.
 	ResolvConf = "/run/resolvconf/resolv.conf"
-	// pnpFile has what the kernel configured itself, where it can (CONFIG_IP_PNP).
+	// pnpFile contains what the kernel configured itself (CONFIG_IP_PNP).
 	pnpFile = "/proc/net/pnp"
 )
 
-// NameServers writes servers, or without any those that the kernel got itself,
-// to where /etc/resolv.conf leads.
+// NameServers writes servers to the target of /etc/resolv.conf. Without servers it writes
+// those that the kernel received.
 func NameServers(servers []netip.Addr) error {
 	text := resolvConf(servers)
 	if len(servers) == 0 {
@@ -46,8 +45,8 @@ func resolvConf(servers []netip.Addr) string {
 	return b.String()
 }
 
-// resolvFromPNP takes from /proc/net/pnp the lines that resolv.conf(5) knows;
-// "" when there is no name server among them. It also holds "#PROTO: DHCP" or
+// resolvFromPNP returns the lines of /proc/net/pnp that resolv.conf(5) defines; "" when
+// there is no name server among them. The file also contains "#PROTO: DHCP" or
 // "#MANUAL", and "bootserver ADDRESS" (net/ipv4/ipconfig.c, pnp_seq_show).
 func resolvFromPNP(text string) string {
 	var lines []string
@@ -65,7 +64,7 @@ func resolvFromPNP(text string) string {
 	return strings.Join(lines, "")
 }
 
-// resolvConfPath is where etc leads to when it is a link, else ResolvConf.
+// resolvConfPath returns the target of the link etc, or ResolvConf when it is not a link.
 func resolvConfPath(etc string) string {
 	to, err := os.Readlink(etc)
 	if err != nil {
@@ -79,7 +78,7 @@ func resolvConfPath(etc string) string {
 
 func writeResolvConf(path, text string) error {
 	if path == pnpFile {
-		return nil // The kernel's own answer, as on systems whose root is on NFS.
+		return nil // The kernel's own file, as on systems whose root is on NFS.
 	}
 	err := os.MkdirAll(filepath.Dir(path), 0o755)
 	if err == nil {

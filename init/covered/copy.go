@@ -15,7 +15,7 @@ import (
 // copier copies from the folder source to the same paths below `/`.
 type copier struct {
 	source string
-	move   bool // remove what has been copied
+	move   bool // remove each file after it is copied
 	links  map[inode]string
 	report Report
 }
@@ -27,7 +27,7 @@ type inode struct{ dev, ino uint64 }
 func (c *copier) file(ctx context.Context, path string, st *unix.Stat_t) error {
 	id := inode{uint64(st.Dev), st.Ino}
 	var err error
-	if first, ok := c.links[id]; ok { // Its number of names falls as they are removed.
+	if first, ok := c.links[id]; ok { // st.Nlink falls when names are removed.
 		err = os.Link(first, path)
 	} else {
 		err = c.make(ctx, path, st)
@@ -45,7 +45,7 @@ func (c *copier) file(ctx context.Context, path string, st *unix.Stat_t) error {
 	return err
 }
 
-// make makes a file with its content and attributes.
+// make creates a file with its content and attributes.
 func (c *copier) make(ctx context.Context, path string, st *unix.Stat_t) error {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -60,13 +60,13 @@ func (c *copier) make(ctx context.Context, path string, st *unix.Stat_t) error {
 		}
 	default:
 		if err := unix.Mknod(path, st.Mode, int(st.Rdev)); err != nil {
-			return fmt.Errorf("cannot make the node: %w", err)
+			return fmt.Errorf("cannot create the device node: %w", err)
 		}
 	}
 	return c.attributes(path, path, st)
 }
 
-// regular copies a file under no name, which it gets when it is complete.
+// regular copies to a file without a name and links it when it is complete.
 func (c *copier) regular(ctx context.Context, path string, st *unix.Stat_t) error {
 	from, err := os.Open(c.source + path)
 	if err != nil {
@@ -84,12 +84,12 @@ func (c *copier) regular(ctx context.Context, path string, st *unix.Stat_t) erro
 	name := fmt.Sprintf("/proc/self/fd/%d", to.Fd())
 	incomplete := c.attributes(path, name, st)
 	if err := unix.Linkat(unix.AT_FDCWD, name, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW); err != nil {
-		return fmt.Errorf("cannot name the copy: %w", err)
+		return fmt.Errorf("cannot link the copy: %w", err)
 	}
 	return incomplete
 }
 
-// copyData copies until the end of from, or of ctx.
+// copyData copies from until its end, or until ctx ends.
 func copyData(ctx context.Context, to io.Writer, from io.Reader) error {
 	buf := make([]byte, 256<<10)
 	for ctx.Err() == nil {
@@ -109,8 +109,8 @@ func copyData(ctx context.Context, to io.Writer, from io.Reader) error {
 	return ctx.Err()
 }
 
-// attributes gives the file named to the owner, extended attributes, mode and
-// time of the image's file at path. A change of the owner clears mode bits and
+// attributes copies owner, extended attributes, mode and times of the image's file at
+// path to the file to. A change of the owner clears mode bits and
 // capabilities, so it comes first.
 func (c *copier) attributes(path, to string, st *unix.Stat_t) error {
 	link := st.Mode&unix.S_IFMT == unix.S_IFLNK
@@ -133,7 +133,7 @@ func (c *copier) attributes(path, to string, st *unix.Stat_t) error {
 	return err
 }
 
-// xattrs copies extended attributes, ACLs and file capabilities among them.
+// xattrs copies extended attributes, which include ACLs and file capabilities.
 func (c *copier) xattrs(path, to string, link bool) error {
 	set := unix.Setxattr
 	if link {
@@ -158,7 +158,7 @@ func (c *copier) xattrs(path, to string, link bool) error {
 	return err
 }
 
-// value reads what get writes to a buffer, whose size get returns for none.
+// value returns what get writes to a buffer. Without a buffer, get returns the size.
 func value(get func([]byte) (int, error)) ([]byte, error) {
 	n, err := get(nil)
 	if err != nil || n == 0 {

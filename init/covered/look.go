@@ -6,20 +6,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Folders are those on which init mounts a tmpfs and whose files are restored.
-// Below /dev, /proc and /sys is what the kernel has.
+// Folders returns the folders on which init mounts a tmpfs and whose files are restored.
+// The kernel provides the files of /dev, /proc and /sys.
 func Folders() []string { return []string{"/run", "/tmp", "/var"} }
 
-// own is keelson's folder below /run. The marks of an initramfs lie there
-// (init/pid1: begunFile); nothing of it is restored.
+// own is keelson's folder below /run, which is not restored. It contains the marks of an
+// initramfs (init/pid1: begunFile).
 const own = "/run/keelson"
 
-// Look returns those of dirs in which a mount that is yet to come would cover
-// something. A folder on which something is mounted already may cover files
-// too, which is not visible any more: mounted says whether to return it.
+// Look returns the folders of dirs in which a mount would cover files. A mount that exists
+// may cover files that are not visible: mounted decides whether to return its folder.
 //
-// It is called by PID 1: it opens nothing but directories, does not follow
-// links, and reads at most one buffer of names.
+// PID 1 calls it: it opens only directories, follows no links, and reads at most one
+// buffer of names.
 func Look(dirs []string, mounted bool) []string {
 	var root unix.Stat_t
 	if unix.Stat("/", &root) != nil {

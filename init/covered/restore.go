@@ -13,14 +13,14 @@ import (
 	"keelson/mounts"
 )
 
-// Report is what Restore did.
+// Report lists what Restore did.
 type Report struct {
-	Copied int       // files, links, nodes and folders that are there now
-	Kept   []string  // exist as something else, and were left as they are
-	Failed []Failure // are missing or incomplete
+	Copied int       // number of files, links, nodes and folders
+	Kept   []string  // paths that existed and were left unchanged
+	Failed []Failure // entries that are missing or incomplete
 }
 
-// Failure is an entry that is missing, or there without one of its attributes.
+// Failure is an entry that is missing, or lacks one of its attributes.
 type Failure struct {
 	Path string
 	Err  error
@@ -30,11 +30,11 @@ type Failure struct {
 // thread that copies.
 const view = own + "/image"
 
-// Restore copies what the file systems mounted on dirs cover onto them. When ctx
-// ends the rest is not copied, which is a failure of each folder concerned.
+// Restore copies the files that the mounts on dirs cover to these mounts. When ctx ends,
+// the rest is not copied; each folder concerned is a Failure.
 func Restore(ctx context.Context, dirs []string) (Report, error) {
 	if err := os.MkdirAll(view, 0o700); err != nil {
-		return Report{}, fmt.Errorf("cannot look below the mounts: %w", err)
+		return Report{}, fmt.Errorf("cannot make a mount point for the image: %w", err)
 	}
 	defer os.Remove(view)
 	move := mounts.RootIsInitramfs()
@@ -59,7 +59,7 @@ func (c *copier) folder(ctx context.Context, dir string) {
 	c.entry(ctx, dir)
 }
 
-// entry copies what lies at path, and everything below it.
+// entry copies path and everything below it.
 func (c *copier) entry(ctx context.Context, path string) {
 	var st unix.Stat_t
 	err := ctx.Err()
@@ -73,8 +73,8 @@ func (c *copier) entry(ctx context.Context, path string) {
 	}
 }
 
-// one copies an entry by its type. What exists stays; into a folder that exists
-// the entries of the image's are copied.
+// one copies an entry by its type. An existing file stays; the entries of a folder are
+// copied to an existing folder.
 func (c *copier) one(ctx context.Context, path string, st *unix.Stat_t) error {
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	switch there, err := os.Stat(path); { // A link such as /var/run is a folder, too.
@@ -97,7 +97,7 @@ func (c *copier) one(ctx context.Context, path string, st *unix.Stat_t) error {
 	return errors.Join(c.entries(ctx, path), c.attributes(path, path, st)) // Modes and times last.
 }
 
-// entries copies what is in a folder.
+// entries copies the entries of a folder.
 func (c *copier) entries(ctx context.Context, dir string) error {
 	list, err := os.ReadDir(c.source + dir)
 	for i, e := range list {
@@ -114,8 +114,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// hasRoom keeps files of the image from filling a file system: they may take
-// half of its blocks and of its inodes.
+// hasRoom reports an error when a file would fill a file system: files of the image may
+// use half of its blocks and of its inodes.
 func hasRoom(dir string, st *unix.Stat_t) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
@@ -127,11 +127,11 @@ func hasRoom(dir string, st *unix.Stat_t) error {
 		need = uint64((st.Size + block - 1) / block)
 	}
 	if fs.Blocks > 0 && need+fs.Blocks/2 > fs.Bavail { // A tmpfs without a limit has 0.
-		return fmt.Errorf("no room: its %d kB and what else the image has there are more than half of the file system's %d kB",
+		return fmt.Errorf("no room: with its %d kB, files of the image would take more than half of the file system's %d kB",
 			st.Size/1024, fs.Blocks*uint64(block)/1024)
 	}
 	if fs.Files > 0 && 1+fs.Files/2 > fs.Ffree {
-		return fmt.Errorf("no room: the image has more files there than half of the file system's %d inodes", fs.Files)
+		return fmt.Errorf("no room: files of the image would take more than half of the file system's %d inodes", fs.Files)
 	}
 	return nil
 }

@@ -1,10 +1,9 @@
-// Package hotplug puts CPUs and memory to use that are added to a running machine.
-// The kernel leaves both offline and expects somebody to decide.
+// Package hotplug brings CPUs and memory online that are added to a running machine. The
+// kernel leaves both offline and expects user space to decide.
 //
-// What was offline when the system came up stays so (maxcpus=, or a CPU that a
-// container has taken offline), but for memory: that of slots filled before the
-// boot is offline too. memhp_default_state= on the command line decides about
-// memory alone.
+// CPUs that were offline at boot stay offline (maxcpus=, or a CPU that a container has
+// taken offline). Memory is brought online: that of slots filled before the boot is
+// offline too, unless memhp_default_state= on the command line decides about it.
 //
 // Sources: the kernel's Documentation/core-api/cpu_hotplug.rst,
 // admin-guide/mm/memory-hotplug.rst and admin-guide/cputopology.rst (the format of
@@ -38,9 +37,9 @@ func (m Machine) path(name ...string) string {
 	return filepath.Join(append([]string{m.Sys, "devices/system"}, name...)...)
 }
 
-// Begin has the kernel bring memory online from now on, unless the administrator
-// has decided about that, brings online what is there, and notes which CPUs are.
-// A kernel that can do none of it is no error.
+// Begin makes the kernel bring added memory online, unless the administrator has decided
+// about that, brings existing memory online, and records which CPUs are present. It is
+// not an error if the kernel supports neither.
 func (m Machine) Begin(decided bool) error {
 	errs := []error{m.note()}
 	if decided {
@@ -51,7 +50,7 @@ func (m Machine) Begin(decided bool) error {
 		return errors.Join(errs...)
 	}
 	if err != nil {
-		errs = append(errs, fmt.Errorf("cannot have memory that is added brought online: %w", err))
+		errs = append(errs, fmt.Errorf("cannot make the kernel bring added memory online: %w", err))
 	}
 	blocks, _ := filepath.Glob(m.path("memory/memory[0-9]*")) // The pattern is right.
 	for _, block := range blocks {
@@ -62,7 +61,7 @@ func (m Machine) Begin(decided bool) error {
 	return errors.Join(errs...)
 }
 
-// online writes on to a file that holds off. It reports whether it did.
+// online writes on to a file that contains off, and reports whether it did.
 func (m Machine) online(file, off, on string) (bool, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && strings.TrimSpace(string(text)) != off {
@@ -74,8 +73,8 @@ func (m Machine) online(file, off, on string) (bool, error) {
 	return err == nil, err
 }
 
-// Handle brings online what events say has been added, and reports it. After an
-// event that others were lost it looks for CPUs that were not there before.
+// Handle brings online the CPUs and memory that events report, and logs them. After lost
+// events it looks for CPUs that were not present before.
 func (m Machine) Handle(events []uevent.Event, log *slog.Logger) {
 	cpus, blocks := m.added(events)
 	var up []string
@@ -97,7 +96,7 @@ func (m Machine) Handle(events []uevent.Event, log *slog.Logger) {
 	}
 }
 
-// added are the CPUs and blocks of memory that have come.
+// added returns the added CPUs and memory blocks.
 func (m Machine) added(events []uevent.Event) (cpus, blocks []string) {
 	seen := map[string]bool{}
 	for _, e := range events {
@@ -124,7 +123,7 @@ func (m Machine) added(events []uevent.Event) (cpus, blocks []string) {
 	return cpus, blocks
 }
 
-// reportMemory says how much memory has come and how much of it is used.
+// reportMemory logs how much memory was added and how much of it is used.
 func (m Machine) reportMemory(blocks []string, log *slog.Logger) {
 	if len(blocks) == 0 {
 		return
@@ -133,7 +132,7 @@ func (m Machine) reportMemory(blocks []string, log *slog.Logger) {
 	size, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 16, 64) // Likewise.
 	used := 0
 	for _, block := range blocks {
-		// A block may have gone meanwhile.
+		// A block may have been removed meanwhile.
 		if text, err := os.ReadFile(m.path("memory", block, "state")); err == nil && strings.TrimSpace(string(text)) == "online" {
 			used++
 		}
@@ -146,7 +145,7 @@ func (m Machine) reportMemory(blocks []string, log *slog.Logger) {
 	log.Info("memory was added and is used", "MiB", mib(used))
 }
 
-// note writes down which CPUs are present.
+// note records which CPUs are present.
 func (m Machine) note() error {
 	text, err := os.ReadFile(m.path("cpu/present"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -156,16 +155,16 @@ func (m Machine) note() error {
 		err = os.WriteFile(m.Known, text, 0o644)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot note which CPUs are present: %w", err)
+		return fmt.Errorf("cannot record which CPUs are present: %w", err)
 	}
 	return nil
 }
 
-// unknown are the CPUs that are present and were not when that was noted.
+// unknown returns the CPUs that are present and were not when note was called.
 func (m Machine) unknown() []string {
 	known, err := os.ReadFile(m.Known)
 	if err != nil {
-		return nil // Then none can be told from one that is offline on purpose.
+		return nil // Then an added CPU cannot be told from one that is offline on purpose.
 	}
 	present, _ := os.ReadFile(m.path("cpu/present")) // Without it there are none.
 	before := ParseList(string(known))

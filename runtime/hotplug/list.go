@@ -9,8 +9,8 @@ import (
 // maxCPU is more than any kernel has (CONFIG_NR_CPUS).
 const maxCPU = 1 << 16
 
-// ParseList reads a list of CPUs such as "0-3,7" and returns them in order. What
-// is none is left out.
+// ParseList parses a list of CPUs such as "0-3,7" and returns them in order. It skips
+// parts that are malformed.
 func ParseList(text string) []int {
 	var all []int
 	for part := range strings.SplitSeq(strings.TrimSpace(text), ",") {

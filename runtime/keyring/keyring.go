@@ -9,10 +9,10 @@ import "strings"
 
 // Notice is what is reported when a container is made without a session keyring.
 const Notice = "no key is left for a session keyring (kernel.keys.root_maxkeys and root_maxbytes, of other users " +
-	"kernel.keys.maxkeys and maxbytes): the container is made without one; /proc/key-users shows who has them"
+	"kernel.keys.maxkeys and maxbytes): the container is made without one; /proc/key-users shows their users"
 
-// Exhausted reports whether message is that of a runtime to which the kernel refused
-// a session keyring (EDQUOT of keyctl(2)). runc says "unable to join session keyring:
+// Exhausted reports whether the message of a runtime means that the kernel refused a
+// session keyring (EDQUOT of keyctl(2)). runc prints "unable to join session keyring:
 // unable to create session key: disk quota exceeded", crun "create keyring `NAME`:
 // Disk quota exceeded".
 func Exhausted(message string) bool {

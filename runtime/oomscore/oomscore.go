@@ -1,6 +1,6 @@
-// Package oomscore keeps the processes without which nothing runs from being
-// killed when memory is short, and keeps others from having the same by
-// inheritance: a child begins with its parent's value.
+// Package oomscore protects the processes that the system depends on from the kernel's
+// OOM killer, and keeps others from inheriting the protection: a child begins with the
+// value of its parent.
 //
 // Values are -1000 (never killed) to 1000 (killed first). Errors are those of
 // open(2) and write(2); lowering a value takes CAP_SYS_RESOURCE.
@@ -17,56 +17,55 @@ import (
 )
 
 const (
-	// Protected is killed when there is hardly anything else left.
+	// Protected is for processes that are killed last.
 	Protected = -999
-	// Ordinary is everything else.
+	// Ordinary is for all other processes.
 	Ordinary = 0
 )
 
-// self is a file of the whole process, whichever thread asks.
+// self applies to the whole process, whichever thread uses it.
 const self = "/proc/self/oom_score_adj"
 
-// Own is this process's value.
+// Own returns the value of this process.
 func Own() (int, error) {
 	text, err := os.ReadFile(self)
 	if err != nil {
-		return 0, fmt.Errorf("cannot ask what is killed when memory is short: %w", err)
+		return 0, fmt.Errorf("cannot read oom_score_adj: %w", err)
 	}
 	value, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
-		return 0, fmt.Errorf("cannot ask what is killed when memory is short: %w", err)
+		return 0, fmt.Errorf("cannot read oom_score_adj: %w", err)
 	}
 	return value, nil
 }
 
-// SetOwn sets this process's value.
+// SetOwn sets the value of this process.
 func SetOwn(value int) error {
 	// Not os.WriteFile: it would truncate, which is one more call.
 	f, err := os.OpenFile(self, os.O_WRONLY, 0)
 	if err != nil {
-		return fmt.Errorf("cannot set what is killed when memory is short: %w", err)
+		return fmt.Errorf("cannot set oom_score_adj: %w", err)
 	}
 	defer f.Close()
 	return Write(f, value)
 }
 
-// Write sets the value of the process whose open oom_score_adj f is. ESRCH: it
-// has ended.
+// Write sets the value of the process whose open oom_score_adj f is. It returns ESRCH
+// when the process has ended.
 func Write(f *os.File, value int) error {
 	if _, err := f.WriteString(strconv.Itoa(value)); err != nil {
-		return fmt.Errorf("cannot set what is killed when memory is short: %w", err)
+		return fmt.Errorf("cannot set oom_score_adj: %w", err)
 	}
 	return nil
 }
 
-// Inherited tells whether this process is protected, so that its children would
-// be too.
+// Inherited reports whether this process is protected, so that its children would be too.
 func Inherited() bool {
 	value, err := Own()
 	return err == nil && value == Protected
 }
 
-// Renounce gives up a protection that was inherited.
+// Renounce drops an inherited protection.
 func Renounce() error {
 	if !Inherited() {
 		return nil

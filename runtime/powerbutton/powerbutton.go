@@ -1,5 +1,5 @@
-// Package powerbutton waits for the power button, which is how hypervisors and
-// people ask a machine to power off. ACPI and GPIO buttons are input devices
+// Package powerbutton waits for the power button, with which hypervisors and people
+// request a power-off. ACPI and GPIO buttons are input devices
 // that report KEY_POWER (kernel doc input/event-codes; struct input_event of
 // linux/input.h).
 package powerbutton
@@ -27,8 +27,8 @@ const (
 	eventSize = 24 // struct input_event on 64-bit: two 64-bit times, type, code, value
 )
 
-// Watch calls pressed whenever a power button goes down, on any input device
-// in dir (/dev/input) there is or will be, until ctx ends.
+// Watch calls pressed when a power button is pressed on any present or future input
+// device in dir (/dev/input), until ctx ends.
 func Watch(ctx context.Context, dir string, pressed func()) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("cannot watch for power buttons: %w", err)
@@ -85,7 +85,7 @@ func (w *watcher) read(path string) {
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return // Its next event brings another try.
+		return // It is tried again at its next event.
 	}
 	w.open[path] = true
 	w.readers.Go(func() {
@@ -108,12 +108,12 @@ func (w *watcher) follow(f *os.File) {
 			}
 		}
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			return // The device is gone, or ctx has ended.
+			return // The device was removed, or ctx has ended.
 		}
 	}
 }
 
-// isPress tells whether a struct input_event is a power key going down.
+// isPress reports whether a struct input_event is the press of a power key.
 func isPress(e []byte) bool {
 	if len(e) < eventSize {
 		return false

@@ -1,4 +1,4 @@
-// Package uevent hears of devices that come up.
+// Package uevent receives the kernel's events about devices.
 //
 // Sources: netlink(7), NETLINK_KOBJECT_UEVENT; the kernel's lib/kobject_uevent.c
 // and Documentation/core-api/kobject.rst.
@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Events is a socket on which the kernel tells of devices.
+// Events is a socket that receives uevents.
 type Events struct{ file *os.File }
 
-// Listen must come before devices are looked for, so that none is missed.
+// Listen opens the socket. Call it before listing devices, so that no device is missed.
 func Listen() (*Events, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_KOBJECT_UEVENT)
 	if err == nil {
@@ -27,26 +27,26 @@ func Listen() (*Events, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot hear of new devices: %w", err)
+		return nil, fmt.Errorf("cannot listen for uevents: %w", err)
 	}
 	return &Events{os.NewFile(uintptr(fd), "uevents")}, nil
 }
 
-// Close ends Next, too.
+// Close closes the socket and ends Next.
 func (e *Events) Close() { _ = e.file.Close() }
 
-// Event is what matters of one.
+// Event is the part of a uevent that keelson uses.
 type Event struct {
-	Modalias string // of a device that has come, if it has one
-	Added    string // a CPU or block of memory that has come, "cpu/cpu1" or "memory/memory40"
-	Lost     bool   // there were others that could not be read
+	Modalias string // of an added device, if it has one
+	Added    string // an added CPU or memory block, "cpu/cpu1" or "memory/memory40"
+	Lost     bool   // other events were lost
 }
 
 // Next waits for an event until ctx ends.
 func (e *Events) Next(ctx context.Context) (Event, error) {
 	buf := make([]byte, 16<<10)
 	n, err := e.read(ctx, buf)
-	for ctx.Err() == nil && errors.Is(err, os.ErrDeadlineExceeded) { // The end of the context before.
+	for ctx.Err() == nil && errors.Is(err, os.ErrDeadlineExceeded) { // The deadline of an earlier context.
 		n, err = e.read(ctx, buf)
 	}
 	switch {
@@ -55,7 +55,7 @@ func (e *Events) Next(ctx context.Context) (Event, error) {
 	case errors.Is(err, unix.ENOBUFS):
 		return Event{Lost: true}, nil
 	case err != nil:
-		return Event{}, fmt.Errorf("cannot hear of new devices: %w", err)
+		return Event{}, fmt.Errorf("cannot listen for uevents: %w", err)
 	}
 	return Parse(string(buf[:n])), nil
 }
@@ -67,12 +67,12 @@ func (e *Events) read(ctx context.Context, buf []byte) (int, error) {
 	return e.file.Read(buf)
 }
 
-// gatherLimit is how many events are kept for one call; more count as lost.
+// gatherLimit is the number of events for one call; further ones count as lost.
 const gatherLimit = 1024
 
-// Gather calls act with the devices that have come, with those together that come
-// within settle of the first, until ctx ends. It calls it for the first time after
-// first, with an event that others were lost, whether or not there were any.
+// Gather calls act with events until ctx ends. Events within settle of the first one are
+// passed together. The first call comes after first and contains a Lost event, whether or
+// not events were lost.
 func (e *Events) Gather(ctx context.Context, first, settle time.Duration, act func(context.Context, []Event)) error {
 	events := []Event{{Lost: true}}
 	for due := time.Now().Add(first); ; {
@@ -101,7 +101,7 @@ func (e *Events) Gather(ctx context.Context, first, settle time.Duration, act fu
 	}
 }
 
-// keep adds an event, or that there were more than can be kept.
+// keep appends an event, or a Lost event when the list is full.
 func keep(events []Event, event Event) []Event {
 	if len(events) < gatherLimit {
 		return append(events, event)
@@ -110,11 +110,11 @@ func keep(events []Event, event Event) []Event {
 	return events
 }
 
-// system begins the path of CPUs and memory.
+// system is the prefix of paths of CPUs and memory.
 const system = "/devices/system/"
 
-// Parse reads an event, which is "ACTION@PATH" and fields KEY=VALUE, each ended by
-// a zero byte. It is empty unless something has come.
+// Parse parses a uevent: "ACTION@PATH" and fields KEY=VALUE, each ended by a zero byte.
+// The result is empty unless a device was added.
 func Parse(event string) Event {
 	head, fields, _ := strings.Cut(event, "\x00")
 	path, ok := strings.CutPrefix(head, "add@")
@@ -134,7 +134,7 @@ func Parse(event string) Event {
 	return e
 }
 
-// isPart reports whether a name is that of a CPU or a block of memory.
+// isPart reports whether a name is that of a CPU or a memory block.
 func isPart(name string) bool {
 	for _, prefix := range []string{"cpu/cpu", "memory/memory"} {
 		if number, ok := strings.CutPrefix(name, prefix); ok && number != "" && strings.Trim(number, "0123456789") == "" {
