@@ -1,6 +1,6 @@
-// Command init is the first process of a keelson system, the roles it starts
-// itself in (boot, late, devices, network, files, shutdown, root, script), and the kernel's
-// helper for loading modules and for running programs.
+// Command init is the first process of a keelson system, its roles (package role),
+// which it starts itself in, and the kernel's helper for loading modules and for
+// running programs.
 package main
 
 import (
@@ -15,14 +15,23 @@ import (
 	"keelson/init/initrd"
 	"keelson/init/modules"
 	"keelson/init/pid1"
+	"keelson/init/pid1/environment"
+	"keelson/init/role"
 	"keelson/init/scripts"
+	"keelson/runtime/userspace"
 	"keelson/runtime/version"
 )
 
+const usage = `usage: init (as the first process of a machine or a container)
+       init userspace (as the first process of a system inside this one, whose mounts and root it shares)
+       init boot|late|devices|network|files|shutdown|root (started by init)
+       init version
+       init script PATH (a script of plain commands, without its shell; started by init)`
+
 func main() {
-	// What the kernel does not know on its command line it hands to its first
-	// process as arguments: they choose no role there.
-	if os.Getpid() == 1 || pid1.Again() {
+	// The kernel passes parameters that it does not know to its first process as
+	// arguments: there they name no role.
+	if os.Getpid() == 1 || pid1.Resumed() {
 		os.Exit(pid1.Main())
 	}
 	if helper.Called() {
@@ -31,35 +40,48 @@ func main() {
 	if alias, ok := modules.RequestedAlias(os.Args); ok {
 		os.Exit(exit(modules.LoadRequested(alias)))
 	}
-	// So it is inside of another system, in userspace mode.
-	if len(os.Args) == 1 && pid1.Inside() || len(os.Args) == 2 && os.Args[1] == "userspace" {
+	args := os.Args[1:]
+	switch {
+	case len(args) == 0 && environment.InContainer(), len(args) == 1 && args[0] == "userspace":
 		os.Exit(pid1.Main())
-	}
-	if len(os.Args) == 2 && os.Args[1] == "version" {
+	case len(args) == 1 && args[0] == "version":
 		fmt.Println(version.Line("init"))
 		return
+	case len(args) == 2 && args[0] == role.Script:
+		os.Exit(scripts.Interpret(args[1]))
 	}
-	if len(os.Args) == 3 && os.Args[1] == "script" {
-		os.Exit(scripts.Interpret(os.Args[2]))
-	}
-	roles := map[string]func(context.Context) error{"boot": boot.Up, "late": boot.Late, "devices": boot.Devices, "shutdown": boot.Down, "root": initrd.Up,
-		boot.NetworkRole: func(ctx context.Context) error { return boot.Network(ctx, os.Args[2:]) },
-		boot.FilesRole:   func(ctx context.Context) error { return boot.Files(ctx, os.Args[2:]) }}
-	if len(os.Args) < 2 || len(os.Args) > 2 && os.Args[1] != boot.NetworkRole && os.Args[1] != boot.FilesRole || roles[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: init (as the first process of a machine or a container)\n"+
-			"       init userspace (as the first process of a system inside of this one, whose mounts and root it shares)\n"+
-			"       init boot|late|devices|network|files|shutdown|root (started by init)\n"+
-			"       init version\n"+
-			"       init script PATH (a script of plain commands, without its shell; started by init)")
+	run := find(args)
+	if run == nil {
+		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := roles[os.Args[1]](ctx)
+	err := run(ctx, userspace.Read())
 	stop()
 	os.Exit(exit(err))
 }
 
-// exit says why and gives the exit code.
+// find returns the role that args name, or nil.
+func find(args []string) func(context.Context, userspace.Environment) error {
+	if len(args) == 0 {
+		return nil
+	}
+	name, args := args[0], args[1:]
+	switch name { // These have arguments.
+	case role.Network:
+		return func(ctx context.Context, env userspace.Environment) error { return boot.Network(ctx, env, args) }
+	case role.Files:
+		return func(ctx context.Context, env userspace.Environment) error { return boot.Files(ctx, env, args) }
+	}
+	if len(args) > 0 {
+		return nil
+	}
+	return map[string]func(context.Context, userspace.Environment) error{
+		role.Boot: boot.Up, role.Late: boot.Late, role.Devices: boot.Devices, role.Shutdown: boot.Down, role.Root: initrd.Up,
+	}[name]
+}
+
+// exit prints err and returns the exit status.
 func exit(err error) int {
 	if err == nil {
 		return 0

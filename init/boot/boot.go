@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"keelson/init/cmdline"
+	"keelson/init/consoles"
 	"keelson/init/policy"
 	"keelson/init/scripts"
 	"keelson/init/step"
@@ -23,7 +24,6 @@ import (
 const (
 	volumesDir = "/containers/volumes"
 	issueFile  = "/etc/issue"
-	initPath   = "/init"
 	// buttonDelay is how long a boot takes at least that heeds the power button:
 	// most are over before, and opening all input devices has its price.
 	buttonDelay = time.Second
@@ -33,6 +33,7 @@ const (
 
 // world is what a role works with.
 type world struct {
+	env     userspace.Environment
 	line    cmdline.Line
 	console *console.Console
 	log     *slog.Logger
@@ -42,14 +43,14 @@ type world struct {
 
 // Up is the boot role. It returns when everything has been tried, or early
 // when ctx ends.
-func Up(ctx context.Context) error {
-	return with(func(w world) error {
+func Up(ctx context.Context, env userspace.Environment) error {
+	return with(env, func(w world) error {
 		var bad []error
 		w.policy, bad = policy.ParseCommandLine(w.line)
 		for _, err := range bad {
 			w.log.Warn("setting ignored", "error", err)
 		}
-		items, err := upScripts()
+		items, err := scripts.Boot()
 		if err != nil {
 			w.log.Error("going on without scripts", "error", err)
 		}
@@ -58,9 +59,9 @@ func Up(ctx context.Context) error {
 }
 
 // Down is the shutdown role.
-func Down(ctx context.Context) error {
-	return with(func(w world) error {
-		items, err := plan(scripts.ShutdownDir, scripts.Onshutdown)
+func Down(ctx context.Context, env userspace.Environment) error {
+	return with(env, func(w world) error {
+		items, err := scripts.Shutdown()
 		if err != nil {
 			w.log.Error("going on without scripts", "error", err)
 		}
@@ -74,32 +75,20 @@ func Down(ctx context.Context) error {
 
 // with gives f the command line and a console, and flushes that in the end.
 // What a role starts is as good a victim as any when memory is short.
-func with(f func(world) error) error {
-	line, err := cmdline.Read()
-	c := console.New(ConsoleOptions(line))
+func with(env userspace.Environment, f func(world) error) error {
+	line, err := cmdline.Read(env)
+	c := console.New(consoles.Options(line, env))
 	if err != nil {
 		c.Logger().Error("going on without a command line", "error", err)
 	}
 	if err := oomscore.Renounce(); err != nil {
 		c.Logger().Error("containers and scripts are protected like init", "error", err)
 	}
-	err = f(world{line: line, console: c, log: c.Logger(), policy: policy.Silent(), links: new(links)})
+	err = f(world{env: env, line: line, console: c, log: c.Logger(), policy: policy.Silent(), links: new(links)})
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
 	_ = c.Close(ctx) // There is nowhere left to tell of it.
 	return err
-}
-
-// ConsoleOptions is where the command line wants messages.
-func ConsoleOptions(line cmdline.Line) console.Options {
-	o := console.Options{Devices: console.Consoles(line.Values("console")), Kmsg: true}
-	if userspace.Inside() {
-		o.Devices, o.Kmsg = []string{console.Stdout}, false
-	}
-	if name, ok := line.Last("keelson.loglevel"); ok {
-		_ = o.Level.UnmarshalText([]byte(name)) // An unknown name leaves info.
-	}
-	return o
 }
 
 // up is the boot list, up to the services.
@@ -115,7 +104,7 @@ func up(w world, items []scripts.Item) []step.Step {
 		scripts.Volumes: {{Stage: timeline.Volumes, Do: func(context.Context) (string, error) { return mountVolumes() }}},
 		scripts.Onboot: {{Stage: timeline.Onboot, Name: "all", Quiet: true, Do: func(ctx context.Context) (string, error) {
 			return "", withPowerButton(ctx, w, onboot(w).run)
-		}}, {Stage: timeline.Mounts, Name: "/var", Quiet: true, Do: quietly(completeVar)}},
+		}}, {Stage: timeline.Mounts, Name: "/var", Quiet: true, Do: quietly(func() error { return completeVar(w.env) })}},
 		scripts.Containerd: {{Stage: "issue", Quiet: true, Do: quietly(func() error { return showIssue(w.console) })}},
 	}, w.log)...)
 }
@@ -123,17 +112,17 @@ func up(w world, items []scripts.Item) []step.Step {
 // own are the steps about what may be an outer system's.
 func own(w world) []step.Step {
 	var list []step.Step
-	if !userspace.Inside() {
+	if w.env.Machine {
 		list = append(list,
 			step.Step{Stage: "hotplug", Quiet: true, Do: quietly(func() error { return beginHotplug(w) })},
 			step.Step{Stage: timeline.Modules, Do: func(ctx context.Context) (string, error) { return loadModules(ctx, w) }},
 			step.Step{Stage: timeline.Clock, Do: func(context.Context) (string, error) { return setClock(w.log) }})
 	}
-	if userspace.Owns(userspace.UTS) {
+	if w.env.Owns(userspace.UTS) {
 		list = append(list, step.Step{Stage: timeline.Hostname, Do: func(context.Context) (string, error) { return setHostname() }})
 	}
 	list = append(list, step.Step{Stage: timeline.Network, Name: "resolv.conf", Quiet: true, Do: quietly(makeResolvConf)})
-	if userspace.Owns(userspace.Network) {
+	if w.env.Owns(userspace.Network) {
 		list = append(list, step.Step{Stage: timeline.Network, Do: func(ctx context.Context) (string, error) { return network(ctx, w) }})
 	}
 	return list
@@ -145,8 +134,8 @@ func quietly(f func() error) func(context.Context) (string, error) {
 
 // completeVar adds to a disk that an onboot container has mounted on /var the
 // folders that services bind. A /var of an outer system stays as it is.
-func completeVar() error {
-	if userspace.Inside() {
+func completeVar(env userspace.Environment) error {
+	if !env.Machine {
 		return nil
 	}
 	return mounts.CompleteVar()
@@ -160,7 +149,7 @@ func mountVolumes() (string, error) {
 // withPowerButton heeds it while f runs; then the supervisor will. Inside of
 // another system it is that one's.
 func withPowerButton(ctx context.Context, w world, f func(context.Context) error) error {
-	if userspace.Inside() {
+	if !w.env.Machine {
 		return f(ctx)
 	}
 	init := findParent()

@@ -18,7 +18,6 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"keelson/init/cmdline"
 	"keelson/init/policy"
 	"keelson/runtime/bundle"
 	"keelson/runtime/oneshot"
@@ -141,16 +140,6 @@ func TestClock(t *testing.T) {
 	}
 	if !kernelSetClock(class) {
 		t.Error("the second hardware clock was not looked at")
-	}
-}
-
-func TestConsoleOptions(t *testing.T) {
-	o := ConsoleOptions(cmdline.Parse("console=tty0 console=ttyS0,115200 keelson.loglevel=debug"))
-	if !reflect.DeepEqual(o.Devices, []string{"/dev/tty0", "/dev/ttyS0"}) || o.Level != slog.LevelDebug || !o.Kmsg {
-		t.Errorf("%+v", o)
-	}
-	if o := ConsoleOptions(cmdline.Parse("keelson.loglevel=loud")); o.Level != slog.LevelInfo {
-		t.Errorf("unknown level: %v", o.Level)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"keelson/init/modules"
+	"keelson/init/role"
 	"keelson/mounts"
 	"keelson/runtime/hotplug"
 	"keelson/runtime/uevent"
@@ -18,12 +19,12 @@ import (
 // devices that come up later for as long as this role runs; the supervisor sees
 // to those after it.
 func loadModules(ctx context.Context, w world) (string, error) {
-	drivers, err := modules.Boot(w.line, initPath)
+	drivers, err := modules.Boot(w.line, role.Init)
 	if drivers == nil {
 		return "0 loaded", err
 	}
 	if drivers.Left {
-		if err := behind("devices"); err != nil {
+		if err := background(role.Devices); err != nil {
 			w.log.Error("the power button and keyboards do not work", "error", err)
 		}
 	}

@@ -8,18 +8,16 @@ import (
 	"keelson/init/covered"
 	"keelson/init/step"
 	"keelson/runtime/timeline"
+	"keelson/runtime/userspace"
 )
-
-// FilesRole is the role's name.
-const FilesRole = "files"
 
 // failuresShown bounds the messages about single files.
 const failuresShown = 10
 
 // Files is the role that brings the image's files below dirs back, which init's
 // mounts cover. Its failures are on the console, and cost only the files named.
-func Files(ctx context.Context, dirs []string) error {
-	return with(func(w world) error {
+func Files(ctx context.Context, env userspace.Environment, dirs []string) error {
+	return with(env, func(w world) error {
 		return step.Run(ctx, w.console, w.log, []step.Step{{Stage: timeline.Mounts, Name: "files", Do: func(ctx context.Context) (string, error) {
 			report, err := covered.Restore(ctx, dirs)
 			for _, f := range report.Failed[:min(len(report.Failed), failuresShown)] {

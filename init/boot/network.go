@@ -15,15 +15,15 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"keelson/init/role"
 	"keelson/netcfg"
 	"keelson/runtime/backoff"
 	"keelson/runtime/bundle"
 	"keelson/runtime/timeline"
+	"keelson/runtime/userspace"
 )
 
 const (
-	// NetworkRole is the name of the role Network.
-	NetworkRole = "network"
 	// linkGrace is how long onboot containers in the host's network namespace wait,
 	// all together, for links that ip= names: a USB adapter answers after a second
 	// or two.
@@ -131,10 +131,10 @@ type links struct {
 // start starts the role Network for the parameters of those numbers. It
 // outlives this role.
 func (l *links) start(numbers []string) error {
-	c := exec.Command(initPath, append([]string{NetworkRole}, numbers...)...)
+	c := exec.Command(role.Init, append([]string{role.Network}, numbers...)...)
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	if err := c.Start(); err != nil {
-		return fmt.Errorf("cannot wait for network devices: cannot start init %s: %w", NetworkRole, err)
+		return fmt.Errorf("cannot wait for network devices: cannot start init %s: %w", role.Network, err)
 	}
 	l.gone, l.until = make(chan struct{}), time.Now().Add(linkGrace)
 	go func() {
@@ -176,8 +176,8 @@ func onHostNetwork(s *specs.Spec) bool {
 
 // Network is the role that waits for links and applies the ip= parameters of
 // those numbers, counted from 0. It ends when all are applied, or with ctx.
-func Network(ctx context.Context, numbers []string) error {
-	return with(func(w world) error {
+func Network(ctx context.Context, env userspace.Environment, numbers []string) error {
+	return with(env, func(w world) error {
 		values := w.line.Values("ip")
 		list, _ := parseIPs(values) // What is wrong with them has been said.
 		var all sync.WaitGroup

@@ -46,7 +46,8 @@ func (s *series) results() []oneshot.Result { return s.done }
 
 // person asks whoever is at the console.
 func (w world) person(ctx context.Context, session rescue.Session) policy.Action {
-	session.Path, session.Out, session.Log = rescue.Path(int(findParent())), w.console, w.log
+	session.Path, session.Out, session.Log = rescue.Path(int(findParent()), w.env.Machine), w.console, w.log
+	session.NoKernelLog = !w.env.Machine
 	session.Shell = w.rescueShell()
 	return session.Run(ctx)
 }

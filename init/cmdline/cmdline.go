@@ -21,14 +21,10 @@ type Param struct {
 // Line is a parsed command line.
 type Line []Param
 
-// Variable is the environment variable that takes the command line's place in
-// userspace mode, where the kernel's is meant for others.
-const Variable = "KEELSON_CMDLINE"
-
-// Read parses the running kernel's command line.
-func Read() (Line, error) {
-	if userspace.Inside() {
-		return Parse(os.Getenv(Variable)), nil
+// Read parses the command line that holds in env: the running kernel's on a machine.
+func Read(env userspace.Environment) (Line, error) {
+	if !env.Machine {
+		return Parse(env.CmdLine), nil
 	}
 	text, err := os.ReadFile(Path)
 	if err != nil {

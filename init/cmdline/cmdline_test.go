@@ -48,19 +48,16 @@ func TestLookups(t *testing.T) {
 	}
 }
 
-// Read takes the kernel's command line, and in userspace mode that of the variable.
+// Read takes the kernel's command line, and in userspace mode that of the environment.
 func TestRead(t *testing.T) {
-	t.Setenv(userspace.Variable, "")
 	text, err := os.ReadFile(Path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := Read(); err != nil || !reflect.DeepEqual(got, Parse(string(text))) {
+	if got, err := Read(userspace.Machine()); err != nil || !reflect.DeepEqual(got, Parse(string(text))) {
 		t.Errorf("read %v, %v; want %s", got, err, text)
 	}
-	t.Setenv(userspace.Variable, "mnt,pid")
-	t.Setenv(Variable, "a=1 b")
-	if got, err := Read(); err != nil || !reflect.DeepEqual(got, Line{{"a", "1", true}, {Name: "b"}}) {
+	if got, err := Read(userspace.Environment{CmdLine: "a=1 b"}); err != nil || !reflect.DeepEqual(got, Line{{"a", "1", true}, {Name: "b"}}) {
 		t.Errorf("in userspace mode: read %v, %v", got, err)
 	}
 }

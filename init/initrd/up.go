@@ -5,48 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"keelson/init/boot"
 	"keelson/init/cmdline"
+	"keelson/init/consoles"
 	"keelson/init/modules"
+	"keelson/init/role"
 	"keelson/init/step"
+	"keelson/init/switchroot"
 	"keelson/mounts"
 	"keelson/runtime/console"
 	"keelson/runtime/timeline"
 	"keelson/runtime/uevent"
+	"keelson/runtime/userspace"
 )
 
-// Root is the mount point of the root.
-const Root = "/sysroot"
-
 const (
-	marker     = "/etc/initrd-release"
-	initPath   = "/init"
 	reportTime = 5 * time.Second // until a missing root is logged
 	flushLimit = 5 * time.Second
 )
 
-// Here reports whether this is an initramfs that only mounts a root. It needs /proc.
-func Here() bool {
-	if _, err := os.Stat(marker); err != nil {
-		return false
-	}
-	own, err := mounts.OnInitramfs()
-	return err == nil && own
-}
-
 // Up is the role: it mounts the root.
-func Up(ctx context.Context) error {
-	line, err := cmdline.Read()
+func Up(ctx context.Context, env userspace.Environment) error {
+	line, err := cmdline.Read(env)
 	if err != nil {
 		return err
 	}
-	c := console.New(boot.ConsoleOptions(line))
+	c := console.New(consoles.Options(line, env))
 	err = step.Run(ctx, c, c.Logger(), []step.Step{
 		{Stage: timeline.Mounts, Name: "sys", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
 			return "", mounts.Mount("sysfs", "/sys", "sysfs", []string{"nosuid,nodev,noexec"})
@@ -74,8 +62,8 @@ func mountRoot(ctx context.Context, line cmdline.Line, log *slog.Logger) (string
 	if err != nil {
 		return "", err
 	}
-	if err := unix.Access(Root+initPath, unix.X_OK); err != nil {
-		return "", fmt.Errorf("cannot use the root, %s on %s: it has no program %s: %w", fstype, device, initPath, err)
+	if err := unix.Access(switchroot.Root+role.Init, unix.X_OK); err != nil {
+		return "", fmt.Errorf("cannot use the root, %s on %s: it has no program %s: %w", fstype, device, role.Init, err)
 	}
 	return fstype + " on " + device, nil
 }
@@ -122,7 +110,7 @@ func newDrivers(line cmdline.Line) (drivers, error) {
 	if err != nil {
 		return drivers{}, err
 	}
-	return drivers{modules.NewLoader(db)}, modules.ServeKernel(initPath)
+	return drivers{modules.NewLoader(db)}, modules.ServeKernel(role.Init)
 }
 
 // load loads the modules of a new device or, when events were lost, of all devices.
@@ -144,7 +132,7 @@ func (d drivers) load(e uevent.Event) error {
 func (w Params) mount(device string) (string, error) {
 	var errs []error
 	for _, fstype := range w.FSTypes {
-		err := mounts.Mount(device, Root, fstype, w.Options)
+		err := mounts.Mount(device, switchroot.Root, fstype, w.Options)
 		if err == nil {
 			return fstype, nil
 		}

@@ -14,6 +14,7 @@ import (
 
 	"keelson/init/cmdline"
 	"keelson/runtime/uevent"
+	"keelson/runtime/userspace"
 )
 
 const (
@@ -148,7 +149,7 @@ func RequestedAlias(args []string) (alias string, ok bool) {
 
 // LoadRequested loads the modules of an alias that the kernel requests.
 func LoadRequested(alias string) error {
-	line, err := cmdline.Read()
+	line, err := cmdline.Read(userspace.Machine())
 	if err != nil {
 		return err
 	}

@@ -29,16 +29,16 @@ func containerdConfigured() bool {
 	return false
 }
 
-// places are what containerd uses from its start on, identified by file system and
-// inode: what runs during the boot may mount a disk over a folder or bring a file.
-type places [5]struct{ Dev, Ino uint64 }
+// containerdFiles identifies what containerd uses from its start on, by file system
+// and inode: the boot role may mount a disk on a folder or create a file.
+type containerdFiles [5]struct{ Dev, Ino uint64 }
 
-func containerdPlaces() places {
+func statContainerdFiles() containerdFiles {
 	folders := []string{"/var/lib/containerd", "/run/containerd"}
 	for _, dir := range folders {
 		_ = os.MkdirAll(dir, 0o711) // So that it has an identity before containerd starts; an error is containerd's too.
 	}
-	var found places
+	var found containerdFiles
 	for i, path := range append(folders, "/var/log", containerdConfig, containerdSettings) {
 		var st unix.Statx_t
 		// AT_STATX_DONT_SYNC: a file system that does not answer must not block the boot.
@@ -64,8 +64,8 @@ func containerdWanted() (bool, error) {
 // keepContainerd starts containerd if there are services for it.
 func (p *pid1) keepContainerd() error {
 	wanted, err := containerdWanted()
-	if wanted && p.keepers.get(nameContainerd) == nil {
-		p.keepers.add(p.newKeeper(nameContainerd))
+	if wanted && p.keepers.Get(nameContainerd) == nil {
+		p.keepers.Add(p.newKeeper(nameContainerd))
 	}
 	return err
 }
@@ -73,7 +73,7 @@ func (p *pid1) keepContainerd() error {
 // containerdEarly starts containerd beside the boot role, unless its settings may
 // name folders that do not exist yet.
 func (p *pid1) containerdEarly() error {
-	p.note(func(s *state) { s.Folders = containerdPlaces() })
+	p.note(func(s *state) { s.ContainerdFiles = statContainerdFiles() })
 	if containerdConfigured() {
 		return nil
 	}
@@ -81,21 +81,21 @@ func (p *pid1) containerdEarly() error {
 }
 
 // containerdAfterBoot starts containerd where that has waited for the boot role, and
-// starts it again when its places have changed.
+// starts it again when its files have changed.
 func (p *pid1) containerdAfterBoot(ctx context.Context) error {
-	now, keeper := containerdPlaces(), p.keepers.get(nameContainerd)
-	changed := now != p.summary().Folders
+	now, kept := statContainerdFiles(), p.keepers.Get(nameContainerd)
+	changed := now != p.summary().ContainerdFiles
 	switch {
-	case ctx.Err() != nil, keeper != nil && !changed:
+	case ctx.Err() != nil, kept != nil && !changed:
 		return nil
-	case keeper == nil && !changed && !containerdConfigured():
+	case kept == nil && !changed && !containerdConfigured():
 		return nil // containerdEarly has tried.
 	}
-	p.note(func(s *state) { s.Folders = now })
-	if keeper != nil {
-		p.log.Info("containerd is started again: the boot has mounted a disk on its folders or log, or brought its settings")
-		keeper.Stop(unix.SIGTERM, containerdGrace)
-		p.keepers.add(p.newKeeper(nameContainerd))
+	p.note(func(s *state) { s.ContainerdFiles = now })
+	if kept != nil {
+		p.log.Info("containerd is started again: the boot has mounted a disk on its folders or log, or created its settings")
+		kept.Stop(unix.SIGTERM, containerdGrace)
+		p.keepers.Add(p.newKeeper(nameContainerd))
 		return nil
 	}
 	return p.keepContainerd()

@@ -3,16 +3,15 @@ package pid1
 import (
 	"os"
 	"path/filepath"
-	"reflect"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"keelson/init/pid1/environment"
 	"keelson/runtime/timeline"
 	"keelson/testvm/nstest"
 )
@@ -75,7 +74,7 @@ func TestNotFirst(t *testing.T) {
 		}
 		orphan, err := strconv.Atoi(strings.TrimSpace(s.File("/run/orphan")))
 		must(t, err)
-		parents, err := processes()
+		parents, err := environment.Parents()
 		must(t, err)
 		if parents[parents[orphan]] != os.Getpid() || parents[orphan] == os.Getpid() {
 			t.Errorf("orphan %d has parent %d", orphan, parents[orphan])
@@ -84,7 +83,7 @@ func TestNotFirst(t *testing.T) {
 		if code := s.Wait(); code != codeDone {
 			t.Errorf("exit code %d", code)
 		}
-		parents, err = processes()
+		parents, err = environment.Parents()
 		must(t, err)
 		if len(parents) != 1 {
 			t.Errorf("processes are left: %v", parents)
@@ -131,32 +130,6 @@ func TestMistakenStart(t *testing.T) {
 		if err != nil || state.ExitCode() != 2 {
 			t.Errorf("%v, %v; want a usage error", state, err)
 		}
-	})
-}
-
-// What was mounted before stays, in whatever order the rest was mounted.
-func TestUnmountOwn(t *testing.T) {
-	nstest.Run(t, func(t *testing.T) {
-		dir := t.TempDir()
-		mount := func(name string) {
-			must(t, os.MkdirAll(filepath.Join(dir, name), 0o755))
-			must(t, unix.Mount("tmpfs", filepath.Join(dir, name), "tmpfs", 0, ""))
-		}
-		mount("old")
-		before, err := mountinfo.GetMounts(nil)
-		must(t, err)
-		for _, name := range []string{"a", "a/b", "old/c", "a/b", "d"} {
-			mount(name)
-		}
-		must(t, unix.Mount(filepath.Join(dir, "d"), filepath.Join(dir, "a/b"), "", unix.MS_BIND, ""))
-		if err := unmountOwn(before); err != nil {
-			t.Error(err)
-		}
-		after, err := mountinfo.GetMounts(nil)
-		if err != nil || !reflect.DeepEqual(before, after) {
-			t.Errorf("mounts before %v and after %v, %v", len(before), len(after), err)
-		}
-		must(t, unix.Unmount(filepath.Join(dir, "old"), 0))
 	})
 }
 

@@ -9,30 +9,28 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/init/boot"
 	"keelson/init/cmdline"
+	"keelson/init/covered"
+	"keelson/init/pid1/initramfs"
+	"keelson/init/pid1/kernel"
+	"keelson/init/ready"
+	"keelson/init/role"
+	"keelson/init/scripts"
 	"keelson/init/step"
 	"keelson/mounts"
-	"keelson/runtime/bundle"
 	"keelson/runtime/timeline"
+	"keelson/runtime/userspace"
 )
 
 const (
-	roleGrace       = 10 * time.Second // for a role told to end, before SIGKILL
-	onshutdownLimit = 60 * time.Second
-	filesLimit      = 60 * time.Second
-	containerdGrace = 2 * time.Second
-	termGrace       = 3 * time.Second
-	killRound       = 500 * time.Millisecond
-	flushLimit      = 2 * time.Second
-	unmountLimit    = 30 * time.Second
-	syncLimit       = 30 * time.Second
+	roleGrace  = 10 * time.Second // between SIGTERM and SIGKILL for a role
+	filesLimit = 60 * time.Second
 )
 
 // Keys of steps (see key).
 const (
-	stepBoot  = "boot"
-	stepLate  = "late"
+	stepBoot  = role.Boot
+	stepLate  = role.Late
 	stepFiles = timeline.Mounts + " files"
 )
 
@@ -47,17 +45,44 @@ func (p *pid1) earlyList(sink step.Sink) []step.Step {
 		rootStep(sink, "root"),
 		{Stage: stage, Name: "initramfs", Quiet: true, On: step.Fatal, Do: leaveInitramfs},
 		{Stage: stage, Name: "look", Quiet: true, Do: p.lookAtCovered},
-		{Stage: stage, Do: mountCore},
+		{Stage: stage, Do: p.mountCore},
 		{Stage: stage, Name: "writable", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
 			return "", checkWritable("/run", "/var")
 		}},
 	}
 }
 
+// insideList is walked instead of earlyList inside another system.
+func (p *pid1) insideList() []step.Step {
+	const stage = timeline.Mounts
+	return []step.Step{
+		{Stage: stage, Name: "subreaper", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
+			return "", p.env.AdoptOrphans()
+		}},
+		{Stage: stage, Name: "look", Quiet: true, Do: p.lookAtCovered},
+		{Stage: stage, Do: func(context.Context) (string, error) { return "", p.env.MountMissing() }},
+		{Stage: stage, Name: "writable", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
+			return "", checkWritable("/run", "/var")
+		}},
+	}
+}
+
+// switchrootList is walked instead of earlyList in an initramfs that only leads to a
+// root on a disk.
+func switchrootList(sink step.Sink) []step.Step {
+	const stage = timeline.Mounts
+	return []step.Step{
+		{Stage: stage, Name: "essential", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
+			return "", mounts.Apply(mounts.Essential())
+		}},
+		rootStep(sink, "initramfs"),
+	}
+}
+
 // rootStep checks that the initramfs is whole. A warning is an event of its own.
 func rootStep(sink step.Sink, name string) step.Step {
 	return step.Step{Stage: timeline.Mounts, Name: name, Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
-		warning, err := checkRoot()
+		warning, err := initramfs.Check()
 		if warning != "" {
 			sink.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Mounts, Name: name, Result: "warning: " + warning})
 		}
@@ -65,63 +90,36 @@ func rootStep(sink step.Sink, name string) step.Step {
 	}}
 }
 
-func legacyCgroups() bool {
-	line, err := cmdline.Read()
-	value, given := line.Last("linuxkit.unified_cgroup_hierarchy")
-	return err == nil && given && value == "0"
-}
-
 // upList brings the system up; each step's failure leaves a system that can
 // still be looked at and shut down.
 func (p *pid1) upList() []step.Step {
-	var kernel []step.Step
-	if p.place.machine {
-		kernel = []step.Step{
-			{Stage: "hugepages", Quiet: true, Do: func(context.Context) (string, error) { return "", limitHugePages(p.line) }},
-			{Stage: "rcu", Quiet: true, Do: func(context.Context) (string, error) { return "", expedite(expeditedRCU, true) }},
-			{Stage: "kmsg", Quiet: true, Do: func(context.Context) (string, error) { return "", openKernelLog() }},
-			{Stage: "limits", Name: "shared", Quiet: true, Do: func(context.Context) (string, error) { return "", p.raiseShared() }},
-			{Stage: "ctrl-alt-del", Quiet: true, Do: func(context.Context) (string, error) { return "", catchCtrlAltDel() }},
+	var list []step.Step
+	if p.env.Machine {
+		list = []step.Step{
+			{Stage: "hugepages", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.LimitHugePages(p.line) }},
+			{Stage: "rcu", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.ExpediteRCU(true) }},
+			{Stage: "kmsg", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.UnlimitLog() }},
+			{Stage: "limits", Name: "shared", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.RaiseSharedLimits(p.line) }},
+			{Stage: "ctrl-alt-del", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.CatchCtrlAltDel() }},
 		}
 	}
-	list := append(kernel, []step.Step{
-		{Stage: "limits", Quiet: true, Do: func(context.Context) (string, error) { return "", raiseLimits() }},
-		{Stage: "memory", Name: "protection", Quiet: true, Do: func(context.Context) (string, error) { return "", protect() }},
+	list = append(list, []step.Step{
+		{Stage: "limits", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.RaiseLimits(p.env.Machine) }},
+		{Stage: "memory", Name: "protection", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.Protect(p.env.Machine) }},
 		{Stage: timeline.Mounts, Name: "files", Quiet: true, Do: p.restoreCovered}, // containerd may need some.
 		{Stage: timeline.Containerd, Name: "start", Quiet: true, Do: func(context.Context) (string, error) {
 			return "", p.containerdEarly()
 		}},
-		{Stage: stepBoot, Do: func(ctx context.Context) (string, error) { return p.upRole(ctx, roleBoot) }},
+		{Stage: stepBoot, Do: func(ctx context.Context) (string, error) { return p.upRole(ctx, role.Boot) }},
 		{Stage: timeline.Containerd, Name: "restart", Quiet: true, Do: func(ctx context.Context) (string, error) {
 			return "", p.containerdAfterBoot(ctx)
 		}},
 		{Stage: timeline.Degraded, Quiet: true, Do: func(ctx context.Context) (string, error) { return "", p.keepSupervisor(ctx) }},
 	}...)
-	if p.place.machine {
-		list = append(list, step.Step{Stage: "rcu", Quiet: true, Do: p.expediteUp})
+	if p.env.Machine {
+		list = append(list, step.Step{Stage: "rcu", Quiet: true, Do: p.endExpeditedRCU})
 	}
 	return append(list, step.Step{Stage: stepLate, Quiet: true, Do: p.late})
-}
-
-// openKernelLog lifts the limit of ten lines in five seconds for each writer
-// (admin-guide/sysctl/kernel.rst, printk_devkmsg), which would tear holes into
-// the account of a boot. What printk.devkmsg= says on the command line stays:
-// the kernel then refuses to change it (EINVAL).
-func openKernelLog() error {
-	err := os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("on\n"), 0)
-	if err == nil || errors.Is(err, unix.EINVAL) {
-		return nil
-	}
-	return fmt.Errorf("cannot lift the limit of /dev/kmsg: %w", err)
-}
-
-// catchCtrlAltDel turns the keys into SIGINT for us instead of a reset.
-func catchCtrlAltDel() error {
-	err := unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF)
-	if err != nil {
-		return fmt.Errorf("cannot catch ctrl-alt-del: %w", err)
-	}
-	return nil
 }
 
 // keepSupervisor starts the supervisor unless the system goes down already.
@@ -132,18 +130,18 @@ func (p *pid1) keepSupervisor(ctx context.Context) error {
 	if _, err := os.Stat(supervisorPath); err != nil {
 		return fmt.Errorf("cannot supervise services: %w", err)
 	}
-	if p.keepers.get(nameSupervisor) == nil {
-		p.keepers.add(p.newKeeper(nameSupervisor))
+	if p.keepers.Get(nameSupervisor) == nil {
+		p.keepers.Add(p.newKeeper(nameSupervisor))
 	}
 	return nil
 }
 
 // late runs the scripts that come after the services, if there are any.
 func (p *pid1) late(ctx context.Context) (string, error) {
-	if ctx.Err() != nil || !boot.HasLate() {
+	if ctx.Err() != nil || !scripts.HasLate() {
 		return "", nil
 	}
-	return p.upRole(ctx, roleLate)
+	return p.upRole(ctx, role.Late)
 }
 
 // upRole runs a role of the way up. That it was ended on the way down is no
@@ -156,106 +154,78 @@ func (p *pid1) upRole(ctx context.Context, role string) (string, error) {
 	return result, err
 }
 
-// downList is the way down. Nothing on it can keep the machine up: what does
-// not end in time is left behind.
-func (p *pid1) downList() []step.Step {
-	const stage = timeline.Shutdown
-	deadline := p.stopDeadline()
-	return []step.Step{
-		{Stage: stage, Name: "rcu", Quiet: true, Limit: killGrace, Do: func(context.Context) (string, error) {
-			if !p.place.machine {
-				return "", nil
-			}
-			return "", expedite(expeditedRCU, true)
-		}},
-		{Stage: stage, Name: "onshutdown", Quiet: true, Limit: onshutdownLimit + 2*killGrace, Do: p.onshutdown},
-		{Stage: stage, Name: "services", Limit: deadline + 2*killGrace, Do: func(context.Context) (string, error) {
-			return p.keepers.get(nameSupervisor).Stop(unix.SIGTERM, deadline), nil
-		}},
-		{Stage: stage, Name: "containerd", Limit: containerdGrace + 2*killGrace, Do: func(context.Context) (string, error) {
-			return p.keepers.get(nameContainerd).Stop(unix.SIGTERM, containerdGrace), nil
-		}},
-		{Stage: stage, Name: "processes", Limit: termGrace + 2*killGrace, Do: p.killAll},
-		{Stage: stage, Name: "swap", Quiet: true, Limit: unmountLimit, Do: func(context.Context) (string, error) {
-			if !p.place.machine {
-				return "", nil
-			}
-			return "", mounts.SwapOff()
-		}},
-		{Stage: stage, Name: "mounts", Limit: unmountLimit, Do: func(context.Context) (string, error) {
-			return "unmounted", p.unmount()
-		}},
-		{Stage: stage, Name: "sync", Quiet: true, Limit: syncLimit, Do: func(context.Context) (string, error) {
-			if p.place.machine {
-				unix.Sync()
-			}
-			return "", nil
-		}},
-	}
+// mountCore makes everything LinuxKit promises, then seals the root.
+func (p *pid1) mountCore(context.Context) (string, error) {
+	err := errors.Join(mounts.Apply(mounts.Core()), mounts.Cgroups(legacyCgroups(p.env.Environment)))
+	return "", errors.Join(err, mounts.SealRoot())
 }
 
-// onshutdown runs the containers and scripts meant for the way down, if there
-// are any.
-func (p *pid1) onshutdown(ctx context.Context) (string, error) {
-	names, err := bundle.List(bundle.OnshutdownDir)
-	if len(names) == 0 && !boot.HasShutdownScripts() {
-		return "", err
+// checkWritable wants folders to write in: without them nothing can run. A
+// read-only root whose image forgot to bring the mount points has none.
+func checkWritable(dirs ...string) error {
+	var errs []error
+	for _, dir := range dirs {
+		err := unix.Access(dir, unix.W_OK)
+		if err == nil {
+			continue
+		}
+		err = fmt.Errorf("cannot write in %s: %w", dir, err)
+		if errors.Is(err, unix.ENOENT) {
+			err = fmt.Errorf("%w: the root is read-only and has no such folder to mount on; make an empty %s part of the image", err, dir)
+		}
+		errs = append(errs, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, onshutdownLimit)
+	return errors.Join(errs...)
+}
+
+func leaveInitramfs(context.Context) (string, error) {
+	_, err := mounts.LeaveInitramfs()
+	return "", err
+}
+
+// legacyCgroups reports whether the command line asks for cgroups of version 1.
+func legacyCgroups(env userspace.Environment) bool {
+	line, err := cmdline.Read(env)
+	value, given := line.Last("linuxkit.unified_cgroup_hierarchy")
+	return err == nil && given && value == "0"
+}
+
+// lookAtCovered notes in which folders the mounts to come cover files of the
+// image. It reads names only, and comes before these mounts. On a machine an
+// initramfs may have mounted some already; what an outer system has mounted is
+// that system's, and nothing is copied there.
+func (p *pid1) lookAtCovered(context.Context) (string, error) {
+	dirs := covered.Look(covered.Folders(), p.env.Machine)
+	p.note(func(s *state) { s.Covered = dirs })
+	return "", nil
+}
+
+// restoreCovered has a role copy these files onto the mounts, which takes at most
+// filesLimit. An image without such files has no role.
+func (p *pid1) restoreCovered(ctx context.Context) (string, error) {
+	dirs := p.summary().Covered
+	if len(dirs) == 0 {
+		return "", nil
+	}
+	limited, cancel := context.WithTimeout(ctx, filesLimit)
 	defer cancel()
-	return p.runRole(ctx, roleDown, killGrace)
+	_, err := p.runRole(limited, role.Files, roleGrace, dirs...)
+	if ctx.Err() != nil { // The system goes down.
+		return "", nil
+	}
+	return "", err
 }
 
-// killAll ends every process but this one and, inside of another system, those
-// of the others.
-func (p *pid1) killAll(ctx context.Context) (string, error) {
-	for _, try := range []struct {
-		signal unix.Signal
-		grace  time.Duration
-		word   string
-	}{{unix.SIGTERM, termGrace, "ended"}, {unix.SIGKILL, killGrace, "killed"}} {
-		limit, cancel := context.WithTimeout(ctx, try.grace)
-		err := p.signalUntilAlone(limit, try.signal)
-		cancel()
-		if err == nil {
-			return try.word, nil
+// endExpeditedRCU ends expedited grace periods once the services have started.
+func (p *pid1) endExpeditedRCU(ctx context.Context) (string, error) {
+	p.serve("rcu", func() {
+		_ = ready.Wait(ctx) // When it fails, that is long enough too.
+		if ctx.Err() != nil {
+			return // The way down begins.
 		}
-	}
-	return "", errors.New("some do not end")
-}
-
-func (p *pid1) signalUntilAlone(ctx context.Context, signal unix.Signal) error {
-	if p.place.first {
-		// ESRCH: there is nobody. Stopped processes take SIGTERM once continued.
-		_ = unix.Kill(-1, signal)
-		_ = unix.Kill(-1, unix.SIGCONT)
-		return p.reaper.WaitAlone(ctx)
-	}
-	// Who is signalled may have started others before it ended.
-	for ctx.Err() == nil {
-		err := errors.Join(signalBelow(signal), signalBelow(unix.SIGCONT))
-		if err != nil {
-			return err
+		if err := kernel.ExpediteRCU(false); err != nil {
+			p.log.Error("cannot reset expedited RCU grace periods", "error", err)
 		}
-		round, cancel := context.WithTimeout(ctx, killRound)
-		err = p.reaper.WaitAlone(round)
-		cancel()
-		if err == nil {
-			return nil
-		}
-	}
-	return ctx.Err()
-}
-
-// unmount lets go of all disks, and inside of another system of what was
-// mounted here.
-func (p *pid1) unmount() error {
-	switch {
-	case p.place.machine:
-	case p.place.unknown:
-		return errors.New("left mounted: what the outer system had mounted is not known any more")
-	default:
-		return unmountOwn(p.place.before)
-	}
-	return mounts.UnmountAll()
+	})
+	return "", nil
 }

@@ -13,12 +13,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/init/boot"
 	"keelson/init/cmdline"
-	"keelson/init/initrd"
+	"keelson/init/consoles"
+	"keelson/init/pid1/environment"
 	"keelson/init/pid1/handover"
+	"keelson/init/pid1/keeper"
+	"keelson/init/pid1/kernel"
 	"keelson/init/reaper"
 	"keelson/init/step"
+	"keelson/init/switchroot"
 	"keelson/mounts"
 	"keelson/runtime/console"
 	"keelson/runtime/fault"
@@ -34,9 +37,9 @@ type pid1 struct {
 	log     *slog.Logger
 	reaper  *reaper.Reaper
 	signals *signals
-	place   place
+	env     environment.Environment
 
-	keepers  keepers
+	keepers  keeper.Set
 	again    sync.Mutex         // held while PID 1 executes itself again
 	handover *handover.Handover // for that, under the same lock; nil until it is needed
 
@@ -47,11 +50,19 @@ type pid1 struct {
 	recalled error // and why it knows nothing, if so
 }
 
+// Exit statuses inside another system, in place of reboot(2). systemd-nspawn takes 133
+// for a request to be started again.
+const (
+	codeDone   = 0
+	codeFatal  = 1
+	codeReboot = 133
+)
+
 // Main is the first process. On a machine it does not return; inside of another
 // system it returns the exit code.
 func Main() int {
-	_ = raiseLimits() // The runtime is lost without a file descriptor for its timers.
-	startThreads()
+	_ = kernel.RaiseLimits(false) // The runtime is lost without a file descriptor for its timers.
+	kernel.StartThreads()
 	p := &pid1{signals: newSignals(), log: slog.New(slog.DiscardHandler)}
 	p.signals.listen()
 	if handover.Inherited() {
@@ -71,8 +82,8 @@ func (p *pid1) live(early *buffer) (code int) {
 		p.start(early)
 	}
 	p.attach(early)
-	if p.summary().Phase == phaseLead {
-		p.lead()
+	if p.summary().Phase == phaseSwitchroot {
+		p.switchroot()
 	}
 	if p.summary().Phase == phaseUp {
 		p.stayUp(p.upList())
@@ -100,22 +111,21 @@ func (p *pid1) start(early *buffer) {
 			if err != nil {
 				s.Phase, s.Fatal = phaseFatal, err.Error()
 			}
-			s.setPlace(p.place)
+			s.Env = p.env
 		})
 	}()
-	p.place, err = look()
-	p.place.announce()
+	p.env, err = environment.Detect()
 	list := p.earlyList(early)
 	switch {
-	case p.place.machine && initrd.Here():
-		next, list = phaseLead, leadingList(early)
-	case !p.place.machine:
-		list = p.userspaceList()
+	case p.env.Machine && switchroot.Needed():
+		next, list = phaseSwitchroot, switchrootList(early)
+	case !p.env.Machine:
+		list = p.insideList()
 	}
-	if err == nil || p.place.machine { // There the list says what is wrong with /proc.
+	if err == nil || p.env.Machine { // There the list says what is wrong with /proc.
 		err = step.Run(context.Background(), early, slog.New(slog.DiscardHandler), list)
 	}
-	if err != nil && p.place.machine {
+	if err != nil && p.env.Machine {
 		_ = mounts.Apply(mounts.Core()) // A place for the record of the failure; more than that is not hoped for.
 	}
 }
@@ -126,9 +136,9 @@ func (p *pid1) attach(early *buffer) {
 	if p.reaper != nil {
 		return
 	}
-	line, err := cmdline.Read()
+	line, err := cmdline.Read(p.env.Environment)
 	p.line = line
-	options := boot.ConsoleOptions(line)
+	options := consoles.Options(line, p.env.Environment)
 	options.Panicked = p.panicked
 	p.console = console.New(options)
 	p.log = p.console.Logger()
@@ -161,7 +171,7 @@ func (p *pid1) stayUp(list []step.Step) {
 	<-p.signals.asked
 	fault.Here("main")
 	cancel()
-	if !within(done, roleGrace+2*killGrace) {
+	if !keeper.Within(done, roleGrace+2*keeper.KillGrace) {
 		p.log.Error("going down although the way up has not ended")
 	}
 }
@@ -208,7 +218,7 @@ func (p *pid1) note(change func(*state)) {
 
 // summary is the state now.
 func (p *pid1) summary() state {
-	kept := p.keepers.pauses()
+	kept := p.keepers.Pauses()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.state
@@ -223,10 +233,10 @@ func (p *pid1) fatal() action {
 		p.note(func(s *state) { s.Step = listEnd })
 		p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Fatal, Result: s.Fatal})
 	}
-	if !p.place.machine {
+	if !p.env.Machine {
 		return halt
 	}
-	seconds := panicSetting()
+	seconds := kernel.PanicTimeout()
 	switch {
 	case seconds < 0:
 		return reboot
@@ -253,21 +263,24 @@ func (p *pid1) down(a action) (code int) {
 		a, _ = p.signals.ask(a) // A signal changes nothing any more.
 		p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Shutdown, Result: a.name})
 	}
-	p.keepers.close()
-	_ = raiseLimits() // Unmounting takes file descriptors.
+	p.keepers.Close()
+	_ = kernel.RaiseLimits(p.env.Machine) // Unmounting takes file descriptors.
 	p.walk(context.Background(), phaseDown, p.downList())
 	end := a
-	if p.place.machine {
-		var why string
-		if end, why = last(a, p.line, func() powerFacts { return lookAtPower("/") }); why != "" {
+	if p.env.Machine && a == powerOff {
+		reset, why := kernel.ResetForPowerOff(p.line)
+		if why != "" {
 			p.log.Warn(why)
+		}
+		if reset {
+			end = reboot
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	_ = p.console.Close(ctx) // A stuck console must not keep the machine up.
 	cancel()
 	switch {
-	case p.place.machine:
+	case p.env.Machine:
 		err := unix.Reboot(end.command)
 		tellKernel([]string{fmt.Sprintf("cannot %s: %v", end.name, err)})
 		select {} // There is nothing to go back to.

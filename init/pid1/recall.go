@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"keelson/init/covered"
-	"keelson/init/initrd"
+	"keelson/init/pid1/environment"
 	"keelson/init/pid1/handover"
+	"keelson/init/pid1/keeper"
 	"keelson/init/reaper"
+	"keelson/init/role"
 	"keelson/init/step"
+	"keelson/init/switchroot"
 )
 
 // recall goes on with what an earlier incarnation has handed over. Without that
@@ -26,7 +29,7 @@ func (p *pid1) recall() {
 	if err != nil {
 		s = guess()
 	}
-	p.state, p.place, p.resumed, p.recalled = s, s.place(), true, err
+	p.state, p.env, p.resumed, p.recalled = s, s.Env, true, err
 	if a, ok := actionNamed(s.Action); ok {
 		p.signals.ask(a)
 	}
@@ -35,31 +38,30 @@ func (p *pid1) recall() {
 // guess is a state for a program that finds itself executed again and knows
 // nothing. Then the system is up, or about to be.
 func guess() state {
-	s := state{Phase: phaseUp, Step: listEnd, Kept: map[string]time.Duration{}, Begun: []string{roleBoot, roleLate}}
-	where, _ := look()
-	where.unknown = true
-	s.setPlace(where)
+	s := state{Phase: phaseUp, Step: listEnd, Kept: map[string]time.Duration{}, Begun: []string{role.Boot, role.Late}}
+	s.Env, _ = environment.Detect()
+	s.Env.BeforeUnknown = !s.Env.Machine
 	s.Children = ownChildren("/proc", os.Getpid())
-	if where.machine && initrd.Here() {
-		s.Phase, s.Step = phaseLead, ""
+	if s.Env.Machine && switchroot.Needed() {
+		s.Phase, s.Step = phaseSwitchroot, ""
 		return s
 	}
 	has := func(name string) bool {
 		return slices.ContainsFunc(s.Children, func(k reaper.Known) bool { return k.Name == name })
 	}
 	switch {
-	case has(roleBoot):
+	case has(role.Boot):
 		s.Step = stepBoot
-	case has(roleLate):
+	case has(role.Late):
 		s.Step = stepLate
-	case has(roleFiles):
+	case has(role.Files):
 		s.Step, s.Covered = stepFiles, covered.Folders()
 	}
-	if !has(roleBoot) && !has(roleFiles) || has(nameSupervisor) {
+	if !has(role.Boot) && !has(role.Files) || has(nameSupervisor) {
 		s.Kept[nameSupervisor] = 0
 	}
 	wanted, _ := containerdWanted()
-	waits := has(roleFiles) || has(roleBoot) && containerdConfigured()
+	waits := has(role.Files) || has(role.Boot) && containerdConfigured()
 	if has(nameContainerd) || wanted && !waits {
 		s.Kept[nameContainerd] = 0
 	}
@@ -68,14 +70,14 @@ func guess() state {
 
 // roles and daemons by their arguments.
 var childNames = map[string]string{
-	initPath + " " + roleBoot: roleBoot, initPath + " " + roleLate: roleLate, initPath + " " + roleDown: roleDown, initPath + " " + roleRoot: roleRoot,
-	initPath + " " + roleFiles: roleFiles,
-	containerdPath:             nameContainerd, supervisorPath + " containerd": nameContainerd, supervisorPath + " supervise": nameSupervisor,
+	role.Init + " " + role.Boot: role.Boot, role.Init + " " + role.Late: role.Late, role.Init + " " + role.Shutdown: role.Shutdown, role.Init + " " + role.Root: role.Root,
+	role.Init + " " + role.Files: role.Files,
+	containerdPath:               nameContainerd, supervisorPath + " containerd": nameContainerd, supervisorPath + " supervise": nameSupervisor,
 }
 
 // ownChildren are those of a process that PID 1 would have started.
 func ownChildren(proc string, self int) (found []reaper.Known) {
-	parents, _ := processes()
+	parents, _ := environment.Parents()
 	for pid, parent := range parents {
 		if parent != self {
 			continue
@@ -88,7 +90,7 @@ func ownChildren(proc string, self int) (found []reaper.Known) {
 		switch { // They may have more arguments.
 		case len(args) > 2 && args[0] == containerdPath:
 			args = args[:1]
-		case len(args) > 2 && args[0] == initPath && args[1] == roleFiles:
+		case len(args) > 2 && args[0] == role.Init && args[1] == role.Files:
 			args = args[:2]
 		}
 		if name := childNames[strings.Join(args, " ")]; name != "" {
@@ -121,23 +123,22 @@ func (p *pid1) takeOver() {
 	p.log.Warn("PID 1 has executed itself again and goes on", args...)
 	for name, pause := range p.state.Kept {
 		k := p.newKeeper(name)
-		k.pause.pause.Store(int64(pause))
-		k.once = p.state.Phase == phaseDown
-		k.process = p.running(name)
-		if k.process != nil || !k.once {
-			p.keepers.add(k)
+		running, once := p.running(name), p.state.Phase == phaseDown
+		k.Resume(running, pause, once)
+		if running != nil || !once {
+			p.keepers.Add(k)
 		}
 	}
 }
 
 // running is a child of an earlier incarnation.
-func (p *pid1) running(name string) process {
+func (p *pid1) running(name string) keeper.Process {
 	child := p.reaper.Named(name)
 	switch {
 	case child == nil:
 		return nil
 	case name == nameContainerd:
-		return &daemon{Child: child, log: containerdLog}
+		return &daemon{child, &keeper.Log{Path: containerdLog}}
 	}
 	return child
 }

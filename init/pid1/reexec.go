@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"keelson/init/pid1/handover"
+	"keelson/init/pid1/kernel"
+	"keelson/init/role"
 	"keelson/runtime/timeline"
 )
 
@@ -93,7 +95,7 @@ func (p *pid1) executeAgain(in string) error {
 	if err := p.reaper.TryStart(); err != nil {
 		return fmt.Errorf("no process can be started: %w", err)
 	}
-	_ = raiseLimits() // Nor without file descriptors.
+	_ = kernel.RaiseLimits(p.env.Machine) // Nor without file descriptors.
 	if p.handover == nil {
 		if p.handover, err = handover.New(); err != nil {
 			return err
@@ -102,7 +104,7 @@ func (p *pid1) executeAgain(in string) error {
 	s := p.summary()
 	s.Children, s.Begun = children, begun
 	defer p.signals.forward(nil)
-	caught, err := p.handover.Exec(initPath, relevantSignals(), func() ([]byte, error) {
+	caught, err := p.handover.Exec(role.Init, relevantSignals(), func() ([]byte, error) {
 		p.signals.drain()
 		s.Action = p.signals.forward(p.handover)
 		s.Unsaid = p.console.Queued()
@@ -128,3 +130,6 @@ func (p *pid1) mayExecute(now time.Duration) (may bool) {
 	})
 	return may
 }
+
+// Resumed reports whether PID 1 has re-executed itself.
+func Resumed() bool { return handover.Inherited() }

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/init/pid1/keeper"
 	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
@@ -337,7 +338,7 @@ func TestHungFileSystem(t *testing.T) {
 	for _, line := range []string{"shutdown services:", "shutdown processes:", "shutdown mounts:"} {
 		s.Line(line)
 	}
-	if took, limit := time.Since(began), stopDefault+2*killGrace+containerdGrace+termGrace+time.Minute; took > limit {
+	if took, limit := time.Since(began), stopDefault+2*keeper.KillGrace+containerdGrace+termGrace+time.Minute; took > limit {
 		t.Errorf("it took %v", took)
 	}
 	must(t, fuse.Close()) // A machine is gone by now; a PID namespace waits for those who hang in the kernel.

@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/moby/sys/mountinfo"
-
+	"keelson/init/pid1/environment"
 	"keelson/init/pid1/handover"
 	"keelson/init/reaper"
 	"keelson/runtime/console"
@@ -14,11 +13,11 @@ import (
 
 // Phases of PID 1's life.
 const (
-	phaseStart = ""      // there is no console yet
-	phaseLead  = "lead"  // in an initramfs that leads to a root on a disk
-	phaseUp    = "up"    // on the way up, and up
-	phaseFatal = "fatal" // it cannot boot
-	phaseDown  = "down"  // on the way down
+	phaseStart      = ""           // there is no console yet
+	phaseSwitchroot = "switchroot" // in an initramfs that leads to a root on a disk
+	phaseUp         = "up"         // on the way up, and up
+	phaseFatal      = "fatal"      // it cannot boot
+	phaseDown       = "down"       // on the way down
 )
 
 // state is all that PID 1 must know to go on, and what it hands to itself when it
@@ -29,25 +28,16 @@ type state struct {
 	Step  string // of the phase's list: begun last
 	Done  bool   // that step is not to be done again
 
-	Action   string                   // the way down that was asked for
-	Folders  places                   // containerd's, before anything was mounted on them
-	Covered  []string                 // folders in which init's mounts cover files of the image
-	Kept     map[string]time.Duration // programs that are kept, and their back-off
-	Children []reaper.Known
-	Begun    []string          // programs that were ever started
-	Panics   []time.Duration   // when, since the kernel started
-	Unsaid   []console.Message // what the consoles have not taken yet
+	Action          string                   // the way down that was asked for
+	ContainerdFiles containerdFiles          // when containerd was started
+	Covered         []string                 // folders in which init's mounts cover files of the image
+	Kept            map[string]time.Duration // programs that are kept, and their back-off
+	Children        []reaper.Known
+	Begun           []string          // programs that were ever started
+	Panics          []time.Duration   // when, since the kernel started
+	Unsaid          []console.Message // what the consoles have not taken yet
 
-	Machine, First bool
-	Own            []string
-	Before         []mounted
-	Unknown        bool // Before is not known
-}
-
-// mounted is a mount of an outer system.
-type mounted struct {
-	ID    int
-	Place string
+	Env environment.Environment
 }
 
 // encode makes the payload of a handover. What can be done without is left out
@@ -59,7 +49,7 @@ func (s state) encode() ([]byte, error) {
 		data, err = json.Marshal(s)
 	}
 	if len(data) > handover.PayloadMax {
-		s.Before, s.Unknown = nil, true
+		s.Env.Before, s.Env.BeforeUnknown = nil, true
 		data, err = json.Marshal(s)
 	}
 	if err != nil {
@@ -96,21 +86,4 @@ func actionNamed(name string) (action, bool) {
 		}
 	}
 	return action{}, false
-}
-
-// setPlace keeps what a place says.
-func (s *state) setPlace(p place) {
-	s.Machine, s.First, s.Own, s.Before = p.machine, p.first, p.own, nil
-	for _, m := range p.before {
-		s.Before = append(s.Before, mounted{m.ID, m.Mountpoint})
-	}
-	s.Unknown = p.unknown
-}
-
-func (s *state) place() place {
-	p := place{machine: s.Machine, first: s.First, own: s.Own, unknown: s.Unknown}
-	for _, m := range s.Before {
-		p.before = append(p.before, &mountinfo.Info{ID: m.ID, Mountpoint: m.Place})
-	}
-	return p
 }

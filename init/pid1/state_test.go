@@ -11,16 +11,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/init/pid1/environment"
 	"keelson/init/pid1/handover"
 	"keelson/init/reaper"
 	"keelson/init/step"
 	"keelson/runtime/console"
+	"keelson/runtime/userspace"
 )
 
 var handed = state{
-	Phase: phaseUp, Step: "boot", Folders: places{{1, 2}, {3, 4}}, Kept: map[string]time.Duration{"containerd": time.Second},
+	Phase: phaseUp, Step: "boot", ContainerdFiles: containerdFiles{{1, 2}, {3, 4}}, Kept: map[string]time.Duration{"containerd": time.Second},
 	Children: []reaper.Known{{Name: "boot", Pid: 7, Age: time.Minute}}, Begun: []string{"boot"}, Panics: []time.Duration{5},
-	Unsaid: []console.Message{{Text: "x\n"}, {Text: "y\n", Raw: true}}, First: true, Own: []string{"mnt"}, Before: []mounted{{9, "/data"}},
+	Unsaid: []console.Message{{Text: "x\n"}, {Text: "y\n", Raw: true}}, Env: environment.Environment{Environment: userspace.Environment{Own: []string{"mnt"}, CmdLine: "quiet"}, First: true, Before: []environment.Mount{{ID: 9, Point: "/data"}}},
 }
 
 func encoded(t *testing.T, s state) []byte {
@@ -36,9 +38,6 @@ func TestStateSurvives(t *testing.T) {
 	got, err := decode(handover.Received{Payload: encoded(t, handed)})
 	if err != nil || !reflect.DeepEqual(got, handed) {
 		t.Errorf("%+v, %v; want %+v", got, err, handed)
-	}
-	if p := got.place(); p.machine || !p.first || p.unknown || p.before[0].ID != 9 || p.before[0].Mountpoint != "/data" {
-		t.Errorf("place %+v", p)
 	}
 }
 
@@ -80,12 +79,12 @@ func TestStateIsBounded(t *testing.T) {
 	s := handed
 	s.Unsaid = []console.Message{{Text: strings.Repeat("x", handover.PayloadMax)}}
 	data := encoded(t, s)
-	if got, err := decode(handover.Received{Payload: data}); err != nil || len(got.Unsaid) > 0 || len(got.Before) != 1 || len(data) > handover.PayloadMax {
+	if got, err := decode(handover.Received{Payload: data}); err != nil || len(got.Unsaid) > 0 || len(got.Env.Before) != 1 || len(data) > handover.PayloadMax {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
-	s.Before = []mounted{{1, strings.Repeat("x", handover.PayloadMax)}}
+	s.Env.Before = []environment.Mount{{ID: 1, Point: strings.Repeat("x", handover.PayloadMax)}}
 	data = encoded(t, s)
-	if got, err := decode(handover.Received{Payload: data}); err != nil || len(got.Before) > 0 || !got.Unknown || len(data) > handover.PayloadMax {
+	if got, err := decode(handover.Received{Payload: data}); err != nil || len(got.Env.Before) > 0 || !got.Env.BeforeUnknown || len(data) > handover.PayloadMax {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
 }

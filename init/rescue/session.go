@@ -39,7 +39,9 @@ type Session struct {
 	Retry   func(context.Context) bool      // runs the failed container again; nil: none has failed
 	Shell   func(context.Context, *os.File) // runs the image's shell on a terminal; nil: it has none
 	Out     Output
-	Log     *slog.Logger
+	// NoKernelLog: the kernel log is an outer system's.
+	NoKernelLog bool
+	Log         *slog.Logger
 }
 
 // answer is what came of a talk.

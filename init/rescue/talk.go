@@ -204,6 +204,10 @@ func find(results []oneshot.Result, name string) (oneshot.Result, bool) {
 }
 
 func (t *talk) dmesg(o order) {
+	if t.session.NoKernelLog {
+		say(t.terminal, "The kernel log is the outer system's.\n")
+		return
+	}
 	text, err := kernelLog()
 	if err != nil {
 		text = err.Error() + "\n"

@@ -8,17 +8,15 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"keelson/runtime/userspace"
 )
 
 // consolePath is the console named last on the command line.
 const consolePath = "/dev/console"
 
-// Path is where a terminal for the rescue is to be looked for; init is /init's
-// process id.
-func Path(init int) string {
-	if userspace.Inside() {
+// Path returns the path of the terminal for rescue: the console of a machine or,
+// inside another system, the standard input of /init, whose PID is init.
+func Path(init int, machine bool) string {
+	if !machine {
 		return fmt.Sprintf("/proc/%d/fd/0", init)
 	}
 	return consolePath

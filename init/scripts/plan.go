@@ -93,6 +93,30 @@ func (e Entry) kind() (Kind, bool) {
 	return Script, true
 }
 
+// Boot plans the scripts and steps of the way up. A folder that cannot be listed has
+// no scripts.
+func Boot() ([]Item, error) { return planDir(InitDir, Volumes, Onboot, Containerd) }
+
+// Shutdown plans the scripts and steps of the way down.
+func Shutdown() ([]Item, error) { return planDir(ShutdownDir, Onshutdown) }
+
+func planDir(dir string, steps ...string) ([]Item, error) {
+	entries, err := Read(dir)
+	return Plan(entries, steps...), err
+}
+
+// HasLate reports whether scripts run after the services have started.
+func HasLate() bool {
+	items, err := Boot()
+	return err == nil && After(items, Containerd)
+}
+
+// HasShutdown reports whether scripts run on the way down.
+func HasShutdown() bool {
+	items, err := planDir(ShutdownDir)
+	return err == nil && len(items) > 0
+}
+
 // Read lists a folder. One that is missing is empty.
 func Read(dir string) ([]Entry, error) {
 	list, err := os.ReadDir(dir)

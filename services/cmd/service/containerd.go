@@ -52,7 +52,8 @@ func startContainerd(_ context.Context, _ invocation) (int, error) {
 
 // complain prints an error on the consoles.
 func complain(err error) {
-	c := console.New(console.Options{Devices: consoles(), Kmsg: !userspace.Inside()})
+	env := userspace.Read()
+	c := console.New(console.Options{Devices: consoles(env), Kmsg: env.Machine})
 	c.Logger().Error("containerd starts without some of its settings", "error", err)
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()

@@ -28,9 +28,10 @@ const containerdLogLimit = 1 << 20
 // then it also serves the control socket and watches the power button; it keeps running
 // when these fail.
 func supervise(ctx context.Context, _ invocation) (int, error) {
-	c := console.New(console.Options{Devices: consoles(), Kmsg: !userspace.Inside()})
+	env := userspace.Read()
+	c := console.New(console.Options{Devices: consoles(env), Kmsg: env.Machine})
 	log := c.Logger()
-	power := powerBy(initProcess())
+	power := powerBy(env)
 	s := supervisor.New(supervisor.Options{Events: c.Event, Logger: log, Power: power})
 	side, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var helpers sync.WaitGroup
@@ -46,7 +47,7 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 				log.Error("cannot signal PID 1 to power off", "error", err)
 			}
 		}
-		if userspace.Inside() { // The button belongs to the outer system.
+		if !env.Machine { // The button belongs to the outer system.
 			return
 		}
 		if err := powerbutton.Watch(side, "/dev/input", press); err != nil {
@@ -54,7 +55,7 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 		}
 	})
 	go func() { // Nothing waits for it: a driver may hang.
-		if userspace.Inside() { // The devices belong to the outer system.
+		if !env.Machine { // The devices belong to the outer system.
 			return
 		}
 		if err := watchDevices(side, log); err != nil {
@@ -78,11 +79,12 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 	return control.CodeOK, nil
 }
 
-// powerBy returns a function that signals /init, the process init. It does not once
+// powerBy returns a function that signals /init. It does not once
 // that has ended, when the ID may be that of another process.
-func powerBy(init int) func(syscall.Signal) error {
+func powerBy(env userspace.Environment) func(syscall.Signal) error {
+	init := initProcess(env)
 	return func(s syscall.Signal) error {
-		if initProcess() != init {
+		if initProcess(env) != init {
 			return errors.New("/init has ended")
 		}
 		return syscall.Kill(init, s)
@@ -91,16 +93,16 @@ func powerBy(init int) func(syscall.Signal) error {
 
 // initProcess returns the process of /init: PID 1, or the parent in userspace mode,
 // where PID 1 may belong to the outer system.
-func initProcess() int {
-	if userspace.Inside() {
+func initProcess(env userspace.Environment) int {
+	if !env.Machine {
 		return os.Getppid()
 	}
 	return 1
 }
 
 // consoles returns the devices of the kernel's active consoles.
-func consoles() []string {
-	if userspace.Inside() {
+func consoles(env userspace.Environment) []string {
+	if !env.Machine {
 		return []string{console.Stdout}
 	}
 	active, err := os.ReadFile("/sys/class/tty/console/active")

@@ -1,4 +1,4 @@
-package pid1
+package kernel
 
 import (
 	"os"
@@ -8,15 +8,22 @@ import (
 	"keelson/init/cmdline"
 )
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What the kernel lacks is left out, and what cannot be written is named.
 func TestRaiseSharedLimits(t *testing.T) {
 	dir := t.TempDir()
-	must(t, raiseSharedLimits(dir, nil))
+	must(t, raiseSysctls(dir, nil))
 	file := filepath.Join(dir, "fs/inotify/max_user_instances")
 	must(t, os.MkdirAll(filepath.Dir(file), 0o755))
 	must(t, os.WriteFile(file, nil, 0o600))
 	must(t, os.MkdirAll(filepath.Join(dir, "kernel/pid_max"), 0o755))
-	if err := raiseSharedLimits(dir, nil); err == nil {
+	if err := raiseSysctls(dir, nil); err == nil {
 		t.Error("a folder was written to")
 	}
 	if got, _ := os.ReadFile(file); string(got) != "2147483647" {
@@ -35,7 +42,7 @@ func TestSharedLimitsOfTheCommandLine(t *testing.T) {
 		files = append(files, file)
 	}
 	line := cmdline.Parse("sysctl.user.max_user_namespaces=0 sysctl/fs/file-max=7 sysctl.kernel.pty/max=7 sysctl.kernel.keys.maxkeys")
-	must(t, raiseSharedLimits(dir, line))
+	must(t, raiseSysctls(dir, line))
 	for i, want := range []string{"7", "7", "7", "2000"} {
 		if got, _ := os.ReadFile(files[i]); string(got) != want {
 			t.Errorf("%s is %q, want %s", files[i], got, want)

@@ -1,4 +1,4 @@
-package pid1
+package kernel
 
 import (
 	"errors"
@@ -14,13 +14,13 @@ import (
 	"keelson/init/cmdline"
 )
 
-// sharedLimits are limits that the kernel counts per user, or for all, and that
-// every container that runs as root shares with keelson. A container that used
-// one up would keep services from starting, or from being watched. What is
-// raised is memory that the kernel counts for the cgroup of the user, so that
-// memory limits hold it instead; keys are not counted, and stay bounded.
-// Pages of pipes are not in the memory that the kernel looks at when it chooses what
-// to kill, and the limit costs speed alone: it stays.
+// sharedLimits are limits that the kernel counts per user, or for the whole system:
+// every container that runs as root shares them with keelson. A container that
+// uses one up would keep services from starting, or from being watched. The memory
+// behind those that are raised is charged to the cgroup of the user, so memory
+// limits bound it instead; keys are not charged, and stay bounded. The limit for
+// pages of pipes stays: these pages do not count when the kernel chooses a process
+// to kill, and reaching the limit costs only speed.
 // Sources: admin-guide/sysctl/{fs,kernel,user}.rst, security/keys/core.rst.
 var sharedLimits = []struct{ path, value string }{
 	{"fs/inotify/max_user_instances", "2147483647"},      // 128; each shim has one
@@ -45,10 +45,15 @@ var sharedLimits = []struct{ path, value string }{
 	{"user/max_uts_namespaces", "2147483647"},
 }
 
-// raiseSharedLimits writes them below dir, /proc/sys. Those that the kernel was
-// built without, or has a lower maximum for, are left out, and those that the command
-// line sets.
-func raiseSharedLimits(dir string, line cmdline.Line) error {
+// RaiseSharedLimits raises limits that containers share with keelson, except those
+// that the command line sets.
+func RaiseSharedLimits(line cmdline.Line) error {
+	return errors.Join(raiseSysctls("/proc/sys", line), raiseUserLimits())
+}
+
+// raiseSysctls writes sharedLimits below dir. Those that the kernel was built
+// without, or has a lower maximum for, are left out.
+func raiseSysctls(dir string, line cmdline.Line) error {
 	set := sysctlsOf(line)
 	var errs []error
 	for _, l := range sharedLimits {
@@ -70,8 +75,8 @@ func raiseSharedLimits(dir string, line cmdline.Line) error {
 	return errors.Join(errs...)
 }
 
-// sysctlsOf are the files below /proc/sys that the kernel has written for parameters
-// "sysctl.NAME=VALUE" (kernel-parameters.txt). It takes "/" for "." too.
+// sysctlsOf returns the files below /proc/sys that the kernel has written for
+// parameters "sysctl.NAME=VALUE" (kernel-parameters.txt); "/" may stand for ".".
 func sysctlsOf(line cmdline.Line) map[string]bool {
 	set := map[string]bool{}
 	for _, p := range line {
@@ -83,17 +88,14 @@ func sysctlsOf(line cmdline.Line) map[string]bool {
 	return set
 }
 
-// raiseSharedResources are limits of a process to what is counted for its user:
-// pending signals, which timers take, and message queues. Every process inherits them.
-func raiseSharedResources() error {
+// raiseUserLimits raises the limits of this process for what is counted per user:
+// pending signals, of which each timer takes one, and message queues. Every process
+// inherits them.
+func raiseUserLimits() error {
 	infinity := syscall.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
 	err := errors.Join(syscall.Setrlimit(unix.RLIMIT_SIGPENDING, &infinity), syscall.Setrlimit(unix.RLIMIT_MSGQUEUE, &infinity))
 	if err != nil {
 		return fmt.Errorf("cannot raise limits of signals and message queues: %w", err)
 	}
 	return nil
-}
-
-func (p *pid1) raiseShared() error {
-	return errors.Join(raiseSharedLimits("/proc/sys", p.line), raiseSharedResources())
 }

@@ -1,4 +1,10 @@
-package pid1
+// Package initramfs checks whether the kernel has unpacked the whole initramfs. The
+// kernel logs a failure and continues with the files it has; PID 1 never runs half a
+// system.
+//
+// Sources: the kernel's init/initramfs.c and lib/decompress_*.c for its messages,
+// Documentation/ABI/testing/dev-kmsg.
+package initramfs
 
 import (
 	"errors"
@@ -12,9 +18,9 @@ import (
 	"keelson/mounts"
 )
 
-// ErrIncompleteRoot is returned when the kernel has not unpacked the whole
+// ErrIncomplete is returned when the kernel has not unpacked the whole
 // initramfs.
-var ErrIncompleteRoot = errors.New("the root file system is incomplete")
+var ErrIncomplete = errors.New("the root file system is incomplete")
 
 // Files that keelson build puts into an initramfs: begunFile stands near the
 // beginning of the archive, wholeFile is its last entry. An archive of others has
@@ -34,10 +40,10 @@ type unpacking struct {
 	complaint    string // the kernel's message about it, "" for none
 }
 
-// checkRoot reports whether the initramfs has been unpacked whole: a warning
+// Check reports whether the initramfs has been unpacked whole: a warning
 // when the kernel complained although all is there, an error when files are
 // missing. On other roots it does nothing.
-func checkRoot() (warning string, err error) {
+func Check() (warning string, err error) {
 	own, err := mounts.OnInitramfs()
 	if err != nil || !own {
 		return "", err
@@ -75,12 +81,12 @@ func (u unpacking) verdict(memory func() string) (warning string, err error) {
 		return fmt.Sprintf("going on: the kernel says %q, but the image is complete; what the boot loader passed behind it (padding or another archive) was not used", u.complaint), nil
 	case cause == causeMemory:
 		return "", fmt.Errorf("%w: the kernel says %q; this machine has %s of memory: give the machine more memory or make the image smaller",
-			ErrIncompleteRoot, u.complaint, memory())
+			ErrIncomplete, u.complaint, memory())
 	case u.complaint == "":
-		return "", fmt.Errorf("%w: the archive ends before its last entry, and the kernel says nothing about it: write the initramfs to the boot medium again, and compare its size with the one that was built", ErrIncompleteRoot)
+		return "", fmt.Errorf("%w: the archive ends before its last entry, and the kernel says nothing about it: write the initramfs to the boot medium again, and compare its size with the one that was built", ErrIncomplete)
 	}
 	return "", fmt.Errorf("%w: the kernel says %q: the archive is truncated or corrupt, or the kernel cannot read its compression; write the initramfs to the boot medium again, and compare its checksum with the one that was built",
-		ErrIncompleteRoot, u.complaint)
+		ErrIncomplete, u.complaint)
 }
 
 // cause is why the kernel stopped unpacking.

@@ -1,0 +1,121 @@
+// Package environment detects where PID 1 runs: as the init of a machine, or of a
+// system inside another one, in a container or in namespaces (userspace mode).
+// There it mounts what the outer system has not mounted, and on the way down
+// unmounts that and signals the processes below this one.
+//
+// The environment is a value; nothing here is kept. What the children must know of
+// it is in package userspace.
+//
+// Sources: namespaces(7), mount_namespaces(7), prctl(2) (PR_SET_CHILD_SUBREAPER),
+// proc_pid_stat(5); the kernel's include/linux/proc_ns.h.
+package environment
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"keelson/mounts"
+	"keelson/runtime/userspace"
+)
+
+// Environment is where this process runs.
+type Environment struct {
+	userspace.Environment
+
+	First  bool    // the first process of a PID namespace, which ends with it
+	Before []Mount // what the outer system had mounted
+	// BeforeUnknown: Before has been lost, so nothing may be unmounted.
+	BeforeUnknown bool
+}
+
+// Mount identifies a mount.
+type Mount struct {
+	ID    int
+	Point string
+}
+
+// firstNamespaces are the inode numbers of the kernel's first namespaces
+// (include/linux/proc_ns.h). The kernel assigns those of other kinds as it likes.
+var firstNamespaces = map[string]uint64{userspace.UTS: 0xEFFFFFFE, "pid": 0xEFFFFFFC}
+
+// Detect finds out where this process runs. It needs /proc and mounts it if it is
+// missing.
+func Detect() (Environment, error) {
+	first := os.Getpid() == 1
+	_, missing := os.Stat("/proc/self")
+	if missing != nil {
+		if err := mountProc(); err != nil {
+			return Environment{Environment: userspace.Environment{Machine: first}, First: first}, err
+		}
+	}
+	pids, given := inode("self", "pid")
+	if first && (!given || pids == firstNamespaces["pid"]) {
+		return Environment{Environment: userspace.Machine(), First: true}, nil
+	}
+	e := Environment{Environment: userspace.Inside(ownNamespaces()), First: first}
+	infos, err := mountinfo.GetMounts(nil)
+	for _, m := range infos {
+		if missing == nil || m.Mountpoint != "/proc" {
+			e.Before = append(e.Before, Mount{m.ID, m.Mountpoint})
+		}
+	}
+	return e, err
+}
+
+func mountProc() error {
+	return mounts.Apply(slices.DeleteFunc(mounts.Essential(), func(item mounts.Item) bool {
+		m, ok := item.Thing.(mounts.FS)
+		return !ok || m.Target != "/proc"
+	}))
+}
+
+// ownNamespaces lists the namespaces that this system has to itself.
+func ownNamespaces() (own []string) {
+	for _, name := range []string{userspace.Mount, userspace.Network, userspace.UTS} {
+		if owns(name) {
+			own = append(own, name)
+		}
+	}
+	return own
+}
+
+// owns reports whether a namespace differs from the parent's or, where that cannot
+// be seen, from the machine's.
+func owns(name string) bool {
+	self, ok := inode("self", name)
+	if !ok {
+		return false // A kernel without such namespaces has only one.
+	}
+	if parent, ok := inode(fmt.Sprint(os.Getppid()), name); ok {
+		return self != parent
+	}
+	return self != firstNamespaces[name]
+}
+
+// inode is the number of a process's namespace.
+func inode(process, name string) (uint64, bool) {
+	var st unix.Stat_t
+	err := unix.Stat("/proc/"+process+"/ns/"+name, &st)
+	return st.Ino, err == nil
+}
+
+// InContainer reports whether this process starts a system inside another one
+// although its PID is not 1: its root or its mounts differ from its parent's, or
+// /proc is missing. Anything else is /init typed in a shell by mistake, which must
+// not start a second system on top of a running one.
+func InContainer() bool {
+	if _, err := os.Stat("/proc/self"); err != nil {
+		return true
+	}
+	parent := fmt.Sprintf("/proc/%d/root", os.Getppid())
+	var own, outer unix.Stat_t
+	if err := errors.Join(unix.Stat("/", &own), unix.Stat(parent, &outer)); err != nil {
+		return false
+	}
+	return own.Dev != outer.Dev || own.Ino != outer.Ino || owns(userspace.Mount)
+}

@@ -1,0 +1,69 @@
+package environment
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/procfs"
+)
+
+// AdoptOrphans makes this process the parent of its descendants that lose theirs, as
+// the first process of a PID namespace is.
+func (e Environment) AdoptOrphans() error {
+	if e.First {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("cannot become a subreaper: %w", err)
+	}
+	return nil
+}
+
+// SignalDescendants sends sig to every process that descends from this one.
+func SignalDescendants(sig unix.Signal) error {
+	parents, err := Parents()
+	if err != nil {
+		return err
+	}
+	for _, pid := range descendants(parents, os.Getpid()) {
+		_ = unix.Kill(pid, sig) // It may have ended meanwhile.
+	}
+	return nil
+}
+
+// Parents returns the parent of every process, by PID.
+func Parents() (map[int]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("cannot list processes: %w", err)
+	}
+	parents := map[int]int{}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if stat, err := procfs.ReadStat("/proc", pid); err == nil {
+			parents[pid] = stat.Parent
+		}
+	}
+	return parents, nil
+}
+
+func descendants(parents map[int]int, root int) []int {
+	var found []int
+	seen := map[int]bool{root: true}
+	for more := true; more; {
+		more = false
+		for pid, parent := range parents {
+			if seen[parent] && !seen[pid] {
+				seen[pid], more = true, true
+				found = append(found, pid)
+			}
+		}
+	}
+	return found
+}

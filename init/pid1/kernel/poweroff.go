@@ -1,0 +1,69 @@
+package kernel
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"keelson/init/cmdline"
+)
+
+// powerFacts decide whether the kernel can power the machine off. No file of /proc or
+// /sys says so: reboot(2) halts when it cannot (kernel_can_power_off() in
+// kernel/reboot.c).
+type powerFacts struct {
+	arch    string
+	virtual bool // the machine is virtual
+	handler bool // firmware, a device tree or a hypervisor may be able to power off
+}
+
+// powerHandlers exist when ACPI, a device tree, Xen, APM or EFI may have registered a
+// way to power a PC off.
+var powerHandlers = []string{"sys/firmware/acpi", "sys/firmware/devicetree", "sys/hypervisor/type", "proc/apm", "sys/firmware/efi"}
+
+func readPowerFacts(root string) powerFacts {
+	info, _ := os.ReadFile(filepath.Join(root, "proc/cpuinfo"))
+	f := powerFacts{arch: runtime.GOARCH, virtual: bytes.Contains(info, []byte(" hypervisor"))}
+	if _, err := os.Stat(filepath.Join(root, "sys/kernel")); err != nil {
+		f.handler = true // Without /sys it is unknown.
+	}
+	for _, path := range powerHandlers {
+		if _, err := os.Stat(filepath.Join(root, path)); err == nil {
+			f.handler = true
+		}
+	}
+	return f
+}
+
+// cannot reports whether power-off only halts: in a virtual PC without ACPI,
+// such as QEMU's microvm or Firecracker. On hardware a reset would start the
+// machine again, and on other architectures the kernel has too many ways to
+// power off to rule them all out: there it is left to the kernel.
+func (f powerFacts) cannot() bool {
+	return f.arch == "amd64" && f.virtual && !f.handler
+}
+
+// ResetForPowerOff reports whether the machine is reset at power-off, and why: where
+// power-off would leave a virtual machine halted for ever. keelson.poweroff= on the
+// command line overrides it. A reason without a reset is about a value that is
+// ignored.
+func ResetForPowerOff(line cmdline.Line) (reset bool, why string) {
+	return resetForPowerOff(line, func() powerFacts { return readPowerFacts("/") })
+}
+
+func resetForPowerOff(line cmdline.Line, facts func() powerFacts) (reset bool, why string) {
+	value, given := line.Last("keelson.poweroff")
+	switch {
+	case value == "off":
+		return false, ""
+	case value == "reset":
+		return true, "keelson.poweroff=reset: the machine is reset instead of powered off"
+	case facts().cannot():
+		return true, "cannot power off: the kernel has no ACPI. The machine is reset, which ends a microVM; keelson.poweroff=off halts it instead"
+	case given:
+		return false, fmt.Sprintf("setting ignored: keelson.poweroff=%s: want off or reset", value)
+	}
+	return false, ""
+}
