@@ -33,8 +33,8 @@ const (
 	readLimit   = time.Second
 )
 
-// downList is the way down. Nothing on it can keep the machine up: what does
-// not end in time is left behind.
+// downList is the way down. No step can keep the machine up: one that exceeds its
+// limit is abandoned.
 func (p *pid1) downList() []step.Step {
 	const stage = timeline.Shutdown
 	deadline := p.stopDeadline()
@@ -71,8 +71,7 @@ func (p *pid1) downList() []step.Step {
 	}
 }
 
-// onshutdown runs the containers and scripts meant for the way down, if there
-// are any.
+// onshutdown runs the onshutdown containers and scripts, if there are any.
 func (p *pid1) onshutdown(ctx context.Context) (string, error) {
 	names, err := bundle.List(bundle.OnshutdownDir)
 	if len(names) == 0 && !scripts.HasShutdown() {
@@ -83,8 +82,8 @@ func (p *pid1) onshutdown(ctx context.Context) (string, error) {
 	return p.runRole(ctx, role.Shutdown, keeper.KillGrace)
 }
 
-// killAll ends every process but this one and, inside of another system, those
-// of the others.
+// killAll ends every process but this one, inside another system only those that
+// descend from this one.
 func (p *pid1) killAll(ctx context.Context) (string, error) {
 	for _, try := range []struct {
 		signal unix.Signal
@@ -98,17 +97,17 @@ func (p *pid1) killAll(ctx context.Context) (string, error) {
 			return try.word, nil
 		}
 	}
-	return "", errors.New("some do not end")
+	return "", errors.New("some processes do not end")
 }
 
 func (p *pid1) signalUntilAlone(ctx context.Context, signal unix.Signal) error {
 	if p.env.First {
-		// ESRCH: there is nobody. Stopped processes take SIGTERM once continued.
+		// ESRCH: there is none. Stopped processes take SIGTERM once continued.
 		_ = unix.Kill(-1, signal)
 		_ = unix.Kill(-1, unix.SIGCONT)
 		return p.reaper.WaitAlone(ctx)
 	}
-	// Who is signalled may have started others before it ended.
+	// A process may start others before it ends.
 	for ctx.Err() == nil {
 		err := errors.Join(environment.SignalDescendants(signal), environment.SignalDescendants(unix.SIGCONT))
 		if err != nil {
@@ -132,10 +131,11 @@ func (p *pid1) unmount() error {
 	return p.env.Unmount()
 }
 
-// stopDeadline asks for it, without waiting for a file system that hangs.
+// stopDeadline reads the deadline of the services, but does not wait for a file
+// system that hangs.
 func (p *pid1) stopDeadline() time.Duration {
 	said := make(chan time.Duration, 1)
-	p.serve("stop deadline", func() { said <- stopDeadline(stateDir + "/stop-deadline") })
+	p.serve("stop deadline", func() { said <- readStopDeadline(stateDir + "/stop-deadline") })
 	limit := time.NewTimer(readLimit)
 	defer limit.Stop()
 	select {
@@ -146,9 +146,9 @@ func (p *pid1) stopDeadline() time.Duration {
 	}
 }
 
-// stopDeadline is how long the supervisor says it may need. Whatever lies there
-// instead of its file is not waited for.
-func stopDeadline(path string) time.Duration {
+// readStopDeadline returns how long the supervisor may need to stop all services. A
+// FIFO in place of the file is not waited for.
+func readStopDeadline(path string) time.Duration {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return stopDefault

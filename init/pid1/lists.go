@@ -34,8 +34,8 @@ const (
 	stepFiles = timeline.Mounts + " files"
 )
 
-// earlyList is done before there is a console. Who cannot do the Fatal ones
-// cannot run a single program.
+// earlyList is walked before there is a console. Without the Fatal steps no program
+// can run.
 func (p *pid1) earlyList(sink step.Sink) []step.Step {
 	const stage = timeline.Mounts
 	return []step.Step{
@@ -90,8 +90,8 @@ func rootStep(sink step.Sink, name string) step.Step {
 	}}
 }
 
-// upList brings the system up; each step's failure leaves a system that can
-// still be looked at and shut down.
+// upList brings the system up. After the failure of any step the system can still be
+// inspected and shut down.
 func (p *pid1) upList() []step.Step {
 	var list []step.Step
 	if p.env.Machine {
@@ -122,7 +122,7 @@ func (p *pid1) upList() []step.Step {
 	return append(list, step.Step{Stage: stepLate, Quiet: true, Do: p.late})
 }
 
-// keepSupervisor starts the supervisor unless the system goes down already.
+// keepSupervisor starts the supervisor unless the system is shutting down.
 func (p *pid1) keepSupervisor(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
@@ -144,24 +144,24 @@ func (p *pid1) late(ctx context.Context) (string, error) {
 	return p.upRole(ctx, role.Late)
 }
 
-// upRole runs a role of the way up. That it was ended on the way down is no
-// failure; what it was at tells.
-func (p *pid1) upRole(ctx context.Context, role string) (string, error) {
-	result, err := p.runRole(ctx, role, roleGrace)
+// upRole runs a role of the way up. It is no failure that the way down ends it: the
+// step that it was at has an event of its own.
+func (p *pid1) upRole(ctx context.Context, name string) (string, error) {
+	result, err := p.runRole(ctx, name, roleGrace)
 	if ctx.Err() != nil {
 		return "", nil
 	}
 	return result, err
 }
 
-// mountCore makes everything LinuxKit promises, then seals the root.
+// mountCore makes the mounts that LinuxKit promises, then makes the root read-only.
 func (p *pid1) mountCore(context.Context) (string, error) {
 	err := errors.Join(mounts.Apply(mounts.Core()), mounts.Cgroups(legacyCgroups(p.env.Environment)))
 	return "", errors.Join(err, mounts.SealRoot())
 }
 
-// checkWritable wants folders to write in: without them nothing can run. A
-// read-only root whose image forgot to bring the mount points has none.
+// checkWritable checks that folders can be written in, without which nothing can run.
+// A read-only root of an image without the mount points fails.
 func checkWritable(dirs ...string) error {
 	var errs []error
 	for _, dir := range dirs {
@@ -210,7 +210,7 @@ func (p *pid1) restoreCovered(ctx context.Context) (string, error) {
 	limited, cancel := context.WithTimeout(ctx, filesLimit)
 	defer cancel()
 	_, err := p.runRole(limited, role.Files, roleGrace, dirs...)
-	if ctx.Err() != nil { // The system goes down.
+	if ctx.Err() != nil { // The system is shutting down.
 		return "", nil
 	}
 	return "", err
@@ -219,7 +219,7 @@ func (p *pid1) restoreCovered(ctx context.Context) (string, error) {
 // endExpeditedRCU ends expedited grace periods once the services have started.
 func (p *pid1) endExpeditedRCU(ctx context.Context) (string, error) {
 	p.serve("rcu", func() {
-		_ = ready.Wait(ctx) // When it fails, that is long enough too.
+		_ = ready.Wait(ctx) // After its limit the services have had time enough.
 		if ctx.Err() != nil {
 			return // The way down begins.
 		}

@@ -29,8 +29,8 @@ import (
 	"keelson/runtime/version"
 )
 
-// pid1 is the first process's state, owned by the goroutine of Main; keepers,
-// the reaper, the signal watch and the way up have goroutines of their own.
+// pid1 is the first process. The goroutine of Main owns it; keepers, the reaper, the
+// signal watch and the way up have goroutines of their own.
 type pid1 struct {
 	line    cmdline.Line
 	console *console.Console
@@ -39,15 +39,15 @@ type pid1 struct {
 	signals *signals
 	env     environment.Environment
 
-	keepers  keeper.Set
-	again    sync.Mutex         // held while PID 1 executes itself again
-	handover *handover.Handover // for that, under the same lock; nil until it is needed
+	keepers     keeper.Set
+	reexecuting sync.Mutex         // held while PID 1 re-executes itself
+	handover    *handover.Handover // for that, under the same lock; nil until it is needed
 
 	mu    sync.Mutex
 	state state
 
-	resumed  bool  // this is another execution
-	recalled error // and why it knows nothing, if so
+	resumed  bool  // PID 1 has re-executed itself
+	recalled error // why its state could not be read, if so
 }
 
 // Exit statuses inside another system, in place of reboot(2). systemd-nspawn takes 133
@@ -58,10 +58,10 @@ const (
 	codeReboot = 133
 )
 
-// Main is the first process. On a machine it does not return; inside of another
-// system it returns the exit code.
+// Main is the first process. On a machine it does not return; inside another system
+// it returns the exit status.
 func Main() int {
-	_ = kernel.RaiseLimits(false) // The runtime is lost without a file descriptor for its timers.
+	_ = kernel.RaiseLimits(false) // The Go runtime needs a file descriptor for its timers.
 	kernel.StartThreads()
 	p := &pid1{signals: newSignals(), log: slog.New(slog.DiscardHandler)}
 	p.signals.listen()
@@ -76,7 +76,7 @@ func Main() int {
 	return code
 }
 
-// live is the whole life, from where the state says on.
+// live goes through the phases, beginning with that of the state.
 func (p *pid1) live(early *buffer) (code int) {
 	if p.summary().Phase == phaseStart {
 		p.start(early)
@@ -95,8 +95,8 @@ func (p *pid1) live(early *buffer) (code int) {
 	return p.down(next())
 }
 
-// start does what comes before there is a console. Whatever happens there, the
-// next phase is another.
+// start does what comes before there is a console. The next phase is another one in
+// any case, also after a panic.
 func (p *pid1) start(early *buffer) {
 	early.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Kernel, Result: "keelson " + version.String()})
 	var err error
@@ -104,7 +104,7 @@ func (p *pid1) start(early *buffer) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("PID 1 panicked: %v", r)
-			tellKernel(strings.Split(string(debug.Stack()), "\n"))
+			logToKernel(strings.Split(string(debug.Stack()), "\n"))
 		}
 		p.note(func(s *state) {
 			s.Phase = next
@@ -122,16 +122,16 @@ func (p *pid1) start(early *buffer) {
 	case !p.env.Machine:
 		list = p.insideList()
 	}
-	if err == nil || p.env.Machine { // There the list says what is wrong with /proc.
+	if err == nil || p.env.Machine { // On a machine a step of the list reports what is wrong with /proc.
 		err = step.Run(context.Background(), early, slog.New(slog.DiscardHandler), list)
 	}
 	if err != nil && p.env.Machine {
-		_ = mounts.Apply(mounts.Core()) // A place for the record of the failure; more than that is not hoped for.
+		_ = mounts.Apply(mounts.Core()) // For the record of the failure; its own errors do not matter any more.
 	}
 }
 
-// attach opens the consoles, which need /dev, tells what happened before, and
-// starts what serves all through life.
+// attach opens the consoles, which need /dev, logs the events so far, and starts the
+// reaper and the signal watch.
 func (p *pid1) attach(early *buffer) {
 	if p.reaper != nil {
 		return
@@ -144,24 +144,24 @@ func (p *pid1) attach(early *buffer) {
 	p.log = p.console.Logger()
 	p.reaper = reaper.New(p.log)
 	if p.resumed {
-		p.again.Lock() // Not yet another time.
+		p.reexecuting.Lock() // A panic here must not lead to another re-execution.
 		p.survive("taking over", p.takeOver)
-		p.again.Unlock()
+		p.reexecuting.Unlock()
 	} else if err := os.MkdirAll(stateDir, 0o755); err != nil {
-		p.log.Error("no folder for the state", "error", err)
+		p.log.Error("cannot make the folder of the state", "error", err)
 	}
 	for _, e := range early.events {
 		p.console.Event(e)
 	}
 	if err != nil {
-		p.log.Error("going on without a command line", "error", err)
+		p.log.Error("the boot continues without the kernel command line", "error", err)
 	}
 	p.serve("signals", func() { p.signals.watch(func(s string) { p.log.Warn(s) }) })
 	p.serve("reaper", func() { p.reaper.Run(context.Background()) })
 }
 
 // stayUp brings the system up by list and returns at the signal that ends it.
-// What hangs on the way up, even in the kernel, does not keep it from going down.
+// A step that hangs, even in the kernel, does not keep the system from going down.
 func (p *pid1) stayUp(list []step.Step) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -172,12 +172,12 @@ func (p *pid1) stayUp(list []step.Step) {
 	fault.Here("main")
 	cancel()
 	if !keeper.Within(done, roleGrace+2*keeper.KillGrace) {
-		p.log.Error("going down although the way up has not ended")
+		p.log.Error("shutting down although the boot has not ended")
 	}
 }
 
-// walk does what is left of a phase's list. The state tells of each step, unless
-// the phase is over: steps may have been left behind.
+// walk does what is left of a phase's list, and notes each step in the state, unless
+// the phase is over: abandoned steps may still run.
 func (p *pid1) walk(ctx context.Context, phase string, list []step.Step) {
 	began := p.summary()
 	left := slices.Clone(began.left(list))
@@ -216,7 +216,7 @@ func (p *pid1) note(change func(*state)) {
 	change(&p.state)
 }
 
-// summary is the state now.
+// summary returns a copy of the state.
 func (p *pid1) summary() state {
 	kept := p.keepers.Pauses()
 	p.mu.Lock()
@@ -226,10 +226,10 @@ func (p *pid1) summary() state {
 	return s
 }
 
-// fatal says that the system cannot boot and does what the kernel would in a
-// panic: reboot at once, after a while, or stay for people to read.
+// fatal reports that the system cannot boot and does what the kernel does in a panic:
+// reboot immediately, after panic= seconds, or not at all.
 func (p *pid1) fatal() action {
-	if s := p.summary(); s.Step == "" { // It is told once.
+	if s := p.summary(); s.Step == "" { // It is logged once.
 		p.note(func(s *state) { s.Step = listEnd })
 		p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Fatal, Result: s.Fatal})
 	}
@@ -256,11 +256,11 @@ func (p *pid1) fatal() action {
 	}
 }
 
-// down shuts down. Inside of another system it returns the exit code.
+// down shuts down. Inside another system it returns the exit status.
 func (p *pid1) down(a action) (code int) {
 	if p.summary().Phase != phaseDown {
 		p.note(func(s *state) { s.Phase, s.Step, s.Done = phaseDown, "", false })
-		a, _ = p.signals.ask(a) // A signal changes nothing any more.
+		a, _ = p.signals.ask(a) // Later signals change nothing.
 		p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Shutdown, Result: a.name})
 	}
 	p.keepers.Close()
@@ -282,8 +282,8 @@ func (p *pid1) down(a action) (code int) {
 	switch {
 	case p.env.Machine:
 		err := unix.Reboot(end.command)
-		tellKernel([]string{fmt.Sprintf("cannot %s: %v", end.name, err)})
-		select {} // There is nothing to go back to.
+		logToKernel([]string{fmt.Sprintf("cannot %s: %v", end.name, err)})
+		select {} // PID 1 must not end.
 	case p.summary().Fatal != "":
 		return codeFatal
 	case a == reboot:
@@ -292,14 +292,14 @@ func (p *pid1) down(a action) (code int) {
 	return codeDone
 }
 
-// tellKernel is for what can be told nowhere else: its log.
-func tellKernel(lines []string) {
+// logToKernel writes lines to the kernel log when there is no console.
+func logToKernel(lines []string) {
 	for _, line := range lines {
 		_ = os.WriteFile("/dev/kmsg", []byte("<26>keelson: "+line+"\n"), 0)
 	}
 }
 
-// buffer keeps events until there is a place for them.
+// buffer keeps events until there is a console.
 type buffer struct{ events []timeline.Event }
 
 func (b *buffer) Event(e timeline.Event) { b.events = append(b.events, e) }

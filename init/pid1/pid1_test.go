@@ -51,18 +51,18 @@ func TestStopDeadline(t *testing.T) {
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := stopDeadline(fifo); got != stopDefault {
+	if got := readStopDeadline(fifo); got != stopDefault {
 		t.Errorf("a fifo: %v", got)
 	}
 	path := filepath.Join(t.TempDir(), "stop-deadline")
-	if got := stopDeadline(path); got != stopDefault {
+	if got := readStopDeadline(path); got != stopDefault {
 		t.Errorf("no file: %v", got)
 	}
 	for text, want := range map[string]time.Duration{"35s\n": 35 * time.Second, "3h": stopMax, "-1s": stopDefault, "soon": stopDefault, "": stopDefault} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := stopDeadline(path); got != want {
+		if got := readStopDeadline(path); got != want {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
 	}

@@ -18,8 +18,8 @@ import (
 	"keelson/init/switchroot"
 )
 
-// recall goes on with what an earlier incarnation has handed over. Without that
-// it goes by the processes it finds.
+// recall restores the state from the handover. If that cannot be read it derives the
+// state from the processes that run.
 func (p *pid1) recall() {
 	var s state
 	received, err := handover.Load()
@@ -35,8 +35,8 @@ func (p *pid1) recall() {
 	}
 }
 
-// guess is a state for a program that finds itself executed again and knows
-// nothing. Then the system is up, or about to be.
+// guess derives a state from the processes that run. The system is then up, or about
+// to be.
 func guess() state {
 	s := state{Phase: phaseUp, Step: listEnd, Kept: map[string]time.Duration{}, Begun: []string{role.Boot, role.Late}}
 	s.Env, _ = environment.Detect()
@@ -68,14 +68,14 @@ func guess() state {
 	return s
 }
 
-// roles and daemons by their arguments.
+// childNames are the names of roles and daemons by their arguments.
 var childNames = map[string]string{
 	role.Init + " " + role.Boot: role.Boot, role.Init + " " + role.Late: role.Late, role.Init + " " + role.Shutdown: role.Shutdown, role.Init + " " + role.Root: role.Root,
 	role.Init + " " + role.Files: role.Files,
 	containerdPath:               nameContainerd, supervisorPath + " containerd": nameContainerd, supervisorPath + " supervise": nameSupervisor,
 }
 
-// ownChildren are those of a process that PID 1 would have started.
+// ownChildren lists the children of process self that PID 1 starts.
 func ownChildren(proc string, self int) (found []reaper.Known) {
 	parents, _ := environment.Parents()
 	for pid, parent := range parents {
@@ -100,8 +100,7 @@ func ownChildren(proc string, self int) (found []reaper.Known) {
 	return found
 }
 
-// takeOver makes the children ours that an earlier incarnation has left, and says
-// so.
+// takeOver takes over the children from before the re-execution and logs that.
 func (p *pid1) takeOver() {
 	for _, m := range p.state.Unsaid {
 		p.console.Put(m)
@@ -111,16 +110,16 @@ func (p *pid1) takeOver() {
 	var kept []string
 	for _, k := range p.state.Children {
 		if _, err := p.reaper.Adopt(k); err != nil {
-			p.log.Error("a program was lost", "error", err)
+			p.log.Error("a program from before the re-execution is gone", "error", err)
 			continue
 		}
 		kept = append(kept, k.Name)
 	}
-	args := []any{"phase", p.state.Phase, "keeps", strings.Join(kept, ",")}
+	args := []any{"phase", p.state.Phase, "children", strings.Join(kept, ",")}
 	if p.recalled != nil {
-		args = append(args, "without what it knew", p.recalled)
+		args = append(args, "state", "lost", "error", p.recalled)
 	}
-	p.log.Warn("PID 1 has executed itself again and goes on", args...)
+	p.log.Warn("PID 1 has re-executed itself and continues", args...)
 	for name, pause := range p.state.Kept {
 		k := p.newKeeper(name)
 		running, once := p.running(name), p.state.Phase == phaseDown
@@ -131,7 +130,7 @@ func (p *pid1) takeOver() {
 	}
 }
 
-// running is a child of an earlier incarnation.
+// running returns a child from before the re-execution, or nil.
 func (p *pid1) running(name string) keeper.Process {
 	child := p.reaper.Named(name)
 	switch {
@@ -143,12 +142,12 @@ func (p *pid1) running(name string) keeper.Process {
 	return child
 }
 
-// listEnd stands for the step behind the last one.
+// listEnd stands for the end of a list.
 const listEnd = "end"
 
 func key(s step.Step) string { return strings.TrimSpace(s.Stage + " " + s.Name) }
 
-// left is what is to be done of a list.
+// left returns the steps of a list that are still to be done.
 func (s *state) left(list []step.Step) []step.Step {
 	if s.Step == "" {
 		return list

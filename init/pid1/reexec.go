@@ -15,23 +15,23 @@ import (
 )
 
 const (
-	// againMost panics within againPeriod end in another execution; after more
-	// PID 1 goes on as it is, so that what panics always does not keep it busy.
-	againMost   = 5
-	againPeriod = time.Minute
-	// restPause is how long a goroutine rests after a panic.
+	// PID 1 re-executes itself at most reexecMax times within reexecPeriod. After that
+	// it continues as it is, so a panic that always recurs does not loop forever.
+	reexecMax    = 5
+	reexecPeriod = time.Minute
+	// restPause is how long a goroutine pauses after a panic.
 	restPause = time.Second
-	// tellLimit is how long the consoles may take to show what happened; what they
-	// have not shown then is handed over.
-	tellLimit = time.Second
-	// freezeLimit is how long a program that is being started may take.
+	// consoleLimit is how long the consoles may take to show the panic; the rest is in
+	// the handover.
+	consoleLimit = time.Second
+	// freezeLimit is how long to wait for the start of a program.
 	freezeLimit = 2 * time.Second
-	// stackLines bounds the account of a panic.
+	// stackLines bounds the stack trace.
 	stackLines = 40
 )
 
-// serve runs f in a goroutine that cannot take the system down: after a panic
-// PID 1 executes itself again, and where that cannot be done f is called again.
+// serve runs f in a goroutine. After a panic PID 1 re-executes itself; if it cannot, f
+// is called again after a pause.
 func (p *pid1) serve(name string, f func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -43,7 +43,7 @@ func (p *pid1) serve(name string, f func()) <-chan struct{} {
 	return done
 }
 
-// survive tells whether f has returned without a panic.
+// survive calls f and reports whether it returned without a panic.
 func (p *pid1) survive(name string, f func()) (ended bool) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -54,48 +54,48 @@ func (p *pid1) survive(name string, f func()) (ended bool) {
 	return true
 }
 
-// panicked says what happened and executes PID 1 again. It returns when that
-// cannot be done.
+// panicked logs a panic and re-executes PID 1. It returns only if it cannot.
 func (p *pid1) panicked(in string, value any, stack []byte) {
 	p.log.Error("PID 1 panicked", "in", in, "panic", value)
 	lines := strings.Split(strings.TrimSpace(string(stack)), "\n")
 	for _, line := range lines[:min(len(lines), stackLines)] {
-		p.log.Error("  " + line) // Each a record of its own: those of the kernel's log are short.
+		p.log.Error("  " + line) // One record for each line: those of the kernel log are short.
 	}
-	if !p.again.TryLock() {
-		return // Another goroutine is about to.
+	if !p.reexecuting.TryLock() {
+		return // Another goroutine re-executes PID 1.
 	}
-	defer p.again.Unlock()
-	p.log.Error("PID 1 goes on without executing itself again", "error", p.executeAgain(in))
+	defer p.reexecuting.Unlock()
+	p.log.Error("PID 1 cannot re-execute itself and continues as it is", "error", p.reexec(in))
 }
 
 var errPanics = errors.New("it has panicked too often")
 
-// executeAgain replaces this program by a fresh one in the same process, whose
-// children stay, and hands it all that is known.
-func (p *pid1) executeAgain(in string) error {
+// reexec replaces the program by a new image of itself with execve(2). The process keeps
+// its PID and its children; its state is passed in a memfd (package handover). It
+// returns only if it fails.
+func (p *pid1) reexec(in string) error {
 	if p.reaper == nil {
-		return errors.New("it has not come so far as to take children over")
+		return errors.New("it is too early: children could not be taken over")
 	}
-	if !p.mayExecute(timeline.Now()) {
-		return fmt.Errorf("%w: more than %d times within %v", errPanics, againMost, againPeriod)
+	if !p.mayReexec(timeline.Now()) {
+		return fmt.Errorf("%w: more than %d times within %v", errPanics, reexecMax, reexecPeriod)
 	}
-	if in != "console" { // Which is the one that would have to show it.
-		ctx, cancel := context.WithTimeout(context.Background(), tellLimit)
-		_ = p.console.Flush(ctx) // The rest is handed over.
+	if in != "console" { // That goroutine would have to show it.
+		ctx, cancel := context.WithTimeout(context.Background(), consoleLimit)
+		_ = p.console.Flush(ctx) // The rest is in the handover.
 		cancel()
 	}
-	// From here on nothing is started, so that all children are known.
+	// No child is started or reaped from here on, so the list stays complete.
 	children, begun, thaw, err := p.reaper.Freeze(freezeLimit)
 	if err != nil {
 		return err
 	}
 	defer thaw()
-	// The new program needs threads, and cannot live without.
+	// The Go runtime of the new program ends if it gets no thread
 	if err := p.reaper.TryStart(); err != nil {
-		return fmt.Errorf("no process can be started: %w", err)
+		return fmt.Errorf("cannot start a process: %w", err)
 	}
-	_ = kernel.RaiseLimits(p.env.Machine) // Nor without file descriptors.
+	_ = kernel.RaiseLimits(p.env.Machine) // or no file descriptor.
 	if p.handover == nil {
 		if p.handover, err = handover.New(); err != nil {
 			return err
@@ -114,16 +114,16 @@ func (p *pid1) executeAgain(in string) error {
 	return err
 }
 
-// mayExecute counts a panic.
-func (p *pid1) mayExecute(now time.Duration) (may bool) {
+// mayReexec counts a panic and reports whether there were few enough of them.
+func (p *pid1) mayReexec(now time.Duration) (may bool) {
 	p.note(func(s *state) {
 		var recent []time.Duration
 		for _, at := range s.Panics {
-			if now-at < againPeriod {
+			if now-at < reexecPeriod {
 				recent = append(recent, at)
 			}
 		}
-		if may = len(recent) < againMost; may {
+		if may = len(recent) < reexecMax; may {
 			recent = append(recent, now)
 		}
 		s.Panics = recent

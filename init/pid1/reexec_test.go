@@ -58,7 +58,7 @@ func daemons(t *testing.T, s *nstest.System) []int {
 // again waits until PID 1 has executed itself n times.
 func again(t *testing.T, s *nstest.System, n int) {
 	t.Helper()
-	const said = "PID 1 has executed itself again"
+	const said = "PID 1 has re-executed itself"
 	for deadline := time.Now().Add(time.Minute); strings.Count(s.Console(), said) < n; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("executed itself %d times, not %d", strings.Count(s.Console(), said), n)
@@ -281,7 +281,7 @@ func TestPanicsWithoutEnd(t *testing.T) {
 		executions int
 		prepare    func()
 	}{
-		{"too often", "more than 5 times", againMost, func() {}},
+		{"too often", "more than 5 times", reexecMax, func() {}},
 		{"without /init", "cannot execute /init", 0, func() { must(t, os.Remove(filepath.Join(dir, "init"))) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -291,7 +291,7 @@ func TestPanicsWithoutEnd(t *testing.T) {
 			tc.prepare()
 			provoke(t, s, "reaper!")
 			s.Signal(unix.SIGCHLD)
-			s.Line("goes on without executing itself again", tc.says)
+			s.Line("cannot re-execute itself", tc.says)
 			again(t, s, tc.executions)
 			must(t, os.Remove(filepath.Join(s.Root, fault.Path)))
 			kill(t, s, "service", "supervise")

@@ -247,7 +247,7 @@ func TestSignalFlood(t *testing.T) {
 	if code := s.Wait(); code != codeDone {
 		t.Errorf("exit code %d", code)
 	}
-	if n := strings.Count(s.Console(), "already on the way down"); n > 2 {
+	if n := strings.Count(s.Console(), "already shuts down"); n > 2 {
 		t.Errorf("told of %d times", n)
 	}
 }

@@ -32,10 +32,9 @@ var actions = map[os.Signal]action{
 	unix.SIGINT:  reboot, // ctrl-alt-del
 }
 
-// harmless are signals that end a Go program unless somebody takes them. They
-// are taken rather than ignored, because children would inherit that. A fault of
-// the program's own is a panic all the same: the last ones are taken only when
-// another process sends them.
+// harmless are signals that end a Go program by default. They are caught rather than
+// ignored, because children would inherit that. A fault of the program itself is still
+// a panic: the last four are caught only when another process sends them.
 var harmless = []os.Signal{
 	unix.SIGHUP, unix.SIGQUIT, unix.SIGABRT, unix.SIGTRAP, unix.SIGSYS, unix.SIGSTKFLT, unix.SIGALRM, unix.SIGPIPE,
 	unix.SIGVTALRM, unix.SIGXCPU, unix.SIGXFSZ, unix.SIGIO, unix.SIGPWR, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU,
@@ -43,7 +42,7 @@ var harmless = []os.Signal{
 }
 
 // relevantSignals are those that must not be lost, and those that must not end the
-// program, while PID 1 executes itself again.
+// program, while PID 1 re-executes itself.
 func relevantSignals() handover.Signals {
 	return handover.Signals{Caught: slices.Collect(maps.Keys(actions)), Held: harmless}
 }
@@ -55,9 +54,9 @@ type signals struct {
 
 	mu     sync.Mutex
 	action *action
-	later  map[string]bool // what was asked for in vain, and told
-	// handover gets the name of an action that is asked for too late for the state
-	// in it; nil unless PID 1 is about to execute itself again.
+	later  map[string]bool // actions that were requested too late, and logged
+	// handover gets the name of an action that is requested too late to be in the
+	// state; nil unless PID 1 is about to re-execute itself.
 	handover *handover.Handover
 }
 
@@ -65,12 +64,12 @@ func newSignals() *signals {
 	return &signals{incoming: make(chan os.Signal, 8), asked: make(chan struct{}), later: map[string]bool{}}
 }
 
-// listen takes all signals that mean something or would end us.
+// listen catches all signals that mean something or would end PID 1.
 func (s *signals) listen() {
 	for sig := range actions {
 		signal.Notify(s.incoming, sig)
 	}
-	signal.Notify(make(chan os.Signal, 1), harmless...) // Nobody reads it.
+	signal.Notify(make(chan os.Signal, 1), harmless...) // It is never read.
 }
 
 // watch never returns.
@@ -81,7 +80,7 @@ func (s *signals) watch(say func(string)) {
 	}
 }
 
-// drain takes what is waiting.
+// drain takes the signals that are waiting.
 func (s *signals) drain() {
 	for {
 		select {
@@ -100,19 +99,20 @@ func (s *signals) takeCaught(caught []unix.Signal) {
 	}
 }
 
-// take makes the first request an action. A later one changes nothing, and is
-// told once, however often it comes.
+// take makes the first request the action. A later one changes nothing and is logged
+// once.
 func (s *signals) take(sig os.Signal, say func(string)) {
 	a, ok := actions[sig]
 	if !ok {
 		return
 	}
 	if first, ok := s.ask(a); !ok && s.isNew(a) {
-		say(a.name + " asked for, but already on the way down: " + first.name)
+		say(a.name + " ignored: the system already shuts down: " + first.name)
 	}
 }
 
-// ask makes a the action unless there is one, and tells which there is.
+// ask makes a the action unless there is one, and returns the one that holds and
+// whether it is a.
 func (s *signals) ask(a action) (action, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,8 +125,8 @@ func (s *signals) ask(a action) (action, bool) {
 	return a, true
 }
 
-// forward has the names of actions that are asked for from now on noted in h, and
-// returns the name of the one there is already, if any.
+// forward has the names of actions that are requested from now on noted in h, and
+// returns the name of an earlier one, if any.
 func (s *signals) forward(h *handover.Handover) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +145,7 @@ func (s *signals) isNew(a action) bool {
 	return !told
 }
 
-// chosen is the action, once asked is closed.
+// chosen returns the action once asked is closed.
 func (s *signals) chosen() action {
 	s.mu.Lock()
 	defer s.mu.Unlock()

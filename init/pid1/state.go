@@ -11,7 +11,7 @@ import (
 	"keelson/runtime/console"
 )
 
-// Phases of PID 1's life.
+// Phases of PID 1.
 const (
 	phaseStart      = ""           // there is no console yet
 	phaseSwitchroot = "switchroot" // in an initramfs that leads to a root on a disk
@@ -20,28 +20,27 @@ const (
 	phaseDown       = "down"       // on the way down
 )
 
-// state is all that PID 1 must know to go on, and what it hands to itself when it
-// executes itself again.
+// state is all that PID 1 needs to continue after it has re-executed itself.
 type state struct {
 	Phase string
 	Fatal string // why it cannot boot
 	Step  string // of the phase's list: begun last
-	Done  bool   // that step is not to be done again
+	Done  bool   // that step is not repeated
 
-	Action          string                   // the way down that was asked for
+	Action          string                   // the way down that was requested
 	ContainerdFiles containerdFiles          // when containerd was started
 	Covered         []string                 // folders in which init's mounts cover files of the image
-	Kept            map[string]time.Duration // programs that are kept, and their back-off
+	Kept            map[string]time.Duration // programs that are kept, and their backoff
 	Children        []reaper.Known
 	Begun           []string          // programs that were ever started
 	Panics          []time.Duration   // when, since the kernel started
-	Unsaid          []console.Message // what the consoles have not taken yet
+	Unsaid          []console.Message // lines that the consoles have not taken yet
 
 	Env environment.Environment
 }
 
-// encode makes the payload of a handover. What can be done without is left out
-// first where it would be too large.
+// encode makes the payload of a handover. If it is too large, console lines are left
+// out, then the mounts of the outer system.
 func (s state) encode() ([]byte, error) {
 	data, err := json.Marshal(s)
 	if len(data) > handover.PayloadMax {
@@ -58,7 +57,7 @@ func (s state) encode() ([]byte, error) {
 	return data, nil
 }
 
-// decode is the state in a handover, with the action that was asked for after it
+// decode returns the state in a handover, with an action that was requested after it
 // was written.
 func decode(r handover.Received) (state, error) {
 	var s state

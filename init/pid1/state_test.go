@@ -119,7 +119,7 @@ func TestWalkTellsTheState(t *testing.T) {
 		console: console.New(console.Options{Devices: []string{t.TempDir() + "/none"}, Timeline: t.TempDir() + "/timeline"})}
 	defer func() { _ = p.console.Close(t.Context()) }()
 	p.state.Phase = phaseUp
-	p.again.Lock() // It must not execute anything here.
+	p.reexecuting.Lock() // It must not execute anything here.
 	var seen []string
 	do := func(context.Context) (string, error) { seen = append(seen, p.summary().Step); return "", nil }
 	bad := func(context.Context) (string, error) { panic("oh") }
@@ -137,12 +137,12 @@ func TestWalkTellsTheState(t *testing.T) {
 
 func TestMayExecute(t *testing.T) {
 	p := &pid1{}
-	for i := range 2 * againMost {
-		if may := p.mayExecute(time.Duration(i)); may != (i < againMost) {
+	for i := range 2 * reexecMax {
+		if may := p.mayReexec(time.Duration(i)); may != (i < reexecMax) {
 			t.Errorf("panic %d: %v", i, may)
 		}
 	}
-	if !p.mayExecute(againPeriod + 2) {
+	if !p.mayReexec(reexecPeriod + 2) {
 		t.Error("not even after a while")
 	}
 }

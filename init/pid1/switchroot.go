@@ -10,19 +10,19 @@ import (
 	"keelson/mounts"
 )
 
-// switchroot becomes the init of the root on a disk. It returns when it cannot, and
-// the next phase says why.
+// switchroot executes the init of the root on a disk. It returns only if it cannot;
+// the next phase reports why.
 func (p *pid1) switchroot() {
-	err := p.reachRoot()
+	err := p.switchToRoot()
 	if err == nil {
 		err = fmt.Errorf("cannot start the init of the root: %w", handover.Exec(role.Init, relevantSignals()))
 	}
 	p.note(func(s *state) { s.Phase, s.Fatal = phaseFatal, err.Error() })
 }
 
-// reachRoot has the root mounted by a role and makes it this process's. A signal
-// ends the waiting for a root.
-func (p *pid1) reachRoot() error {
+// switchToRoot has a role mount the root and makes it the root of this process. A
+// signal ends the wait for the root.
+func (p *pid1) switchToRoot() error {
 	if !switchroot.Needed() {
 		return nil // It was done before PID 1 re-executed itself.
 	}
@@ -36,7 +36,7 @@ func (p *pid1) reachRoot() error {
 		}
 	})
 	if _, err := p.runRole(ctx, role.Root, roleGrace); err != nil {
-		return fmt.Errorf("cannot go on without a root: %w", err)
+		return fmt.Errorf("cannot boot without a root: %w", err)
 	}
 	flushed, stop := context.WithTimeout(context.Background(), flushLimit)
 	defer stop()

@@ -33,12 +33,12 @@ func TestPanicInInit(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.SignalInit(int(syscall.SIGCHLD))
-	v.Line("PID 1 has executed itself again")
+	v.Line("PID 1 has re-executed itself")
 	log, err := v.Client().KernelLog(vmtest.Context(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"PID 1 panicked", "fault.Here", "PID 1 has executed itself again"} {
+	for _, want := range []string{"PID 1 panicked", "fault.Here", "PID 1 has re-executed itself"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the kernel log does not say %q", want)
 		}
