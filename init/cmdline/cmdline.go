@@ -11,7 +11,7 @@ import (
 // Path is where the kernel shows its command line.
 const Path = "/proc/cmdline"
 
-// Param is one parameter. Set tells "name=" from "name".
+// Param is one parameter. Set distinguishes "name=" from "name".
 type Param struct {
 	Name  string // as written
 	Value string
@@ -33,7 +33,7 @@ func Read(env userspace.Environment) (Line, error) {
 	return Parse(string(text)), nil
 }
 
-// Parse splits text at blanks outside of double quotes, which keep blanks in
+// Parse splits text at blanks outside double quotes, which keep blanks in
 // a value: name="a b" and "name=a b" mean the same. It ends at a lone "--".
 func Parse(text string) Line {
 	var line Line
@@ -63,8 +63,8 @@ func next(text string) (word, rest string) {
 	return text, ""
 }
 
-// param splits a word at its first "=". A quote is taken off around the whole
-// word or around the value, and only there, as the kernel does it.
+// param splits a word at its first "=". Quotes around the whole word or around the
+// value are removed, and no others, as in the kernel.
 func param(word string) Param {
 	if strings.HasPrefix(word, `"`) {
 		word = unquote(word)
@@ -100,7 +100,7 @@ func (l Line) Last(name string) (string, bool) {
 	return values[len(values)-1], true
 }
 
-// Enabled tells whether name is switched on: alone, or with 1, y, yes, on or
+// Enabled reports whether name is switched on: alone, or with 1, y, yes, on or
 // true as its last value.
 func (l Line) Enabled(name string) bool {
 	value, ok := l.Last(name)

@@ -1,15 +1,16 @@
-// Package reaper starts processes and collects every child that ends: those
-// it started, of which it tells how they ended, and orphans, which an init
-// inherits and nobody asks about.
+// Package reaper starts processes and reaps every child that ends: those it has
+// started, whose exit status it keeps, and orphans, which an init inherits.
 //
-// Nothing else in the process may wait for children: wait4(-1) would take
-// their status away, which is why os/exec has no place beside a Reaper. One
-// lock is held across starting a child and registering it, and across
-// collecting, so a child that ends at once is never mistaken for an orphan,
-// and a signal never reaches a process that took over a collected child's id.
+// Nothing else in the process may wait for children: wait4(-1) would take their status
+// away, so os/exec cannot be used beside a Reaper. One lock is held while a child is
+// started and registered, and while children are reaped. So a child that ends
+// immediately is never mistaken for an orphan, and a signal never reaches a process
+// that has got the PID of a reaped child.
+//
+// A program that is executed in the same process goes on with its children: Freeze
+// lists them before, Adopt takes them over after.
 //
 // Exit codes are 0 to 255. Errors are those of fork, execve(2) and kill(2).
 //
-// Sources: wait(2), signal(7), credentials(7), PR_SET_CHILD_SUBREAPER in
-// prctl(2).
+// Sources: wait(2), signal(7), credentials(7), PR_SET_CHILD_SUBREAPER in prctl(2).
 package reaper

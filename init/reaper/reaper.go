@@ -18,18 +18,17 @@ import (
 	"keelson/runtime/signals"
 )
 
-// Reaper collects children. Make one with New and let Run run.
+// Reaper starts and reaps children. Make one with New, then call Run.
 type Reaper struct {
 	log *slog.Logger
 
 	mu       sync.Mutex
 	children map[int]*Child
 	begun    map[string]bool // names of all that were ever started
-	orphans  int
-	alone    chan struct{} // closed when there are no children; nil when nobody asks
+	alone    chan struct{}   // closed when there are no children; nil: nothing waits for that
 }
 
-// New makes a Reaper that reports what is odd to log.
+// New makes a Reaper that logs errors of wait4(2).
 func New(log *slog.Logger) *Reaper {
 	return &Reaper{log: log, children: make(map[int]*Child), begun: make(map[string]bool)}
 }
@@ -57,7 +56,7 @@ type Child struct {
 // Status is how a process ended.
 type Status struct{ wait unix.WaitStatus }
 
-// Success tells whether it exited with 0.
+// Success reports whether it exited with 0.
 func (s Status) Success() bool { return s.wait.Exited() && s.wait.ExitStatus() == 0 }
 
 // String is "exited 3" or "killed by SIGSEGV".
@@ -84,14 +83,14 @@ func (r *Reaper) Start(c Command) (*Child, error) {
 	return r.register(c.Name, pid, began), nil
 }
 
-// register needs the lock.
+// register adds a child. The caller holds the lock.
 func (r *Reaper) register(name string, pid int, began time.Time) *Child {
 	child := &Child{Pid: pid, Name: name, Began: began, reaper: r, done: make(chan struct{})}
 	r.children[pid], r.begun[name] = child, true
 	return child
 }
 
-// forkExec starts from a thread that blocks no signal: the child inherits that.
+// forkExec forks on a thread that blocks no signal: the child inherits its mask.
 func forkExec(path string, args []string, attr *syscall.ProcAttr) (int, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -106,7 +105,7 @@ func forkExec(path string, args []string, attr *syscall.ProcAttr) (int, error) {
 // Age is how long ago the child was started.
 func (c *Child) Age() time.Duration { return time.Since(c.Began) }
 
-// Done is closed when the child has ended and was collected.
+// Done is closed when the child has ended and is reaped.
 func (c *Child) Done() <-chan struct{} { return c.done }
 
 // Status is valid once Done is closed.
@@ -129,7 +128,7 @@ func (c *Child) Wait(ctx context.Context) (Status, error) {
 	}
 }
 
-// Signal sends sig to the child; to one that has ended it does nothing.
+// Signal sends sig to the child. It does nothing if that has ended.
 func (c *Child) Signal(sig syscall.Signal) error {
 	c.reaper.mu.Lock()
 	defer c.reaper.mu.Unlock()
@@ -142,15 +141,15 @@ func (c *Child) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// Run collects children until ctx ends.
+// Run reaps children until ctx ends.
 func (r *Reaper) Run(ctx context.Context) {
-	// One pending signal is enough: each collects all there is.
+	// One pending signal is enough: each reaps all that have ended.
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, unix.SIGCHLD)
 	defer signal.Stop(ended)
 	for {
 		fault.Here("reaper")
-		r.Collect() // Also those that ended before the signal was taken.
+		r.Collect() // Also those that ended before Notify.
 		select {
 		case <-ended:
 		case <-ctx.Done():
@@ -159,16 +158,16 @@ func (r *Reaper) Run(ctx context.Context) {
 	}
 }
 
-// batch is how many children are collected before others get the lock.
+// batch is how many children are reaped before others get the lock.
 const batch = 256
 
-// Collect takes the status of every child that has ended.
+// Collect reaps every child that has ended.
 func (r *Reaper) Collect() {
 	for r.collectBatch() {
 	}
 }
 
-// collectBatch tells whether there may be more.
+// collectBatch reports whether there may be more.
 func (r *Reaper) collectBatch() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,10 +177,10 @@ func (r *Reaper) collectBatch() bool {
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.ECHILD):
-			r.tellAlone()
+			r.closeAlone()
 			return false
 		case err != nil:
-			r.log.Error("cannot collect children", "error", err)
+			r.log.Error("cannot reap children", "error", err)
 			return false
 		case pid <= 0:
 			return false
@@ -194,20 +193,12 @@ func (r *Reaper) collectBatch() bool {
 
 func (r *Reaper) collected(pid int, status unix.WaitStatus) {
 	child, ok := r.children[pid]
-	if !ok {
-		r.orphans++
+	if !ok { // an orphan
 		return
 	}
 	delete(r.children, pid)
 	child.status = Status{wait: status}
 	close(child.done)
-}
-
-// Orphans is the number of children collected that Start did not make.
-func (r *Reaper) Orphans() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.orphans
 }
 
 // WaitAlone waits until no child is left, orphans included, or for ctx. Run
@@ -219,16 +210,16 @@ func (r *Reaper) WaitAlone(ctx context.Context) error {
 	}
 	alone := r.alone
 	r.mu.Unlock()
-	r.Collect() // There may be none already, and so no signal to come.
+	r.Collect() // If there are none already, no signal will come.
 	select {
 	case <-alone:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("processes are left: %w", ctx.Err())
+		return fmt.Errorf("processes still run: %w", ctx.Err())
 	}
 }
 
-func (r *Reaper) tellAlone() {
+func (r *Reaper) closeAlone() {
 	if r.alone != nil {
 		close(r.alone)
 		r.alone = nil

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// start gives a running Reaper in a process that is nobody else's parent: the
-// test is run once more as a subreaper. It is nil in the outer process.
+// start returns a running Reaper in a process that has no other children: the test
+// runs once more as a subreaper. It is nil in the outer process.
 func start(t *testing.T) *Reaper {
 	t.Helper()
 	const mark = "KEELSON_TEST_REAPER"
@@ -60,7 +60,7 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%s: %s, %v; want %s", script, status, err, want)
 		}
 		if err := child.Signal(syscall.SIGKILL); err != nil {
-			t.Errorf("signal to a collected child: %v", err)
+			t.Errorf("signal to a reaped child: %v", err)
 		}
 	}
 	if _, err := r.Start(Command{Path: "/does/not/exist", Args: []string{"x"}}); !errors.Is(err, fs.ErrNotExist) {
@@ -105,7 +105,6 @@ func TestShortLivedChildrenAmongOrphans(t *testing.T) {
 	if r == nil {
 		return
 	}
-	const orphans = 4000
 	mother, err := r.Start(shell("i=0; while [ $i -lt 4000 ]; do (: &) ; i=$((i+1)); done"))
 	if err != nil {
 		t.Fatal(err)
@@ -131,9 +130,6 @@ func TestShortLivedChildrenAmongOrphans(t *testing.T) {
 	}
 	if err := r.WaitAlone(t.Context()); err != nil {
 		t.Error(err)
-	}
-	if got := r.Orphans(); got != orphans {
-		t.Errorf("%d orphans collected, want %d", got, orphans)
 	}
 	if len(r.children) != 0 {
 		t.Errorf("%d children still registered", len(r.children))

@@ -1,12 +1,12 @@
-// Package step runs lists: what init does on the way up and on the way down
-// is a list of named steps, each with what its failure means, and one runner
-// walks it, times it and tells the timeline.
+// Package step runs lists of steps. What init does on the way up and on the way down is
+// a list of named steps, each with what its failure means; Run walks a list, times the
+// steps and records them on the timeline.
 //
-// It retries nothing and runs nothing in parallel; a step that has more to say
-// than one line has its own events.
+// It retries nothing and runs nothing in parallel. A step with more than one line to
+// report makes events of its own.
 //
-// A step that panics has failed; one that outlives its deadline is left
-// behind and has failed (ErrLate). Durations are elapsed time.
+// A step that panics has failed. One that exceeds its limit has failed too (ErrLate) and
+// is abandoned: it may still run. Durations are elapsed time.
 package step
 
 import (
@@ -24,7 +24,7 @@ import (
 type Failure int
 
 const (
-	Continue Failure = iota // it is told, and the list goes on
+	Continue Failure = iota // it is recorded, and the list continues
 	Fatal                   // the list ends
 )
 
@@ -34,21 +34,21 @@ type Step struct {
 	Name  string // of its event; may be empty
 	Do    func(context.Context) (result string, err error)
 	On    Failure
-	// Limit is how long it may take, 0 for as long as it likes. The context
-	// ends then; a step that does not heed it is left behind.
+	// Limit is how long it may take; 0: there is no limit. The context ends then; a step
+	// that continues all the same is abandoned.
 	Limit time.Duration
 	// Quiet steps have an event only when they fail.
 	Quiet bool
 }
 
-// ErrLate is that of a step left behind.
+// ErrLate is the error of a step that was abandoned.
 var ErrLate = errors.New("not done in time")
 
 // Sink takes events.
 type Sink interface{ Event(timeline.Event) }
 
-// Run does the steps in order and returns the error of the Fatal one that
-// failed, if any. When ctx ends, the rest is not done.
+// Run does the steps in order and returns the error of the Fatal step that failed, if
+// any. When ctx ends, the rest is not done.
 func Run(ctx context.Context, sink Sink, log *slog.Logger, list []Step) error {
 	for i, s := range list {
 		if ctx.Err() != nil {
@@ -91,7 +91,7 @@ func (s Step) do(ctx context.Context, log *slog.Logger) (string, error) {
 		return o.result, o.err
 	case <-ctx.Done():
 	}
-	// It may heed the context: give it a moment to say how far it came.
+	// A step that watches the context gets a moment to return its result.
 	grace := time.NewTimer(time.Second)
 	defer grace.Stop()
 	select {

@@ -11,20 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Known is what another program in the same process, after execve(2), must know
-// of a child to go on with it.
+// Known describes a child to another program in the same process, after execve(2).
 type Known struct {
 	Name string
 	Pid  int
 	Age  time.Duration
 }
 
-// ErrBusy is that of a Reaper that is still starting or collecting something.
-var ErrBusy = errors.New("a program is being started, and that does not end")
+// ErrBusy is returned by Freeze when a child is being started or reaped for too long.
+var ErrBusy = errors.New("the start of a program does not end")
 
-// Freeze keeps children from being started and collected until thaw is called. It
-// returns those there are, which keep their process ids meanwhile, and the names
-// of all that were ever started.
+// Freeze keeps children from being started and reaped until thaw is called. It returns
+// the children that exist, which keep their PIDs meanwhile, and the names of all that
+// were ever started.
 func (r *Reaper) Freeze(limit time.Duration) (children []Known, begun []string, thaw func(), err error) {
 	if err := r.lockWithin(limit); err != nil {
 		return nil, nil, nil, err
@@ -56,28 +55,28 @@ func (r *Reaper) lockWithin(limit time.Duration) error {
 	}
 }
 
-// Adopt takes over a child that was started before. Nothing may have been
-// collected since, so Run comes later; until then the process id cannot be
-// another's. ECHILD: there is no such child.
+// Adopt takes over a child that was started before execve(2). Nothing may have been
+// reaped since, so Run comes later; until then the PID cannot be that of another
+// process. The error is ECHILD if there is no such child.
 func (r *Reaper) Adopt(k Known) (*Child, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_PID, k.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
 	if err != nil {
-		return nil, fmt.Errorf("cannot go on with %s, process %d: %w", k.Name, k.Pid, err)
+		return nil, fmt.Errorf("cannot take over %s, process %d: %w", k.Name, k.Pid, err)
 	}
 	return r.register(k.Name, k.Pid, time.Now().Add(-k.Age)), nil
 }
 
-// Begun tells whether a program of that name was ever started.
+// Begun reports whether a program of that name was ever started.
 func (r *Reaper) Begun(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.begun[name]
 }
 
-// Remember adds names to those that were started.
+// Remember adds names to those of programs that were started.
 func (r *Reaper) Remember(names []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -86,7 +85,7 @@ func (r *Reaper) Remember(names []string) {
 	}
 }
 
-// Named is a child of that name, nil when there is none.
+// Named returns the child of that name, or nil.
 func (r *Reaper) Named(name string) *Child {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,10 +97,11 @@ func (r *Reaper) Named(name string) *Child {
 	return nil
 }
 
-// TryStart finds out whether a process can be started, by starting none.
+// TryStart checks whether a process can be started: it forks, then executes a program
+// that does not exist.
 func (r *Reaper) TryStart() error {
 	_, err := syscall.ForkExec("/proc/self/none", []string{"none"}, nil)
-	if errors.Is(err, unix.ENOENT) { // It came as far as looking for the program.
+	if errors.Is(err, unix.ENOENT) { // The fork has succeeded.
 		return nil
 	}
 	return err
