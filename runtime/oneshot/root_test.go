@@ -3,14 +3,12 @@ package oneshot
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"keelson/runtime/bundle"
 	"keelson/testvm/nstest"
@@ -254,78 +252,6 @@ func TestRuntimeFailureIsToldFromExit(t *testing.T) {
 			}
 		}
 	})
-}
-
-// A container that is ended gets its stop signal, and SIGKILL when it does not end.
-func TestStop(t *testing.T) {
-	nstest.Run(t, func(t *testing.T) {
-		for _, runtime := range []string{boundRoot, withBind} {
-			for _, tt := range []struct {
-				trap, timeout string
-				code          int
-			}{{"exit 5", "1m", 5}, {"", "100ms", 137}} {
-				script := "trap '" + tt.trap + "' TERM; echo ready; while :; do sleep 0.05; done"
-				b := container(t, "000-hangs", script, map[string]string{"keelson.stop.timeout": tt.timeout}, runtime)
-				ctx, end := context.WithCancelCause(t.Context())
-				o := options(t)
-				o.Mirror = func([]byte) { end(errors.New("shutdown")) } // The trap is set.
-				if r := Run(ctx, b, o); r.Err != "shutdown" || r.ExitCode != tt.code {
-					t.Errorf("%s: %+v, want code %d", script, r, tt.code)
-				}
-			}
-		}
-	})
-}
-
-// A timeout that expires while the runtime is still starting the container leaves
-// nothing behind that would make the next attempt fail.
-func TestTimeoutWhileStarting(t *testing.T) {
-	nstest.Run(t, func(t *testing.T) {
-		for _, runtime := range []string{boundRoot, withBind} {
-			b := container(t, "000-x", "exec sleep 1000", map[string]string{"keelson.stop.timeout": "0s"}, runtime)
-			o := options(t)
-			for o.Timeout = time.Millisecond; o.Timeout < 50*time.Millisecond; o.Timeout += 3 * time.Millisecond {
-				r := Run(t.Context(), b, o)
-				if !strings.Contains(r.Err, "timeout after "+o.Timeout.String()) {
-					t.Errorf("after %v: %+v", o.Timeout, r)
-				}
-				if left, _ := os.ReadDir("/run/runc"); len(left) != 0 {
-					t.Fatalf("after %v: the container still exists", o.Timeout)
-				}
-			}
-		}
-	})
-}
-
-// A runtime that has not created the container when the timeout expires may finish, and
-// the container is killed then. A runtime that never finishes is killed.
-func TestTimeoutBeforeRuntimeKnowsContainer(t *testing.T) {
-	nstest.Run(t, func(t *testing.T) {
-		for _, delay := range []string{"sleep 1", "exec sleep 600"} {
-			b := container(t, "000-x", "exec sleep 600", map[string]string{"keelson.stop.timeout": "0s"}, boundRoot)
-			o := options(t)
-			o.Timeout = 50 * time.Millisecond
-			o.Runtime = slowRuntime(t, o.Runtime, delay)
-			start := time.Now()
-			r := Run(t.Context(), b, o)
-			if took := time.Since(start); took > 2*time.Minute || !strings.Contains(r.Err, "timeout after 50ms") {
-				t.Errorf("%s: after %v: %+v", delay, took, r)
-			}
-			if left, _ := os.ReadDir("/run/runc"); len(left) != 0 {
-				t.Errorf("%s: the container still exists", delay)
-			}
-		}
-	})
-}
-
-// slowRuntime writes a runtime that ignores SIGTERM and waits before it runs a container.
-func slowRuntime(t *testing.T, runtime, delay string) string {
-	path := filepath.Join(t.TempDir(), "runtime")
-	script := fmt.Sprintf("#!/bin/sh\ntrap '' TERM\ncase \"$*\" in *run*--bundle*) %s;; esac\nexec %s \"$@\"\n", delay, runtime)
-	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 func TestCancelled(t *testing.T) {
