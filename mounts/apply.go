@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Missing is the part of table that is not mounted yet, in the same order.
-// A file system counts as mounted when the topmost mount at its place is of
-// its type: what the kernel or an outer system has mounted is left alone.
+// Missing returns the items of table that are not mounted, in the same order. A file
+// system counts as mounted when the topmost mount on its mount point has its type: mounts
+// of the kernel or of an outer system stay.
 func Missing(table []Item, mounted []*mountinfo.Info) []Item {
 	top := make(map[string]string, len(mounted))
 	for _, m := range mounted {
-		top[m.Mountpoint] = m.FSType // Later ones lie on top.
+		top[m.Mountpoint] = m.FSType // Later mounts are on top.
 	}
 	var missing []Item
 	for _, item := range table {
@@ -27,14 +27,14 @@ func Missing(table []Item, mounted []*mountinfo.Info) []Item {
 	return missing
 }
 
-// sameAs tells whether fstype does for m. Outer systems, containers among
-// them, give a tmpfs with a few nodes for /dev.
+// sameAs reports whether fstype serves as m. Outer systems, such as containers, provide
+// a tmpfs with a few nodes as /dev.
 func (m FS) sameAs(fstype string) bool {
 	return fstype == m.Type || m.Type == "devtmpfs" && fstype == "tmpfs"
 }
 
-// Apply makes every item of table that is missing. It goes on after an error
-// and returns all of them, joined.
+// Apply makes all missing items of table. It continues after errors and returns them
+// joined.
 func Apply(table []Item) error {
 	var errs []error
 	for _, item := range Missing(table, current()) {
@@ -47,8 +47,7 @@ func Apply(table []Item) error {
 	return errors.Join(errs...)
 }
 
-// current is what is mounted, as far as it can be known: before /proc is
-// there nothing is.
+// current returns the mounts. Without /proc there are none.
 func current() []*mountinfo.Info {
 	infos, err := mountinfo.GetMounts(nil)
 	if err != nil {
@@ -57,9 +56,9 @@ func current() []*mountinfo.Info {
 	return infos
 }
 
-// unavailable tells a file system this kernel does not have, or whose mount
-// point in /sys it does not offer, from a real failure. EPERM is what /sys
-// answers to mkdir; EOPNOTSUPP is efivarfs on firmware without variables.
+// unavailable reports whether an error means that the kernel lacks a file system, or its
+// mount point in /sys. mkdir(2) in /sys returns EPERM; efivarfs returns EOPNOTSUPP on
+// firmware without variables.
 func unavailable(err error) bool {
 	for _, e := range []error{fs.ErrNotExist, fs.ErrPermission, unix.ENODEV, unix.EOPNOTSUPP, unix.EBUSY, unix.ENOSYS} {
 		if errors.Is(err, e) {

@@ -17,7 +17,7 @@ const (
 	maxSysfsText = 4096
 )
 
-// stackKind is what a block device on top of others is.
+// stackKind is the kind of a block device that lies on others.
 type stackKind int
 
 const (
@@ -27,19 +27,19 @@ const (
 	arrayDevice
 )
 
-// blockDevice is what sysfs says of one (ABI/stable/sysfs-block).
+// blockDevice describes a block device by sysfs (ABI/stable/sysfs-block).
 type blockDevice struct {
 	name    string
 	disk    string // of a partition: the device that holds it
 	dev     uint64
 	sectors int64 // of 512 bytes; 0 without medium
 	kind    stackKind
-	slaves  []string // the devices that it is made of
-	holders int      // how many devices are made of it
+	slaves  []string // the devices that it lies on
+	holders int      // number of devices that lie on it
 }
 
-// blockDevices lists the block devices of the machine; those that vanish
-// meanwhile are left out. Without /sys there are none.
+// blockDevices returns the block devices of the machine, without those that are removed
+// meanwhile. Without /sys there are none.
 func blockDevices(root string) []blockDevice {
 	var all []blockDevice
 	for _, name := range names(root) {
@@ -74,7 +74,7 @@ func readBlockDevice(root, name string) (blockDevice, error) {
 	return d, nil
 }
 
-// deviceNumber reads MAJOR:MINOR.
+// deviceNumber parses MAJOR:MINOR.
 func deviceNumber(text string) (uint64, error) {
 	first, second, _ := strings.Cut(text, ":")
 	major, err := strconv.ParseUint(first, 10, 32)
@@ -85,7 +85,7 @@ func deviceNumber(text string) (uint64, error) {
 	return unix.Mkdev(uint32(major), uint32(minor)), nil
 }
 
-// names lists a folder, at most maxDevices of it.
+// names lists at most maxDevices entries of a folder.
 func names(dir string) []string {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -96,7 +96,7 @@ func names(dir string) []string {
 	return list
 }
 
-// sysfsText is a small file's text without white space around it, or empty.
+// sysfsText reads a small file without white space around it; "" on errors.
 func sysfsText(path string) string {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -108,9 +108,8 @@ func sysfsText(path string) string {
 	return strings.TrimSpace(string(text[:max(n, 0)]))
 }
 
-// withNode calls use with a device node made for the time of the call: the
-// names in /dev may be missing or be something else. Where none can be made it
-// is the one that devtmpfs has.
+// withNode calls use with a temporary device node: names in /dev may be missing or be
+// other files. When it cannot be made, use gets the name in devtmpfs.
 func withNode(mode uint32, dev uint64, name string, use func(path string) error) error {
 	path := fmt.Sprintf("/dev/.keelson-%d-%d", unix.Major(dev), unix.Minor(dev))
 	_ = unix.Unlink(path)

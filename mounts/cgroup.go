@@ -11,15 +11,15 @@ import (
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-// Cgroup2 is the unified hierarchy.
+// Cgroup2 returns the table of the unified hierarchy.
 func Cgroup2() []Item {
 	return []Item{
 		{Thing: FS{"cgroup2", cgroupRoot, "cgroup2", common}, Why: "limits, freezing and killing of containers"},
 	}
 }
 
-// Cgroup1 is the legacy layout: one hierarchy for every controller in
-// controllers, and systemd's, which many programs take for granted.
+// Cgroup1 returns the table of the legacy layout: one hierarchy for each controller, and
+// systemd's, which many programs expect.
 func Cgroup1(controllers []string) []Item {
 	table := []Item{
 		{Thing: FS{"cgroup_root", cgroupRoot, "tmpfs", common + ",mode=755,size=10m"}, Why: "mount points of the hierarchies"},
@@ -32,7 +32,7 @@ func Cgroup1(controllers []string) []Item {
 	}
 	return append(table,
 		Item{Thing: Dir{cgroupRoot + "/systemd", 0o555}, Why: "mount point"},
-		Item{Thing: FS{"cgroup", cgroupRoot + "/systemd", "cgroup", "none,name=systemd"}, Why: "programs that take systemd for granted"})
+		Item{Thing: FS{"cgroup", cgroupRoot + "/systemd", "cgroup", "none,name=systemd"}, Why: "programs that expect systemd"})
 }
 
 // Cgroups mounts the unified hierarchy, or the legacy ones.
@@ -52,7 +52,7 @@ func Cgroups(legacy bool) error {
 	return errors.Join(Apply(Cgroup1(controllers)), useHierarchy())
 }
 
-// enabledControllers reads /proc/cgroups:
+// enabledControllers parses /proc/cgroups:
 //
 //	#subsys_name	hierarchy	num_cgroups	enabled
 //	cpuset	0	1	1
@@ -68,8 +68,8 @@ func enabledControllers(r io.Reader) ([]string, error) {
 	return names, lines.Err()
 }
 
-// useHierarchy makes memory limits count for groups below. Kernels from 5.11
-// on always do that and refuse or ignore the write.
+// useHierarchy makes memory limits apply to groups below. Kernels from 5.11 on always do
+// that and refuse or ignore the write.
 func useHierarchy() error {
 	const path = cgroupRoot + "/memory/memory.use_hierarchy"
 	old, err := os.ReadFile(path)

@@ -1,14 +1,14 @@
-// Package mounts knows what is mounted where in a keelson system: the core
-// file systems and the folders, links and nodes on them, cgroups, the way out
-// of the initramfs, LinuxKit's volumes, and the order in which everything is
-// unmounted, with swap and the loop, device-mapper and md devices below. What to do is computed by functions without side effects and
+// Package mounts mounts and unmounts the file systems of a keelson system: the core file
+// systems with the folders, links and nodes on them, cgroups, the root outside of the
+// initramfs, and LinuxKit's volumes. At shutdown it also turns off swap and stops loop,
+// device-mapper and md devices. Functions without side effects compute what to do and are
 // tested as tables; few functions make system calls.
 //
-// It is not a mount(8): it reads no fstab, starts no helpers and takes no
-// labels or UUIDs. It belongs to the root namespace of the system; what a
-// container sees is the OCI runtime's business.
+// It is not a mount(8): it reads no fstab, starts no helpers and takes no labels or
+// UUIDs. It works in the root namespace of the system; the OCI runtime mounts what a
+// container sees.
 //
-// Every failed system call is reported as *Error, which unwraps to the errno.
+// A failed mount or unmount call is returned as *Error, which unwraps to the errno.
 // Paths are absolute unless said otherwise.
 //
 // Sources: mount(2), umount2(2), mount_namespaces(7), statfs(2),

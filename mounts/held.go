@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// againDir is where a file system is mounted that no mount shows any more.
+// againDir is the mount point for a file system that is in use without a visible mount.
 const againDir = "/dev/.keelson-mount"
 
-// reportHeld reports the disks that are in use although nothing that is mounted
-// shows it, after making their file systems read-only.
+// reportHeld makes the file systems of disks that are in use without a visible mount
+// read-only, and returns an error for each disk.
 func reportHeld() error {
 	var errs []error
 	for _, d := range heldDevices() {
@@ -34,9 +34,8 @@ func reportHeld() error {
 	return errors.Join(errs...)
 }
 
-// heldDevices are the devices that something has open for itself alone, in the
-// kernel's sense (open(2), O_EXCL on block devices), without a mount or another
-// device that shows it.
+// heldDevices returns the devices that are open exclusively (open(2), O_EXCL on block
+// devices) without a visible mount or a device on them.
 func heldDevices() []blockDevice {
 	devices := blockDevices(sysBlock)
 	infos, err := mountinfo.GetMounts(nil)
@@ -53,8 +52,8 @@ func heldDevices() []blockDevice {
 	return lowest(held)
 }
 
-// suspects are the devices that nothing accounts for. An inactive loop device
-// has no size.
+// suspects returns the devices that are neither mounted nor part of another device. An
+// inactive loop device has no size.
 func suspects(devices []blockDevice, infos []*mountinfo.Info) []blockDevice {
 	all := func(*mountinfo.Info) bool { return true }
 	known := below(devices, mountedDevices(infos, all)...)
@@ -75,7 +74,7 @@ func suspects(devices []blockDevice, infos []*mountinfo.Info) []blockDevice {
 	return list
 }
 
-// lowest leaves out disks that are in use by way of their partitions.
+// lowest omits disks that are in use through their partitions.
 func lowest(held []blockDevice) []blockDevice {
 	disks := make(map[string]bool)
 	for _, d := range held {
@@ -93,9 +92,9 @@ func lowest(held []blockDevice) []blockDevice {
 // errKnown is returned for a file system that is mounted elsewhere as well.
 var errKnown = errors.New("it is mounted")
 
-// mountAgain mounts the file system of a device that is in use and calls use
-// with the place. The kernel gives the file system that is in memory to a mount
-// of the same type, and refuses all others (EBUSY).
+// mountAgain mounts the file system of a device that is in use and calls use with the
+// mount point. The kernel shares the file system in memory with a mount of the same type,
+// and refuses other types (EBUSY).
 func mountAgain(d blockDevice, use func(target string) error) error {
 	if err := os.Mkdir(againDir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
@@ -113,8 +112,8 @@ func mountAgain(d blockDevice, use func(target string) error) error {
 	})
 }
 
-// mountAsIs tries the types of the kernel, read-only first: a file system that is
-// mounted read-only stays so.
+// mountAsIs tries the file system types of the kernel, read-only first: a file system that
+// is mounted read-only stays read-only.
 func mountAsIs(device string) error {
 	text, err := os.ReadFile("/proc/filesystems")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Error is a failed mount or unmount call with all that was asked of it.
+// Error is a failed mount or unmount call with its arguments.
 type Error struct {
 	Op     string // mount, remount, propagate, unmount, …
 	Source string
@@ -20,7 +20,7 @@ type Error struct {
 	Err    error
 }
 
-// Error reads "cannot mount proc on /proc (flags 0xe, data "x"): reason".
+// Error returns "cannot mount proc on /proc (flags 0xe, data "x"): reason".
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "cannot %s", e.Op)
@@ -47,8 +47,8 @@ func (e *Error) what() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// call is one mount(2). keep asks for the flags the mount already has to be
-// kept, but for clear: the kernel replaces them all on a remount.
+// call is one mount(2). keep retains the flags of the existing mount without clear: the
+// kernel replaces all flags on a remount.
 type call struct {
 	op                     string
 	source, target, fstype string
@@ -57,16 +57,15 @@ type call struct {
 	data                   string
 }
 
-// perMount are the flags a bind mount can have of its own; the kernel ignores
-// them when the bind is made and takes them in a remount only.
+// perMount are the flags of a bind mount. The kernel ignores them when the bind mount is
+// made and sets them in a remount only.
 const perMount = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC |
 	unix.MS_NODIRATIME | unix.MS_NOSYMFOLLOW | atime
 
 // Mount mounts source on target as mount(8) would with fstab-style options:
-// flags and their opposites, bind, rbind, remount, and the propagation words;
-// every other word is data for the file system. A bind with flags and a
-// remount keep the flags the mount has. A remount that asks for nothing but a
-// propagation only changes that.
+// flags and their opposites, bind, rbind, remount, and the propagation words; other words
+// are data for the file system. A bind with flags and a remount retain the flags of the
+// mount. A remount with only a propagation changes only that.
 func Mount(source, target, fstype string, opts []string) error {
 	for _, c := range calls(source, target, fstype, parseOptions(opts)) {
 		if err := c.do(); err != nil {
@@ -76,7 +75,7 @@ func Mount(source, target, fstype string, opts []string) error {
 	return nil
 }
 
-// calls is the plan of Mount.
+// calls returns the system calls of Mount.
 func calls(source, target, fstype string, o options) []call {
 	if fstype == "bind" || fstype == "rbind" {
 		o.flag(fstype)
@@ -93,7 +92,7 @@ func calls(source, target, fstype string, o options) []call {
 			plan = append(plan, call{op: "remount", target: target, flags: own | unix.MS_BIND | unix.MS_REMOUNT, clear: o.clear, keep: true})
 		}
 	case fstype == "" && flags == 0 && o.data == "" && len(o.propagation) > 0:
-		// A bare change of propagation.
+		// Only the propagation changes.
 	default:
 		plan = append(plan, call{op: "mount", source: named(source, fstype), target: target, fstype: fstype, flags: flags, data: o.data})
 	}
@@ -103,8 +102,8 @@ func calls(source, target, fstype string, o options) []call {
 	return plan
 }
 
-// named gives a file system without a source a name: an empty one would leave
-// an empty field in mountinfo, which many a reader trips over.
+// named returns a source for a file system without one: an empty source would be an empty
+// field in mountinfo, which many parsers do not expect.
 func named(source, fstype string) string {
 	if source == "" {
 		return fstype
@@ -129,8 +128,8 @@ func (c call) do() error {
 	return nil
 }
 
-// kept returns the flags target's mount has now. What the caller sets for
-// access times replaces what was there.
+// kept returns the flags of the mount on target, without those for access times when the
+// caller sets some.
 func kept(target string, asked uintptr) uintptr {
 	var s unix.Statfs_t
 	if err := unix.Statfs(target, &s); err != nil {

@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// option is what one fstab-style word does to the flags of a mount.
+// option is the effect of an fstab-style word on the flags of a mount.
 type option struct {
 	set, clear uintptr
 }
 
-// atime are the flags of which a mount has at most one.
+// atime are the flags for access times, of which a mount has at most one.
 const atime = unix.MS_NOATIME | unix.MS_RELATIME | unix.MS_STRICTATIME
 
 var flagOptions = map[string]option{
@@ -49,8 +49,8 @@ var flagOptions = map[string]option{
 	"rbind":         {set: unix.MS_BIND | unix.MS_REC},
 }
 
-// propagationOptions each need a system call of their own: the kernel takes no
-// other flag beside them, and as data they would be refused or, worse, kept.
+// propagationOptions each need a separate system call: the kernel accepts no other flag
+// with them, and as data they would be refused or stored.
 var propagationOptions = map[string]uintptr{
 	"private":     unix.MS_PRIVATE,
 	"rprivate":    unix.MS_PRIVATE | unix.MS_REC,
@@ -62,7 +62,7 @@ var propagationOptions = map[string]uintptr{
 	"runbindable": unix.MS_UNBINDABLE | unix.MS_REC,
 }
 
-// fstabWords are words for mount(8) and its callers; no kernel knows them.
+// fstabWords are words for mount(8) and its callers, which the kernel does not know.
 var fstabWords = map[string]bool{
 	"": true, "defaults": true, "auto": true, "noauto": true, "user": true,
 	"nouser": true, "users": true, "owner": true, "group": true,
@@ -71,10 +71,10 @@ var fstabWords = map[string]bool{
 
 // options is a parsed list of option words.
 type options struct {
-	set         uintptr   // flags asked for
-	clear       uintptr   // flags asked to be off
+	set         uintptr   // flags to set
+	clear       uintptr   // flags to clear
 	propagation []uintptr // in the order given
-	data        string    // what the file system itself reads
+	data        string    // for the file system
 }
 
 func parseOptions(words []string) options {
@@ -91,8 +91,8 @@ func parseOptions(words []string) options {
 	return o
 }
 
-// flag takes word when it is not one for the file system. A later word wins
-// over an earlier one, as in mount(8).
+// flag adds word and reports whether it is not for the file system. A later word overrides
+// an earlier one, as in mount(8).
 func (o *options) flag(word string) bool {
 	if f, ok := flagOptions[word]; ok {
 		o.set = o.set&^f.clear | f.set

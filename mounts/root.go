@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LeaveInitramfs gives the process a root mount that has a parent, which
-// pivot_root(2) and so every OCI runtime needs. The kernel's own root has
-// none: there `/` is bound on a folder, what is mounted below it is moved
-// along, and that mount is moved over `/`. Not a byte is copied. On a root that
-// has a parent, as a disk root has, nothing is done. It needs /proc and must be called before other threads care about paths:
-// root and working folder change for the whole process.
+// LeaveInitramfs gives the process a root mount that has a parent, which pivot_root(2)
+// and so all OCI runtimes need. The kernel's initial root has none: LeaveInitramfs binds
+// `/` on a folder, moves the mounts below `/` there, and moves that mount over `/`. It
+// copies nothing. It does nothing on a root that has a parent, such as one on a disk. It
+// needs /proc. Call it before other threads use paths: root and working folder change
+// for the whole process.
 func LeaveInitramfs() (left bool, err error) {
 	infos, err := mountinfo.GetMounts(nil)
 	if err != nil {
-		return false, fmt.Errorf("cannot read what the root is: %w", err)
+		return false, fmt.Errorf("cannot read the root mount: %w", err)
 	}
 	if !rootless(infos) {
 		return false, nil
@@ -36,11 +36,11 @@ func LeaveInitramfs() (left bool, err error) {
 	return true, enter(dir)
 }
 
-// OnInitramfs tells whether the root is the kernel's own, without a parent.
+// OnInitramfs reports whether the root is the kernel's initial root, without a parent.
 func OnInitramfs() (bool, error) {
 	infos, err := mountinfo.GetMounts(nil)
 	if err != nil {
-		return false, fmt.Errorf("cannot read what the root is: %w", err)
+		return false, fmt.Errorf("cannot read the root mount: %w", err)
 	}
 	return rootless(infos), nil
 }
@@ -52,17 +52,17 @@ func RootIsInitramfs() bool {
 	return err == nil && len(infos) > 0 && infos[len(infos)-1].FSType == "rootfs"
 }
 
-// rootless tells whether the root mount is its own parent.
+// rootless reports whether the root mount is its own parent.
 func rootless(infos []*mountinfo.Info) bool {
 	for _, m := range infos {
 		if m.Mountpoint == "/" && m.ID != m.Parent {
-			return false // Also when it lies on top of one that is.
+			return false // Also when it is mounted over one that is.
 		}
 	}
 	return len(infos) > 0
 }
 
-// leavePlan binds `/` on dir and moves the mounts right below it there too.
+// leavePlan binds `/` on dir and moves the mounts directly below `/` there.
 func leavePlan(infos []*mountinfo.Info, dir string) []call {
 	plan := []call{{op: "bind", source: "/", target: dir, flags: unix.MS_BIND}}
 	root := -1
@@ -97,9 +97,8 @@ func enter(dir string) error {
 	return nil
 }
 
-// SealRoot makes `/` read-only and the whole tree shared. Read-only is the
-// mount, not the file system, which may hold other mounts of its own. Call it
-// after everything that has to be written to the root.
+// SealRoot makes the mount on `/` read-only, not its file system, which may have other
+// mounts, and makes the whole tree shared. Call it after all writes to the root.
 func SealRoot() error {
 	return errors.Join(
 		Mount("", "/", "", []string{"remount", "bind", "ro"}),
@@ -107,11 +106,11 @@ func SealRoot() error {
 	)
 }
 
-// IsMountPoint tells whether something is mounted at path.
+// IsMountPoint reports whether path is a mount point.
 func IsMountPoint(path string) (bool, error) {
 	mounted, err := mountinfo.Mounted(strings.TrimSuffix(path, "/"))
 	if err != nil {
-		return false, fmt.Errorf("cannot tell whether %s is a mount point: %w", path, err)
+		return false, fmt.Errorf("cannot find out whether %s is a mount point: %w", path, err)
 	}
 	return mounted, nil
 }

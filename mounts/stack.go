@@ -14,8 +14,8 @@ const (
 	mapperControl  = "/sys/class/misc/device-mapper/dev"
 )
 
-// stackPlan is which loop, device-mapper and md devices to stop next: those
-// that no other device is made of and that are not needed.
+// stackPlan returns the loop, device-mapper and md devices to stop next: those with no
+// other device on them that are not needed.
 func stackPlan(devices []blockDevice, needed map[uint64]bool) []blockDevice {
 	var plan []blockDevice
 	for _, d := range devices {
@@ -26,8 +26,7 @@ func stackPlan(devices []blockDevice, needed map[uint64]bool) []blockDevice {
 	return plan
 }
 
-// below is devs with all devices that they are made of, and the disks whose
-// partitions those are.
+// below returns devs with all devices that they lie on, and the disks of partitions.
 func below(devices []blockDevice, devs ...uint64) map[uint64]bool {
 	byName, byDev := make(map[string]blockDevice, len(devices)), make(map[uint64]blockDevice, len(devices))
 	for _, d := range devices {
@@ -51,7 +50,7 @@ func below(devices []blockDevice, devs ...uint64) map[uint64]bool {
 	return found
 }
 
-// mountedDevices are the devices of the mounts in infos that want chooses.
+// mountedDevices returns the devices of the mounts in infos that want selects.
 func mountedDevices(infos []*mountinfo.Info, want func(*mountinfo.Info) bool) []uint64 {
 	var devs []uint64
 	for _, m := range infos {
@@ -62,9 +61,8 @@ func mountedDevices(infos []*mountinfo.Info, want func(*mountinfo.Info) bool) []
 	return devs
 }
 
-// unmountRounds unmounts and stops devices in turn, as file systems and devices
-// may lie on one another in any order, until nothing changes any more. It returns
-// what stays mounted.
+// unmountRounds unmounts file systems and stops devices alternately, since they may lie on
+// one another in any order, until nothing changes. It returns what stays mounted.
 func unmountRounds(infos []*mountinfo.Info) []Step {
 	roots := mountedDevices(infos, func(m *mountinfo.Info) bool { return m.Mountpoint == "/" })
 	steps := UnmountPlan(infos)
@@ -88,13 +86,13 @@ func unmountRounds(infos []*mountinfo.Info) []Step {
 	}
 }
 
-// stopDevices stops what stackPlan names, and reports whether that changed
-// anything and how many are left.
+// stopDevices stops the devices of stackPlan. It reports whether one stopped and returns
+// how many did not.
 func stopDevices(roots []uint64) (stopped bool, left int) {
 	devices := blockDevices(sysBlock)
 	plan := stackPlan(devices, below(devices, roots...))
 	for _, d := range plan {
-		_ = stopDevice(d) // What is left is found below; busy ones wait for the next round.
+		_ = stopDevice(d) // Its result is read below; a busy device is tried in the next round.
 		now, err := readBlockDevice(sysBlock, d.name)
 		if err != nil || now.kind == notStacked {
 			stopped = true
@@ -105,7 +103,7 @@ func stopDevices(roots []uint64) (stopped bool, left int) {
 	return stopped, left
 }
 
-// stopDevice takes one down. A loop device in use is cleared by the kernel when
+// stopDevice stops a device. A loop device in use is cleared by the kernel when
 // its last user closes it (loop(4), LO_FLAGS_AUTOCLEAR).
 func stopDevice(d blockDevice) error {
 	switch d.kind {

@@ -23,17 +23,17 @@ const (
 	maxSwapEntries = 65536
 )
 
-// swapArea is a line of /proc/swaps. Its path is the one below the mount that it
-// was opened through (d_path() of the kernel), which may be a container's: it
-// need not lead anywhere, or lead to something else.
+// swapArea is a line of /proc/swaps. Its path is relative to the mount that it was opened
+// through (d_path() of the kernel), which may be a container's: it may not exist here, or
+// be another file.
 type swapArea struct {
 	path  string
 	block bool
 	kib   int64
 }
 
-// SwapOff turns off all swap: by name, by device, and files that a container
-// used, wherever they are.
+// SwapOff turns off all swap: by path, by device, and files that a container used, which
+// it searches on mounted file systems and on disks in use.
 func SwapOff() error {
 	areas, err := swapAreas()
 	if err != nil || len(areas) == 0 {
@@ -72,7 +72,7 @@ func swapAreas() ([]swapArea, error) {
 	return swaps(f), nil
 }
 
-// swapOffDevice tries the devices that a can be.
+// swapOffDevice tries the devices that may be a.
 func swapOffDevice(a swapArea) error {
 	if !a.block {
 		return nil
@@ -86,8 +86,8 @@ func swapOffDevice(a swapArea) error {
 	return err
 }
 
-// swapCandidates are the devices large enough for a, with the likely ones first:
-// those of its name, then those of just its size. One page is the heading.
+// swapCandidates returns the devices that are large enough for a: first those of its name,
+// then those of nearly its size. The header takes one page.
 func swapCandidates(a swapArea, devices []blockDevice) []blockDevice {
 	rank := func(d blockDevice) int {
 		switch spare := d.sectors/2 - a.kib; {
@@ -103,7 +103,7 @@ func swapCandidates(a swapArea, devices []blockDevice) []blockDevice {
 	return list
 }
 
-// swapOffMounted looks for a swap file on all that is mounted.
+// swapOffMounted searches for a swap file on mounted file systems.
 func swapOffMounted(a swapArea) error {
 	if a.block {
 		return nil
@@ -124,8 +124,8 @@ func swapOffMounted(a swapArea) error {
 	return err
 }
 
-// swapOffHeld looks for a swap file on disks whose mounts are gone with the
-// container that made them.
+// swapOffHeld searches for a swap file on disks whose mounts ended with the container
+// that made them.
 func swapOffHeld(a swapArea) error {
 	if a.block {
 		return nil
@@ -139,8 +139,8 @@ func swapOffHeld(a swapArea) error {
 	return err
 }
 
-// swapOffBelow turns swap off on a's path below dir, or on the first file of the
-// name and size that is a swap file. It looks at a bounded number of folders.
+// swapOffBelow turns swap off on the path of a below dir, or on the first file of its name
+// and size that is a swap file. It searches a bounded number of folders.
 func swapOffBelow(dir string, a swapArea) error {
 	if err := swapOff(filepath.Join(dir, a.path)); err == nil {
 		return nil
@@ -167,8 +167,8 @@ func swapOffBelow(dir string, a swapArea) error {
 	return unix.ENOENT
 }
 
-// mayBe reports whether a file has the name and the size of a. A file that was
-// bound on its own has no name there.
+// mayBe reports whether a file has the name and the size of a. A file that was bind
+// mounted has no name there.
 func (a swapArea) mayBe(e fs.DirEntry) bool {
 	if !e.Type().IsRegular() || a.path != "/" && e.Name() != path.Base(a.path) {
 		return false
@@ -188,8 +188,8 @@ func swapOff(path string) error {
 	return nil
 }
 
-// swaps reads /proc/swaps: a heading, then lines of a path in which blanks are
-// octal escapes, the type, the size in KiB, and more.
+// swaps parses /proc/swaps: a heading, then lines with path, type and size in KiB. Blanks
+// in paths are octal escapes.
 func swaps(r io.Reader) []swapArea {
 	var areas []swapArea
 	lines := bufio.NewScanner(r)
@@ -202,7 +202,7 @@ func swaps(r io.Reader) []swapArea {
 	return areas
 }
 
-// unescape undoes the kernel's \ooo.
+// unescape replaces the kernel's octal escapes \ooo.
 func unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {

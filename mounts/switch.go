@@ -9,18 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SwitchRoot makes what is mounted on dir the root, as switch_root(8) does:
-// other mounts right below `/` move along, or go where the new root has no
-// place for them, and the files of the initramfs are removed, which frees
-// their memory. It is for an initramfs only: elsewhere it does nothing but
-// fail. Root and working folder change for the whole process.
+// SwitchRoot makes the mount on dir the root, as switch_root(8) does: it moves other
+// mounts directly below `/` along, or unmounts them where the new root has no mount point
+// for them, and removes the files of the initramfs, which frees their memory. Outside of
+// an initramfs it returns an error. Root and working folder change for the whole process.
 func SwitchRoot(dir string) error {
 	infos, err := mountinfo.GetMounts(nil)
 	if err != nil {
 		return fmt.Errorf("cannot switch to the root on %s: %w", dir, err)
 	}
 	if !rootless(infos) || !mountedOn(infos, dir) {
-		return fmt.Errorf("cannot switch to the root on %s: it is no mount in an initramfs", dir)
+		return fmt.Errorf("cannot switch to the root on %s: it is not a mount point in an initramfs", dir)
 	}
 	old, err := os.OpenRoot("/")
 	if err != nil {
@@ -54,7 +53,7 @@ func mountedOn(infos []*mountinfo.Info, dir string) bool {
 	return false
 }
 
-// empty removes all files of root, on which nothing is mounted any more.
+// empty removes all files of root, which has no mounts.
 func empty(root *os.Root) error {
 	dir, err := root.Open(".")
 	if err != nil {

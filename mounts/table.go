@@ -6,17 +6,15 @@ import (
 	"io/fs"
 )
 
-// Item is one entry of a table: a thing to be there, and why.
+// Item is an entry of a table: a thing to make, and the reason.
 type Item struct {
 	Thing Thing
 	Why   string
-	// Optional items are left out without a word where the kernel does not
-	// have them.
+	// Optional items are skipped silently when the kernel does not support them.
 	Optional bool
 }
 
-// Thing can be made and can say what it is. To make it when it is there
-// already is no error.
+// Thing can be made. Making an existing one is not an error.
 type Thing interface {
 	Make() error
 	String() string

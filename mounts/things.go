@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FS is a mounted file system. Its mount point is made when it is missing.
+// FS is a mounted file system. A missing mount point is created.
 type FS struct {
 	Source, Target, Type string
 	Options              string
@@ -43,14 +43,14 @@ func (d Dir) Make() error {
 	case err != nil:
 		return fmt.Errorf("cannot make folder: %w", err)
 	}
-	// The umask has had its say; the table means what it says.
+	// mkdir(2) applies the umask; the mode in the table is exact.
 	if err := os.Chmod(d.Path, d.Mode); err != nil {
 		return fmt.Errorf("cannot make folder: %w", err)
 	}
 	return nil
 }
 
-// Link is a symbolic link at Path that leads to To.
+// Link is a symbolic link at Path to To.
 type Link struct{ To, Path string }
 
 func (l Link) String() string { return fmt.Sprintf("link %s -> %s", l.Path, l.To) }

@@ -7,11 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Uncovered calls f where the root file system is mounted a second time on dir,
-// without the file systems mounted below `/`: there f finds the files that these
-// cover. The mount is in a mount namespace of the thread that f runs on, so that
-// nobody else sees it, and ends with that. f must not start goroutines that use
-// dir. writable lifts the read-only flag that SealRoot sets.
+// Uncovered calls f with the root file system mounted a second time on dir, without the
+// mounts below `/`: dir shows the files that they cover. The mount is in a mount namespace
+// of the thread that runs f, is visible only there, and ends with the thread. f must not
+// start goroutines that use dir. writable clears the read-only flag that SealRoot sets.
 func Uncovered(dir string, writable bool, f func()) error {
 	done := make(chan error, 1)
 	go func() {
@@ -25,7 +24,7 @@ func Uncovered(dir string, writable bool, f func()) error {
 	return <-done
 }
 
-// uncover gives the calling thread such a namespace.
+// uncover makes that namespace for the calling thread.
 func uncover(dir string, writable bool) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("cannot make a mount namespace: %w", err)

@@ -23,7 +23,7 @@ type Step struct {
 	FSType string
 }
 
-// kept by the kernel in memory: nothing is lost when it is not unmounted.
+// volatile are file systems in memory, which need not be unmounted.
 var volatile = map[string]bool{
 	"autofs": true, "binfmt_misc": true, "bpf": true, "cgroup": true, "cgroup2": true,
 	"configfs": true, "debugfs": true, "devpts": true, "devtmpfs": true, "efivarfs": true,
@@ -32,11 +32,10 @@ var volatile = map[string]bool{
 	"tmpfs": true, "tracefs": true,
 }
 
-// UnmountPlan is the order in which the mounts in infos go: what lies on top
-// or below first, what came last before what came first. The root stays, and
-// so do file systems that only live in memory, unless one that does not lies
-// under them. Namespaces kept by a bind (nsfs) go: they hold mounts of their
-// own.
+// UnmountPlan returns the mounts in infos in the order to unmount them: mounts on top and
+// below first, later ones before earlier ones. The root stays, and so do file systems in
+// memory unless they lie on one that is not. Bind mounts of namespaces (nsfs) are
+// unmounted: the namespaces have mounts.
 func UnmountPlan(infos []*mountinfo.Info) []Step {
 	children := make(map[int][]*mountinfo.Info, len(infos))
 	known := make(map[int]bool, len(infos))
@@ -52,7 +51,7 @@ func UnmountPlan(infos []*mountinfo.Info) []Step {
 		}
 	}
 	var plan []Step
-	seen := make(map[int]bool, len(infos)) // A torn read may hold a loop.
+	seen := make(map[int]bool, len(infos)) // An inconsistent read may contain a cycle.
 	var walk func(m *mountinfo.Info, must bool)
 	walk = func(m *mountinfo.Info, must bool) {
 		if seen[m.ID] {
@@ -88,11 +87,11 @@ func UnmountAll() error {
 	return errors.Join(readOnly(busy), rootReadOnly(infos), reportHeld())
 }
 
-// UnmountSteps unmounts in this order and returns what could not be, with the
-// errors. As one mount may hold another (a loop device, an overlay), it tries
-// again those that were busy as long as others go, and a little longer: what a
-// process had open the kernel may close some ticks after its end (fput() leaves it
-// to a worker then), and tells nobody.
+// UnmountSteps unmounts in this order and returns the mounts that stay busy, with the
+// errors. Since a mount may hold another one (a loop device, an overlay), it retries busy
+// mounts as long as others are unmounted, and for busyPatience after that: the kernel may
+// close the files of a process some time after its end, in a worker (fput()), and sends
+// no event.
 func UnmountSteps(steps []Step) (busy []Step, err error) {
 	for end := time.Now().Add(busyPatience); ; steps = busy {
 		busy, err = unmountEach(steps)
@@ -116,7 +115,7 @@ func unmountEach(steps []Step) (busy []Step, err error) {
 	return busy, errors.Join(errs...)
 }
 
-// readOnly makes file systems that stay mounted read-only.
+// readOnly makes file systems that stay mounted read-only. It returns an error for each.
 func readOnly(busy []Step) error {
 	var errs []error
 	for _, s := range busy {

@@ -8,11 +8,10 @@ import (
 	"path/filepath"
 )
 
-// Volumes mounts every volume found in dir, LinuxKit's /containers/volumes:
-// DIR/NAME/lower seen at DIR/NAME/merged, writable through a tmpfs where
-// DIR/NAME/tmp exists, otherwise read-only. One that fails costs only itself;
-// the errors, which name the volumes, are joined. It returns the names of
-// those mounted.
+// Volumes mounts the volumes in dir, LinuxKit's /containers/volumes: DIR/NAME/lower on
+// DIR/NAME/merged, writable with a tmpfs if DIR/NAME/tmp exists, otherwise read-only. A
+// failure does not prevent others; the errors, which name the volumes, are joined. It
+// returns the names of the mounted volumes.
 func Volumes(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

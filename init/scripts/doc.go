@@ -1,17 +1,15 @@
 // Package scripts is LinuxKit's /etc/init.d and /etc/shutdown.d: programs of
-// the image run one after the other in name order, among init's own steps,
-// which have the names LinuxKit gave them. Plan says in what order; Run runs
-// one.
+// the image that run one after the other in name order, between init's own steps, which
+// have the names of LinuxKit. Plan returns the order; Run runs one program.
 //
-// It is not sysvinit: no arguments, no runlevels, no dependencies. A script is
-// expected to end; one that does not holds up what comes after it, as in
-// LinuxKit, and is reported.
+// It is not sysvinit: there are no arguments, runlevels or dependencies. A script is
+// expected to end; one that does not delays the following steps, as in LinuxKit, and is
+// logged.
 //
-// A script whose shell is missing is run by Interpret, where it is nothing but
-// plain commands. This is no shell: nothing is expanded, and there are no pipes,
-// conditions, loops or functions.
+// Interpret runs a script whose shell is missing if it consists of plain commands. It is
+// not a shell: it has no expansion, pipes, conditions, loops or functions.
 //
-// Run gives errors of execve(2), and ErrInterrupted.
+// Run returns errors of execve(2), and ErrInterrupted.
 //
 // Sources: LinuxKit's docs/architecture.md and the folders of its packages init,
 // runc and containerd; execve(2), readdir(3);

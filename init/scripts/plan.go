@@ -24,30 +24,30 @@ const (
 	Onshutdown = "010-onshutdown"
 )
 
-// issue is the script with which LinuxKit shows /etc/issue. Init does that.
+// issue is LinuxKit's script that prints /etc/issue, which init does itself.
 const issue = "000-issue"
 
 // program is LinuxKit's, which does what the name of the link to it says.
 const program = "service"
 
-// Entry is an entry of a folder.
+// Entry is an entry of a folder of scripts.
 type Entry struct {
 	Name string
-	Mode fs.FileMode // of what a link leads to; 0 when it leads nowhere
-	Link string      // what a link leads to, "" for anything else
+	Mode fs.FileMode // of the target of a link; 0 when that is missing
+	Link string      // target of a link, "" for other entries
 }
 
-// Kind is what an Item stands for.
+// Kind is the kind of an Item.
 type Kind int
 
 // Kinds of items.
 const (
-	Step     Kind = iota // one of init's own
+	Step     Kind = iota // a step of init
 	Script               // to be run
 	Unusable             // meant to be run, but not executable, or missing
 )
 
-// Item is one thing to do.
+// Item is a step or a script of the plan.
 type Item struct {
 	Name string
 	Kind Kind
@@ -117,7 +117,7 @@ func HasShutdown() bool {
 	return err == nil && len(items) > 0
 }
 
-// Read lists a folder. One that is missing is empty.
+// Read lists a folder. A missing folder is empty.
 func Read(dir string) ([]Entry, error) {
 	list, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -157,7 +157,7 @@ func target(path string) string {
 	return to
 }
 
-// After tells whether there is anything to do behind step.
+// After reports whether items contain one after step.
 func After(plan []Item, step string) bool {
 	return len(plan) > 0 && plan[len(plan)-1].Name > step
 }

@@ -15,13 +15,13 @@ import (
 	"keelson/runtime/signals"
 )
 
-// Patience is how long a script may take before it should be told of.
+// Patience is how long a script may run before it is logged.
 const Patience = 60 * time.Second
 
-// stopGrace is how long a script may take to end when told to.
+// stopGrace is how long a script may take to end after SIGTERM.
 const stopGrace = time.Second
 
-// ErrInterrupted is that of a script that was told to end.
+// ErrInterrupted is returned for a script that was ended by its context.
 var ErrInterrupted = errors.New("told to end")
 
 // Run runs the program at path to its end and says how that was: "exited 0",
@@ -53,10 +53,10 @@ func Run(ctx context.Context, path string, patience time.Duration, slow func()) 
 	return "", ErrInterrupted
 }
 
-// end ends a process group.
+// end stops a process group.
 func end(group int, ended <-chan struct{}) {
 	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
-		_ = unix.Kill(-group, signal) // It may have ended: all the better.
+		_ = unix.Kill(-group, signal) // It may have ended.
 		timer := time.NewTimer(stopGrace)
 		select {
 		case <-ended:
@@ -67,8 +67,8 @@ func end(group int, ended <-chan struct{}) {
 	}
 }
 
-// start starts the program at path. A script whose shell is not in the image is
-// run by this program, where it is nothing but plain commands.
+// start starts the program at path. This program runs a script of plain commands whose
+// shell is not in the image.
 func start(path string) (*exec.Cmd, error) {
 	cmd := newCommand(path)
 	err := cmd.Start()
@@ -109,7 +109,7 @@ func status(s *os.ProcessState) string {
 	return fmt.Sprintf("exited %d", ws.ExitStatus())
 }
 
-// exitCode is that of a shell: 128+N when signal N ended the program.
+// exitCode returns the exit status as a shell does: 128+N when signal N ended the program.
 func exitCode(s *os.ProcessState) int {
 	if ws, ok := s.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		return 128 + int(ws.Signal())
