@@ -14,6 +14,6 @@ func TestDocumented(t *testing.T) {
 	}
 	docs, err := os.ReadFile("../../../docs/images.md")
 	if err != nil || !strings.Contains(string(docs), table.String()) {
-		t.Errorf("docs/images.md lacks what `testvm formats` prints (%v)", err)
+		t.Errorf("docs/images.md lacks what `keelson formats` prints (%v)", err)
 	}
 }
