@@ -12,24 +12,24 @@ import (
 	"keelson/runtime/userspace"
 )
 
-// background starts a role that nothing waits for: it runs when nothing else needs
-// the processor (SCHED_IDLE of sched(7)), and PID 1 reaps it.
+// background starts a role without waiting for its end: it runs when nothing else
+// needs the processor (SCHED_IDLE, sched(7)), and PID 1 reaps it.
 func background(name string) error {
 	c := exec.Command(role.Init, name)
 	if err := c.Start(); err != nil {
 		return fmt.Errorf("cannot start init %s: %w", name, err)
 	}
-	// Otherwise it runs beside the others.
+	// On failure, it runs at normal priority.
 	_ = unix.SchedSetAttr(c.Process.Pid, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0)
 	return nil
 }
 
-// Devices is the role that loads drivers of buttons and input devices, which no
-// container has to wait for, and of devices that have come since the boot.
+// Devices is the role that loads the drivers of buttons and input devices, for which
+// no container has to wait, and of devices that have appeared since the boot.
 func Devices(_ context.Context, env userspace.Environment) error {
-	return with(env, func(w world) error {
-		if err := modules.Rest(w.line); err != nil {
-			w.log.Error("a device does not work", "error", err)
+	return runRole(env, func(rc roleContext) error {
+		if err := modules.Rest(rc.line); err != nil {
+			rc.log.Error("a device does not work", "error", err)
 		}
 		return nil
 	})

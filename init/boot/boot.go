@@ -24,106 +24,107 @@ import (
 const (
 	volumesDir = "/containers/volumes"
 	issueFile  = "/etc/issue"
-	// buttonDelay is how long a boot takes at least that heeds the power button:
-	// most are over before, and opening all input devices has its price.
+	// buttonDelay is how long the onboot containers run before the power button is
+	// watched: most boots are over by then, and opening all input devices takes time.
 	buttonDelay = time.Second
-	// flushLimit is how long the last messages may take to get out.
+	// flushLimit bounds writing the last messages.
 	flushLimit = 5 * time.Second
 )
 
-// world is what a role works with.
-type world struct {
+// roleContext holds what a role works with.
+type roleContext struct {
 	env     userspace.Environment
 	line    cmdline.Line
 	console *console.Console
 	log     *slog.Logger
 	policy  policy.CommandLine
-	links   *links // that are waited for
+	links   *links // network devices that are still missing
 }
 
-// Up is the boot role. It returns when everything has been tried, or early
-// when ctx ends.
+// Up is the boot role. It returns when each step has been tried, or when ctx ends.
 func Up(ctx context.Context, env userspace.Environment) error {
-	return with(env, func(w world) error {
+	return runRole(env, func(rc roleContext) error {
 		var bad []error
-		w.policy, bad = policy.ParseCommandLine(w.line)
+		rc.policy, bad = policy.ParseCommandLine(rc.line)
 		for _, err := range bad {
-			w.log.Warn("setting ignored", "error", err)
+			rc.log.Warn("setting ignored", "error", err)
 		}
 		items, err := scripts.Boot()
 		if err != nil {
-			w.log.Error("going on without scripts", "error", err)
+			rc.log.Error("scripts are not run", "error", err)
 		}
-		return step.Run(ctx, w.console, w.log, up(w, items))
+		return step.Run(ctx, rc.console, rc.log, up(rc, items))
 	})
 }
 
 // Down is the shutdown role.
 func Down(ctx context.Context, env userspace.Environment) error {
-	return with(env, func(w world) error {
+	return runRole(env, func(rc roleContext) error {
 		items, err := scripts.Shutdown()
 		if err != nil {
-			w.log.Error("going on without scripts", "error", err)
+			rc.log.Error("scripts are not run", "error", err)
 		}
-		return step.Run(ctx, w.console, w.log, among(scripts.ShutdownDir, items, map[string][]step.Step{
+		return step.Run(ctx, rc.console, rc.log, steps(scripts.ShutdownDir, items, map[string][]step.Step{
 			scripts.Onshutdown: {{Stage: timeline.Shutdown, Name: "all", Quiet: true, Do: func(ctx context.Context) (string, error) {
-				return "", onshutdown(w).run(ctx)
+				return "", onshutdown(rc).run(ctx)
 			}}},
-		}, w.log))
+		}, rc.log))
 	})
 }
 
-// with gives f the command line and a console, and flushes that in the end.
-// What a role starts is as good a victim as any when memory is short.
-func with(env userspace.Environment, f func(world) error) error {
+// runRole calls f with the command line and a console, and flushes the console at
+// the end. Before that, it gives up the protection from the OOM killer that PID 1
+// has: what a role starts does not inherit it.
+func runRole(env userspace.Environment, f func(roleContext) error) error {
 	line, err := cmdline.Read(env)
 	c := console.New(consoles.Options(line, env))
 	if err != nil {
-		c.Logger().Error("going on without a command line", "error", err)
+		c.Logger().Error("the kernel command line is ignored", "error", err)
 	}
 	if err := oomscore.Renounce(); err != nil {
-		c.Logger().Error("containers and scripts are protected like init", "error", err)
+		c.Logger().Error("the OOM killer spares containers and scripts like init", "error", err)
 	}
-	err = f(world{env: env, line: line, console: c, log: c.Logger(), policy: policy.Silent(), links: new(links)})
+	err = f(roleContext{env: env, line: line, console: c, log: c.Logger(), policy: policy.Silent(), links: new(links)})
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
-	_ = c.Close(ctx) // There is nowhere left to tell of it.
+	_ = c.Close(ctx) // A failure cannot be reported anywhere.
 	return err
 }
 
 // up is the boot list, up to the services.
-func up(w world, items []scripts.Item) []step.Step {
-	list := own(w)
+func up(rc roleContext, items []scripts.Item) []step.Step {
+	list := ownSteps(rc)
 	for i, item := range items {
 		if item.Name > scripts.Containerd {
-			items = items[:i] // Those are for Late.
+			items = items[:i] // Late runs the rest.
 			break
 		}
 	}
-	return append(list, among(scripts.InitDir, items, map[string][]step.Step{
+	return append(list, steps(scripts.InitDir, items, map[string][]step.Step{
 		scripts.Volumes: {{Stage: timeline.Volumes, Do: func(context.Context) (string, error) { return mountVolumes() }}},
 		scripts.Onboot: {{Stage: timeline.Onboot, Name: "all", Quiet: true, Do: func(ctx context.Context) (string, error) {
-			return "", withPowerButton(ctx, w, onboot(w).run)
-		}}, {Stage: timeline.Mounts, Name: "/var", Quiet: true, Do: quietly(func() error { return completeVar(w.env) })}},
-		scripts.Containerd: {{Stage: "issue", Quiet: true, Do: quietly(func() error { return showIssue(w.console) })}},
-	}, w.log)...)
+			return "", watchingPowerButton(ctx, rc, onboot(rc).run)
+		}}, {Stage: timeline.Mounts, Name: "/var", Quiet: true, Do: quietly(func() error { return completeVar(rc.env) })}},
+		scripts.Containerd: {{Stage: "issue", Quiet: true, Do: quietly(func() error { return showIssue(rc.console) })}},
+	}, rc.log)...)
 }
 
-// own are the steps about what may be an outer system's.
-func own(w world) []step.Step {
+// ownSteps returns the steps that configure the machine or a namespace. In userspace
+// mode, those that would change the outer system are left out.
+func ownSteps(rc roleContext) []step.Step {
 	var list []step.Step
-	if w.env.Machine {
+	if rc.env.Machine {
 		list = append(list,
-			step.Step{Stage: "hotplug", Quiet: true, Do: quietly(func() error { return beginHotplug(w) })},
-			step.Step{Stage: timeline.Modules, Do: func(ctx context.Context) (string, error) { return loadModules(ctx, w) }},
-			step.Step{Stage: timeline.Clock, Do: func(context.Context) (string, error) { return setClock(w.log) }})
+			step.Step{Stage: "hotplug", Quiet: true, Do: quietly(func() error { return beginHotplug(rc) })},
+			step.Step{Stage: timeline.Modules, Do: func(ctx context.Context) (string, error) { return loadModules(ctx, rc) }},
+			step.Step{Stage: timeline.Clock, Do: func(context.Context) (string, error) { return setClock(rc.log) }})
 	}
-	if w.env.Owns(userspace.UTS) {
+	if rc.env.Owns(userspace.UTS) {
 		list = append(list, step.Step{Stage: timeline.Hostname, Do: func(context.Context) (string, error) { return setHostname() }})
 	}
 	list = append(list, step.Step{Stage: timeline.Network, Name: "resolv.conf", Quiet: true, Do: quietly(makeResolvConf)})
-	if w.env.Owns(userspace.Network) {
-		list = append(list, step.Step{Stage: timeline.Network, Do: func(ctx context.Context) (string, error) { return network(ctx, w) }})
+	if rc.env.Owns(userspace.Network) {
+		list = append(list, step.Step{Stage: timeline.Network, Do: func(ctx context.Context) (string, error) { return network(ctx, rc) }})
 	}
 	return list
 }
@@ -132,8 +133,8 @@ func quietly(f func() error) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return "", f() }
 }
 
-// completeVar adds to a disk that an onboot container has mounted on /var the
-// folders that services bind. A /var of an outer system stays as it is.
+// completeVar creates the folders that services bind in /var, on which an onboot
+// container may have mounted a disk. It does not change the /var of an outer system.
 func completeVar(env userspace.Environment) error {
 	if !env.Machine {
 		return nil
@@ -146,27 +147,27 @@ func mountVolumes() (string, error) {
 	return fmt.Sprintf("%d mounted", len(names)), err
 }
 
-// withPowerButton heeds it while f runs; then the supervisor will. Inside of
-// another system it is that one's.
-func withPowerButton(ctx context.Context, w world, f func(context.Context) error) error {
-	if !w.env.Machine {
+// watchingPowerButton runs f and watches the power button meanwhile; after the boot,
+// the supervisor does. In userspace mode, the button belongs to the outer system.
+func watchingPowerButton(ctx context.Context, rc roleContext, f func(context.Context) error) error {
+	if !rc.env.Machine {
 		return f(ctx)
 	}
-	init := findParent()
-	side, cancel := context.WithCancel(ctx)
+	init := findInit()
+	watchCtx, cancel := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		if !backoff.Wait(side, buttonDelay) {
+		if !backoff.Wait(watchCtx, buttonDelay) {
 			return
 		}
-		err := powerbutton.Watch(side, "/dev/input", func() {
-			w.log.Info("power button pressed")
-			if err := init.ask(policy.PowerOff); err != nil {
-				w.log.Error("the power button does not work", "error", err)
+		err := powerbutton.Watch(watchCtx, "/dev/input", func() {
+			rc.log.Info("power button pressed")
+			if err := init.request(policy.PowerOff); err != nil {
+				rc.log.Error("the power button does not work", "error", err)
 			}
 		})
 		if err != nil {
-			w.log.Error("the power button does not work", "error", err)
+			rc.log.Error("the power button does not work", "error", err)
 		}
 	})
 	err := f(ctx)
@@ -176,9 +177,9 @@ func withPowerButton(ctx context.Context, w world, f func(context.Context) error
 }
 
 func showIssue(c *console.Console) error {
-	text, err := readSmall(issueFile)
+	text, err := readLimited(issueFile)
 	if err != nil {
-		return fmt.Errorf("cannot show the greeting: %w", err)
+		return fmt.Errorf("cannot show %s: %w", issueFile, err)
 	}
 	if len(text) > 0 {
 		c.Raw(text)

@@ -65,30 +65,30 @@ func FuzzParseHostname(f *testing.F) {
 	})
 }
 
-func TestReadSmall(t *testing.T) {
+func TestReadLimited(t *testing.T) {
 	dir := t.TempDir()
-	put := func(name string, err error) string {
+	path := func(name string, err error) string {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 		return filepath.Join(dir, name)
 	}
-	full := put("full", os.WriteFile(filepath.Join(dir, "full"), make([]byte, smallLimit), 0o600))
-	if data, err := readSmall(full); len(data) != smallLimit || err != nil {
+	full := path("full", os.WriteFile(filepath.Join(dir, "full"), make([]byte, readLimit), 0o600))
+	if data, err := readLimited(full); len(data) != readLimit || err != nil {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
-	if data, err := readSmall(filepath.Join(dir, "none")); data != nil || err != nil {
+	if data, err := readLimited(filepath.Join(dir, "none")); data != nil || err != nil {
 		t.Errorf("missing: %q, %v", data, err)
 	}
-	for _, path := range []string{
+	for _, bad := range []string{
 		dir,
-		put("fifo", unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600)),
-		put("zero", os.Symlink("/dev/zero", filepath.Join(dir, "zero"))),
-		put("long", os.WriteFile(filepath.Join(dir, "long"), make([]byte, smallLimit+1), 0o600)),
+		path("fifo", unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600)),
+		path("zero", os.Symlink("/dev/zero", filepath.Join(dir, "zero"))),
+		path("long", os.WriteFile(filepath.Join(dir, "long"), make([]byte, readLimit+1), 0o600)),
 	} {
-		if data, err := readSmall(path); len(data) != 0 || err == nil {
-			t.Errorf("%s: %d bytes, %v", path, len(data), err)
+		if data, err := readLimited(bad); len(data) != 0 || err == nil {
+			t.Errorf("%s: %d bytes, %v", bad, len(data), err)
 		}
 	}
 }
@@ -101,7 +101,7 @@ func TestMakeTarget(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// A target that is there is not opened: a FIFO would wait for a reader.
+	// A target that exists is not opened: opening a FIFO would block.
 	fifo := filepath.Join(dir, "fifo")
 	for _, err := range []error{unix.Mkfifo(fifo+".target", 0o600), os.Symlink("fifo.target", fifo)} {
 		if err != nil {
@@ -128,7 +128,7 @@ func TestClock(t *testing.T) {
 	}
 	class := t.TempDir()
 	if kernelSetClock(class) {
-		t.Error("set by a kernel without hardware clocks")
+		t.Error("kernelSetClock is true without hardware clocks")
 	}
 	for name, flag := range map[string]string{"rtc0": "0\n", "rtc1": "1\n"} {
 		if err := os.Mkdir(filepath.Join(class, name), 0o755); err != nil {
@@ -139,7 +139,7 @@ func TestClock(t *testing.T) {
 		}
 	}
 	if !kernelSetClock(class) {
-		t.Error("the second hardware clock was not looked at")
+		t.Error("kernelSetClock is false, but the second hardware clock has set the time")
 	}
 }
 
@@ -178,19 +178,19 @@ func TestImplausible(t *testing.T) {
 	}
 }
 
-type paper struct {
+type recorder struct {
 	events []string
 	raw    string
 }
 
-func (p *paper) Event(e timeline.Event) {
+func (p *recorder) Event(e timeline.Event) {
 	e.Result, _, _ = strings.Cut(e.Result, ":")
 	p.events = append(p.events, e.Stage+" "+e.Name+": "+e.Outcome())
 }
-func (p *paper) Raw(b []byte) { p.raw += string(b) }
+func (p *recorder) Raw(b []byte) { p.raw += string(b) }
 
-// bundles lays out containers, each "NAME" or "NAME ANNOTATIONS" in JSON; those
-// called broken have none in config.json.
+// bundles writes bundles, each given as "NAME" or "NAME ANNOTATIONS" with annotations
+// in JSON, and returns their series. If NAME contains "broken", config.json is invalid.
 func bundles(t *testing.T, names ...string) *series {
 	t.Helper()
 	dir := t.TempDir()
@@ -209,13 +209,13 @@ func bundles(t *testing.T, names ...string) *series {
 	}
 	return &series{
 		dir: filepath.Join(dir, "b"), logs: filepath.Join(dir, "logs"), link: filepath.Join(dir, "var/log/onboot"),
-		state: filepath.Join(dir, "state"), prefix: "onboot.", stage: "onboot", out: &paper{},
+		state: filepath.Join(dir, "state"), prefix: "onboot.", stage: "onboot", out: &recorder{},
 		log: slog.New(slog.DiscardHandler), rules: policy.Silent().Rules,
-		ask: func(a policy.Action) error { return fmt.Errorf("asked for %v", a) },
+		request: func(a policy.Action) error { return fmt.Errorf("asked for %v", a) },
 	}
 }
 
-func TestSeriesGoesOn(t *testing.T) {
+func TestSeriesContinues(t *testing.T) {
 	s := bundles(t, "002-good", "000-fails", "001-broken")
 	s.runOne = func(_ context.Context, b *bundle.Bundle, o oneshot.Options) oneshot.Result {
 		r := oneshot.Result{Name: b.Name, Stdout: filepath.Join(o.LogDir, "onboot."+b.Name+".out.log")}
@@ -230,7 +230,7 @@ func TestSeriesGoesOn(t *testing.T) {
 	if err := s.run(t.Context()); err != nil {
 		t.Error(err)
 	}
-	got := s.out.(*paper)
+	got := s.out.(*recorder)
 	want := []string{"onboot 000-fails: exited 3; continuing (by default); log: " + s.link + "/onboot.000-fails.out.log",
 		"onboot 001-broken: failed; continuing (by default)", "onboot 002-good: exited 0"}
 	if !reflect.DeepEqual(got.events, want) || got.raw != "I am 000-fails\nI am 002-good\n" {
@@ -248,22 +248,23 @@ func TestSeriesGoesOn(t *testing.T) {
 	}
 }
 
-// Two containers with one log: both run, and the console says that a log is lost.
-func TestSeriesNamesThatClash(t *testing.T) {
+// If two containers share a log, both run, and it is reported that a log is lost.
+func TestSeriesLogNamesClash(t *testing.T) {
 	s := bundles(t, "a", "a.out")
-	var said bytes.Buffer
+	var logged bytes.Buffer
 	var attempts []string
-	s.kind, s.log, s.runOne = "onboot", slog.New(slog.NewTextHandler(&said, nil)), failing(map[string]int{}, &attempts)
+	s.kind, s.log, s.runOne = "onboot", slog.New(slog.NewTextHandler(&logged, nil)), failTimes(map[string]int{}, &attempts)
 	if err := s.run(t.Context()); err != nil || len(attempts) != 2 {
 		t.Errorf("%v, %q", err, attempts)
 	}
-	if want := "onboot a and a.out share the file /var/log/onboot/onboot.a.out.log"; strings.Count(said.String(), want) != 1 {
-		t.Errorf("said %q", said.String())
+	if want := "onboot a and a.out share the file /var/log/onboot/onboot.a.out.log"; strings.Count(logged.String(), want) != 1 {
+		t.Errorf("logged %q", logged.String())
 	}
 }
 
-// failing fails as often as times says for each name, and counts attempts.
-func failing(times map[string]int, attempts *[]string) func(context.Context, *bundle.Bundle, oneshot.Options) oneshot.Result {
+// failTimes returns a runOne that fails times[NAME] times and appends each attempt to
+// attempts.
+func failTimes(times map[string]int, attempts *[]string) func(context.Context, *bundle.Bundle, oneshot.Options) oneshot.Result {
 	return func(_ context.Context, b *bundle.Bundle, o oneshot.Options) oneshot.Result {
 		*attempts = append(*attempts, fmt.Sprintf("%s append=%v timeout=%v", b.Name, o.Append, o.Timeout))
 		times[b.Name]--
@@ -275,11 +276,11 @@ func failing(times map[string]int, attempts *[]string) func(context.Context, *bu
 	}
 }
 
-func TestSeriesTriesAgain(t *testing.T) {
+func TestSeriesRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := bundles(t, `000-mends "keelson.retries":"3","keelson.restart.delay":"2s"`, `001-never "keelson.retries":"1","keelson.timeout":"9s"`, "002-last")
+		s := bundles(t, `000-recovers "keelson.retries":"3","keelson.restart.delay":"2s"`, `001-never "keelson.retries":"1","keelson.timeout":"9s"`, "002-last")
 		var attempts []string
-		s.runOne = failing(map[string]int{"000-mends": 2, "001-never": 9}, &attempts)
+		s.runOne = failTimes(map[string]int{"000-recovers": 2, "001-never": 9}, &attempts)
 		began := time.Now()
 		if err := s.run(t.Context()); err != nil {
 			t.Error(err)
@@ -287,16 +288,16 @@ func TestSeriesTriesAgain(t *testing.T) {
 		if took := time.Since(began); took != 6100*time.Millisecond {
 			t.Errorf("took %v", took)
 		}
-		if want := []string{"000-mends append=false timeout=0s", "000-mends append=true timeout=0s", "000-mends append=true timeout=0s",
+		if want := []string{"000-recovers append=false timeout=0s", "000-recovers append=true timeout=0s", "000-recovers append=true timeout=0s",
 			"001-never append=false timeout=9s", "001-never append=true timeout=9s", "002-last append=false timeout=0s"}; !reflect.DeepEqual(attempts, want) {
 			t.Errorf("attempts %q", attempts)
 		}
 		want := []string{
-			"onboot 000-mends: exited 1; attempt 2 of 4 in 2s (keelson.retries=3)", "onboot 000-mends: exited 1; attempt 3 of 4 in 4s (keelson.retries=3)",
-			"onboot 000-mends: exited 0; it took 3 attempts",
+			"onboot 000-recovers: exited 1; attempt 2 of 4 in 2s (keelson.retries=3)", "onboot 000-recovers: exited 1; attempt 3 of 4 in 4s (keelson.retries=3)",
+			"onboot 000-recovers: exited 0; it took 3 attempts",
 			"onboot 001-never: exited 1; attempt 2 of 2 in 100ms (keelson.retries=1)", "onboot 001-never: exited 1; 2 attempts failed, continuing (by default)",
 			"onboot 002-last: exited 0"}
-		if got := s.out.(*paper).events; !reflect.DeepEqual(got, want) {
+		if got := s.out.(*recorder).events; !reflect.DeepEqual(got, want) {
 			t.Errorf("events %q", got)
 		}
 		results, err := readResults(s.state)
@@ -306,12 +307,12 @@ func TestSeriesTriesAgain(t *testing.T) {
 	})
 }
 
-// The wait for another attempt ends with the context.
-func TestSeriesEndsWhilePausing(t *testing.T) {
+// The pause before another attempt ends when the context ends.
+func TestSeriesEndsDuringPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := bundles(t, `000-a "keelson.retries":"3","keelson.restart.delay":"30s"`, "001-b")
 		var attempts []string
-		s.runOne = failing(map[string]int{"000-a": 9}, &attempts)
+		s.runOne = failTimes(map[string]int{"000-a": 9}, &attempts)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
@@ -324,16 +325,16 @@ func TestSeriesEndsWhilePausing(t *testing.T) {
 	})
 }
 
-// A way down is asked for, once, and nothing else is run; without an answer it
-// waits for whoever ends it.
-func TestSeriesStops(t *testing.T) {
+// A shutdown is requested once, and no other container runs; the series waits until
+// the context ends.
+func TestSeriesRequestsShutdown(t *testing.T) {
 	for policyName, want := range map[string]string{"reboot": "rebooting", "poweroff": "powering off", "halt": "halting"} {
 		synctest.Test(t, func(t *testing.T) {
 			s := bundles(t, fmt.Sprintf(`000-a "keelson.on-failure":%q`, policyName), "001-b")
 			var attempts, asked []string
-			s.runOne = failing(map[string]int{"000-a": 1}, &attempts)
+			s.runOne = failTimes(map[string]int{"000-a": 1}, &attempts)
 			ctx, cancel := context.WithCancel(t.Context())
-			s.ask = func(a policy.Action) error {
+			s.request = func(a policy.Action) error {
 				asked = append(asked, a.String())
 				time.AfterFunc(time.Minute, cancel)
 				return nil
@@ -361,16 +362,16 @@ func TestSeriesEndsWithItsContext(t *testing.T) {
 	if err := s.run(ctx); err == nil || !strings.Contains(err.Error(), "001-b") || strings.Contains(err.Error(), "asked for") {
 		t.Errorf("error %v", err)
 	}
-	if got := s.out.(*paper).events; !reflect.DeepEqual(got, []string{"onboot 000-a: exited 1"}) {
+	if got := s.out.(*recorder).events; !reflect.DeepEqual(got, []string{"onboot 000-a: exited 1"}) {
 		t.Errorf("events %q", got)
 	}
 }
 
-func TestOnlyInitIsAsked(t *testing.T) {
-	if err := findParent().ask(policy.Halt); err == nil || !strings.Contains(err.Error(), "another program") {
+func TestRequestOnlyFromInit(t *testing.T) {
+	if err := findInit().request(policy.Halt); err == nil || !strings.Contains(err.Error(), "another program") {
 		t.Errorf("error %v", err) // the parent is `go test`
 	}
-	if err := parent(1 << 22).ask(policy.Halt); err == nil || !strings.Contains(err.Error(), "it has ended") {
+	if err := initPID(1 << 22).request(policy.Halt); err == nil || !strings.Contains(err.Error(), "it has ended") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -382,31 +383,31 @@ func TestNoContainers(t *testing.T) {
 	}
 }
 
-// Only containers that may need the links wait for them, and not for ever.
+// Only containers that may need the links wait for them, and only until the deadline.
 func TestWaitForLinks(t *testing.T) {
 	own := &specs.Spec{Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.NetworkNamespace}}}}
 	other := &specs.Spec{Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.NetworkNamespace, Path: "/run/netns/x"}}}}
 	host := &specs.Spec{Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.MountNamespace}}}}
 	named := &specs.Spec{Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.NetworkNamespace, Path: "/proc/1/ns/net"}}}}
 	for _, s := range []*specs.Spec{own, other} {
-		waiting := &links{gone: make(chan struct{}), until: time.Now().Add(time.Hour)} // Would hang.
+		waiting := &links{done: make(chan struct{}), until: time.Now().Add(time.Hour)} // Would hang.
 		if waiting.wait(t.Context(), &bundle.Bundle{Spec: s}) {
-			t.Errorf("%+v goes without", s.Linux.Namespaces)
+			t.Errorf("%+v: started without the links", s.Linux.Namespaces)
 		}
 	}
 	for _, s := range []*specs.Spec{host, named, {}, nil} {
 		b := &bundle.Bundle{Spec: s}
-		over := &links{gone: make(chan struct{}), until: time.Now()}
+		over := &links{done: make(chan struct{}), until: time.Now()}
 		if first, second := over.wait(t.Context(), b), over.wait(t.Context(), b); !first || second {
-			t.Errorf("%+v: told %v, then %v; want once", s, first, second)
+			t.Errorf("%+v: reported %v, then %v; want true, then false", s, first, second)
 		}
-		waiting := &links{gone: make(chan struct{}), until: time.Now().Add(time.Hour)}
-		go close(waiting.gone)
+		waiting := &links{done: make(chan struct{}), until: time.Now().Add(time.Hour)}
+		go close(waiting.done)
 		if waiting.wait(t.Context(), b) {
-			t.Errorf("%+v goes without", s)
+			t.Errorf("%+v: started without the links", s)
 		}
 		if new(links).wait(t.Context(), b) || (*links)(nil).wait(t.Context(), b) {
-			t.Errorf("%+v waits for nothing", s)
+			t.Errorf("%+v: wait returns true without links", s)
 		}
 	}
 }

@@ -16,31 +16,31 @@ import (
 
 const (
 	rtcDevice = "/dev/rtc0"
-	// buildTimeFile holds when the image was built, in seconds since 1970. It is
-	// not a file's time of change, which an initramfs may have from the clock that
-	// is to be judged (CONFIG_INITRAMFS_PRESERVE_MTIME).
+	// buildTimeFile holds the time at which the image was built, in seconds since
+	// 1970. The modification time of a file would not do: in an initramfs, it may come
+	// from the clock that is to be checked (CONFIG_INITRAMFS_PRESERVE_MTIME).
 	buildTimeFile = "/usr/lib/keelson/build-time"
 )
 
-// oldest is the earliest time that is believed of an image that does not say
-// when it was built: a kernel that knows nothing starts in 1970.
+// oldest is the earliest plausible time in an image without a build time: a kernel
+// that does not know the time starts in 1970.
 var oldest = time.Date(2020, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// imageYears is how long an image is taken to be in use.
+// imageYears is the longest time for which an image is assumed to be used.
 const imageYears = 20
 
-// setClock sets the system clock from the hardware clock, which keeps UTC,
-// unless the kernel, or who started it, has done so. A clock that cannot be
-// right is reported, and set to the time of the image's build: the certificates
-// in it, at least, are valid then.
+// setClock sets the system clock from the hardware clock, which keeps UTC, unless
+// the kernel or the boot loader has set it. An implausible clock is reported and set
+// to the build time of the image, at which at least the certificates in the image
+// are valid.
 func setClock(log *slog.Logger) (string, error) {
 	built, err := buildTime(buildTimeFile)
 	if err != nil {
-		log.Warn("going on without the time at which the image was built", "error", err)
+		log.Warn("the build time of the image is unknown", "error", err)
 	}
 	now, source, err := readClock()
 	if err != nil {
-		log.Warn("going on without the hardware clock", "error", err)
+		log.Warn("the hardware clock is not used", "error", err)
 	}
 	doubt := implausible(now, built)
 	if doubt == "" && source == byKernel {
@@ -66,8 +66,8 @@ const (
 	byNothing  = "no hardware clock"
 )
 
-// readClock returns the best known time and where it is from. With an error it
-// is what the kernel began with.
+// readClock returns the best known time and its source. With an error, the time is
+// the one at which the kernel started.
 func readClock() (time.Time, string, error) {
 	now := time.Now().UTC()
 	if kernelSetClock("/sys/class/rtc") || now.After(oldest) {
@@ -88,8 +88,8 @@ func readClock() (time.Time, string, error) {
 	return fromRTC(rtc), byHardware, nil
 }
 
-// implausible returns why a clock cannot be right in an image built at built,
-// or "".
+// implausible returns the reason why now cannot be the time in an image that was
+// built at built, or "" if it can.
 func implausible(now, built time.Time) string {
 	switch {
 	case now.Before(built):
@@ -100,10 +100,10 @@ func implausible(now, built time.Time) string {
 	return ""
 }
 
-// buildTime reads when the image was built. Without the file, or with one that
-// cannot be used, that is oldest.
+// buildTime reads the time at which the image was built. Without a usable file, it
+// returns oldest.
 func buildTime(file string) (time.Time, error) {
-	text, err := readSmall(file)
+	text, err := readLimited(file)
 	if err != nil {
 		return oldest, fmt.Errorf("cannot read the build time: %w", err)
 	}
@@ -120,8 +120,8 @@ func buildTime(file string) (time.Time, error) {
 	return oldest, nil
 }
 
-// kernelSetClock looks for the hardware clock from which the kernel took its
-// time, if it did (CONFIG_RTC_HCTOSYS).
+// kernelSetClock reports whether the kernel has set its time from a hardware clock
+// (CONFIG_RTC_HCTOSYS).
 func kernelSetClock(class string) bool {
 	files, _ := filepath.Glob(filepath.Join(class, "*/hctosys"))
 	for _, f := range files {

@@ -1,21 +1,21 @@
-// Package boot is the two roles of init that run once and may fail without
-// harm to PID 1: bringing the machine and its onboot containers up, and
-// running the onshutdown containers on the way down.
+// Package boot holds the roles of init that run once and may fail without harm to
+// PID 1: the boot role, which configures the machine and runs its onboot containers,
+// the shutdown role, which runs the onshutdown containers, and the roles late,
+// devices, network and files.
 //
-// What it does to the system, in order: loads modules, serves the kernel's
-// wishes for more, sets the clock and the host name, makes what
-// /etc/resolv.conf leads to, brings up lo and what ip= asks for (role Network for
-// devices that come later), mounts the
-// volumes, runs the containers of /containers/onboot one after the other, and
-// shows /etc/issue. Core mounts and limits are PID 1's work, services the
-// supervisor's.
+// The boot role, in order: loads modules and those that the kernel requests later,
+// sets the clock and the host name, creates the target of /etc/resolv.conf, brings up
+// lo and the network devices that ip= names (those that appear later are left to the
+// role Network), mounts the volumes, runs the containers of /containers/onboot one
+// after the other, and shows /etc/issue. PID 1 does the core mounts and limits, the
+// supervisor starts the services.
 //
-// A step that fails costs only itself. What the failure of an onboot container
-// means is up to its rules (package policy): another attempt, the next
-// container, a person's say (package rescue), or the way down, for which it
-// asks PID 1 by signal and then waits for its end. All are told as events and,
-// for containers, as JSON in /run/keelson. While onboot containers run it heeds
-// the power button, as the supervisor does later.
+// A step that fails does not stop the others. The rules of an onboot container
+// (package policy) decide what its failure means: another attempt, the next
+// container, a prompt (package rescue), or shutdown, which the role requests from
+// PID 1 by a signal; it then waits for its end. Results are recorded as events and,
+// for containers, as JSON in /run/keelson. While onboot containers run, the boot role
+// watches the power button; later, the supervisor does.
 //
 // Sources: rtc(4), clock_settime(2), sethostname(2), issue(5).
 package boot

@@ -15,35 +15,36 @@ import (
 	"keelson/runtime/uevent"
 )
 
-// loadModules loads what the machine and the contract need, and goes on with
-// devices that come up later for as long as this role runs; the supervisor sees
-// to those after it.
-func loadModules(ctx context.Context, w world) (string, error) {
-	drivers, err := modules.Boot(w.line, role.Init)
+// loadModules loads the modules that the machine's devices and containers need. Until
+// this role ends, it also serves devices that appear later; after it, the supervisor
+// does.
+func loadModules(ctx context.Context, rc roleContext) (string, error) {
+	drivers, err := modules.Boot(rc.line, role.Init)
 	if drivers == nil {
 		return "0 loaded", err
 	}
 	if drivers.Left {
 		if err := background(role.Devices); err != nil {
-			w.log.Error("the power button and keyboards do not work", "error", err)
+			rc.log.Error("the power button and keyboards do not work", "error", err)
 		}
 	}
 	err = errors.Join(err, mountFromModules(drivers), makeStaticNodes(drivers))
 	count := len(drivers.Loaded)
-	go follow(ctx, drivers, w.log)
+	go follow(ctx, drivers, rc.log)
 	return fmt.Sprintf("%d loaded", count), err
 }
 
-// beginHotplug is about CPUs and memory that are added while the machine runs.
-func beginHotplug(w world) error {
-	_, decided := w.line.Last("memhp_default_state")
+// beginHotplug records which CPUs are present and has the kernel bring added memory
+// online, unless the command line decides about that.
+func beginHotplug(rc roleContext) error {
+	_, decided := rc.line.Last("memhp_default_state")
 	return hotplug.This.Begin(decided)
 }
 
 func follow(ctx context.Context, drivers *modules.Drivers, log *slog.Logger) {
 	report := func(err error) { log.Error("devices that come late may not work", "error", err) }
 	defer func() {
-		if r := recover(); r != nil { // The boot is worth more.
+		if r := recover(); r != nil { // The boot continues without it.
 			report(fmt.Errorf("panic: %v", r))
 		}
 	}()
@@ -51,7 +52,7 @@ func follow(ctx context.Context, drivers *modules.Drivers, log *slog.Logger) {
 }
 
 // mountFromModules mounts the file systems of the core table whose drivers are
-// modules of the image: PID 1 has made that table before modules can be loaded.
+// modules of the image: PID 1 applies that table before modules can be loaded.
 func mountFromModules(drivers *modules.Drivers) error {
 	var table []mounts.Item
 	var errs []error
@@ -72,8 +73,8 @@ func mountFromModules(drivers *modules.Drivers) error {
 	return errors.Join(errs...)
 }
 
-// makeStaticNodes makes device nodes such as /dev/fuse, whose modules the kernel
-// loads when they are opened first.
+// makeStaticNodes creates device nodes such as /dev/fuse, whose modules the kernel
+// loads when they are first opened.
 func makeStaticNodes(drivers *modules.Drivers) error {
 	nodes, err := drivers.StaticNodes()
 	errs := []error{err}

@@ -14,21 +14,22 @@ import (
 // failuresShown bounds the messages about single files.
 const failuresShown = 10
 
-// Files is the role that brings the image's files below dirs back, which init's
-// mounts cover. Its failures are on the console, and cost only the files named.
+// Files is the role that copies the image's files below dirs, which mounts cover,
+// onto these mounts. Failures are reported on the console; they affect only the files
+// that are named.
 func Files(ctx context.Context, env userspace.Environment, dirs []string) error {
-	return with(env, func(w world) error {
-		return step.Run(ctx, w.console, w.log, []step.Step{{Stage: timeline.Mounts, Name: "files", Do: func(ctx context.Context) (string, error) {
+	return runRole(env, func(rc roleContext) error {
+		return step.Run(ctx, rc.console, rc.log, []step.Step{{Stage: timeline.Mounts, Name: "files", Do: func(ctx context.Context) (string, error) {
 			report, err := covered.Restore(ctx, dirs)
 			for _, f := range report.Failed[:min(len(report.Failed), failuresShown)] {
-				w.log.Error("a file of the image is missing or incomplete", "path", f.Path, "error", f.Err)
+				rc.log.Error("a file of the image is missing or incomplete", "path", f.Path, "error", f.Err)
 			}
 			return filesResult(report, err)
 		}}})
 	})
 }
 
-// filesResult is what the console says in one line.
+// filesResult is the result as one line for the console.
 func filesResult(r covered.Report, err error) (string, error) {
 	result := fmt.Sprintf("%d of the image copied", r.Copied)
 	if len(r.Kept) > 0 {

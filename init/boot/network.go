@@ -24,23 +24,22 @@ import (
 )
 
 const (
-	// linkGrace is how long onboot containers in the host's network namespace wait,
-	// all together, for links that ip= names: a USB adapter answers after a second
-	// or two.
+	// linkGrace is how long all onboot containers in the host's network namespace
+	// together wait for links that ip= names: a USB adapter needs a second or two.
 	linkGrace = 3 * time.Second
-	// watchPause is the time before links are watched again.
+	// watchPause is the pause before another attempt to watch links.
 	watchPause = time.Second
 )
 
-// network brings up lo and applies each ip= as far as it goes. A parameter whose
-// link is not there yet is left to the role Network.
-func network(ctx context.Context, w world) (string, error) {
+// network brings up lo and applies each ip= as far as possible. A parameter whose
+// link does not exist yet is left to the role Network.
+func network(ctx context.Context, rc roleContext) (string, error) {
 	failed := netcfg.Loopback()
 	done := []string{"lo"}
-	values := w.line.Values("ip")
+	values := rc.line.Values("ip")
 	list, errs := parseIPs(values)
 	if len(values) > 0 {
-		errs = append(errs, setNames(list, w.line.Values("nameserver"))...)
+		errs = append(errs, setNames(list, rc.line.Values("nameserver"))...)
 	}
 	var late []string
 	for i, p := range list {
@@ -49,17 +48,17 @@ func network(ctx context.Context, w world) (string, error) {
 		case !p.NeedsLink():
 		case err == nil && !there:
 			late = append(late, strconv.Itoa(i))
-			w.log.Warn("the boot goes on without a network device, which is configured when it comes", "ip", values[i])
+			rc.log.Warn("the boot goes on without a network device, which is configured when it comes", "ip", values[i])
 		default:
-			tell(w.log, apply(ctx, list, i), "ip", values[i])
+			logErrors(rc.log, apply(ctx, list, i), "ip", values[i])
 			done = append(done, "ip="+values[i])
 		}
-		tellDynamic(w.log, p, values[i])
+		logDHCP(rc.log, p, values[i])
 	}
 	if len(late) > 0 {
-		errs = append(errs, w.links.start(late))
+		errs = append(errs, rc.links.start(late))
 	}
-	tell(w.log, errors.Join(errs...))
+	logErrors(rc.log, errors.Join(errs...))
 	return strings.Join(done, " "), failed
 }
 
@@ -71,8 +70,8 @@ func parseIPs(values []string) (list []netcfg.IPParam, errs []error) {
 	return list, errs
 }
 
-// setNames sets what needs no link: the host name given last, and all name
-// servers, those of nameserver= (dracut.cmdline(7)) behind those of ip=.
+// setNames sets what needs no link: the last host name, and all name servers, first
+// those of ip=, then those of nameserver= (dracut.cmdline(7)).
 func setNames(list []netcfg.IPParam, nameservers []string) (errs []error) {
 	var servers []netip.Addr
 	for _, p := range list {
@@ -82,7 +81,7 @@ func setNames(list []netcfg.IPParam, nameservers []string) (errs []error) {
 	for _, text := range nameservers {
 		addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
 		if err != nil {
-			errs = append(errs, fmt.Errorf("cannot use nameserver=%s: it is no address", text))
+			errs = append(errs, fmt.Errorf("cannot use nameserver=%s: not an IP address", text))
 			continue
 		}
 		servers = append(servers, addr)
@@ -91,15 +90,15 @@ func setNames(list []netcfg.IPParam, nameservers []string) (errs []error) {
 }
 
 func apply(ctx context.Context, list []netcfg.IPParam, i int) error {
-	ctx, cancel := context.WithTimeout(ctx, linkGrace) // It has been there.
+	ctx, cancel := context.WithTimeout(ctx, linkGrace) // The link has existed before.
 	defer cancel()
 	_, err := list[i].Apply(ctx, netcfg.Rank(list, i))
 	return err
 }
 
-// tellDynamic says what becomes of a parameter that asks for DHCP. The kernel
-// has done so itself where it has the code (CONFIG_IP_PNP) and the drivers.
-func tellDynamic(log *slog.Logger, p netcfg.IPParam, value string) {
+// logDHCP logs what is done about a parameter that asks for DHCP. A kernel that has
+// the code (CONFIG_IP_PNP) and the drivers has used DHCP itself.
+func logDHCP(log *slog.Logger, p netcfg.IPParam, value string) {
 	if p.Dynamic == "" {
 		return
 	}
@@ -110,25 +109,25 @@ func tellDynamic(log *slog.Logger, p netcfg.IPParam, value string) {
 	log.Warn("init has no DHCP client: this parameter needs one among the onboot containers", "ip", value)
 }
 
-// tell says each error that err is joined from in a line of its own.
-func tell(log *slog.Logger, err error, args ...any) {
+// logErrors logs each error that err is joined from in a line of its own.
+func logErrors(log *slog.Logger, err error, args ...any) {
 	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range many.Unwrap() {
-			tell(log, one, args...)
+			logErrors(log, one, args...)
 		}
 	} else if err != nil {
 		log.Error("a part of the network is not configured", append(args, "error", err)...)
 	}
 }
 
-// links are those that the role Network waits for.
+// links are the network devices for which the role Network waits.
 type links struct {
-	gone   chan struct{} // closed when it has ended; nil when it does not run
+	done   chan struct{} // closed when the role has ended; nil when it does not run
 	until  time.Time     // end of linkGrace
-	missed bool          // a container has run without
+	missed bool          // a container was started without them
 }
 
-// start starts the role Network for the parameters of those numbers. It
+// start starts the role Network for the parameters with the given numbers. It
 // outlives this role.
 func (l *links) start(numbers []string) error {
 	c := exec.Command(role.Init, append([]string{role.Network}, numbers...)...)
@@ -136,24 +135,24 @@ func (l *links) start(numbers []string) error {
 	if err := c.Start(); err != nil {
 		return fmt.Errorf("cannot wait for network devices: cannot start init %s: %w", role.Network, err)
 	}
-	l.gone, l.until = make(chan struct{}), time.Now().Add(linkGrace)
+	l.done, l.until = make(chan struct{}), time.Now().Add(linkGrace)
 	go func() {
-		defer close(l.gone)
-		_ = c.Wait() // It says itself what failed.
+		defer close(l.done)
+		_ = c.Wait() // It reports failures itself.
 	}()
 	return nil
 }
 
-// wait waits, for a container that may use them, for the links to be
-// configured. It reports whether this is the first to go without.
+// wait waits until the links are configured, if the container may use them. It
+// reports whether this is the first container that starts without them.
 func (l *links) wait(ctx context.Context, b *bundle.Bundle) bool {
-	if l == nil || l.gone == nil || l.missed || !onHostNetwork(b.Spec) {
+	if l == nil || l.done == nil || l.missed || !onHostNetwork(b.Spec) {
 		return false
 	}
 	ctx, cancel := context.WithDeadline(ctx, l.until)
 	defer cancel()
 	select {
-	case <-l.gone:
+	case <-l.done:
 		return false
 	case <-ctx.Done():
 		l.missed = errors.Is(ctx.Err(), context.DeadlineExceeded)
@@ -174,26 +173,26 @@ func onHostNetwork(s *specs.Spec) bool {
 	return true
 }
 
-// Network is the role that waits for links and applies the ip= parameters of
-// those numbers, counted from 0. It ends when all are applied, or with ctx.
+// Network is the role that waits for links and applies the ip= parameters with the
+// given numbers, counted from 0. It returns when all are applied or ctx ends.
 func Network(ctx context.Context, env userspace.Environment, numbers []string) error {
-	return with(env, func(w world) error {
-		values := w.line.Values("ip")
-		list, _ := parseIPs(values) // What is wrong with them has been said.
+	return runRole(env, func(rc roleContext) error {
+		values := rc.line.Values("ip")
+		list, _ := parseIPs(values) // The boot role has reported errors.
 		var all sync.WaitGroup
 		for _, text := range numbers {
 			i, err := strconv.Atoi(text)
 			if err != nil || i < 0 || i >= len(list) {
 				return fmt.Errorf("no ip= parameter has the number %q", text)
 			}
-			all.Go(func() { applyLate(ctx, w, list, i, values[i]) })
+			all.Go(func() { applyLate(ctx, rc, list, i, values[i]) })
 		}
 		all.Wait()
 		return nil
 	})
 }
 
-func applyLate(ctx context.Context, w world, list []netcfg.IPParam, i int, value string) {
+func applyLate(ctx context.Context, rc roleContext, list []netcfg.IPParam, i int, value string) {
 	device, err := list[i].Apply(ctx, netcfg.Rank(list, i))
 	for errors.Is(err, netcfg.ErrWatchEnded) && backoff.Wait(ctx, watchPause) {
 		device, err = list[i].Apply(ctx, netcfg.Rank(list, i))
@@ -201,6 +200,6 @@ func applyLate(ctx context.Context, w world, list []netcfg.IPParam, i int, value
 	if ctx.Err() != nil {
 		return
 	}
-	tell(w.log, err, "ip", value)
-	w.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Network, Name: device, Result: "ip=" + value})
+	logErrors(rc.log, err, "ip", value)
+	rc.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Network, Name: device, Result: "ip=" + value})
 }

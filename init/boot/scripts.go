@@ -12,13 +12,12 @@ import (
 	"keelson/runtime/userspace"
 )
 
-const (
-	// stageScript is that of events about scripts.
-	stageScript = "script"
-)
+// stageScript is the stage of the events of scripts.
+const stageScript = "script"
 
-// among makes steps of items: own ones of those that stand for init's.
-func among(dir string, items []scripts.Item, own map[string][]step.Step, log *slog.Logger) []step.Step {
+// steps returns a step for each item; an item that stands for steps of init is
+// replaced by those in own.
+func steps(dir string, items []scripts.Item, own map[string][]step.Step, log *slog.Logger) []step.Step {
 	var list []step.Step
 	for _, item := range items {
 		if item.Kind == scripts.Step {
@@ -30,7 +29,7 @@ func among(dir string, items []scripts.Item, own map[string][]step.Step, log *sl
 	return list
 }
 
-// script is the step of one.
+// script returns the step that runs one script.
 func script(dir string, item scripts.Item, log *slog.Logger) step.Step {
 	path := filepath.Join(dir, item.Name)
 	return step.Step{Stage: stageScript, Name: filepath.Join(filepath.Base(dir), item.Name), Do: func(ctx context.Context) (string, error) {
@@ -38,14 +37,14 @@ func script(dir string, item scripts.Item, log *slog.Logger) step.Step {
 			return "", errors.New("not run: not executable")
 		}
 		return scripts.Run(ctx, path, scripts.Patience, func() {
-			log.Warn("a script still runs and holds up the rest", "script", path, "after", scripts.Patience)
+			log.Warn("a script still runs and delays the steps after it", "script", path, "after", scripts.Patience)
 		})
 	}}
 }
 
-// Late is the role that runs the scripts behind the services.
+// Late is the role that runs the scripts ordered after the services.
 func Late(ctx context.Context, env userspace.Environment) error {
-	return with(env, func(w world) error {
+	return runRole(env, func(rc roleContext) error {
 		items, err := scripts.Boot()
 		if err != nil {
 			return err
@@ -55,8 +54,8 @@ func Late(ctx context.Context, env userspace.Environment) error {
 		}
 		err = ready.Wait(ctx)
 		if err != nil && ctx.Err() == nil {
-			w.log.Warn("the services are not all started; scripts go on without them", "error", err)
+			rc.log.Warn("not all services are started; running the scripts after them", "error", err)
 		}
-		return step.Run(ctx, w.console, w.log, among(scripts.InitDir, items, nil, w.log))
+		return step.Run(ctx, rc.console, rc.log, steps(scripts.InitDir, items, nil, rc.log))
 	})
 }

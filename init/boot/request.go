@@ -10,19 +10,19 @@ import (
 	"keelson/init/policy"
 )
 
-// requests are the signals by which /init takes its orders.
+// requests are the signals by which /init is asked to shut down.
 var requests = map[policy.Action]unix.Signal{
 	policy.Reboot: unix.SIGTERM, policy.PowerOff: unix.SIGUSR2, policy.Halt: unix.SIGUSR1,
 }
 
-// parent is /init, which started this process. In userspace mode it need not be
-// the first process, and that may be a stranger.
-type parent int
+// initPID is the PID of /init, which started this process. In userspace mode, it need
+// not be 1, and process 1 may be another program.
+type initPID int
 
-func findParent() parent { return parent(os.Getppid()) }
+func findInit() initPID { return initPID(os.Getppid()) }
 
-// ask asks /init to take the machine down; it answers by ending this process.
-func (p parent) ask(a policy.Action) error {
+// request asks /init for a shutdown; /init then ends this process.
+func (p initPID) request(a policy.Action) error {
 	if err := p.check(); err != nil {
 		return fmt.Errorf("%v: cannot ask init: %w", a, err)
 	}
@@ -32,9 +32,9 @@ func (p parent) ask(a policy.Action) error {
 	return nil
 }
 
-// check wants the parent to be /init still, and not a shell, say, in which
-// somebody typed `init boot`.
-func (p parent) check() error {
+// check returns an error if the parent is not /init or has ended: it may be a shell in
+// which somebody typed `init boot`.
+func (p initPID) check() error {
 	if os.Getppid() != int(p) {
 		return errors.New("it has ended")
 	}
