@@ -12,8 +12,8 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// No figure is over its budget (testvm/bench/budget.json), and measured twice an
-// image has the same figures.
+// No figure exceeds its budget (testvm/bench/budget.json), and two measurements of an
+// image agree.
 func TestBenchAgrees(t *testing.T) {
 	o := benchImage(t, "bench", bench.ImageYAML)
 	report, err := bench.Measure(vmtest.Context(t), o)
@@ -64,8 +64,8 @@ func benchImage(t *testing.T, name string, yamlFor func(string) ([]byte, error))
 	return o
 }
 
-// wantStages wants what the init says of its boot to agree with what containers
-// said to the kernel log.
+// wantStages checks that the stages that init reports agree with the marks that
+// containers wrote to the kernel log.
 func wantStages(t *testing.T, r *bench.Report) {
 	t.Helper()
 	value := func(name string) float64 {
@@ -84,15 +84,15 @@ func wantStages(t *testing.T, r *bench.Report) {
 			t.Errorf("no stage %q in %+v", name, r.Stages)
 			continue
 		}
-		// A stage of no length, which is told in ms, has no instructions.
+		// Stages are reported in ms; one that is shorter may have no instructions.
 		if s := r.Stages[i]; math.Abs(s.End()-end.mark) > end.within || s.Length > 0 && s.Instructions <= 0 {
-			t.Errorf("%+v, want its end at %v", s, end.mark)
+			t.Errorf("%+v: want the end at %v", s, end.mark)
 		}
 	}
 }
 
-// Every program of the guest costs something to start, of which its packages'
-// initialisation is a part.
+// Each program of the guest needs instructions to start, and the initialisation of its
+// packages is a part of them.
 func TestBenchStartup(t *testing.T) {
 	all, err := bench.MeasureStartup(vmtest.Context(t), benchImage(t, "startup", bench.StartupYAML))
 	if err != nil {
@@ -109,13 +109,13 @@ func TestBenchStartup(t *testing.T) {
 			inits += p.Instructions
 		}
 		if inits <= 0 || all[i].Instructions < inits || all[i].Instructions > 200e6 {
-			t.Errorf("%s: %d instructions, %d of %d packages", path, all[i].Instructions, inits, len(all[i].Initialisers))
+			t.Errorf("%s: %d instructions, of which %d initialise %d packages", path, all[i].Instructions, inits, len(all[i].Initialisers))
 		}
 	}
 }
 
-// An image compared with itself on two processors: both boots have all marks.
-// By how much their times differ depends on what else the host does.
+// An image is compared with itself on two processors: both boots have all marks. The
+// difference of their times depends on the load of the host and is not checked.
 func TestBenchCompare(t *testing.T) {
 	o := benchImage(t, "bench", bench.ImageYAML)
 	c, err := bench.Compare(vmtest.Context(t), o, o, 1)
@@ -128,6 +128,6 @@ func TestBenchCompare(t *testing.T) {
 		}
 	}
 	if p := c.Pairs[0]; reflect.DeepEqual(p.A.Services, p.B.Services) {
-		t.Errorf("two boots by the clock on the wall took the same to the microsecond: %v", p.A.Services)
+		t.Errorf("two boots in wall-clock time took the same to the microsecond: %v", p.A.Services)
 	}
 }

@@ -14,9 +14,9 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// onBoard is a system that keeps data on the card. A board has neither a port
-// for the agent nor a power button: what the containers find they tell by their
-// exit status, and who types a line on the console powers the system off.
+// onBoard is a system that keeps data on the card. A board has neither a port for the
+// agent nor a power button: the containers report what they find by their exit status,
+// and a line typed on the console powers the system off.
 const onBoard = `
 onboot:
   - name: board
@@ -41,8 +41,8 @@ services:
     binds: ["/dev:/dev", "/run:/run", "/containers:/containers", "/usr/bin/service:/usr/bin/service"]
 `
 
-// What the container of the board wants to find, and what it does for the
-// service: the partition's file system is where the service's data go.
+// What the container of the board checks, and how it mounts the partition that holds
+// the data of the service.
 const (
 	boardChecks = "grep -q 'Raspberry Pi 3 Model B' /proc/device-tree/model; [ -c /dev/watchdog ]; " +
 		"grep -q BCM2835 /sys/class/watchdog/watchdog0/identity; [ -c /dev/hwrng ]"
@@ -50,8 +50,7 @@ const (
 		"mkdir -p /outer/var/lib/store; mount -t ext4 /dev/mmcblk0p2 /outer/var/lib/store"
 )
 
-// bootBoard boots a card on the board that it is for, keeps a file on it, and
-// powers off.
+// bootBoard boots a card on its board, stores a file on it, and powers off.
 func bootBoard(t *testing.T, b format.Boot) measured {
 	to := target{arch: b.Arch, kernel: "deb:linux-image-" + b.Arch, formats: b.Format.Name, cmdline: "console=ttyS1,115200"}
 	out := buildFor(t, to, "board-"+b.Arch, strings.NewReplacer("CHECKS", boardChecks, "MOUNT", boardMount).Replace(onBoard))
@@ -72,7 +71,7 @@ func bootBoard(t *testing.T, b format.Boot) measured {
 	m.wall, m.cpu = time.Since(began), v.CPUTime()
 	for _, e := range v.Timeline() {
 		if e.Stage == timeline.Onboot && e.Result != "exited 0" {
-			t.Errorf("the board lacks something: %v", e)
+			t.Errorf("the board lacks a device: %v", e)
 		}
 	}
 	if _, err := v.Write([]byte("off\n")); err != nil {
@@ -83,7 +82,8 @@ func bootBoard(t *testing.T, b format.Boot) measured {
 	return m
 }
 
-// checkCardKept wants the file on the card's second partition, unmounted well.
+// checkCardKept checks that the second partition of the card was unmounted cleanly and
+// has the file.
 func checkCardKept(t *testing.T, card string) {
 	t.Helper()
 	data := filepath.Join(t.TempDir(), "data.img")

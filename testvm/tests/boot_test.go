@@ -64,7 +64,7 @@ services:
     readonly: true
 `
 
-// One boot, looked at from many sides, then powered off.
+// One boot is checked in many respects, then powered off.
 func TestSystem(t *testing.T) {
 	c := machine(build(t, "standard", standard))
 	disk := filepath.Join(t.TempDir(), "data.img")
@@ -88,13 +88,13 @@ func TestSystem(t *testing.T) {
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
 	if !strings.Contains(v.Console(), "keelson-test: trapped") {
-		t.Error("a service got no SIGTERM, or was not given the time to heed it")
+		t.Error("a service got no SIGTERM, or no time to handle it")
 	}
 	checkClean(t, disk)
 	checkKept(t, disk)
 }
 
-// Onboot containers ran in order, each to its end, and their ends are known.
+// Onboot containers ran in order, each to completion, and their results are recorded.
 func checkOnboot(t *testing.T, v *vmtest.VM) {
 	want := []struct{ name, result string }{
 		{"000-first", "exited 0"}, {"001-second", "exited 3"}, {"002-third", "killed by SIGKILL"}, {"003-data", "exited 0"},
@@ -124,7 +124,7 @@ func checkOnboot(t *testing.T, v *vmtest.VM) {
 		t.Errorf("log of stderr: %q", out)
 	}
 	if !strings.Contains(v.Console(), "first out") {
-		t.Error("the console does not show what an onboot container printed")
+		t.Error("the console does not show the output of an onboot container")
 	}
 }
 
@@ -143,8 +143,8 @@ func checkRedis(t *testing.T, v *vmtest.VM) {
 	}
 }
 
-// PID 1, containerd, the supervisor and each service are processes of their
-// own; the boot role has ended; nobody is a zombie.
+// PID 1, containerd, the supervisor and each service are separate processes; the boot
+// role has ended; there are no zombies.
 func checkProcesses(t *testing.T, v *vmtest.VM) {
 	list := processes(t, v)
 	count := func(what string, is func(agent.Process) bool, want int) {
@@ -183,7 +183,7 @@ func processes(t *testing.T, v *vmtest.VM) []agent.Process {
 	return list
 }
 
-// The root is read-only, and the contract's places are there.
+// The root is read-only, and the folders of the contract are writable.
 func checkRoot(t *testing.T, v *vmtest.VM) {
 	ctx := vmtest.Context(t)
 	if err := v.WriteFile(ctx, "/written", nil, 0o644); err == nil {
@@ -196,8 +196,8 @@ func checkRoot(t *testing.T, v *vmtest.VM) {
 	}
 }
 
-// The example of make run, on the other architecture: all services come up,
-// and the power button takes them down.
+// The example of make run boots on arm64: all services come up, and the power button
+// stops them.
 func TestDemoOnARM64(t *testing.T) {
 	tier.VM(t)
 	guestRootOf(t, qemu.ARM64)

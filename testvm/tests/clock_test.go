@@ -12,8 +12,8 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// A hardware clock that cannot be right is reported, and the system starts at
-// the time of the image's build; one that can be is believed.
+// An implausible time of the hardware clock is reported, and the system starts at the
+// time of the image's build; a plausible one is used.
 func TestImplausibleClock(t *testing.T) {
 	config := machine(build(t, "clock", "services:\n  AGENT\n", toolbox(t)))
 	text, err := os.ReadFile(filepath.Join(guestRoot(t), "usr/lib/keelson/build-time"))
@@ -28,10 +28,10 @@ func TestImplausibleClock(t *testing.T) {
 			v := vmtest.Boot(t, config)
 			v.Stage(timeline.Ready)
 			if now := seconds(t, v.Output("/usr/bin/busybox", "date", "+%s")); now < want || now > want+3600 {
-				t.Errorf("the clock says %d, want %d", now, want)
+				t.Errorf("the clock is at %d, want %d", now, want)
 			}
-			if told := strings.Contains(v.Console(), "the clock is not believed"); told != (want == built) {
-				t.Errorf("the console tells what was not believed: %v", told)
+			if reported := strings.Contains(v.Console(), "the clock is not believed"); reported != (want == built) {
+				t.Errorf("the console reports an implausible clock: %v, want %v", reported, want == built)
 			}
 			v.SignalInit(sigUSR2)
 			v.Exit(vm.PoweredDown)

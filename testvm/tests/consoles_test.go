@@ -12,9 +12,9 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// Every console of the command line gets every message and the greeting: a
-// serial line, a virtual terminal, and one whose driver is a module and comes
-// after the first messages.
+// Every console of the command line gets every message and the greeting: a serial line,
+// a virtual terminal, and a console whose driver is a module that is loaded after the
+// first messages.
 func TestConsoles(t *testing.T) {
 	tier.VM(t)
 	dir := overlay(t, "consoles-root", map[string]string{"etc/issue": "Welcome aboard\n"})

@@ -18,7 +18,7 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// tasks are two services of which one asks for a namespace of its own.
+// tasks are two services, one of them in a namespace of containerd of its own.
 const tasks = `
 services:
   AGENT
@@ -32,12 +32,12 @@ services:
     runtime: {namespace: other.example}
 `
 
-// Upstream's containerd and shim in place of ours.
+// Upstream's containerd and shim work in place of keelson's.
 func TestStockContainerd(t *testing.T) {
 	v := vmtest.Boot(t, machine(withStock(t, "stock", "containerd", "containerd-shim-runc-v2", "ctr")))
 	v.Stage(timeline.Ready)
 	if !strings.Contains(v.Output("/usr/bin/ctr", "plugins", "ls"), "io.containerd.cri") {
-		t.Error("the containerd that runs is not upstream's")
+		t.Error("the running containerd is not upstream's")
 	}
 	checkCtr(t, v)
 	checkContainerdKilled(t, v)
@@ -49,12 +49,12 @@ func TestStockContainerd(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// Upstream's ctr works with our containerd, in place of ours, and both print the same.
+// Upstream's ctr works with keelson's containerd and prints the same as keelson's ctr.
 func TestStockCtr(t *testing.T) {
 	v := vmtest.Boot(t, machine(withStock(t, "stock-ctr", "ctr")))
 	v.Stage(timeline.Ready)
 	if strings.Contains(v.Output("/usr/bin/ctr", "plugins", "ls"), "io.containerd.cri") {
-		t.Error("the containerd that runs is not ours")
+		t.Error("the running containerd is not keelson's")
 	}
 	checkCtr(t, v)
 	checkSameCtr(t, v)
@@ -63,10 +63,11 @@ func TestStockCtr(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// ownCtr is where withStock links to keelson's ctr, whose place upstream's has.
+// ownCtr is the link to keelson's ctr that withStock makes, because upstream's replaces
+// it in /usr/bin.
 const ownCtr = "opt/own/ctr"
 
-// checkSameCtr compares what keelson's ctr prints with what upstream's does.
+// checkSameCtr compares the output of keelson's ctr with that of upstream's.
 func checkSameCtr(t *testing.T, v *vmtest.VM) {
 	t.Helper()
 	for _, args := range [][]string{
@@ -82,10 +83,10 @@ func checkSameCtr(t *testing.T, v *vmtest.VM) {
 	}
 }
 
-// sortedLines are the lines of a list, whose order containerd leaves open.
+// sortedLines returns the lines of a list in order; containerd does not order them.
 func sortedLines(text string) []string { return slices.Sorted(strings.Lines(text)) }
 
-// withStock is an image with some of upstream's programs after keelson's tree.
+// withStock builds an image in which some of upstream's programs replace keelson's.
 func withStock(t *testing.T, name string, programs ...string) image.Output {
 	t.Helper()
 	all, dir := stock(t), vmtest.Folder(t, name+"-root")
@@ -103,8 +104,8 @@ func withStock(t *testing.T, name string, programs ...string) image.Output {
 
 const containerdModule = "github.com/containerd/containerd/v2"
 
-// stock builds upstream's programs once, at the version that keelson uses but in
-// a module of their own: upstream's needs much that keelson does not.
+// stock builds upstream's programs once, at the version that keelson uses. They are
+// built in a module of their own because they need many modules that keelson does not.
 func stock(t *testing.T) string {
 	t.Helper()
 	dir := vmtest.Folder(t, "stock-programs")
@@ -161,7 +162,7 @@ func checkCtr(t *testing.T, v *vmtest.VM) {
 	}
 }
 
-// taskPIDs are the running tasks in a namespace, as ctr lists them.
+// taskPIDs returns the running tasks of a namespace, as ctr lists them.
 func taskPIDs(t *testing.T, v *vmtest.VM, namespace string) map[string]string {
 	t.Helper()
 	pids := map[string]string{}
@@ -174,7 +175,7 @@ func taskPIDs(t *testing.T, v *vmtest.VM, namespace string) map[string]string {
 	return pids
 }
 
-// checkContainerdKilled wants the same tasks in a new containerd.
+// checkContainerdKilled kills containerd and checks that a new one has the same tasks.
 func checkContainerdKilled(t *testing.T, v *vmtest.VM) {
 	t.Helper()
 	before := taskPIDs(t, v, "services.linuxkit")
@@ -192,16 +193,16 @@ func checkContainerdKilled(t *testing.T, v *vmtest.VM) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("containerd was killed and does not answer again: %+v", r)
+			t.Fatalf("containerd was killed and no new one answers: %+v", r)
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
 	if after := taskPIDs(t, v, "services.linuxkit"); fmt.Sprint(after) != fmt.Sprint(before) {
-		t.Errorf("tasks were %v, and are %v after containerd was killed", before, after)
+		t.Errorf("tasks were %v and are %v after containerd was killed", before, after)
 	}
 }
 
-// containerdPID is 0 while there is none.
+// containerdPID returns 0 while containerd does not run.
 func containerdPID(t *testing.T, v *vmtest.VM) int {
 	t.Helper()
 	for _, p := range processes(t, v) {

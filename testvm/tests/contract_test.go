@@ -17,8 +17,8 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// contract uses what LinuxKit's YAML has for containers: volumes, namespaces
-// prepared by one container for another, limits, cgroups made beforehand.
+// contract uses what LinuxKit's YAML offers for containers: volumes, namespaces that one
+// container prepares for another, limits, cgroups made in advance.
 const contract = `
 files:
   - {path: var/lib/site/data, contents: "of the image", mode: "0640", uid: 70, gid: 71}
@@ -135,7 +135,7 @@ services:
       cgroups: [/eve, /eve/services]
 `
 
-// toolbox is a root overlay with a busybox for the tests' own use.
+// toolbox returns a root overlay with a busybox that tests run through the agent.
 func toolbox(t *testing.T) string {
 	t.Helper()
 	tier.Tool(t, "busybox", "busybox-static")
@@ -166,7 +166,7 @@ func contractImage(t *testing.T) image.Output {
 	return build(t, "contract", strings.ReplaceAll(contract, "SEED", seed), toolbox(t))
 }
 
-// What LinuxKit's YAML and runtime.json promise, on both kinds of cgroups.
+// The promises of LinuxKit's YAML and runtime.json hold with both versions of cgroups.
 func TestContract(t *testing.T) {
 	for _, c := range []struct{ name, append string }{{"v2", ""}, {"v1", " linuxkit.unified_cgroup_hierarchy=0"}} {
 		t.Run("cgroup "+c.name, func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestContract(t *testing.T) {
 			t.Run("service from a container", func(t *testing.T) {
 				v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q did /var/log/remote.out.log || service status remote | grep -q exited; do busybox usleep 50000; done")
 				if text := v.File("/var/log/remote.log"); text != "" {
-					t.Errorf("it complains: %s", text)
+					t.Errorf("errors of the service: %s", text)
 				}
 			})
 			t.Run("notify socket", func(t *testing.T) {
@@ -193,7 +193,7 @@ func TestContract(t *testing.T) {
 			t.Run("user namespace", func(t *testing.T) {
 				uids := v.File(fmt.Sprintf("/proc/%d/uid_map", mainPID(t, v, "mapped")))
 				if got := strings.Fields(uids); !slices.Equal(got, []string{"0", "100000", "65536"}) {
-					t.Errorf("the container's users are %q", uids)
+					t.Errorf("the container's user ids are mapped as %q", uids)
 				}
 				root := fmt.Sprintf("/proc/%d/root", mainPID(t, v, "mapped"))
 				if owners := v.Output("/usr/bin/busybox", "stat", "-c", "%u:%g", root+"/", root+"/testapp"); owners != "100000:100000\n100000:100000\n" {
@@ -221,12 +221,12 @@ func checkAllExited(t *testing.T, v *vmtest.VM) {
 		}
 	}
 	if n != 3 {
-		t.Errorf("%d onboot containers", n)
+		t.Errorf("%d onboot containers ran, want 3", n)
 	}
 }
 
-// Files of the image below init's mounts are there. An initramfs does not keep a
-// second copy of them.
+// Files of the image are visible below init's mounts. An initramfs does not keep a second
+// copy of them.
 func checkCoveredFiles(t *testing.T, v *vmtest.VM) {
 	for path, want := range map[string]string{
 		"/var/lib/site/data": "640 70 71 regular file", "/var/log/containerd": "755 0 0 directory",
@@ -247,10 +247,10 @@ func checkPreparedNetwork(t *testing.T, v *vmtest.VM) {
 	v.Output("/usr/bin/busybox", "ip", "link", "set", "outer", "up")
 	out := v.Output("/usr/bin/busybox", "nc", "-w", "10", "10.77.0.2", "8080")
 	if out != "hello from inside\n" {
-		t.Errorf("the service in the namespace says %q", out)
+		t.Errorf("the service in the namespace answers %q", out)
 	}
 	if links := v.Output("/usr/bin/busybox", "ip", "link"); strings.Contains(links, "wg0") || strings.Contains(links, "bridge0") {
-		t.Errorf("links of the container are outside:\n%s", links)
+		t.Errorf("links of the container are in the system's namespace:\n%s", links)
 	}
 }
 
@@ -260,7 +260,7 @@ func checkVolumes(t *testing.T, v *vmtest.VM) {
 		t.Errorf("the service sees %q", out)
 	}
 	if err := v.File("/var/log/reader.log"); err != "" {
-		t.Errorf("the service complains: %s", err)
+		t.Errorf("errors of the service: %s", err)
 	}
 }
 
@@ -290,8 +290,8 @@ func mainPID(t *testing.T, v *vmtest.VM, service string) int {
 	return pid
 }
 
-// limitFiles are where each hierarchy keeps limits, and what they must hold.
-// runc makes a weight of 59 of 512 shares, half the default of each.
+// limitFiles are the files of limits in each hierarchy, and their contents. runc converts
+// 512 shares, half the default, to a weight of 59.
 var limitFiles = map[string]map[string]string{
 	"v2": {"/sys/fs/cgroup/eve/services/weighed/cpu.weight": "59\n", "/sys/fs/cgroup/%s/pids.max": "5\n"},
 	"v1": {"/sys/fs/cgroup/cpu/eve/services/weighed/cpu.shares": "512\n", "/sys/fs/cgroup/pids/%s/pids.max": "5\n"},
@@ -300,12 +300,12 @@ var limitFiles = map[string]map[string]string{
 func checkLimits(t *testing.T, v *vmtest.VM, version string) {
 	v.Output("/usr/bin/busybox", "sh", "-c", "until service status hog | grep -q failed; do busybox usleep 50000; done")
 	if out := v.Output("/usr/bin/service", "list"); !strings.Contains(out, "killed by SIGKILL (out of memory)") {
-		t.Errorf("the hog was not stopped for its memory:\n%s", out)
+		t.Errorf("the service hog was not killed for its memory:\n%s", out)
 	}
 	v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q fork /var/log/forks.log; do busybox usleep 10000; done")
 	v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q 'cannot make another process: its limit is 5 (linux.resources.pids.limit of ' /run/keelson/timeline; do busybox usleep 10000; done")
 	if n := strings.Count(v.File("/run/keelson/timeline"), "cannot make another process"); n != 1 {
-		t.Errorf("the limit of processes is reported %d times", n)
+		t.Errorf("the limit of processes is reported %d times, want once", n)
 	}
 	forks := mainPID(t, v, "forks")
 	cgroup := strings.TrimSpace(v.Output("/usr/bin/busybox", "sh", "-c", fmt.Sprintf(`grep -E "^0::|:pids:" /proc/%d/cgroup | head -n 1 | cut -d: -f3`, forks)))
@@ -319,7 +319,7 @@ func checkLimits(t *testing.T, v *vmtest.VM, version string) {
 	}
 }
 
-// nestedFiles are limits of a service that another is nested in, and of that one.
+// nestedFiles are the limits of a service and of another in a cgroup below it.
 var nestedFiles = map[string]map[string]string{
 	"v2": {
 		"/sys/fs/cgroup/pods/memory.max": "67108864\n", "/sys/fs/cgroup/pods/pids.max": "50\n", "/sys/fs/cgroup/pods/pod/memory.max": "33554432\n",
@@ -330,13 +330,13 @@ var nestedFiles = map[string]map[string]string{
 	},
 }
 
-// A service is started again while another runs in a cgroup below its own, and its
-// limits hold for both.
+// A service restarts while another runs in a cgroup below its own, and its limits hold
+// for both.
 func checkNested(t *testing.T, v *vmtest.VM, version string) {
 	pod, pods := mainPID(t, v, "pod"), mainPID(t, v, "pods")
 	v.Output("/usr/bin/service", "restart", "pods")
 	if got := mainPID(t, v, "pods"); got == pods {
-		t.Error("it was not started again")
+		t.Error("the service did not restart")
 	}
 	if got := mainPID(t, v, "pod"); got != pod {
 		t.Errorf("the nested service was process %d and is %d", pod, got)
@@ -348,7 +348,7 @@ func checkNested(t *testing.T, v *vmtest.VM, version string) {
 	}
 }
 
-// After a one-shot container has ended its root filesystem is unmounted.
+// The root file system of a one-shot container is unmounted when it has ended.
 func checkReleased(t *testing.T, v *vmtest.VM) {
 	for line := range strings.Lines(v.File("/proc/1/mountinfo")) {
 		if strings.Contains(line, " /containers/onboot/") {

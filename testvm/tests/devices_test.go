@@ -21,11 +21,11 @@ services:
   AGENT
 `
 
-// Devices that come up late get their drivers: while onboot containers run,
-// while services do, and after the supervisor has been killed.
+// Devices that appear late get their drivers: while onboot containers run, while services
+// run, and after the supervisor has been killed.
 func TestLateDevices(t *testing.T) {
 	config := machine(build(t, "late-devices", waitingForDevice))
-	config.Machine = "pc" // It has a bus that PCI devices can be put on.
+	config.Machine = "pc" // Its PCI bus supports hot-plugging.
 	config.Room = true
 	v := vmtest.Boot(t, config)
 	plug := func(driver string) {
@@ -53,7 +53,7 @@ func TestLateDevices(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// plugCPUAndMemory adds both and waits until they are used.
+// plugCPUAndMemory adds a CPU and memory and waits until both are used.
 func plugCPUAndMemory(t *testing.T, v *vmtest.VM) {
 	t.Helper()
 	before := memoryTotal(t, v.File("/proc/meminfo"))
@@ -64,14 +64,14 @@ func plugCPUAndMemory(t *testing.T, v *vmtest.VM) {
 	v.Line("CPUs were added and are used")
 	v.Line("memory was added and is used")
 	if online := v.File("/sys/devices/system/cpu/online"); online != "0-2\n" {
-		t.Errorf("CPUs in use are %q", online)
+		t.Errorf("CPUs %q are online, want 0-2", online)
 	}
 	if more := memoryTotal(t, v.File("/proc/meminfo")) - before; more != 256<<20 {
 		t.Errorf("%d bytes more", more)
 	}
 }
 
-// loaded waits until a module is.
+// loaded waits until a module is loaded.
 func loaded(t *testing.T, v *vmtest.VM, module string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
@@ -80,7 +80,7 @@ func loaded(t *testing.T, v *vmtest.VM, module string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s is not among the modules:\n%s", module, modules)
+			t.Fatalf("module %s was not loaded:\n%s", module, modules)
 		}
 	}
 }

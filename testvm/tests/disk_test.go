@@ -19,7 +19,7 @@ const (
 	sigTERM = int(syscall.SIGTERM)
 )
 
-// makeExt4 makes a disk, with more arguments for mke2fs before its name.
+// makeExt4 makes a disk with an ext4 file system. args are passed to mke2fs.
 func makeExt4(t *testing.T, path, size string, args ...string) {
 	t.Helper()
 	tier.Tool(t, "mke2fs", "e2fsprogs")
@@ -38,18 +38,18 @@ func tool(t *testing.T, program string, args ...string) string {
 	return string(out)
 }
 
-// checkClean wants a file system that was unmounted properly: no journal to
-// replay, nothing for e2fsck to do.
+// checkClean checks that a file system was unmounted cleanly: e2fsck has no journal to
+// replay and nothing to repair.
 func checkClean(t *testing.T, disk string) {
 	t.Helper()
 	head := tool(t, "dumpe2fs", "-h", disk)
 	if strings.Contains(head, "needs_recovery") || !strings.Contains(head, "Filesystem state:         clean") {
-		t.Errorf("the disk was not unmounted:\n%s", head)
+		t.Errorf("the disk was not unmounted cleanly:\n%s", head)
 	}
 	tool(t, "e2fsck", "-fn", disk)
 }
 
-// checkKept wants the file written last in it.
+// checkKept checks that the file system has the file that was written last.
 func checkKept(t *testing.T, disk string) {
 	t.Helper()
 	if out := tool(t, "debugfs", "-R", "cat /kept", disk); !strings.Contains(out, "kept\n") {
@@ -57,14 +57,14 @@ func checkKept(t *testing.T, disk string) {
 	}
 }
 
-// partition copies one of a disk's partitions, counted from 1 and from -1
-// backwards, to a file, and tells where it is, in bytes.
+// partition copies partition n of a disk to a file and returns its position in bytes.
+// Partitions are counted from 1; -1 is the last one.
 func partition(t *testing.T, disk string, n int, file string) (start, size int64) {
 	t.Helper()
 	var table struct {
 		Partitiontable struct{ Partitions []struct{ Start, Size int64 } }
 	}
-	out, err := exec.Command("sfdisk", "--json", disk).Output() // It may warn of what is not at the end.
+	out, err := exec.Command("sfdisk", "--json", disk).Output() // It may warn about a backup table that is not at the end.
 	if err == nil {
 		err = json.Unmarshal(out, &table)
 	}
@@ -77,7 +77,7 @@ func partition(t *testing.T, disk string, n int, file string) (start, size int64
 	}
 	p := all[n-1]
 	tool(t, "dd", "if="+disk, "of="+file, "conv=sparse", "status=none", fmt.Sprint("skip=", p.Start), fmt.Sprint("count=", p.Size))
-	if err := os.Truncate(file, p.Size*512); err != nil { // dd leaves zeros at the end away.
+	if err := os.Truncate(file, p.Size*512); err != nil { // dd omits zeros at the end.
 		t.Fatal(err)
 	}
 	return p.Start * 512, p.Size * 512

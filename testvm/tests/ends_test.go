@@ -13,7 +13,7 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// ends is an image with something to do on the way down.
+// ends is an image with a container that runs at shutdown.
 const ends = `
 onshutdown:
   - name: bye
@@ -24,7 +24,7 @@ services:
   AGENT
 `
 
-// overlay makes a folder of executable files, and of a busybox for scripts.
+// overlay makes a folder with executable files and a busybox for scripts.
 func overlay(t *testing.T, name string, files map[string]string) string {
 	t.Helper()
 	tier.Tool(t, "busybox", "busybox-static")
@@ -53,9 +53,9 @@ func overlay(t *testing.T, name string, files map[string]string) string {
 	return dir
 }
 
-// Signals to PID 1 mean what they mean to busybox's init, and the keys
-// ctrl-alt-delete what SIGINT does: the kernel sends it. On every way down
-// onshutdown containers run, and scripts before and after them.
+// PID 1 handles signals as busybox's init does. The kernel sends SIGINT for
+// ctrl-alt-delete. In every kind of shutdown onshutdown containers run, with scripts
+// before and after them.
 func TestSignals(t *testing.T) {
 	tier.VM(t)
 	const shell = "#!/bin/busybox sh\n"
@@ -75,7 +75,7 @@ func TestSignals(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := machine(build(t, "ends", ends, dir))
-			m.Append += " quiet" // The kernel would write into the middle of lines.
+			m.Append += " quiet" // Messages of the kernel could split lines.
 			v := vmtest.Boot(t, m)
 			v.Stage("ready")
 			v.Line("script init.d/030-late: exited 4")
@@ -86,14 +86,14 @@ func TestSignals(t *testing.T) {
 			}
 			v.Exit(c.want)
 			if !strings.Contains(v.Console(), "onshutdown ran") {
-				t.Error("the onshutdown container left no mark")
+				t.Error("the onshutdown container did not run")
 			}
 			checkScripts(t, v)
 		})
 	}
 }
 
-// checkScripts wants all scripts in their places.
+// checkScripts checks the order in which scripts and containers ran.
 func checkScripts(t *testing.T, v *vmtest.VM) {
 	t.Helper()
 	var got []string
@@ -119,7 +119,7 @@ func TestPowerButton(t *testing.T) {
 	}
 }
 
-// The links to service do what they are called.
+// The link /sbin/poweroff powers off.
 func TestPowerOffCommand(t *testing.T) {
 	v := vmtest.Boot(t, plain(t))
 	v.Stage("ready")
@@ -127,8 +127,8 @@ func TestPowerOffCommand(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// A microVM without ACPI cannot be powered off: a reset ends it. Its virtio
-// devices are not found either, the agent's among them: a script powers off.
+// A microVM without ACPI cannot power off; a reset ends it. The kernel does not find its
+// virtio devices either, including the agent's port, so a script orders the power-off.
 func TestPowerOffWithoutACPI(t *testing.T) {
 	tier.VM(t)
 	dir := overlay(t, "no-acpi-root", map[string]string{
@@ -140,6 +140,6 @@ func TestPowerOffWithoutACPI(t *testing.T) {
 	v.Stage("shutdown")
 	v.Exit(vm.Rebooted)
 	if !strings.Contains(v.Console(), "cannot power off: the kernel has no ACPI") {
-		t.Errorf("the console does not say why it was reset:\n%s", v.Console())
+		t.Errorf("the console does not show why the machine was reset:\n%s", v.Console())
 	}
 }

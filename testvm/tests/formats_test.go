@@ -19,7 +19,7 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// onRoot writes to a container's root, which is an overlay over the root.
+// onRoot has a container that writes to its root, an overlay over the system's root.
 const onRoot = `
 files:
   - {path: var/lib/site/data, contents: "of the image", mode: "0640", uid: 70, gid: 71}
@@ -32,8 +32,8 @@ services:
   AGENT
 `
 
-// Every combination of format, architecture, machine and bus that is claimed
-// to boot brings up all services and powers down when its button is pressed.
+// Every documented combination of format, architecture, machine and bus brings up all
+// services and powers down when its button is pressed.
 func TestFormats(t *testing.T) {
 	tier.VM(t)
 	var report report
@@ -48,17 +48,17 @@ func TestFormats(t *testing.T) {
 	report.write(t)
 }
 
-// bootFormat boots and powers off, and tells how long it took to be ready.
+// bootFormat boots an image and powers it off. It returns the cost of the boot.
 func bootFormat(t *testing.T, b format.Boot) measured {
 	if b.Format.Start == format.ByBoard {
 		return bootBoard(t, b)
 	}
 	to := target{arch: b.Arch, formats: b.Format.Name}
 	if b.Format.Start == format.ByRoot && slices.Contains([]string{format.SATA, format.USB, format.SD}, b.Bus) {
-		to.kernel = "deb:linux-image-" + b.Arch // That for clouds has no drivers for these.
+		to.kernel = "deb:linux-image-" + b.Arch // The cloud kernel has no drivers for these.
 	}
 	if b.Arch == qemu.S390X || b.Arch == qemu.RISCV {
-		to.kernel = "deb:linux-image-" + b.Arch // There is none for clouds.
+		to.kernel = "deb:linux-image-" + b.Arch // There is no cloud kernel.
 	}
 	out := buildFor(t, to, strings.ReplaceAll("format-"+b.Arch+to.kernel, ":", "-"), onRoot)
 	m := measured{size: sizeOf(t, out.Files)}
@@ -81,7 +81,8 @@ func bootFormat(t *testing.T, b format.Boot) measured {
 	return m
 }
 
-// padded is a copy of a disk as long as an SD card may be: a power of two.
+// padded copies a disk and extends it to a power of two, as the size of an SD card must
+// be.
 func padded(t *testing.T, disk string) string {
 	t.Helper()
 	data, err := os.ReadFile(disk)
@@ -95,8 +96,8 @@ func padded(t *testing.T, disk string) string {
 	return card
 }
 
-// checkStart wants the machine to be started as the format says, and containers
-// to work on its root.
+// checkStart checks that the machine was started as the format says, and that containers
+// work on its root.
 func checkStart(t *testing.T, v *vmtest.VM, b format.Boot) {
 	t.Helper()
 	_, err := v.ReadFile(vmtest.Context(t), "/sys/firmware/efi/fw_platform_size")
@@ -105,7 +106,7 @@ func checkStart(t *testing.T, v *vmtest.VM, b format.Boot) {
 	}
 	for _, e := range v.Timeline() {
 		if e.Stage == timeline.Onboot && e.Result != "exited 0" {
-			t.Errorf("a container cannot write over its root: %v", e)
+			t.Errorf("a container cannot write to its root: %v", e)
 		}
 	}
 	if b.Format.Root != "" {

@@ -17,8 +17,8 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// The image that make init-image packs gives the same root as the tree it is
-// made of, for both architectures, and boots.
+// The image that make init-image packs gives the same root as the tree that it is made
+// of, for both architectures, and boots.
 func TestInitImage(t *testing.T) {
 	tier.VM(t)
 	trees := map[string]string{qemu.AMD64: guestRoot(t), qemu.ARM64: guestRootOf(t, qemu.ARM64)}
@@ -36,7 +36,7 @@ func TestInitImage(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// packed is the layout of the packed trees.
+// packed returns a folder with the OCI layout of the packed trees.
 func packed(t *testing.T, trees map[string]string) string {
 	t.Helper()
 	var first, second bytes.Buffer
@@ -54,7 +54,7 @@ func packed(t *testing.T, trees map[string]string) string {
 	return dir
 }
 
-// rootOf is the packed root of an image with nothing but init.
+// rootOf returns the initrd of an image that has only init.
 func rootOf(t *testing.T, arch, init string) []byte {
 	t.Helper()
 	out := vmtest.Image(t, "root-"+arch, arch, fmt.Sprintf("init: [%q]\n", init))

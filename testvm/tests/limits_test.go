@@ -11,9 +11,9 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// limited is an image with a service that takes all it can get of what the kernel
-// counts per user or for all, and another that needs one of each. Both run as root,
-// with no capability but the one that it takes to be root of a user namespace.
+// limited is an image with a service that takes as much as it can of the resources that
+// the kernel limits per user or in total, and another that needs one of each. Both run as
+// root, with only the capability that is necessary to be root of a user namespace.
 const limited = `
 services:
   AGENT
@@ -35,7 +35,8 @@ services:
       keelson.stop.timeout: 1ms
 `
 
-// greedyKinds are what is taken, and how much at least; 0: until the kernel refuses.
+// greedyKinds are the resources, and how many of each greedy must get; 0: it takes them
+// until the kernel refuses.
 var greedyKinds = []struct {
 	name string
 	most int
@@ -44,17 +45,17 @@ var greedyKinds = []struct {
 	{"files", 60000}, {"queues", 100}, {"threads", 4400}, {"namespaces", 2200}, {"keys", 0},
 }
 
-// While a service has taken all it can get of one kind, others are started,
-// stopped, restarted and logged, their probes run commands, and they get what they
-// need of the same kind. The machine goes down in order at the end.
+// While a service has taken all that it can get of one resource, other services can be
+// started, stopped, restarted and logged, their probes run commands, and they get what
+// they need of the same resource. The machine shuts down cleanly at the end.
 func TestLimitsExhausted(t *testing.T) {
 	c := machine(build(t, "limited", limited))
 	c.Memory = 512
 	v := vmtest.Boot(t, c)
 	v.Stage("ready")
-	for _, name := range []string{"user", "pid", "net", "time"} { // Thousands of these take minutes.
+	for _, name := range []string{"user", "pid", "net", "time"} { // It would take minutes to make thousands of these.
 		if got := v.File("/proc/sys/user/max_" + name + "_namespaces"); got != "2147483647\n" {
-			t.Errorf("%s namespaces are limited to %s", name, got)
+			t.Errorf("the limit of %s namespaces is %s", name, got)
 		}
 	}
 	for _, kind := range greedyKinds {
@@ -62,7 +63,7 @@ func TestLimitsExhausted(t *testing.T) {
 	}
 	v.Line(`no key is left`)
 	if log := v.File("/var/log/containerd.log"); strings.Contains(log, "too many open files") || strings.Contains(log, "no space left") {
-		t.Errorf("containerd or a shim misses something:\n%s", log)
+		t.Errorf("containerd or a shim exceeded a limit:\n%s", log)
 	}
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
@@ -76,7 +77,7 @@ func exhaustOne(t *testing.T, v *vmtest.VM, kind string, most int) {
 	inGuest(t, v, "/usr/bin/service", "restart", "greedy")
 	took := regexp.MustCompile(`(?m)^took (\d+) of ` + kind + `$`).FindStringSubmatch(v.File("/var/log/greedy.out.log"))
 	if took == nil || most > 0 && took[1] != fmt.Sprint(most) {
-		t.Errorf("greedy took %v, want %d: it is refused what others need", took, most)
+		t.Errorf("greedy took %v, want %d: other services would be refused the same", took, most)
 	}
 	t.Logf("greedy took %v", took)
 	client, followed := v.Client(), make(chan error, 1)
@@ -91,10 +92,10 @@ func exhaustOne(t *testing.T, v *vmtest.VM, kind string, most int) {
 	inGuest(t, v, "/usr/bin/service", "stop", "modest")
 	inGuest(t, v, "/usr/bin/service", "start", "modest")
 	if got := inGuest(t, v, "/usr/bin/service", "list"); !regexp.MustCompile(`modest +running`).MatchString(got) {
-		t.Errorf("service list: %s", got)
+		t.Errorf("modest does not run: %s", got)
 	}
 	if err := <-followed; err != nil {
-		t.Errorf("service logs -f: %v; modest says:\n%s", err, v.File("/var/log/modest.out.log"))
+		t.Errorf("service logs -f: %v; the log of modest:\n%s", err, v.File("/var/log/modest.out.log"))
 	}
 }
 

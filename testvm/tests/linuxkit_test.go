@@ -14,7 +14,7 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-const behindLinuxKit = `
+const afterLinuxKit = `
 kernel: {image: %q, cmdline: "console=ttyS0 %s"}
 init: [%q, "deb:busybox-static", %q]
 onboot:
@@ -26,8 +26,8 @@ services:
   AGENT
 `
 
-// linuxKitInit has the names that LinuxKit's init, runc and containerd packages
-// put in a root, and a script of the user's own that wants their shell.
+// linuxKitInit returns a root with the files of LinuxKit's init, runc and containerd
+// packages, and a script of a user's image that needs their shell.
 func linuxKitInit(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -62,16 +62,16 @@ func withFolder(t *testing.T, path string, write func(string) error) {
 	}
 }
 
-// keelson listed behind LinuxKit's packages takes over from them: what they
-// brought is there to use, and none of their steps runs.
-func TestBehindLinuxKitInit(t *testing.T) {
+// keelson replaces LinuxKit's packages if it is listed after them: their programs can be
+// used, and none of their scripts runs.
+func TestAfterLinuxKitInit(t *testing.T) {
 	root := guestRoot(t)
-	yaml := fmt.Sprintf(behindLinuxKit, vmtest.KernelOf(qemu.AMD64), network, "dir:"+linuxKitInit(t), "dir:"+root)
+	yaml := fmt.Sprintf(afterLinuxKit, vmtest.KernelOf(qemu.AMD64), network, "dir:"+linuxKitInit(t), "dir:"+root)
 	yaml = strings.NewReplacer("AGENT", strings.TrimSpace(strings.ReplaceAll(agentService, "PAYLOAD", payload(t, qemu.AMD64))), "PAYLOAD", payload(t, qemu.AMD64)).Replace(yaml)
-	v := vmtest.Boot(t, machine(vmtest.Image(t, "behind-linuxkit", qemu.AMD64, yaml)))
+	v := vmtest.Boot(t, machine(vmtest.Image(t, "after-linuxkit", qemu.AMD64, yaml)))
 	v.Stage(timeline.Ready)
 	if got := v.Output("/bin/sh", "-c", "until [ -s /run/own-script ]; do sleep 0.1; done; cat /run/own-script"); got != "own\n" {
-		t.Errorf("a script of the user's own left %q", got)
+		t.Errorf("the script of the user wrote %q", got)
 	}
 	var ran []string
 	for _, e := range v.Timeline() {
@@ -85,6 +85,6 @@ func TestBehindLinuxKitInit(t *testing.T) {
 	v.Output("/sbin/poweroff")
 	v.Exit(vm.PoweredDown)
 	if strings.Contains(v.Console(), "a program of LinuxKit runs") {
-		t.Error("a program of LinuxKit's init was run")
+		t.Error("a program of LinuxKit's init ran")
 	}
 }

@@ -18,10 +18,10 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(vmtest.Main(m)) }
 
-// network is the kernel's own syntax for a static address in QEMU's user network.
+// network is a static address in QEMU's user network, in the kernel's syntax.
 const network = "ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none:10.0.2.3"
 
-// agentService is the way into the guest.
+// agentService runs the agent, by which tests act in the guest.
 const agentService = `
   - name: agent
     image: dir:PAYLOAD
@@ -39,7 +39,7 @@ var (
 	built     = map[string]image.Output{}
 )
 
-// guestRoot is the tree that make has built.
+// guestRoot returns the tree that make has built.
 func guestRoot(t testing.TB) string {
 	t.Helper()
 	return guestRootOf(t, qemu.AMD64)
@@ -57,7 +57,7 @@ func guestRootOf(t testing.TB, arch string) string {
 	return root
 }
 
-// payload is a root filesystem that holds the agent and testapp.
+// payload returns a root file system with the agent and testapp.
 func payload(t testing.TB, arch string) string {
 	t.Helper()
 	dir := vmtest.Folder(t, "payload-"+arch)
@@ -68,24 +68,22 @@ func payload(t testing.TB, arch string) string {
 	return dir
 }
 
-// build makes an image of the given sections once. In them PAYLOAD is a root
-// filesystem with /agent and /testapp; an agent service is added by the word
-// AGENT in the services.
+// build makes an image of the given sections once. In them PAYLOAD stands for a root file
+// system with /agent and /testapp, and AGENT for the service of the agent.
 func build(t testing.TB, name, sections string, overlays ...string) image.Output {
 	t.Helper()
 	return buildFor(t, target{arch: qemu.AMD64}, name, sections, overlays...)
 }
 
-// target is what an image is built for; kernel and initrd for the kernel of the
-// tests where it does not say.
+// target is what an image is built for. Empty fields have defaults.
 type target struct {
-	arch, kernel string
-	formats      string // by commas
-	modules      string // by commas; the default ones where it does not say
-	cmdline      string // the console of the usual machine and a network where it does not say
+	arch, kernel string // kernel: the kernel of the tests
+	formats      string // separated by commas: kernel and initrd
+	modules      string // separated by commas: the builder's default
+	cmdline      string // the console of the default machine, and a network
 }
 
-// buildFor is build for a target.
+// buildFor is like build, for a target.
 func buildFor(t testing.TB, to target, name, sections string, overlays ...string) image.Output {
 	t.Helper()
 	tier.VM(t)
@@ -112,13 +110,13 @@ func buildFor(t testing.TB, to target, name, sections string, overlays ...string
 	return built[key]
 }
 
-// machine boots out with 1 GiB.
+// machine returns a machine with 1 GiB that boots out.
 func machine(out image.Output) vm.Config {
 	return vm.Config{Config: qemu.Config{Arch: qemu.AMD64, Kernel: out.Kernel, Initrd: out.Initrd,
 		Append: out.Cmdline, Memory: 1024}}
 }
 
-// plain is an image with nothing but the agent.
+// plain returns a machine that boots an image with only the agent.
 func plain(t testing.TB) vm.Config {
 	t.Helper()
 	return machine(build(t, "plain", "services:\n  AGENT\n"))

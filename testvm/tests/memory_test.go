@@ -13,8 +13,8 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// hungry is an image with a service that takes all memory once told to, and
-// others that must not pay for it.
+// hungry is an image with a service that takes all memory when it gets a signal, and
+// others that must not be killed for it.
 const hungry = `
 onboot:
   - name: score
@@ -36,8 +36,8 @@ services:
       keelson.restart: never
 `
 
-// A service that takes all memory is killed, and said to have been for that;
-// nothing else ends.
+// A service that takes all memory is killed and the reason is reported; no other process
+// is killed.
 func TestMemoryExhausted(t *testing.T) {
 	dir := overlay(t, "hungry-root", map[string]string{
 		"etc/init.d/030-late": "#!/bin/busybox sh\nread x </proc/self/oom_score_adj; echo script has $x\n",
@@ -64,8 +64,8 @@ func TestMemoryExhausted(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// checkScores wants what keeps the system up protected, and services to have
-// what their bundles say. It returns who they are.
+// checkScores checks the OOM scores of the processes that keep the system up, and of
+// services, which are those of their bundles. It returns these processes.
 func checkScores(t *testing.T, v *vmtest.VM) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -76,17 +76,17 @@ func checkScores(t *testing.T, v *vmtest.VM) map[string]string {
 		}
 		found[name+" "+strconv.Itoa(p.PID)] = want
 		if got := strings.TrimSpace(v.File(fmt.Sprintf("/proc/%d/oom_score_adj", p.PID))); got != want {
-			t.Errorf("%s %d has %s, want %s", name, p.PID, got, want)
+			t.Errorf("oom_score_adj of %s %d is %s, want %s", name, p.PID, got, want)
 		}
 	}
 	if len(found) != 7 {
-		t.Errorf("there are %v", found)
+		t.Errorf("found processes %v, want 7", found)
 	}
 	return found
 }
 
-// scored is what a process is called here and must have; empty for others, and
-// what is the hog's.
+// scored returns the name of a process and its expected oom_score_adj; nothing for other
+// processes and those of the service hog.
 func scored(p agent.Process) (name, want string) {
 	if len(p.Args) == 0 || slices.ContainsFunc(p.Args, func(a string) bool { return a == "hog" }) {
 		return "", ""

@@ -15,8 +15,8 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// asModules are file systems and devices of LinuxKit's contract whose drivers
-// Debian's kernel has as modules.
+// asModules uses file systems and devices of LinuxKit's contract whose drivers are modules
+// in Debian's kernel.
 const asModules = `
 onboot:
   - name: binfmt
@@ -37,10 +37,10 @@ files:
     contents: "# Not on this machine.\ninstall dummy /bin/false\n"
 `
 
-// What the contract promises is there although its drivers are modules: file
-// systems before the first onboot container, devices when they are opened. What
-// modprobe.d blocks is not loaded when a container makes the kernel ask for it.
-// The modules are compressed in ways that the kernel cannot unpack.
+// File systems and devices of the contract work although their drivers are modules: file
+// systems before the first onboot container, devices when they are opened. A module that
+// modprobe.d blocks is not loaded when a container makes the kernel request it. The
+// modules are compressed in ways that the kernel cannot unpack.
 func TestContractFromModules(t *testing.T) {
 	for _, tool := range []string{"xz", "zstd"} {
 		tier.Tool(t, tool, map[string]string{"xz": "xz-utils", "zstd": "zstd"}[tool])
@@ -55,12 +55,12 @@ func TestContractFromModules(t *testing.T) {
 		}
 	}
 	if modules := v.File("/proc/modules"); strings.Contains("\n"+modules, "\ndummy ") {
-		t.Errorf("a module is loaded that modprobe.d blocks:\n%s", modules)
+		t.Errorf("a module that modprobe.d blocks is loaded:\n%s", modules)
 	}
 	known := v.File("/proc/filesystems")
 	for _, fs := range []string{"binfmt_misc", "configfs", "fusectl"} {
 		if !strings.Contains(known, "\t"+fs+"\n") {
-			t.Errorf("the kernel has no %s:\n%s", fs, known)
+			t.Errorf("the kernel has no file system %s:\n%s", fs, known)
 		}
 	}
 	checkMounts(t, v, "v2")
@@ -68,9 +68,9 @@ func TestContractFromModules(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// compressed is a root with the modules of an image, each packed so that the
-// kernel cannot unpack it: Debian's 6.1 unpacks none, and no kernel takes xz with
-// a check other than CRC32.
+// compressed returns a root with the modules of an image, each compressed so that the
+// kernel cannot unpack it: Debian's 6.1 unpacks no modules, and no kernel accepts xz with a
+// check other than CRC32.
 func compressed(t *testing.T, out image.Output) string {
 	t.Helper()
 	whole, root := t.TempDir(), t.TempDir()
@@ -86,12 +86,12 @@ func compressed(t *testing.T, out image.Output) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Not depmod: Debian's knows no gzip.
+	// depmod cannot do this: Debian's does not support gzip.
 	put(t, tables[0], packModules(t, filepath.Dir(tables[0]), text), 0o644)
 	return root
 }
 
-// packModules packs the modules that modules.dep names, and returns that with
+// packModules compresses the modules that modules.dep lists, and returns modules.dep with
 // their new names.
 func packModules(t *testing.T, dir string, dep []byte) []byte {
 	t.Helper()

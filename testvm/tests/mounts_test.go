@@ -11,10 +11,10 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// promised are the mounts that LinuxKit guarantees to containers: per-mount
-// options, type, and words of the file system's own options. "10%" stands for
-// a size of that part of memory; half of it is a tmpfs's default and not shown.
-// Those the kernel does not have may be missing.
+// promised are the mounts that LinuxKit guarantees to containers: per-mount options,
+// type, and options of the file system. "10%" stands for a size of that share of memory;
+// 50 % is the default of a tmpfs and not shown. A file system that the kernel does not
+// have may be missing.
 var promised = []struct{ target, options, fstype, super string }{
 	{"/", "ro", "", ""},
 	{"/proc", "nosuid,nodev,noexec,relatime", "proc", ""},
@@ -37,7 +37,7 @@ var promised = []struct{ target, options, fstype, super string }{
 	{"/sys/fs/bpf", "nodev", "bpf", ""},
 }
 
-// promisedCgroups are those of each version; the cloud kernel has these
+// promisedCgroups are the cgroup mounts of each version. The cloud kernel has these
 // controllers.
 var promisedCgroups = map[string]map[string]string{
 	"v2": {"/sys/fs/cgroup": "cgroup2"},
@@ -60,20 +60,20 @@ func checkMounts(t *testing.T, v *vmtest.VM, cgroups string) {
 		m := top[want.target]
 		switch {
 		case m == nil && (want.fstype == "efivarfs" || !strings.Contains(known, "\t"+want.fstype+"\n")):
-			continue // efivarfs needs firmware that this machine lacks
+			continue // efivarfs needs UEFI, which this machine does not have.
 		case m == nil:
 			t.Errorf("%s is not mounted", want.target)
 			continue
 		case want.fstype != "" && m.FSType != want.fstype:
-			t.Errorf("%s is %s, not %s", want.target, m.FSType, want.fstype)
+			t.Errorf("%s has type %s, want %s", want.target, m.FSType, want.fstype)
 		case !strings.Contains(m.Options, want.options):
-			t.Errorf("%s has options %s, not %s", want.target, m.Options, want.options)
+			t.Errorf("%s has options %s, want %s", want.target, m.Options, want.options)
 		case !strings.Contains(m.Optional, "shared:"):
-			t.Errorf("%s is not shared", want.target)
+			t.Errorf("the propagation of %s is not shared", want.target)
 		}
 		for _, word := range strings.Fields(want.super) {
 			if !hasOption(m.VFSOptions, word, memory) {
-				t.Errorf("%s lacks %s: %s", want.target, word, m.VFSOptions)
+				t.Errorf("%s does not have option %s: %s", want.target, word, m.VFSOptions)
 			}
 		}
 	}
@@ -82,7 +82,7 @@ func checkMounts(t *testing.T, v *vmtest.VM, cgroups string) {
 			t.Errorf("%s: %+v, want %s", target, m, fstype)
 		}
 	}
-	checkPlaces(t, v)
+	checkPaths(t, v)
 }
 
 func hasOption(options, want string, memory int64) bool {
@@ -123,9 +123,9 @@ func memoryTotal(t *testing.T, meminfo string) int64 {
 	return kib << 10
 }
 
-// places are files and folders with their type and mode, or where a link
-// leads. Modes of device nodes are the kernel's.
-var places = map[string]string{
+// promisedPaths are files and folders with their type and mode, or the target of a link.
+// The kernel sets the modes of device nodes.
+var promisedPaths = map[string]string{
 	"/var/cache": "drwxr-xr-x", "/var/empty": "dr-xr-xr-x", "/var/lib": "drwxr-xr-x", "/var/local": "drwxr-xr-x",
 	"/var/lock": "drwxr-xr-x", "/var/log": "drwxr-xr-x", "/var/opt": "drwxr-xr-x", "/var/spool": "drwxr-xr-x",
 	"/var/tmp": "drwxrwxrwt", "/var/run": "-> /run", "/tmp": "drwxrwxrwt", "/dev/shm": "drwxrwxrwt",
@@ -134,15 +134,15 @@ var places = map[string]string{
 	"/dev/stderr": "-> /proc/self/fd/2", "/dev/kcore": "-> /proc/kcore",
 }
 
-func checkPlaces(t *testing.T, v *vmtest.VM) {
+func checkPaths(t *testing.T, v *vmtest.VM) {
 	args := []string{"/usr/bin/busybox", "ls", "-ld"}
-	for path := range places {
+	for path := range promisedPaths {
 		args = append(args, path)
 	}
 	listed := map[string]string{}
 	for line := range strings.Lines(v.Output(args...)) {
 		f := strings.Fields(line)
-		for path := range places {
+		for path := range promisedPaths {
 			if !strings.Contains(line, " "+path+"\n") && !strings.Contains(line, " "+path+" -> ") {
 				continue
 			}
@@ -152,7 +152,7 @@ func checkPlaces(t *testing.T, v *vmtest.VM) {
 			}
 		}
 	}
-	for path, want := range places {
+	for path, want := range promisedPaths {
 		if got := listed[path]; got != want && !(want == "c" && strings.HasPrefix(got, "c")) {
 			t.Errorf("%s is %q, want %q", path, listed[path], want)
 		}

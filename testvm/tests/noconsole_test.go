@@ -21,13 +21,12 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// junk is what a boot loader that rounds sizes up may leave behind an initramfs.
+// junk is data that a boot loader that rounds sizes up may leave after an initramfs.
 const junk = "JUNKJUNKJUNK"
 
-// A machine whose only console has no driver when the kernel starts /init comes
-// up, from initramfs of several makes. The kernel gives /init no file
-// descriptors then. Junk behind the archive, as with some boot loaders, is
-// reported and does no harm.
+// A machine comes up although its only console has no driver when the kernel starts /init,
+// with several kinds of initramfs. The kernel gives /init no file descriptors then. Junk
+// after the archive, which some boot loaders leave, is reported and does no harm.
 func TestNoInitialConsole(t *testing.T) {
 	tier.VM(t)
 	const services = "services:\n  AGENT\n"
@@ -41,17 +40,17 @@ func TestNoInitialConsole(t *testing.T) {
 			t.Errorf("hvc0 shows %q, %v", text, err)
 		}
 	})
-	// The nodes of the builder are enough for an /init that makes none.
+	// The builder's device nodes suffice for an /init that makes none.
 	t.Run("null", func(t *testing.T) {
 		dir := vmtest.Folder(t, "init-without-entry")
 		vmtest.Program(t, qemu.AMD64, "./init", filepath.Join(dir, "init"))
 		checkComesUp(t, machine(build(t, "without-entry", services, dir)), "console=null", false)
 	})
-	// /init is enough in an initramfs with an empty /dev, and without the marks of
-	// the builder by which it knows the end.
+	// /init needs neither nodes in /dev nor the builder's marks of the beginning and end of
+	// the archive.
 	t.Run("empty", func(t *testing.T) {
 		c := machine(out)
-		c.Initrd = foreign(t, c.Initrd, junk)
+		c.Initrd = unmarked(t, c.Initrd, junk)
 		checkComesUp(t, c, "console=", true)
 	})
 	t.Run("ttyUSB0", func(t *testing.T) {
@@ -61,21 +60,21 @@ func TestNoInitialConsole(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := vm.Config{Config: i.Machine(qemu.Config{Arch: qemu.AMD64, Memory: 1024}, "")}
-		c.Initrd = foreign(t, c.Initrd, "")
+		c.Initrd = unmarked(t, c.Initrd, "")
 		c.Append = "root=/dev/vda console=ttyS0"
 		checkComesUp(t, c, "console=ttyUSB0", false)
 	})
 }
 
-// checkComesUp boots a machine with another console in place of the serial one,
-// and wants it ready, with or without a warning about the initramfs.
+// checkComesUp boots a machine with another console in place of the serial one, and
+// checks that it gets ready, with or without a warning about the initramfs.
 func checkComesUp(t *testing.T, c vm.Config, console string, warned bool) {
 	t.Helper()
 	c.Append = strings.Replace(c.Append, "console=ttyS0", console, 1) + " panic=-1"
 	v := vmtest.Boot(t, c)
 	text := v.File(timeline.Path)
 	for ctx := vmtest.Context(t); !strings.Contains(text, timeline.Ready) && ctx.Err() == nil; text = v.File(timeline.Path) {
-		time.Sleep(100 * time.Millisecond) // The agent is a service, and may answer first.
+		time.Sleep(100 * time.Millisecond) // The agent is a service and may answer before the system is ready.
 	}
 	if !strings.Contains(text, timeline.Ready) || strings.Contains(text, "the image is complete") != warned {
 		t.Errorf("the timeline is:\n%s", text)
@@ -84,20 +83,20 @@ func checkComesUp(t *testing.T, c vm.Config, console string, warned bool) {
 	v.Exit(vm.PoweredDown)
 }
 
-// An initramfs that is cut off stops the boot, and the message names the
-// archive and not the memory.
+// A truncated initramfs stops the boot, and the message blames the archive, not a lack of
+// memory.
 func TestTruncatedInitramfs(t *testing.T) {
 	c := plain(t)
 	c.Initrd = changed(t, c.Initrd, func(b []byte) []byte { return b[:len(b)-len(b)/8] })
 	v := vmtest.Boot(t, c)
 	if e := v.Stage(timeline.Fatal); !strings.Contains(e.Result, "truncated or corrupt") || strings.Contains(e.Result, "memory") {
-		t.Errorf("it says %q", e.Result)
+		t.Errorf("the message is %q", e.Result)
 	}
 }
 
-// foreign is an initramfs as another builder makes it of the same files, with
-// more behind it: without nodes in /dev and without marks of its beginning and end.
-func foreign(t *testing.T, initrd, behind string) string {
+// unmarked returns an initramfs of the same files as another builder makes it, without
+// nodes in /dev and without marks of its beginning and end, followed by after.
+func unmarked(t *testing.T, initrd, after string) string {
 	t.Helper()
 	return changed(t, initrd, func(packed []byte) []byte {
 		z, err := zstd.NewReader(nil)
@@ -111,10 +110,10 @@ func foreign(t *testing.T, initrd, behind string) string {
 		}
 		for old, other := range map[string]string{"dev/null": "dev/nul_", "dev/console": "dev/consol_",
 			"run/keelson/unpacking": "run/keelson/unpackin_", "run/keelson/unpacked": "run/keelson/unpacke_"} {
-			// A name follows the last field of its header, the checksum, which is 0.
+			// The name follows the last field of its header, the checksum, which is 0.
 			name := []byte("00000000" + old + "\x00")
 			if bytes.Count(archive, name) != 1 {
-				t.Errorf("the archive does not have one entry %s", old)
+				t.Errorf("the archive does not have exactly one entry %s", old)
 			}
 			archive = bytes.Replace(archive, name, []byte("00000000"+other+"\x00"), 1)
 		}
@@ -123,11 +122,11 @@ func foreign(t *testing.T, initrd, behind string) string {
 			t.Fatal(err)
 		}
 		defer w.Close()
-		return append(w.EncodeAll(archive, nil), behind...)
+		return append(w.EncodeAll(archive, nil), after...)
 	})
 }
 
-// changed is a copy of a file with other contents.
+// changed writes a copy of a file with other contents.
 func changed(t *testing.T, file string, change func([]byte) []byte) string {
 	t.Helper()
 	data, err := os.ReadFile(file)
@@ -141,22 +140,22 @@ func changed(t *testing.T, file string, change func([]byte) []byte) string {
 	return name
 }
 
-// /init of arm64 has an entry point of its own: it starts without file
-// descriptors too. What it logs shows on the console that the kernel has early.
+// /init of arm64, which has its own entry point, starts without file descriptors too. Its
+// log shows on the kernel's early console.
 func TestNoInitialConsoleOnARM64(t *testing.T) {
 	tier.VM(t)
 	tier.Long(t)
 	const arch = qemu.ARM64
 	out := vmtest.Image(t, "bare-"+arch, arch, fmt.Sprintf("kernel: {image: %q, modules: []}\ninit: [%q]\n", vmtest.KernelOf(arch), "dir:"+bare(t, arch)))
 	c := machine(out)
-	c.Arch, c.Initrd = arch, foreign(t, c.Initrd, "")
+	c.Arch, c.Initrd = arch, unmarked(t, c.Initrd, "")
 	c.Append = "console=ttyUSB0 keep_bootcon ignore_loglevel panic=-1 earlycon=pl011,0x9000000"
 	v := vmtest.Boot(t, c)
 	v.Line("unable to open an initial console")
 	v.Line("keelson: .* boot: done")
 }
 
-// bare is a root with nothing but /init, built as the Makefile does.
+// bare returns a root with only /init, which is built as in the Makefile.
 func bare(t *testing.T, arch string) string {
 	t.Helper()
 	dir := vmtest.Folder(t, "bare-root-"+arch)

@@ -24,9 +24,9 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// labels are the values of org.mobyproject.config of LinuxKit's packages
-// (pkg/*/build.yml and Dockerfile there): those with binds on the root of the
-// system, and those of the default image.
+// labels are the values of the label org.mobyproject.config of LinuxKit's packages
+// (pkg/*/build.yml and Dockerfile there) that bind paths of the system's root, and of the
+// packages of the default image.
 var labels = map[string]string{
 	"acpid":         `{"binds": ["/dev:/dev"], "devices": [{"path": "all", "type": "c", "major": 13}], "pid": "host"}`,
 	"binfmt":        `{"binds": ["/proc/sys/fs/binfmt_misc:/binfmt_misc"], "capabilities": ["CAP_SYS_ADMIN"], "readonly": true, "net": "new", "ipc": "new"}`,
@@ -61,7 +61,7 @@ const (
 		{"path": "/dev/ttyAMA0", "type": "c", "major": 204, "minor": 64, "mode": "0666"}`
 )
 
-// defaultImage is LinuxKit's linuxkit.yml, but for kernel and init.
+// defaultImage is LinuxKit's linuxkit.yml except for kernel and init.
 const defaultImage = `
 onboot:
   - name: sysctl
@@ -88,8 +88,8 @@ files:
     metadata: yaml
 `
 
-// minimalImage is LinuxKit's examples/minimal.yml, but for kernel and init, with
-// all other packages behind its own.
+// minimalImage is LinuxKit's examples/minimal.yml except for kernel and init, with all
+// other packages after its own.
 const minimalImage = `
 onboot:
   - name: dhcpcd
@@ -104,11 +104,11 @@ SERVICES
   AGENT
 `
 
-// oneShots are the packages for onboot, whose program ends.
+// oneShots are the packages for onboot.
 var oneShots = []string{"sysctl", "metadata", "binfmt", "dm-crypt", "extend", "format", "losetup", "mount", "swap"}
 
-// packages returns a folder with an OCI layout for each of labels. In place of the
-// package's program it has a script, which ends at once when it has an argument.
+// packages returns a folder with an OCI layout for each of labels. A script replaces the
+// program of the package; it ends immediately if it has an argument.
 func packages(t *testing.T) string {
 	t.Helper()
 	tier.Tool(t, "busybox", "busybox-static")
@@ -127,7 +127,7 @@ func packages(t *testing.T) string {
 			files.MkdirAll(filepath.Dir(path), 0o755, 0, 0)
 			files.Set(tree.Entry{Path: path, Type: tree.File, Mode: 0o755, Data: []byte(data)})
 		}
-		for _, dir := range []string{"binfmt_misc", "etc/ssl/certs", "run", "tmp", "var"} { // on which a read-only one binds
+		for _, dir := range []string{"binfmt_misc", "etc/ssl/certs", "run", "tmp", "var"} { // mount points of read-only packages
 			files.MkdirAll(dir, 0o755, 0, 0)
 		}
 		command := []string{"/sbin/dhcpcd"}
@@ -150,7 +150,7 @@ func packages(t *testing.T) string {
 	return dir
 }
 
-// entries are containers of packages, as they are in a section.
+// entries returns containers of packages, as lines of a section.
 func entries(names ...string) string {
 	var text strings.Builder
 	for _, name := range names {
@@ -159,14 +159,14 @@ func entries(names ...string) string {
 	return strings.TrimSuffix(text.String(), "\n")
 }
 
-// ofPackages builds sections in which PACKAGES is the folder of packages.
+// ofPackages builds sections in which PACKAGES stands for the folder of packages.
 func ofPackages(t *testing.T, name, sections string, overlays ...string) image.Output {
 	t.Helper()
 	return build(t, name, strings.ReplaceAll(sections, "PACKAGES", packages(t)), overlays...)
 }
 
-// LinuxKit's default image needs nothing but keelson in place of its init: all
-// that its containers bind is there.
+// LinuxKit's default image works with keelson in place of its init and no other change:
+// all paths that its containers bind exist.
 func TestLinuxKitDefaultImage(t *testing.T) {
 	tier.VM(t)
 	certificates := t.TempDir()
@@ -177,7 +177,7 @@ func TestLinuxKitDefaultImage(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// LinuxKit's smallest example, and every package that has binds.
+// LinuxKit's smallest example works with every package that binds paths of the root.
 func TestLinuxKitPackages(t *testing.T) {
 	tier.VM(t)
 	sections := strings.NewReplacer(
@@ -196,7 +196,7 @@ func TestLinuxKitPackages(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// checkAllUp wants onboot containers that succeed, and services that run.
+// checkAllUp checks that all onboot containers succeed and all services run.
 func checkAllUp(t *testing.T, v *vmtest.VM) {
 	t.Helper()
 	if e := v.Stage(timeline.Ready, timeline.Degraded); e.Stage != timeline.Ready {
@@ -209,7 +209,7 @@ func checkAllUp(t *testing.T, v *vmtest.VM) {
 	}
 }
 
-// checkUsualPaths looks at what programs expect of any root.
+// checkUsualPaths checks files and folders that programs expect in any root.
 func checkUsualPaths(t *testing.T, v *vmtest.VM) {
 	t.Helper()
 	if text := v.File("/etc/os-release"); !strings.Contains(text, "ID=keelson\n") || !strings.Contains(text, "VERSION_ID=\"") || strings.Contains(text, "dirty") {

@@ -15,9 +15,9 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// A panic in PID 1 is none of the kernel: the process goes on as a new program,
-// its children do not notice, the kernel log has the account, and the machine
-// can be powered off.
+// A panic in PID 1 does not become a kernel panic: the process re-executes itself, its
+// children are not affected, the kernel log has the panic, and the machine can be powered
+// off.
 func TestPanicInInit(t *testing.T) {
 	tier.VM(t)
 	dir := vmtest.Folder(t, "faulty-root")
@@ -40,10 +40,10 @@ func TestPanicInInit(t *testing.T) {
 	}
 	for _, want := range []string{"PID 1 panicked", "fault.Here", "PID 1 has re-executed itself"} {
 		if !strings.Contains(log, want) {
-			t.Errorf("the kernel log does not say %q", want)
+			t.Errorf("the kernel log does not have %q", want)
 		}
 	}
-	// What the supervisor starts may look like another supervisor until it is executed.
+	// A child of the supervisor looks like a second supervisor until it calls execve(2).
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		after := pids(t, v)
 		if maps.Equal(before, after) {
@@ -58,8 +58,8 @@ func TestPanicInInit(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// pids are the processes by id, without those of the kernel, which have no arguments,
-// and without the role of init that runs for a moment when a device has come.
+// pids returns the processes by id, without kernel threads, which have no arguments, and
+// without the role of init that runs briefly when a device appears.
 func pids(t *testing.T, v *vmtest.VM) map[int]string {
 	t.Helper()
 	found := map[int]string{}

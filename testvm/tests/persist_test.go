@@ -11,7 +11,7 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// persistent mounts a disk over /var while containerd runs already.
+// persistent mounts a disk on /var while containerd is running.
 const persistent = `
 onboot:
   - name: first
@@ -34,8 +34,8 @@ services:
     annotations: {keelson.restart: never}
 `
 
-// A disk mounted over /var by an onboot container holds logs and containerd's
-// data; what the last boot left there does not disturb the next.
+// A disk that an onboot container mounts on /var stores logs and containerd's data; the
+// files of one boot do not disturb the next.
 func TestVarOnADisk(t *testing.T) {
 	c := machine(build(t, "persistent", persistent))
 	disk := filepath.Join(t.TempDir(), "var.img")
@@ -49,13 +49,13 @@ func TestVarOnADisk(t *testing.T) {
 		}
 		want := strings.Repeat("service out\n", boot)
 		if out := v.File("/var/log/talks.out.log"); out != want {
-			t.Errorf("boot %d: log of the service %q, want %q", boot, out, want)
+			t.Errorf("boot %d: the log of the service is %q, want %q", boot, out, want)
 		}
 		if out := v.File("/var/log/onboot/onboot.000-first.out.log"); out != "first out\n" {
-			t.Errorf("boot %d: log of onboot %q", boot, out)
+			t.Errorf("boot %d: the log of the onboot container is %q", boot, out)
 		}
 		if db := v.File("/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"); !strings.Contains(db, "talks") {
-			t.Error("containerd's data are not on the disk")
+			t.Error("containerd's database is not on the disk")
 		}
 		if text := v.File("/var/run/keelson/timeline"); text == "" {
 			t.Error("there is no /var/run on the disk")

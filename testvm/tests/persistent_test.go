@@ -28,8 +28,8 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// buildPersistent builds examples/persistent.yml with more services, changed by
-// pairs of what is replaced and by what.
+// buildPersistent builds examples/persistent.yml with more services. change has pairs of
+// old and new text.
 func buildPersistent(t *testing.T, arch string, formats []string, services string, change ...string) image.Output {
 	t.Helper()
 	tier.VM(t)
@@ -52,9 +52,9 @@ func buildPersistent(t *testing.T, arch string, formats []string, services strin
 	return out
 }
 
-// A partition for data at the end of a disk grows with the disk at the first
-// boot, holds what a service writes, is unmounted in the end, and nothing else
-// of the disk changes.
+// A partition for data at the end of a disk grows with the disk at the first boot, keeps
+// what a service writes, and is unmounted at shutdown. The rest of the disk does not
+// change.
 func TestPersistentPartition(t *testing.T) {
 	for _, c := range []struct {
 		format, arch, bus, device string
@@ -80,20 +80,20 @@ func TestPersistentPartition(t *testing.T) {
 			bootTwice(t, config, c.device)
 			raw, start, size := dataPartition(t, i.Disk)
 			if free := 400<<20 - start - size; free > 2<<20 {
-				t.Errorf("%d bytes are free behind the partition", free)
+				t.Errorf("%d bytes are free after the partition", free)
 			}
 			checkClean(t, raw)
 			if got := blocksOf(t, raw); got != size/4096 {
 				t.Errorf("the file system has %d blocks of 4096 bytes on %d bytes", got, size)
 			}
 			if outside(t, i.Disk) != boot {
-				t.Error("something was written to the partition that boots")
+				t.Error("the boot partition has changed")
 			}
 		})
 	}
 }
 
-// bootTwice boots to write and to read again, each time to a clean end.
+// bootTwice boots, writes, and boots again to read. Each boot ends with a power-off.
 func bootTwice(t *testing.T, c vm.Config, device string) {
 	t.Helper()
 	for boot := 1; boot <= 2; boot++ {
@@ -103,10 +103,10 @@ func bootTwice(t *testing.T, c vm.Config, device string) {
 			t.Fatalf("%s is not on /var/persist:\n%s", device, mounts)
 		}
 		if grown := strings.Contains(v.Console(), "persist: growing partition"); grown != (boot == 1 && strings.HasSuffix(device, "2")) {
-			t.Errorf("boot %d: the partition was grown: %v", boot, grown)
+			t.Errorf("boot %d: the partition was enlarged: %v", boot, grown)
 		}
 		if err := v.WriteFile(vmtest.Context(t), "/written", nil, 0o644); err == nil {
-			t.Error("the root can be written")
+			t.Error("the root is writable")
 		}
 		remember(t, v, boot)
 		if err := v.PowerOff(vmtest.Context(t)); err != nil {
@@ -115,19 +115,19 @@ func bootTwice(t *testing.T, c vm.Config, device string) {
 	}
 }
 
-// remember wants of redis what the boots before wrote, and writes.
+// remember adds a value to redis, and checks that it has one of each earlier boot.
 func remember(t *testing.T, v *vmtest.VM, boot int) {
 	t.Helper()
 	ctx := vmtest.Context(t)
 	r := redis.NewClient(&redis.Options{Addr: v.Addr(6379), MaxRetries: 200, MaxRetryBackoff: 50 * time.Millisecond, DisableIdentity: true})
 	defer r.Close()
 	if n, err := r.RPush(ctx, "boots", boot).Result(); err != nil || n != int64(boot) {
-		t.Errorf("boot %d: redis knows of %d, %v", boot, n, err)
+		t.Errorf("boot %d: redis has %d values, %v", boot, n, err)
 	}
 }
 
-// A machine started from elsewhere has its data on a disk that is empty at
-// first. Where there is none, one line says so and nothing is started.
+// A machine that boots from elsewhere stores its data on a disk that is empty at first. If
+// there is no such disk, one line reports it and no service is started.
 func TestPersistentDisk(t *testing.T) {
 	out := buildPersistent(t, qemu.AMD64, nil, agentService, "FORMAT=", "FORMAT=/dev/vda", `keelson.retries: "6"`, `keelson.retries: "1"`)
 	c := machine(out)
@@ -146,7 +146,7 @@ func TestPersistentDisk(t *testing.T) {
 		before := sum(t, disk)
 		refuses(t, c, "persist: no file system has the label data, and /dev/vda is not empty: left alone$")
 		if sum(t, disk) != before {
-			t.Error("it was written to")
+			t.Error("the disk has changed")
 		}
 	})
 	t.Run("none", func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestPersistentDisk(t *testing.T) {
 	})
 }
 
-// refuses boots to the rescue prompt.
+// refuses boots a machine and expects the line and the rescue prompt.
 func refuses(t *testing.T, c vm.Config, line string) {
 	t.Helper()
 	v := vmtest.Boot(t, c)
@@ -190,7 +190,7 @@ func enlarge(t *testing.T, disk string, size int64) {
 	}
 }
 
-// raw is the disk as it is, from QEMU's format where it is in that.
+// raw returns a disk in raw format, converted if it is in QEMU's.
 func raw(t *testing.T, disk string) string {
 	t.Helper()
 	if !strings.HasSuffix(disk, ".qcow2") {
@@ -201,7 +201,7 @@ func raw(t *testing.T, disk string) string {
 	return out
 }
 
-// dataPartition copies the last partition of a disk and tells where it is, in bytes.
+// dataPartition copies the last partition of a disk and returns its position in bytes.
 func dataPartition(t *testing.T, disk string) (file string, start, size int64) {
 	t.Helper()
 	disk = raw(t, disk)
@@ -211,7 +211,8 @@ func dataPartition(t *testing.T, disk string) (file string, start, size int64) {
 	return file, start, size
 }
 
-// outside is a digest of what lies between partition table and data partition.
+// outside returns a digest of the bytes between the partition table and the data
+// partition.
 func outside(t *testing.T, disk string) string {
 	t.Helper()
 	disk = raw(t, disk)
@@ -248,8 +249,8 @@ func blocksOf(t *testing.T, disk string) int64 {
 	return n
 }
 
-// A GPT whose front copy was half written when the power was cut is repaired from
-// the copy behind, where no firmware has done so.
+// A GPT whose first copy was half written when the power was cut is repaired from the
+// backup at the end of the disk, if no firmware has done so.
 func TestPersistentTornTable(t *testing.T) {
 	tier.Tool(t, "sfdisk", "fdisk")
 	out := buildPersistent(t, qemu.AMD64, nil, "")

@@ -27,8 +27,8 @@ services:
   AGENT
 `
 
-// The failure of an onboot container ends the machine as the command line says,
-// before anything else runs.
+// When an onboot container fails, the machine ends as the command line says, and no other
+// container starts.
 func TestOnbootPolicies(t *testing.T) {
 	for policy, want := range map[string]vm.Exit{"reboot": vm.Rebooted, "poweroff": vm.PoweredDown, "halt": vm.Halted} {
 		t.Run(policy, func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestOnbootPolicies(t *testing.T) {
 					got = append(got, strings.TrimSpace(e.Name+" "+strings.SplitN(e.Result, ":", 2)[0]))
 				}
 				if e.Name == "001-bad" && !strings.Contains(e.Note, "(keelson.onboot="+policy+")") {
-					t.Errorf("not said why: %v", e)
+					t.Errorf("the event does not give the reason: %v", e)
 				}
 			}
 			if strings.Join(got, ", ") != "000-good exited 0, 001-bad exited 3, all failed" {
@@ -52,7 +52,7 @@ func TestOnbootPolicies(t *testing.T) {
 	}
 }
 
-// An onboot container that hangs does not keep the power button from working.
+// The power button works while an onboot container hangs.
 func TestPowerButtonWhileBooting(t *testing.T) {
 	const hangs = `
 onboot:

@@ -27,10 +27,10 @@ import (
 
 var (
 	cuts    = flag.Int("powercut.cuts", 4, "how often the power is cut")
-	cutSeed = flag.Uint64("powercut.seed", 0, "of the moments and of what is lost; 0: by chance")
+	cutSeed = flag.Uint64("powercut.seed", 0, "seed of the moments and of the lost writes; 0: random")
 )
 
-// A disk of the test is enlarged now and then, and goes through so many cuts.
+// Size of a disk of the test, in bytes, and the number of cuts that it goes through.
 const (
 	diskAtFirst = 68 << 20
 	diskGrowth  = 96 << 20
@@ -38,23 +38,23 @@ const (
 	diskLife    = 20
 )
 
-// cutImage is what the test changes of the example: redis writes its file anew
-// now and then, what the onboot container prints is shown at once, and there are
-// no modules that a boot does without.
+// cutImage changes the example for the test: redis rewrites its file now and then, the
+// output of the onboot container shows immediately, and there are no modules that the boot
+// does not need.
 var cutImage = []string{
 	`"--appendfsync", "always"`, `"--appendfsync", "always", "--auto-aof-rewrite-min-size", "1mb"`,
 	"quiet", "quiet linuxkit.runc_console=1",
 	"  cmdline:", "  modules: [virtio_pci, virtio_blk, virtio_net, virtio_rng, virtio_console, overlay, button, evdev]\n  cmdline:",
 }
 
-// moment is when the power is cut: some time after the console shows a line.
-// Times are those of an idle machine without KVM.
+// moment is when the power is cut: some time after the console shows a line. Times are
+// those of an idle machine without KVM.
 type moment struct {
 	phase  string
 	begins *regexp.Regexp
-	at     time.Duration // about when
-	lasts  time.Duration
-	share  int // of all cuts
+	at     time.Duration // approximate time of the line
+	lasts  time.Duration // the power is cut within this time
+	share  int           // of all cuts
 }
 
 const loadPhase, growPhase = "load", "growing"
@@ -68,31 +68,31 @@ var moments = []moment{
 	{loadPhase, regexp.MustCompile(`keelson: .*\] ready:`), 5 * time.Second, 1500 * time.Millisecond, 5},
 }
 
-// TestPowerCuts cuts the power of a machine whose redis writes, and of one that
-// boots, checks or grows its file system. Each time it boots again, to all
-// services, and has all that redis acknowledged. What was not flushed to the disk
-// is lost in part, as chance has it.
+// TestPowerCuts cuts the power of a machine while redis writes, and while the machine
+// boots, checks or grows its file system. Each time the machine boots again with all
+// services and has every write that redis acknowledged. Data that were not flushed to the
+// disk are lost at random.
 func TestPowerCuts(t *testing.T) {
 	tier.VM(t)
 	if *cuts == 0 {
-		t.Skip("no cuts are wanted")
+		t.Skip("-powercut.cuts is 0")
 	}
 	r := newCutter(t, cmp.Or(*cutSeed, rand.Uint64()), cutImage...)
 	began := time.Now()
 	for r.count < *cuts {
 		if err := r.life(min(diskLife, *cuts-r.count)); err != nil {
-			t.Fatalf("after %d cuts: %s: %v\nonce more: make power-cuts SEED=%d CUTS=%d", r.count, r.told(), err, r.seed, *cuts)
+			t.Fatalf("after %d cuts: %s: %v\nrepeat with: make power-cuts SEED=%d CUTS=%d", r.count, r.perPhase(), err, r.seed, *cuts)
 		}
 	}
 	if r.loads > 0 && r.acked == 0 {
 		t.Error("nothing was written")
 	}
 	t.Logf("seed %d: %d cuts in %v: %s. %d writes acknowledged, none lost. Not flushed: %d units kept, %d lost. %d boots to all services",
-		r.seed, r.count, time.Since(began).Round(time.Second), r.told(), r.acked, r.sum.Kept, r.sum.Lost, r.boots)
+		r.seed, r.count, time.Since(began).Round(time.Second), r.perPhase(), r.acked, r.sum.Kept, r.sum.Lost, r.boots)
 }
 
-// Without fsync writes are lost: cuts are felt, and noticed.
-func TestPowerCutsAreFelt(t *testing.T) {
+// Without fsync power cuts lose writes, and the test notices it.
+func TestPowerCutsLoseWrites(t *testing.T) {
 	tier.VM(t)
 	tier.Long(t)
 	r := newCutter(t, 1, append([]string{`"--appendfsync", "always"`, `"--appendfsync", "no"`}, cutImage[2:]...)...)
@@ -121,14 +121,14 @@ func newCutter(t *testing.T, seed uint64, change ...string) *cutter {
 	tier.Tool(t, "mke2fs", "e2fsprogs")
 	tier.Tool(t, "zstd", "zstd")
 	out := buildPersistent(t, qemu.AMD64, nil, "", change...)
-	plain := out.Initrd + ".cpio" // A guest takes longer to unpack it than all else.
+	plain := out.Initrd + ".cpio" // Unpacking would be the longest part of the boot.
 	tool(t, "zstd", "-q", "-d", out.Initrd, "-o", plain)
 	out.Initrd = plain
 	return &cutter{T: t, rng: rand.New(rand.NewPCG(seed, 0)), seed: seed, moments: moments, phases: map[string]int{}, out: out}
 }
 
-// told says how many cuts there were in which phase.
-func (r *cutter) told() string {
+// perPhase returns the number of cuts in each phase.
+func (r *cutter) perPhase() string {
 	var parts []string
 	for _, m := range moments {
 		parts = append(parts, fmt.Sprintf("%s %d", m.phase, r.phases[m.phase]))
@@ -136,7 +136,7 @@ func (r *cutter) told() string {
 	return strings.Join(parts, ", ")
 }
 
-// life takes a new disk through some cuts, to a clean end.
+// life makes a new disk, cuts the power count times, and ends with a power-off.
 func (r *cutter) life(count int) error {
 	disk, want := r.newDisk(), &written{seed: r.seed}
 	for range count {
@@ -144,7 +144,7 @@ func (r *cutter) life(count int) error {
 			return err
 		}
 		if r.count++; r.count%10 == 0 {
-			r.Logf("%s cuts %d: %s; %d writes", time.Now().Format(time.TimeOnly), r.count, r.told(), r.acked+want.total())
+			r.Logf("%s cuts %d: %s; %d writes", time.Now().Format(time.TimeOnly), r.count, r.perPhase(), r.acked+want.total())
 		}
 	}
 	v := r.boot(disk, "")
@@ -164,7 +164,7 @@ func (r *cutter) life(count int) error {
 	return nil
 }
 
-// newDisk has one partition, for data, and room behind it.
+// newDisk makes a disk with a partition for data and free space after it.
 func (r *cutter) newDisk() string {
 	dir, id := r.TempDir(), uuid.NewSHA1(uuid.NameSpaceOID, []byte("power cuts"))
 	file, part := filepath.Join(dir, "disk.img"), filepath.Join(dir, "data.img")
@@ -178,7 +178,7 @@ func (r *cutter) newDisk() string {
 	return file
 }
 
-// grow makes a disk larger; not when it is large enough.
+// grow enlarges a disk and reports whether it did; it does not exceed diskMost.
 func (r *cutter) grow(disk string) bool {
 	info, err := os.Stat(disk)
 	if err != nil {
@@ -200,11 +200,11 @@ func (r *cutter) boot(disk, log string) *vmtest.VM {
 	return vmtest.Boot(r, c)
 }
 
-// ready waits for all services and for what was written.
+// ready waits for all services and checks what redis has.
 func (r *cutter) ready(v *vmtest.VM, want *written) error {
 	e := v.Stage(timeline.Ready, timeline.Rescue, timeline.Degraded)
 	if e.Stage != timeline.Ready {
-		return fmt.Errorf("the machine does not come up: %v\n%s", e, v.Console())
+		return fmt.Errorf("the machine does not get ready: %v\n%s", e, v.Console())
 	}
 	r.boots++
 	if err := want.check(vmtest.Context(r), v); err != nil {
@@ -213,8 +213,8 @@ func (r *cutter) ready(v *vmtest.VM, want *written) error {
 	return nil
 }
 
-// cut boots, cuts the power at some moment, and leaves on the disk what a disk
-// has then.
+// cut boots, cuts the power at a random moment, and writes to the disk what a real one
+// would have.
 func (r *cutter) cut(disk string, want *written) error {
 	m := r.choose(disk)
 	dir := r.TempDir()
@@ -241,12 +241,12 @@ func (r *cutter) cut(disk string, want *written) error {
 	ended()
 	r.phases[phaseOf(v.Console())]++
 	if strings.Contains(v.Console(), "persist: cannot") {
-		return fmt.Errorf("not all went well:\n%s", v.Console())
+		return fmt.Errorf("the persist container failed:\n%s", v.Console())
 	}
 	return r.replay(disk, log)
 }
 
-// choose is a moment by its share.
+// choose returns a random moment, weighted by share.
 func (r *cutter) choose(disk string) moment {
 	n := 0
 	for _, m := range r.moments {
@@ -261,7 +261,7 @@ func (r *cutter) choose(disk string) moment {
 	return r.moments[len(r.moments)-1]
 }
 
-// phaseOf is the last phase that a console shows the beginning of.
+// phaseOf returns the last phase whose beginning a console shows.
 func phaseOf(console string) string {
 	phase := moments[0].phase
 	for _, m := range moments {
@@ -272,8 +272,8 @@ func phaseOf(console string) string {
 	return phase
 }
 
-// replay writes to the disk what was flushed, and of the rest nothing, all, or
-// any part.
+// replay writes to the disk all data that were flushed, and none, all or a random part of
+// the rest.
 func (r *cutter) replay(disk, log string) error {
 	share := []float64{0, 1, r.rng.Float64(), r.rng.Float64()}[r.rng.IntN(4)]
 	d, diskErr := os.OpenFile(disk, os.O_WRONLY, 0)

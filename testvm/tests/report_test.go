@@ -14,7 +14,7 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// measured is what a boot cost.
+// measured is the cost of a boot.
 type measured struct {
 	size      int64         // of all files, in bytes on disk
 	guest     time.Duration // from the kernel's start to ready, on the guest's clock
@@ -37,7 +37,7 @@ const reportHead = `| format | architecture | machine | disk on | MB | kernel to
 |---|---|---|---|---|---|---|---|
 `
 
-// write writes the table where make clean finds it.
+// write writes the table to a folder that make clean removes.
 func (r *report) write(t *testing.T) {
 	file := filepath.Join(vmtest.Repository(t), "build/formats.md")
 	if err := os.WriteFile(file, []byte(reportHead+strings.Join(r.rows, "")), 0o644); err != nil {
@@ -45,7 +45,7 @@ func (r *report) write(t *testing.T) {
 	}
 }
 
-// sizeOf is the room that files take on a disk: holes do not count.
+// sizeOf returns the disk space that files use, without holes.
 func sizeOf(t *testing.T, files []string) (n int64) {
 	t.Helper()
 	for _, f := range files {

@@ -11,7 +11,7 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// person types at a machine's console and reads what comes after.
+// person types on a machine's console and reads the output.
 type person struct {
 	*vmtest.VM
 	t *testing.T
@@ -25,21 +25,21 @@ func (p person) types(text, wants string) {
 	p.Line(wants)
 }
 
-// prompted waits for a prompt behind a text: what is typed before it is no answer.
-func (p person) prompted(behind string) {
+// prompted waits for a prompt after a text: input that is typed before the prompt is not an
+// answer.
+func (p person) prompted(after string) {
 	p.t.Helper()
 	for ctx := vmtest.Context(p.t); ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
 		console := p.Console()
-		if i := strings.LastIndex(console, behind); i >= 0 && strings.Contains(console[i:], "rescue> ") {
+		if i := strings.LastIndex(console, after); i >= 0 && strings.Contains(console[i:], "rescue> ") {
 			return
 		}
 	}
-	p.t.Fatalf("no prompt behind %q:\n%s", behind, p.Console())
+	p.t.Fatalf("no prompt after %q:\n%s", after, p.Console())
 }
 
-// The prompt over the serial line, of an image without a shell: what went wrong
-// can be looked at, nothing that is typed ends it but an answer, and the boot
-// goes on.
+// The rescue prompt works on the serial line, in an image without a shell: it shows what
+// failed, only an answer ends it, and the boot continues.
 func TestRescuePrompt(t *testing.T) {
 	m := machine(build(t, "failing", failing))
 	m.Append += " quiet keelson.onboot=rescue"
@@ -62,7 +62,7 @@ func TestRescuePrompt(t *testing.T) {
 	p.Exit(vm.PoweredDown)
 }
 
-// rescueShell is an image with a shell for rescue, as docs/supervision.md has it.
+// rescueShell is an image with a rescue shell as in docs/supervision.md.
 const rescueShell = `
 onboot:
   - name: good
@@ -85,9 +85,9 @@ services:
       keelson.role: rescue
 `
 
-// keelson.rescue opens the image's shell before the first onboot container. It
-// has job control and the host's root; on its end comes the prompt, from which
-// it can be had again. The power button works all along.
+// keelson.rescue opens the image's shell before the first onboot container. It has job
+// control and the host's root. When it ends, the prompt follows, which can start it again.
+// The power button works meanwhile.
 func TestRescueShell(t *testing.T) {
 	m := machine(build(t, "rescue-shell", rescueShell))
 	m.Append += " quiet keelson.rescue"
@@ -106,7 +106,7 @@ func TestRescueShell(t *testing.T) {
 	}
 }
 
-// An answer is an end of the machine.
+// The answer reboot reboots the machine.
 func TestRescueReboots(t *testing.T) {
 	m := plain(t)
 	m.Append += " quiet keelson.rescue=on"

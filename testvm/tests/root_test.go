@@ -20,7 +20,7 @@ import (
 
 const ballastSize = 60 << 20
 
-// ballast is the plain image plus 60 MB that cannot be compressed.
+// ballast builds the plain image plus 60 MB that cannot be compressed.
 func ballast(t *testing.T) image.Output {
 	t.Helper()
 	tier.VM(t)
@@ -36,7 +36,7 @@ func ballast(t *testing.T) image.Output {
 	return build(t, "ballast", "services:\n  AGENT\n", dir)
 }
 
-// On every kind of initramfs runc can pivot and the root is in memory once.
+// With each kind of initramfs runc can pivot, and the root is in memory once.
 func TestInitramfs(t *testing.T) {
 	for _, fstype := range []string{"ramfs", "tmpfs"} {
 		t.Run(fstype, func(t *testing.T) {
@@ -48,9 +48,9 @@ func TestInitramfs(t *testing.T) {
 			c := machine(out)
 			c.Append += " rootfstype=" + fstype
 			v := vmtest.Boot(t, c)
-			v.Stage("ready") // the agent runs: runc has pivoted
+			v.Stage("ready") // The agent runs, so runc has pivoted.
 			used := memoryInUse(t, v.File("/proc/meminfo"))
-			// What a kernel of this kind and the daemons need by themselves.
+			// The memory that the kernel and the daemons need.
 			const base = 110 << 20
 			if limit := sizes.ImageUnpacked*3/2 + base; used > limit {
 				t.Errorf("%d MB in use, more than %d: the root of %d MB is in memory more than once",
@@ -80,8 +80,8 @@ func memoryInUse(t *testing.T, meminfo string) int64 {
 	return found["MemTotal"] - found["MemFree"]
 }
 
-// The kernel only logs that the initramfs did not fit, and goes on; /init says
-// what to do about it and does not.
+// The kernel only logs that the initramfs did not fit into memory, and continues; /init
+// stops and reports what to do.
 func TestTooLittleMemory(t *testing.T) {
 	c := machine(ballast(t))
 	c.Memory = 288
@@ -92,7 +92,7 @@ func TestTooLittleMemory(t *testing.T) {
 	}
 }
 
-// The same tree boots from a disk.
+// The tree of an initrd also boots from a disk.
 func TestDiskRoot(t *testing.T) {
 	c, tree := diskRoot(t)
 	disk := c.Disks[0].Path
@@ -106,11 +106,11 @@ func TestDiskRoot(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 	head := tool(t, "dumpe2fs", "-h", disk)
 	if strings.Contains(head, "needs_recovery") {
-		t.Error("the root was not left clean")
+		t.Error("the root was not unmounted cleanly")
 	}
 }
 
-// A read-only root must bring the folders to mount on.
+// A read-only root must have the mount points.
 func TestDiskRootWithoutMountPoints(t *testing.T) {
 	c, tree := diskRoot(t)
 	if err := os.RemoveAll(filepath.Join(tree, "run")); err != nil {
@@ -124,7 +124,8 @@ func TestDiskRootWithoutMountPoints(t *testing.T) {
 	}
 }
 
-// diskRoot boots from an ext4 yet to be made of the tree it returns.
+// diskRoot returns a machine that boots from an ext4 disk, and the tree of which the caller
+// makes that disk.
 func diskRoot(t *testing.T) (vm.Config, string) {
 	t.Helper()
 	tier.VM(t)
@@ -139,7 +140,7 @@ func diskRoot(t *testing.T) (vm.Config, string) {
 	return c, tree
 }
 
-// A broken bundle costs only itself.
+// A broken bundle affects only its own container.
 func TestBrokenBundles(t *testing.T) {
 	const broken = `
 onboot:
@@ -179,7 +180,7 @@ services:
 	write("containers/services/noconfig/rootfs/file", "")
 	yaml := broken + "files:\n  - path: containers/services/badruntime/runtime.json\n    contents: '{\"mounts\": 3}'\n"
 	config := machine(build(t, "broken", yaml, dir))
-	config.Append += " cgroup_disable=memory" // as the firmware of Raspberry Pis has it
+	config.Append += " cgroup_disable=memory" // as the firmware of the Raspberry Pi sets it
 	v := vmtest.Boot(t, config)
 	e := v.Stage("degraded", "ready")
 	if e.Stage != "degraded" {
@@ -196,11 +197,11 @@ services:
 			results[e.Name] = e.Result
 		}
 	}
-	for _, who := range []string{"container=000-good", "service=limited"} {
-		v.Line("linux.resources.memory.limit ignored: the kernel has no cgroup controller memory .*" + who)
+	for _, container := range []string{"container=000-good", "service=limited"} {
+		v.Line("linux.resources.memory.limit ignored: the kernel has no cgroup controller memory .*" + container)
 	}
 	if results["limited"] != "running" {
-		t.Errorf("a service whose limit cannot be applied: %v", results)
+		t.Errorf("a service whose limit cannot be applied does not run: %v", results)
 	}
 	if results["000-good"] != "exited 0" || results["agent"] != "running" || !strings.HasPrefix(results["000-badjson"], "failed") {
 		t.Errorf("results: %v", results)
@@ -209,7 +210,7 @@ services:
 	v.Exit(vm.PoweredDown)
 }
 
-// PID 1 reaps whatever is left to it.
+// PID 1 reaps orphans.
 func TestOrphans(t *testing.T) {
 	tier.VM(t)
 	root, dir := guestRoot(t), vmtest.Folder(t, "orphans-root")

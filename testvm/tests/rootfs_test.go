@@ -18,8 +18,8 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// rootKind is a filesystem that the root may lie on although no format of the
-// builder is made so, made of a tree by Debian's tool.
+// rootKind is a file system that the root may be on although no format of the builder uses
+// it. A tool of Debian makes it of a tree.
 type rootKind struct {
 	fstype, module string // module is empty if the kernel has it built in
 	program, pkg   string
@@ -31,17 +31,16 @@ var rootKinds = []rootKind{
 	{"ext4", "", "mke2fs", "e2fsprogs", []string{"-q", "-t", "ext4", "-d", "TREE", "IMAGE", "300M"}},
 }
 
-// What an initramfs does with the filesystems it mounted for itself: either way
-// the root comes up as the machine's. One such as Debian's hands it over with
-// /dev, /proc, /sys and /run mounted, which is no reason to take the machine
-// for a container.
-var leaving = map[string]string{
+// leaveScripts are what an initramfs does with the file systems that it has mounted; the
+// system boots with either. An initramfs such as Debian's passes on the root with /dev,
+// /proc, /sys and /run mounted; the machine must not be taken for a container then.
+var leaveScripts = map[string]string{
 	"iso9660": "umount /proc /dev",
 	"ext4":    "mount -t sysfs sys /sys; mount -t tmpfs run /run; for d in dev proc sys run; do mount -o move /$d /sysroot/$d; done",
 }
 
-// The same tree boots from other kinds of filesystem than those of the formats,
-// led to by another initramfs than the builder's.
+// A tree boots from file systems that no format uses, started by another initramfs than
+// the builder's.
 func TestReadOnlyRoots(t *testing.T) {
 	tier.VM(t)
 	tier.Root(t) // owners of the tree
@@ -52,7 +51,7 @@ func TestReadOnlyRoots(t *testing.T) {
 		t.Run(k.fstype, func(t *testing.T) {
 			c := machine(out)
 			c.Disks = []qemu.Disk{{Path: k.make(t, tree), Bus: "nvme", ReadOnly: true}}
-			c.Initrd = stage(t, "stage-"+k.fstype, leaving[k.fstype]).Initrd
+			c.Initrd = stage(t, "stage-"+k.fstype, leaveScripts[k.fstype]).Initrd
 			c.Append += " stage.module=" + k.module + " stage.fstype=" + k.fstype
 			v := vmtest.Boot(t, c)
 			v.Stage(timeline.Ready)
@@ -63,8 +62,7 @@ func TestReadOnlyRoots(t *testing.T) {
 	}
 }
 
-// A root that does not come or holds no system is told, with what there is
-// instead.
+// A root that does not appear or has no system is reported, with the disks that exist.
 func TestNoRoot(t *testing.T) {
 	tier.VM(t)
 	out := buildFor(t, target{arch: qemu.AMD64, formats: format.KernelSquashfs}, "format-amd64", onRoot)
@@ -90,7 +88,7 @@ func TestNoRoot(t *testing.T) {
 	}
 }
 
-// make makes the disk.
+// make makes a disk of the tree.
 func (k rootKind) make(t *testing.T, tree string) string {
 	t.Helper()
 	tier.Tool(t, k.program, k.pkg)
@@ -103,7 +101,7 @@ func (k rootKind) make(t *testing.T, tree string) string {
 	return disk
 }
 
-// checkRootOn wants everything to work on a read-only root of this kind.
+// checkRootOn checks that the system works on a read-only root of this type.
 func checkRootOn(t *testing.T, v *vmtest.VM, fstype string) {
 	t.Helper()
 	mounts := v.File("/proc/1/mountinfo")
@@ -113,19 +111,19 @@ func checkRootOn(t *testing.T, v *vmtest.VM, fstype string) {
 	}
 	for _, e := range v.Timeline() {
 		if e.Stage == timeline.Onboot && e.Result != "exited 0" {
-			t.Errorf("a container cannot write over this root: %v", e)
+			t.Errorf("a container cannot write to its root: %v", e)
 		}
 	}
 	for _, path := range []string{"/var/lib/site/data", "/run/site/data"} {
 		if text := v.File(path); text != "of the image" {
-			t.Errorf("%s below a mount of init's holds %q", path, text)
+			t.Errorf("%s below a mount of init has %q", path, text)
 		}
 	}
 	checkRoot(t, v)
 }
 
-// stageInit mounts the root as an initramfs of a distribution does. The kernel
-// of the tests has these filesystems as modules, so it cannot itself.
+// stageInit mounts the root as the initramfs of a distribution does. The kernel of the
+// tests cannot mount it because these file systems are modules.
 const stageInit = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -143,7 +141,7 @@ mount -t $fstype -o ro /dev/nvme0n1 /sysroot
 exec switch_root /sysroot /init
 `
 
-// stage is an initramfs that leads to a root on the first NVMe disk.
+// stage builds an initramfs that mounts a root on the first NVMe disk and starts it.
 func stage(t *testing.T, name, leave string) image.Output {
 	t.Helper()
 	buildLock.Lock()

@@ -12,8 +12,8 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// stacks is an image whose onboot containers leave disks in use in all the ways
-// that survive a container: see the scripts.
+// stacks is an image whose onboot containers leave disks in use in all the ways that
+// outlive a container: see the scripts.
 const stacks = `
 onboot:
   - name: modules
@@ -43,8 +43,8 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 zeros() { dd if=/dev/zero of=$1 bs=1M count=$2 2>/dev/null; }
 `
 
-// What is mounted here is gone with the container, but a loop device and swap
-// keep the file systems. /odd is no name of devtmpfs.
+// The mounts of this script disappear with the container, but a loop device and swap keep
+// the file systems in use. devtmpfs has no name /odd.
 const lostScript = stackTools + `
 mkdir /a /s
 mount -t ext4 /dev/vda /a
@@ -59,8 +59,8 @@ mknod /odd b 7 1
 swapon /odd
 `
 
-// On /dev/vdc: ext4, loop, ext4, loop, device-mapper, ext4, in which the lowest
-// is mounted once more. On /dev/vdd: ext4, two loops, md, device-mapper, ext4.
+// On /dev/vdc: ext4, loop, ext4, loop, device-mapper, ext4, in which the lowest file system
+// is mounted again. On /dev/vdd: ext4, two loop devices, md, device-mapper, ext4.
 const stacksScript = stackTools + `
 mkdir /var/c1 /var/c2 /var/c3 /var/d1 /var/d2
 mount -t ext4 /dev/vdc /var/c1
@@ -88,10 +88,9 @@ mount -t ext4 /dev/dm-1 /var/d2
 echo kept >/var/d2/kept
 `
 
-// After power-off all disks are clean, whatever lies on them and whoever mounted
-// it: swap on a device without a usable name and on a file of a disk that no
-// mount shows, a loop device on another, and stacks of loop, device-mapper and md
-// devices with file systems between them.
+// After power-off all disks are clean: with swap on a device without a usable name and on a
+// file of a disk that no mount shows, with a loop device on another, and with stacks of
+// loop, device-mapper and md devices with file systems between them.
 func TestStackedDisks(t *testing.T) {
 	tier.VM(t)
 	dir := vmtest.Folder(t, "stacks-root")
@@ -109,10 +108,10 @@ func TestStackedDisks(t *testing.T) {
 	v := vmtest.Boot(t, c)
 	v.Stage(timeline.Ready)
 	if swaps := v.File("/proc/swaps"); strings.Count(swaps, "\n") != 3 {
-		t.Fatalf("swap is not on:\n%s\n%s", swaps, v.Console())
+		t.Fatalf("swap is not enabled:\n%s\n%s", swaps, v.Console())
 	}
 	if mounts := v.File("/proc/1/mounts"); strings.Count(mounts, " ext4 ") != 6 || strings.Contains(mounts, "/dev/vda ") {
-		t.Fatalf("not mounted as meant:\n%s\n%s", mounts, v.Console())
+		t.Fatalf("the mounts are not those of the scripts:\n%s\n%s", mounts, v.Console())
 	}
 	if err := v.PowerOff(vmtest.Context(t)); err != nil {
 		t.Fatal(err)
@@ -133,7 +132,7 @@ func TestStackedDisks(t *testing.T) {
 	}
 }
 
-// extract takes a file out of a disk's file system, from an offset on.
+// extract copies a file out of a disk's file system, starting at an offset.
 func extract(t *testing.T, disk, name string, offset int64) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)

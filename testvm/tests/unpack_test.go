@@ -42,7 +42,7 @@ func unpack(t *testing.T, initrd, dir string) {
 	}
 }
 
-// place makes one entry. The first of several hard links carries the data.
+// place writes one entry. The first of several hard links has the data.
 func place(r io.Reader, h *cpio.Header, path string, links map[int64]string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -66,7 +66,7 @@ func place(r io.Reader, h *cpio.Header, path string, links map[int64]string) err
 			return err
 		}
 	default:
-		return nil // devtmpfs brings the device nodes
+		return nil // devtmpfs provides the device nodes.
 	}
 	if err := os.Lchown(path, h.Uid, h.Guid); err != nil {
 		return err

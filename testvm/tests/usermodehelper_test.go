@@ -15,9 +15,9 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// A kernel that starts /sbin/usermode-helper in place of every program, as
-// LinuxKit's do, gets its modules, hands over its cores, and asks for keys; what
-// the image does not have is in the kernel log.
+// With a kernel that starts /sbin/usermode-helper in place of every program, as LinuxKit's
+// kernels do, modules are loaded, core dumps reach their program, and keys are requested. A
+// program that the image does not have is reported in the kernel log.
 func TestStaticUsermodeHelper(t *testing.T) {
 	tier.VM(t)
 	tier.Long(t)
@@ -37,15 +37,15 @@ func TestStaticUsermodeHelper(t *testing.T) {
 	t.Run("core", func(t *testing.T) {
 		crash(t, v, "|/usr/bin/core %s")
 		if args := eventually(t, v, "/run/core-args"); args != "/usr/bin/core 11\n" {
-			t.Errorf("it was started as %q", args)
+			t.Errorf("the program was started as %q", args)
 		}
 		if core := v.File("/run/core"); !strings.HasPrefix(core, "\x7fELF") {
-			t.Errorf("it got %d bytes that are no core", len(core))
+			t.Errorf("the program got %d bytes that are not a core dump", len(core))
 		}
 		crash(t, v, "|/usr/bin/none")
 		const report = "cannot run /usr/bin/none, which the kernel asks for: no such file or directory"
 		if log, err := v.KernelLog(vmtest.Context(t)); err != nil || !strings.Contains(log, report) {
-			t.Errorf("the kernel log does not say %q, %v", report, err)
+			t.Errorf("the kernel log does not have %q, %v", report, err)
 		}
 	})
 	t.Run("request-key", func(t *testing.T) {
@@ -53,18 +53,18 @@ func TestStaticUsermodeHelper(t *testing.T) {
 			t.Fatal(err)
 		}
 		if args := eventually(t, v, "/run/request-key"); args != "/sbin/request-key create /\n" {
-			t.Errorf("it was started as %q", args)
+			t.Errorf("request-key was started as %q", args)
 		}
 	})
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
 }
 
-// testapp is the program where PID 1 sees it.
+// testapp is the path of testapp in PID 1's mount namespace.
 const testapp = "/containers/services/agent/rootfs/testapp"
 
-// crash lets a program die of SIGSEGV with this core_pattern. The kernel waits for
-// the program that takes the core before it reports the death.
+// crash makes a program die of SIGSEGV with this core_pattern. The kernel reports the death
+// after the program that reads the core dump has ended.
 func crash(t *testing.T, v *vmtest.VM, pattern string) {
 	t.Helper()
 	if err := v.WriteFile(vmtest.Context(t), "/proc/sys/kernel/core_pattern", []byte(pattern), 0o644); err != nil {
@@ -72,11 +72,11 @@ func crash(t *testing.T, v *vmtest.VM, pattern string) {
 	}
 	r, err := v.Exec(vmtest.Context(t), "/bin/busybox", "sh", "-c", "kill -SEGV $$")
 	if err != nil || r.Signal == "" {
-		t.Fatalf("it ended with %+v, %v", r, err)
+		t.Fatalf("the shell was not killed: %+v, %v", r, err)
 	}
 }
 
-// eventually is what a file holds once it is there and not empty.
+// eventually waits until a file exists and is not empty, and returns its contents.
 func eventually(t *testing.T, v *vmtest.VM, file string) string {
 	t.Helper()
 	for ctx := vmtest.Context(t); ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
@@ -84,12 +84,12 @@ func eventually(t *testing.T, v *vmtest.VM, file string) string {
 			return string(text)
 		}
 	}
-	t.Fatalf("%s does not come", file)
+	t.Fatalf("%s does not appear", file)
 	return ""
 }
 
-// helperKernel is the folder of a small kernel built so, which takes ten minutes
-// once.
+// helperKernel returns the folder of a small kernel that is configured so. Building it takes
+// ten minutes, once.
 func helperKernel(t *testing.T) string {
 	t.Helper()
 	const dir = "build/kernel-helper"

@@ -12,10 +12,9 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// A machine stays one when its /proc was mounted by something before /init:
-// modules are loaded, disks unmounted, and the end is the machine's. In the
-// same boot a second system runs inside of it, as in a container, and ends
-// without the first one's taking notice.
+// A machine is not taken for a container when its /proc was mounted before /init: modules
+// are loaded, disks are unmounted, and the machine reboots. In the same boot a second system
+// runs inside it, as in a container, and its end does not affect the first.
 func TestProcMountedBeforeInit(t *testing.T) {
 	tier.VM(t)
 	program, err := os.ReadFile(filepath.Join(guestRoot(t), "init"))
@@ -40,7 +39,7 @@ func TestProcMountedBeforeInit(t *testing.T) {
 		t.Errorf("modules: %v", e)
 	}
 	mounts := v.File("/proc/1/mounts")
-	// Shares all namespaces with the machine but has a root of its own.
+	// The inner system shares all namespaces with the machine but has its own root.
 	out := v.Output("/bin/busybox", "sh", "-c", `
 		b=/bin/busybox
 		$b mount -o bind /inner /inner

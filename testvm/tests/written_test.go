@@ -16,14 +16,14 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// errLost is a write that was acknowledged and is not there.
+// errLost is returned when redis does not have a write that it acknowledged.
 var errLost = errors.New("a write is lost")
 
-// written is what redis acknowledged: of each writer, how many of its values.
+// written records how many values of each writer redis has acknowledged.
 type written struct {
 	seed  uint64
 	count [4]atomic.Int64
-	wrong atomic.Value // what redis answered in place of an acknowledgement
+	wrong atomic.Value // an answer of redis that is no acknowledgement
 }
 
 func (w *written) total() (n int) {
@@ -33,7 +33,7 @@ func (w *written) total() (n int) {
 	return n
 }
 
-// value is what a writer writes as its nth: up to 2 KiB.
+// value returns the nth value of a writer, up to 2 KiB.
 func (w *written) value(writer int, n int64) string {
 	rng := rand.New(rand.NewPCG(w.seed+uint64(writer), uint64(n)))
 	return strconv.FormatInt(n, 10) + strings.Repeat(string(rune('a'+rng.IntN(26))), rng.IntN(2048))
@@ -46,22 +46,22 @@ func redisOf(v *vmtest.VM, retries int) *redis.Client {
 		DialTimeout: time.Minute, ReadTimeout: time.Minute, WriteTimeout: time.Minute, DisableIdentity: true})
 }
 
-// check wants all that was acknowledged to be there, and at most one value more
-// of each writer: one whose answer a cut has swallowed.
+// check checks that redis has every acknowledged value, and at most one more of each
+// writer, whose acknowledgement a power cut has prevented.
 func (w *written) check(ctx context.Context, v *vmtest.VM) error {
 	if wrong := w.wrong.Load(); wrong != nil {
-		return fmt.Errorf("redis does not take what is written: %v", wrong)
+		return fmt.Errorf("redis refused a write: %v", wrong)
 	}
 	c := redisOf(v, 100)
 	defer c.Close()
 	for i := range w.count {
 		got, err := c.LRange(ctx, listOf(i), 0, -1).Result()
 		if err != nil {
-			return fmt.Errorf("cannot read what was written: %w", err)
+			return fmt.Errorf("cannot read the values from redis: %w", err)
 		}
 		acked := w.count[i].Load()
 		if n := int64(len(got)); n < acked || n > acked+1 {
-			return fmt.Errorf("%w: redis has %d values of writer %d and acknowledged %d", errLost, n, i, acked)
+			return fmt.Errorf("%w: redis has %d values of writer %d, %d were acknowledged", errLost, n, i, acked)
 		}
 		for n, value := range got {
 			if want := w.value(i, int64(n)); value != want {
@@ -73,8 +73,8 @@ func (w *written) check(ctx context.Context, v *vmtest.VM) error {
 	return nil
 }
 
-// load begins to write; ended waits for the end of all writers, which comes when
-// the machine has none of their connections any more.
+// load starts the writers; ended waits for their end, which comes when the machine has
+// closed their connections.
 func (w *written) load(v *vmtest.VM) (ended func()) {
 	var writers sync.WaitGroup
 	for i := range w.count {
@@ -83,15 +83,15 @@ func (w *written) load(v *vmtest.VM) (ended func()) {
 	return writers.Wait
 }
 
-// more waits until something more is acknowledged.
+// more waits until another write is acknowledged.
 func (w *written) more(ctx context.Context) {
 	for n := w.total(); w.total() == n && w.wrong.Load() == nil && ctx.Err() == nil; {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// write pushes values until the connection breaks. A value is acknowledged by its
-// place in the list.
+// write pushes values until the connection breaks. The acknowledgement of a value is its
+// position in the list.
 func (w *written) write(v *vmtest.VM, i int) {
 	c := redisOf(v, -1)
 	defer c.Close()
