@@ -55,6 +55,7 @@ func sleep(args []string) error {
 func hog([]string) error {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGUSR1)
+	fmt.Println("waiting for SIGUSR1")
 	<-c
 	for {
 		chunk, err := syscall.Mmap(-1, 0, 1<<20, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
@@ -85,6 +86,7 @@ func serve(args []string) error {
 func trap(args []string) error {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGTERM)
+	fmt.Println("waiting for SIGTERM")
 	<-c
 	return mark(args)
 }

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,8 +23,14 @@ func TestConsoles(t *testing.T) {
 	c.Append = strings.Replace(c.Append, "console=ttyS0", "quiet console=tty1 console=hvc0 console=ttyS0", 1)
 	c.VirtConsole = filepath.Join(t.TempDir(), "hvc0")
 	v := vmtest.Boot(t, c)
-	v.Stage(timeline.Ready)
-	screen := v.Output("/bin/busybox", "cat", "/dev/vcs1")
+	ready := onScreen(v.Stage(timeline.Ready))
+	var screen string
+	until(t, func() string { // Each console is written to independently of the others.
+		if screen = v.Output("/bin/busybox", "cat", "/dev/vcs1"); !strings.Contains(screen, ready) {
+			return fmt.Sprintf("tty1 does not show %q:\n%s", ready, screen)
+		}
+		return ""
+	})
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
 	hvc, err := os.ReadFile(c.VirtConsole)
@@ -38,12 +45,19 @@ func TestConsoles(t *testing.T) {
 	up := true
 	for _, e := range v.Timeline() {
 		if !strings.Contains(string(hvc), e.String()) {
-			t.Errorf("hvc0 lacks %q:\n%s", e, hvc)
+			t.Errorf("hvc0 does not show %q:\n%s", e, hvc)
 		}
-		// The screen was read when the system was up. It is 80 columns wide.
-		if text := e.String(); up && !strings.Contains(screen, text[:min(60, len(text))]) {
-			t.Errorf("tty1 lacks %q:\n%s", e, screen)
+		// The screen was read when the system was ready.
+		if up && !strings.Contains(screen, onScreen(e)) {
+			t.Errorf("tty1 does not show %q:\n%s", e, screen)
 		}
 		up = up && e.Stage != timeline.Ready
 	}
+}
+
+// onScreen returns the beginning of an event, which is on one line of a screen of 80
+// columns.
+func onScreen(e timeline.Event) string {
+	text := e.String()
+	return text[:min(60, len(text))]
 }

@@ -245,7 +245,8 @@ func checkCoveredFiles(t *testing.T, v *vmtest.VM) {
 func checkPreparedNetwork(t *testing.T, v *vmtest.VM) {
 	v.Output("/usr/bin/busybox", "ip", "addr", "add", "10.77.0.1/24", "dev", "outer")
 	v.Output("/usr/bin/busybox", "ip", "link", "set", "outer", "up")
-	out := v.Output("/usr/bin/busybox", "nc", "-w", "10", "10.77.0.2", "8080")
+	// The service runs, but may not listen yet.
+	out := v.Output("/usr/bin/busybox", "sh", "-c", "until busybox nc -w 60 10.77.0.2 8080; do busybox usleep 50000; done")
 	if out != "hello from inside\n" {
 		t.Errorf("the service in the namespace answers %q", out)
 	}
@@ -256,9 +257,12 @@ func checkPreparedNetwork(t *testing.T, v *vmtest.VM) {
 
 func checkVolumes(t *testing.T, v *vmtest.VM) {
 	v.Output("/usr/bin/busybox", "sh", "-c", "until [ -s /containers/volumes/shared/merged/from-service ]; do busybox usleep 10000; done")
-	if out := v.File("/var/log/reader.out.log"); out != "onboot\nseed\nseed\nmore\n" {
-		t.Errorf("the service sees %q", out)
-	}
+	until(t, func() string { // Output is copied to the log independently of the service.
+		if out := v.File("/var/log/reader.out.log"); out != "onboot\nseed\nseed\nmore\n" {
+			return fmt.Sprintf("the service reads %q", out)
+		}
+		return ""
+	})
 	if err := v.File("/var/log/reader.log"); err != "" {
 		t.Errorf("errors of the service: %s", err)
 	}

@@ -73,6 +73,7 @@ func TestAfterLinuxKitInit(t *testing.T) {
 	if got := v.Output("/bin/sh", "-c", "until [ -s /run/own-script ]; do sleep 0.1; done; cat /run/own-script"); got != "own\n" {
 		t.Errorf("the script of the user wrote %q", got)
 	}
+	v.Line("script init.d/040-own: exited 0")
 	var ran []string
 	for _, e := range v.Timeline() {
 		if e.Stage == timeline.Onboot || e.Stage == "script" {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"keelson/testvm/image"
 	"keelson/testvm/qemu"
@@ -114,6 +115,24 @@ func buildFor(t testing.TB, to target, name, sections string, overlays ...string
 func machine(out image.Output) vm.Config {
 	return vm.Config{Config: qemu.Config{Arch: qemu.AMD64, Kernel: out.Kernel, Initrd: out.Initrd,
 		Append: out.Cmdline, Memory: 1024}}
+}
+
+// until repeats check for a minute, as long as it returns a problem, and fails the test with
+// the last one.
+func until(t *testing.T, check func() (problem string)) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		problem := check()
+		if problem == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Error(problem)
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 // plain returns a machine that boots an image with only the agent.

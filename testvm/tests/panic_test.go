@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -8,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"keelson/testvm/tier"
 	"keelson/testvm/vm"
@@ -28,32 +28,34 @@ func TestPanicInInit(t *testing.T) {
 	}
 	v := vmtest.Boot(t, machine(build(t, "faulty", "services:\n  AGENT\n", dir)))
 	v.Stage("ready")
-	before := pids(t, v)
+	var before map[int]string
+	until(t, func() string { // Programs of the boot may be about to end.
+		last := before
+		if before = pids(t, v); !maps.Equal(last, before) {
+			return fmt.Sprintf("the processes change: %v, %v", last, before)
+		}
+		return ""
+	})
 	if err := v.WriteFile(vmtest.Context(t), "/tmp/keelson-fault", []byte("reaper"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	v.SignalInit(int(syscall.SIGCHLD))
 	v.Line("PID 1 has re-executed itself")
-	log, err := v.Client().KernelLog(vmtest.Context(t))
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, want := range []string{"PID 1 panicked", "fault.Here", "PID 1 has re-executed itself"} {
-		if !strings.Contains(log, want) {
-			t.Errorf("the kernel log does not have %q", want)
-		}
+		until(t, func() string { // The console may show a message before the kernel log has it.
+			if log, err := v.Client().KernelLog(vmtest.Context(t)); err != nil || !strings.Contains(log, want) {
+				return fmt.Sprintf("the kernel log does not have %q: %v", want, err)
+			}
+			return ""
+		})
 	}
 	// A child of the supervisor looks like a second supervisor until it calls execve(2).
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		after := pids(t, v)
-		if maps.Equal(before, after) {
-			break
+	until(t, func() string {
+		if after := pids(t, v); !maps.Equal(before, after) {
+			return fmt.Sprintf("processes were %v and are %v", before, after)
 		}
-		if time.Now().After(deadline) {
-			t.Errorf("processes were %v and are %v", before, after)
-			break
-		}
-	}
+		return ""
+	})
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
 }

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -48,9 +49,12 @@ func TestVarOnADisk(t *testing.T) {
 			t.Fatalf("the disk is not on /var:\n%s", mounts)
 		}
 		want := strings.Repeat("service out\n", boot)
-		if out := v.File("/var/log/talks.out.log"); out != want {
-			t.Errorf("boot %d: the log of the service is %q, want %q", boot, out, want)
-		}
+		until(t, func() string { // Output is copied to the log independently of the service.
+			if out := v.File("/var/log/talks.out.log"); out != want {
+				return fmt.Sprintf("boot %d: the log of the service is %q, want %q", boot, out, want)
+			}
+			return ""
+		})
 		if out := v.File("/var/log/onboot/onboot.000-first.out.log"); out != "first out\n" {
 			t.Errorf("boot %d: the log of the onboot container is %q", boot, out)
 		}

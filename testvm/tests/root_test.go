@@ -229,11 +229,7 @@ func TestOrphans(t *testing.T) {
 	v := vmtest.Boot(t, machine(build(t, "orphans", "services:\n  AGENT\n", dir)))
 	v.Line(fmt.Sprintf("keelson-test: orphans %d", 10000))
 	v.Stage("ready")
-	for _, p := range processes(t, v) {
-		if isZombie(p) {
-			t.Errorf("a zombie is left: %+v", p)
-		}
-	}
+	noZombies(t, v)
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
 }
