@@ -7,12 +7,13 @@ import (
 	"strings"
 )
 
-// command is one that can be typed at the prompt.
+// command is a command of the prompt, as help shows it.
 type command struct {
 	verb, args, does string
 }
 
-// commands in the order of help. The machine's own are the words of `service`.
+// commands are listed in the order of help. reboot, poweroff and halt are named as in
+// `service`.
 var commands = []command{
 	{"help", "", "this list"},
 	{"list", "", "onboot containers: results so far, and those to come"},
@@ -28,57 +29,57 @@ var commands = []command{
 
 const (
 	defaultLines = 40
-	mostLines    = 100_000
+	maxLines     = 100_000
 )
 
-// order is a line of the prompt taken apart.
-type order struct {
-	verb  string // empty: nothing was typed
+// invocation is a parsed line of the prompt.
+type invocation struct {
+	verb  string // empty if nothing was typed
 	name  string
 	lines int
 }
 
-// leaving are words that elsewhere leave; here they may mean several things.
-var leaving = []string{"exit", "quit", "logout", "q"}
+// exitWords leave other programs. At the prompt their meaning would be ambiguous.
+var exitWords = []string{"exit", "quit", "logout", "q"}
 
-// parse takes a line apart. The error tells the person what is wrong.
-func parse(line string) (order, error) {
+// parse parses a line. The error is written for the person at the prompt.
+func parse(line string) (invocation, error) {
 	words := strings.Fields(line)
 	if len(words) == 0 {
-		return order{}, nil
+		return invocation{}, nil
 	}
-	o := order{verb: strings.ToLower(words[0]), lines: defaultLines}
+	inv := invocation{verb: strings.ToLower(words[0]), lines: defaultLines}
 	args := words[1:]
-	if o.verb == "?" {
-		o.verb = "help"
+	if inv.verb == "?" {
+		inv.verb = "help"
 	}
-	i := slices.IndexFunc(commands, func(c command) bool { return c.verb == o.verb })
+	i := slices.IndexFunc(commands, func(c command) bool { return c.verb == inv.verb })
 	switch {
-	case slices.Contains(leaving, o.verb):
-		return o, fmt.Errorf("how is the boot to go on? Type retry, continue, reboot, poweroff or halt")
+	case slices.Contains(exitWords, inv.verb):
+		return inv, fmt.Errorf("to leave the prompt, type retry, continue, reboot, poweroff or halt")
 	case i < 0:
-		return o, fmt.Errorf("no such command: %s. This is no shell; help lists what there is", quote(words[0]))
+		return inv, fmt.Errorf("no such command: %s. This is no shell; help lists what there is", quote(words[0]))
 	}
-	if o.verb == "log" {
+	if inv.verb == "log" {
 		if len(args) == 0 {
-			return o, fmt.Errorf("whose log? list shows the names")
+			return inv, fmt.Errorf("log needs the name of a container; list shows the names")
 		}
-		o.name, args = args[0], args[1:]
+		inv.name, args = args[0], args[1:]
 	}
 	if takesLines := strings.Contains(commands[i].args, "LINES"); takesLines && len(args) > 0 {
 		n, err := strconv.Atoi(args[0])
-		if err != nil || n < 1 || n > mostLines {
-			return o, fmt.Errorf("%s is no number of lines, from 1 to %d", quote(args[0]), mostLines)
+		if err != nil || n < 1 || n > maxLines {
+			return inv, fmt.Errorf("%s is not a number of lines from 1 to %d", quote(args[0]), maxLines)
 		}
-		o.lines, args = n, args[1:]
+		inv.lines, args = n, args[1:]
 	}
 	if len(args) > 0 {
-		return o, fmt.Errorf("%s is too much; usage: %s %s", quote(args[0]), o.verb, commands[i].args)
+		return inv, fmt.Errorf("unexpected argument %s; usage: %s %s", quote(args[0]), inv.verb, commands[i].args)
 	}
-	return o, nil
+	return inv, nil
 }
 
-// quote makes what was typed harmless, and short.
+// quote quotes typed text as ASCII and shortens it.
 func quote(word string) string {
 	const most = 40
 	if len(word) > most {
@@ -87,7 +88,7 @@ func quote(word string) string {
 	return strconv.QuoteToASCII(word)
 }
 
-// lastLines is the end of text, n lines at most, and ends a line.
+// lastLines returns at most the last n lines of text, with a newline at the end.
 func lastLines(text string, n int) string {
 	text = strings.TrimRight(text, "\n")
 	if text == "" {

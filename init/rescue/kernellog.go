@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// logBuffer is what is read of the kernel log, in bytes; syslog(2) gives the
-// end of it.
+// logBuffer is how many bytes of the kernel log are read; syslog(2) returns the last
+// ones.
 const logBuffer = 256 << 10
 
-// kernelLog is the end of the kernel log.
+// kernelLog returns the end of the kernel log.
 func kernelLog() (string, error) {
 	buffer := make([]byte, logBuffer)
 	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, buffer)
@@ -21,7 +21,7 @@ func kernelLog() (string, error) {
 	return withoutPriorities(string(buffer[:n])), nil
 }
 
-// withoutPriorities takes the "<6>" off lines such as "<6>[    1.234567] text".
+// withoutPriorities removes the "<6>" from lines such as "<6>[    1.234567] text".
 func withoutPriorities(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {

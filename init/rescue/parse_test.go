@@ -8,7 +8,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	for line, want := range map[string]order{
+	for line, want := range map[string]invocation{
 		"": {}, "  ": {}, "help": {"help", "", 40}, "?": {"help", "", 40}, " RETRY ": {"retry", "", 40}, "list": {"list", "", 40},
 		"log 003-x": {"log", "003-x", 40}, "log x 5": {"log", "x", 5}, "dmesg": {"dmesg", "", 40}, "dmesg 7": {"dmesg", "", 7},
 		"continue": {"continue", "", 40}, "poweroff": {"poweroff", "", 40},
@@ -35,7 +35,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		o, err := parse(line)
-		if err == nil && o.verb != "" && (o.lines < 1 || o.lines > mostLines || strings.ContainsAny(o.name, " \n")) {
+		if err == nil && o.verb != "" && (o.lines < 1 || o.lines > maxLines || strings.ContainsAny(o.name, " \n")) {
 			t.Errorf("%q: %+v", line, o)
 		}
 		if err != nil && (len(err.Error()) > 400 || strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' })) {
@@ -64,10 +64,10 @@ func TestWithoutPriorities(t *testing.T) {
 	}
 }
 
-// What comes off a terminal in pieces of any size is the same lines; one that
-// is too long is one that is too long, and the next is whole again.
+// Lines do not depend on how the input is split into reads. A line that is too long is
+// an error, and the next line is read whole.
 func TestReadLines(t *testing.T) {
-	text := "one\rtwo\n" + strings.Repeat("x", 3*longest) + "\nthree\xff\nhalf\x03\n\nlast"
+	text := "one\rtwo\n" + strings.Repeat("x", 3*maxLine) + "\nthree\xff\nhalf\x03\n\nlast"
 	want := []input{{line: "one"}, {line: "two"}, {err: errLong}, {line: "three\uFFFD"}, {err: errInterrupt}, {}, {}, {err: io.EOF}}
 	for _, size := range []int{1, 3, 4096, 1 << 20} {
 		lines, stop := make(chan input), make(chan struct{})
@@ -77,12 +77,12 @@ func TestReadLines(t *testing.T) {
 			got = append(got, in)
 		}
 		if !reflect.DeepEqual(got, want) {
-			t.Errorf("in pieces of %d: %v", size, got)
+			t.Errorf("reads of %d bytes: %v", size, got)
 		}
 	}
 	lines, stop := make(chan input), make(chan struct{})
 	close(stop)
-	readLines(strings.NewReader(text), lines, stop) // Nobody takes them.
+	readLines(strings.NewReader(text), lines, stop) // It returns although nobody receives.
 }
 
 type pieces struct {
@@ -99,7 +99,7 @@ func FuzzReadLines(f *testing.F) {
 		go func() { readLines(pieces{strings.NewReader(string(text)), max(1, size)}, lines, stop); close(lines) }()
 		n := 0
 		for in := range lines {
-			if n++; len(in.line) > 3*longest || strings.ContainsAny(in.line, "\r\n\x03") {
+			if n++; len(in.line) > 3*maxLine || strings.ContainsAny(in.line, "\r\n\x03") {
 				t.Errorf("line %q", in.line)
 			}
 		}

@@ -15,46 +15,46 @@ import (
 )
 
 const (
-	firstPause = 100 * time.Millisecond // before a terminal at its end is opened again, doubling
+	firstPause = 100 * time.Millisecond // before the terminal is opened again; it doubles
 	lastPause  = 10 * time.Second
-	flushLimit = 2 * time.Second // for messages that are to come before a prompt
+	flushLimit = 2 * time.Second // for writing pending messages before a prompt
 )
 
-// ErrInterrupted is why an attempt ends on ctrl-C.
+// ErrInterrupted is the cause of the cancellation of an attempt by ctrl-C.
 var ErrInterrupted = errors.New("interrupted at the console")
 
-// Output is the part of a console that a session needs.
+// Output is the part of a console that a session uses.
 type Output interface {
 	Event(timeline.Event)
 	Raw([]byte)
 	Flush(context.Context) error
 }
 
-// Session is one stop of the boot.
+// Session is an interruption of the boot.
 type Session struct {
 	Why     string                          // such as "onboot 003-format failed"
 	Path    string                          // of the terminal, from Path
 	Results func() []oneshot.Result         // of the containers so far
-	Rest    []string                        // names of those to come
-	Retry   func(context.Context) bool      // runs the failed container again; nil: none has failed
-	Shell   func(context.Context, *os.File) // runs the image's shell on a terminal; nil: it has none
+	Rest    []string                        // names of the containers not yet run
+	Retry   func(context.Context) bool      // runs the failed container again; nil if none has failed
+	Shell   func(context.Context, *os.File) // runs the image's shell on a terminal; nil if it has none
 	Out     Output
-	// NoKernelLog: the kernel log is an outer system's.
+	// NoKernelLog is set if the kernel log belongs to an outer system.
 	NoKernelLog bool
 	Log         *slog.Logger
 }
 
-// answer is what came of a talk.
+// answer is how a prompt ended.
 type answer int
 
 const (
-	decided answer = iota
-	atEnd          // the terminal is
-	toShell
+	decided  answer = iota // an action was chosen
+	closed                 // end of file on the terminal
+	runShell               // the shell was asked for
 )
 
-// Run asks until somebody has decided: policy.Next, Reboot, PowerOff or Halt.
-// Where there is nobody to ask, or when ctx ends, that is policy.Wait.
+// Run asks until an action is chosen: policy.Next, Reboot, PowerOff or Halt. Without a
+// terminal, or when ctx ends, it returns policy.Wait.
 func (s *Session) Run(ctx context.Context) policy.Action {
 	began := timeline.Now()
 	s.Out.Event(timeline.Event{At: began, Stage: timeline.Rescue, Result: s.Why})
@@ -71,26 +71,26 @@ func (s *Session) ask(ctx context.Context) policy.Action {
 	if s.Shell != nil {
 		s.shell(ctx)
 	}
-	ends := 0 // of the terminal, one after the other
+	ends := 0 // consecutive ends of file without input
 	for ctx.Err() == nil {
 		f, err := open(s.Path)
 		if err != nil {
 			s.Log.Error("there is nobody to ask", "error", err)
 			return policy.Wait
 		}
-		makeSane(f, forPrompt)
-		t := &talk{session: s, terminal: f}
-		how, action := t.run(ctx)
-		_ = f.Close() // All that counts has been read.
-		if t.heard {
+		resetTerminal(f, promptMode)
+		p := &prompt{session: s, terminal: f}
+		how, action := p.run(ctx)
+		_ = f.Close() // There is nothing more to read.
+		if p.gotInput {
 			ends = 0
 		}
 		switch how {
 		case decided:
 			return action
-		case toShell:
+		case runShell:
 			s.shell(ctx)
-		case atEnd:
+		case closed:
 			ends++
 			backoff.Wait(ctx, backoff.Delay(ends, firstPause, lastPause))
 		}
@@ -98,18 +98,18 @@ func (s *Session) ask(ctx context.Context) policy.Action {
 	return policy.Wait
 }
 
-// shell gives the terminal to the image's shell until that ends or the
-// terminal does.
+// shell runs the image's shell on the terminal until the shell ends or the terminal is
+// hung up.
 func (s *Session) shell(ctx context.Context) {
-	f, err := forOthers(s.Path)
+	f, err := openForProgram(s.Path)
 	if err != nil {
-		s.Log.Error("no shell", "error", err)
+		s.Log.Error("cannot start the rescue shell", "error", err)
 		return
 	}
 	defer f.Close()
 	watched, err := open(s.Path)
 	if err != nil {
-		s.Log.Error("no shell", "error", err)
+		s.Log.Error("cannot start the rescue shell", "error", err)
 		return
 	}
 	s.flush(ctx)
@@ -128,8 +128,9 @@ func (s *Session) shell(ctx context.Context) {
 func (s *Session) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, flushLimit)
 	defer cancel()
-	_ = s.Out.Flush(ctx) // Late messages are a nuisance, no more.
+	_ = s.Out.Flush(ctx) // On failure, messages appear after the prompt.
 }
 
-// say writes to the terminal; one that is gone will tell when it is read.
-func say(w io.Writer, text string) { _, _ = io.WriteString(w, text) }
+// write writes to the terminal. It ignores errors: the next read reports a terminal
+// that is gone.
+func write(w io.Writer, text string) { _, _ = io.WriteString(w, text) }

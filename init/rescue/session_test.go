@@ -20,25 +20,25 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(nstest.Main(m)) }
 
-// paper is a console.
-type paper struct {
+// recorder is a console that records events.
+type recorder struct {
 	mu     sync.Mutex
 	events []string
 }
 
-func (p *paper) Event(e timeline.Event) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.events = append(p.events, e.Stage+": "+e.Result)
+func (r *recorder) Event(e timeline.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e.Stage+": "+e.Result)
 }
-func (p *paper) Raw([]byte)                  {}
-func (p *paper) Flush(context.Context) error { return nil }
+func (r *recorder) Raw([]byte)                  {}
+func (r *recorder) Flush(context.Context) error { return nil }
 
-// sit begins a session at a terminal; its answer comes over the channel.
-func sit(t *testing.T, ctx context.Context, change func(*Session)) (*nstest.Terminal, <-chan policy.Action) {
+// startSession starts a session on a terminal; the channel delivers its answer.
+func startSession(t *testing.T, ctx context.Context, change func(*Session)) (*nstest.Terminal, <-chan policy.Action) {
 	t.Helper()
 	term := nstest.NewTerminal(t)
-	s := &Session{Why: "onboot 001-b failed", Path: term.Path, Out: &paper{}, Log: slog.New(slog.DiscardHandler),
+	s := &Session{Why: "onboot 001-b failed", Path: term.Path, Out: &recorder{}, Log: slog.New(slog.DiscardHandler),
 		Results: func() []oneshot.Result {
 			return []oneshot.Result{{Name: "000-a"}, {Name: "001-b", ExitCode: 3, Decision: "rescue (keelson.on-failure=rescue)"}}
 		},
@@ -68,16 +68,16 @@ func TestAnswers(t *testing.T) {
 	for typed, want := range map[string]policy.Action{
 		"continue": policy.Next, "reboot": policy.Reboot, "poweroff": policy.PowerOff, "halt": policy.Halt, "  Halt ": policy.Halt,
 	} {
-		term, answer := sit(t, t.Context(), nil)
-		term.Until(prompt)
+		term, answer := startSession(t, t.Context(), nil)
+		term.Until(promptText)
 		term.Type(typed + "\r")
 		wantAnswer(t, answer, want)
-		wantSane(t, term)
+		wantTerminalReset(t, term)
 	}
 }
 
-// wantSane wants a terminal as others expect it.
-func wantSane(t *testing.T, term *nstest.Terminal) {
+// wantTerminalReset checks that a terminal has its default settings.
+func wantTerminalReset(t *testing.T, term *nstest.Terminal) {
 	t.Helper()
 	f, err := open(term.Path)
 	if err != nil {
@@ -90,11 +90,11 @@ func wantSane(t *testing.T, term *nstest.Terminal) {
 	}
 }
 
-// Nothing that can be typed leaves by itself: what is no command, control
-// characters, lines without end, ctrl-C, ctrl-D.
-func TestPromptOutlivesItsPerson(t *testing.T) {
-	term, answer := sit(t, t.Context(), nil)
-	for _, tc := range []struct{ typed, says string }{
+// No input other than a command that ends the prompt ends it: unknown commands, control
+// characters, overlong lines, ctrl-C, ctrl-D.
+func TestPromptSurvivesAnyInput(t *testing.T) {
+	term, answer := startSession(t, t.Context(), nil)
+	for _, tc := range []struct{ typed, want string }{
 		{"help\r", "power off, in order"},
 		{"list\r", "002-c"},
 		{"log b\r", "001-b wrote nothing"},
@@ -111,19 +111,19 @@ func TestPromptOutlivesItsPerson(t *testing.T) {
 		{"\x04", "This does not leave"},
 		{"\x1a\x1c\x11\x00\x01\x02\x7f\x15\x17\xff\xfe\r", "This is no shell"},
 		{strings.Repeat("x", 3000) + "\r", "This is no shell"},
-		{strings.Repeat("y", 20000) + "\r", "This is no shell"}, // The kernel's editor cuts it off.
+		{strings.Repeat("y", 20000) + "\r", "This is no shell"}, // The kernel's line editor truncates it.
 		{"continu\x7f\x7f\x7f\x15list\r", "002-c"},
 	} {
-		term.Until(prompt)
+		term.Until(promptText)
 		term.Type(tc.typed)
-		if tc.says != "" {
-			term.Until(tc.says)
+		if tc.want != "" {
+			term.Until(tc.want)
 		}
 	}
-	term.Until(prompt)
+	term.Until(promptText)
 	select {
 	case a := <-answer:
-		t.Fatalf("it left with %v", a)
+		t.Fatalf("the session ended with %v", a)
 	default:
 	}
 	term.Type("halt\r")
@@ -134,11 +134,11 @@ func TestRetry(t *testing.T) {
 	tries := 0
 	started := make(chan struct{}, 9)
 	why := make(chan error, 9)
-	term, answer := sit(t, t.Context(), func(s *Session) {
+	term, answer := startSession(t, t.Context(), func(s *Session) {
 		s.Retry = func(ctx context.Context) bool {
 			tries++
 			started <- struct{}{}
-			if tries == 1 { // It hangs.
+			if tries == 1 { // The first attempt hangs.
 				<-ctx.Done()
 				why <- context.Cause(ctx)
 				return false
@@ -146,16 +146,16 @@ func TestRetry(t *testing.T) {
 			return tries == 3
 		}
 	})
-	term.Until(prompt)
+	term.Until(promptText)
 	term.Type("retry\r")
 	<-started
 	term.Type("impatient\r\x03")
 	if err := <-why; err != ErrInterrupted {
-		t.Errorf("it was ended by %v", err)
+		t.Errorf("the attempt was cancelled because of %v, want %v", err, ErrInterrupted)
 	}
-	term.Until(prompt)
+	term.Until(promptText)
 	term.Type("retry\r")
-	term.Until(prompt)
+	term.Until(promptText)
 	term.Type("retry\r")
 	wantAnswer(t, answer, policy.Next)
 	if tries != 3 {
@@ -163,13 +163,12 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// The way down does not wait for a prompt, nor for a terminal that takes
-// nothing.
+// A session ends with its context, at the prompt and on a terminal that blocks writes.
 func TestEndsWithItsContext(t *testing.T) {
 	for _, stop := range []string{"", "\x13"} { // ctrl-S
 		ctx, cancel := context.WithCancel(t.Context())
-		term, answer := sit(t, ctx, nil)
-		term.Until(prompt)
+		term, answer := startSession(t, ctx, nil)
+		term.Until(promptText)
 		if stop != "" {
 			term.Type(stop + strings.Repeat("help\r", 100))
 		}
@@ -178,24 +177,24 @@ func TestEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// Where there is no terminal nobody is asked.
-func TestNobody(t *testing.T) {
+// Without a terminal, the answer is to wait.
+func TestNoTerminal(t *testing.T) {
 	for _, path := range []string{"/dev/null", "/nowhere", filepath.Join(t.TempDir(), "none")} {
-		_, answer := sit(t, t.Context(), func(s *Session) { s.Path = path })
+		_, answer := startSession(t, t.Context(), func(s *Session) { s.Path = path })
 		wantAnswer(t, answer, policy.Wait)
 	}
 }
 
-// A terminal that is hung up is opened again. The path leads to another one by
-// then, as that of a serial line leads to one without a past.
+// A terminal that was hung up is opened again. In the test, its path then links to
+// another terminal, because a pseudoterminal cannot be used again.
 func TestHangup(t *testing.T) {
 	first, second := nstest.NewTerminal(t), nstest.NewTerminal(t)
 	link := filepath.Join(t.TempDir(), "console")
 	if err := os.Symlink(first.Path, link); err != nil {
 		t.Fatal(err)
 	}
-	_, answer := sit(t, t.Context(), func(s *Session) { s.Path = link })
-	first.Until(prompt)
+	_, answer := startSession(t, t.Context(), func(s *Session) { s.Path = link })
+	first.Until(promptText)
 	if err := os.Remove(link); err != nil {
 		t.Fatal(err)
 	}
@@ -203,16 +202,16 @@ func TestHangup(t *testing.T) {
 		t.Fatal(err)
 	}
 	first.HangUp()
-	second.Until(prompt)
+	second.Until(promptText)
 	second.Type("poweroff\r")
 	wantAnswer(t, answer, policy.PowerOff)
 }
 
-// The shell comes first, with a sane terminal of its own; when it ends, or the
-// line is hung up, there is the prompt.
+// The shell runs first, on a terminal with default settings. The prompt follows when
+// the shell ends.
 func TestShell(t *testing.T) {
 	runs := 0
-	term, answer := sit(t, t.Context(), func(s *Session) {
+	term, answer := startSession(t, t.Context(), func(s *Session) {
 		s.Shell = func(ctx context.Context, tty *os.File) {
 			runs++
 			flags, err := unix.FcntlInt(tty.Fd(), unix.F_GETFL, 0)
@@ -220,16 +219,16 @@ func TestShell(t *testing.T) {
 			if err != nil || terr != nil || flags&unix.O_NONBLOCK != 0 || settings.Lflag&unix.ISIG == 0 || settings.Lflag&unix.ECHO == 0 {
 				t.Errorf("flags %x, settings %+v, %v, %v", flags, settings, err, terr)
 			}
-			settings.Lflag = 0 // It leaves a mess.
+			settings.Lflag = 0 // The shell leaves the terminal without echo and line editing.
 			_ = unix.IoctlSetTermios(int(tty.Fd()), unix.TCSETS, settings)
-			say(tty, "I am the shell\n")
+			write(tty, "I am the shell\n")
 		}
 	})
 	term.Until("I am the shell")
-	term.Until(prompt)
+	term.Until(promptText)
 	term.Type("shell\r")
 	term.Until("I am the shell")
-	term.Until(prompt)
+	term.Until(promptText)
 	term.Type("continue\r")
 	wantAnswer(t, answer, policy.Next)
 	if runs != 2 {
@@ -241,7 +240,7 @@ func TestShellEndsWithItsTerminal(t *testing.T) {
 	in := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	term, answer := sit(t, ctx, func(s *Session) {
+	term, answer := startSession(t, ctx, func(s *Session) {
 		s.Shell = func(ctx context.Context, _ *os.File) {
 			close(in)
 			<-ctx.Done()
@@ -249,7 +248,7 @@ func TestShellEndsWithItsTerminal(t *testing.T) {
 	})
 	<-in
 	term.HangUp()
-	// The path of a pty is gone with it: nobody is there any more.
+	// The path of a pseudoterminal disappears with it, so the answer is to wait.
 	wantAnswer(t, answer, policy.Wait)
 }
 
@@ -274,7 +273,7 @@ func TestFindShell(t *testing.T) {
 		}
 	}
 	want("", false)
-	write(filepath.Join(services, "rescue"), config+`}`) // The name alone means nothing.
+	write(filepath.Join(services, "rescue"), config+`}`) // The annotation counts, not the name.
 	write(filepath.Join(services, "broken"), `{`)
 	want("", false)
 	write(filepath.Join(own, "a-broken"), `{`)

@@ -7,14 +7,14 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// BundlesDir is where an image may keep bundles for rescue, besides services
-// whose annotation keelson.role says that they are none.
+// BundlesDir holds bundles for rescue. A service with the annotation
+// keelson.role=rescue is one as well.
 const BundlesDir = "/containers/rescue"
 
-// FindShell gives the bundle of the image's shell, or nil: the first service
-// with keelson.role=rescue, else the first of BundlesDir. The error is about
-// those of the latter that cannot be read; services that cannot are told by
-// the supervisor.
+// FindShell returns the bundle of the image's shell: the first service with
+// keelson.role=rescue, else the first bundle of BundlesDir, else nil. The error is
+// about bundles of BundlesDir that cannot be read; the supervisor reports unreadable
+// services.
 func FindShell() (*bundle.Bundle, error) { return findShell(bundle.ServicesDir, BundlesDir) }
 
 func findShell(services, own string) (*bundle.Bundle, error) {

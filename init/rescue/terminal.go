@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// consolePath is the console named last on the command line.
+// consolePath is the last console= of the command line.
 const consolePath = "/dev/console"
 
-// Path returns the path of the terminal for rescue: the console of a machine or,
-// inside another system, the standard input of /init, whose PID is init.
+// Path returns the path of the terminal for rescue: the console of a machine or, in
+// userspace mode, the standard input of /init, whose PID is init.
 func Path(init int, machine bool) string {
 	if !machine {
 		return fmt.Sprintf("/proc/%d/fd/0", init)
@@ -22,28 +22,29 @@ func Path(init int, machine bool) string {
 	return consolePath
 }
 
-// open opens the terminal at path, for use by this process (its reads and
-// writes end when it is closed), without making it the controlling one: nobody
-// at it can send signals here.
+// open opens the terminal at path for use by this process: closing it ends reads and
+// writes. It does not become the controlling terminal, so that no key sends a signal
+// to this process.
 func open(path string) (*os.File, error) {
-	// A serial line without carrier is not waited for.
+	// O_NONBLOCK: do not wait for the carrier of a serial line.
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the terminal %s: %w", path, err)
 	}
 	if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s is no terminal: %w", path, err), unix.Close(fd))
+		return nil, errors.Join(fmt.Errorf("%s is not a terminal: %w", path, err), unix.Close(fd))
 	}
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// forOthers opens it for another program: in blocking mode, and sane.
-func forOthers(path string) (*os.File, error) {
+// openForProgram opens the terminal for another program: in blocking mode, with
+// default settings.
+func openForProgram(path string) (*os.File, error) {
 	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}
-	makeSane(f, nil)
+	resetTerminal(f, nil)
 	if err := unix.SetNonblock(int(f.Fd()), false); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot prepare the terminal %s: %w", path, err), f.Close())
 	}
@@ -53,20 +54,20 @@ func forOthers(path string) (*os.File, error) {
 // interrupt is ctrl-C.
 const interrupt = 3
 
-// forPrompt lets the terminal edit lines and pass ctrl-C on as the end of one.
-func forPrompt(t *unix.Termios) {
+// promptMode makes ctrl-C end a line instead of sending a signal.
+func promptMode(t *unix.Termios) {
 	t.Lflag &^= unix.ISIG
 	t.Cc[unix.VEOL] = interrupt
 }
 
-// makeSane sets what a terminal is expected to do, whatever the last program
-// left behind. Speed and such stay.
-func makeSane(f *os.File, change func(*unix.Termios)) {
+// resetTerminal sets the terminal to its default mode, then applies change, if any. It
+// keeps the speed and other settings of the line.
+func resetTerminal(f *os.File, change func(*unix.Termios)) {
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return
 	}
-	_ = conn.Control(func(fd uintptr) { // A terminal that refuses is used as it is.
+	_ = conn.Control(func(fd uintptr) { // On failure, the terminal is used as it is.
 		t, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
 		if err != nil {
 			return
@@ -83,40 +84,40 @@ func makeSane(f *os.File, change func(*unix.Termios)) {
 	})
 }
 
-// waitHangup returns when the terminal has been hung up or closed.
+// waitHangup returns when the terminal is hung up or closed.
 func waitHangup(f *os.File) {
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return
 	}
-	_ = conn.Read(func(fd uintptr) bool { // It is called again at every event.
+	_ = conn.Read(func(fd uintptr) bool { // This function is called again at each event.
 		fds := []unix.PollFd{{Fd: int32(fd)}}
 		_, err := unix.Poll(fds, 0)
 		return err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 	})
 }
 
-// longest is the longest line, in bytes: that of the kernel's own line editor.
-const longest = 4096
+// maxLine is the longest line in bytes, the same as in the kernel's line editor.
+const maxLine = 4096
 
-// Errors of a line.
+// Errors of a single line, after which more lines may follow.
 var (
 	errInterrupt = errors.New("interrupted")
-	errLong      = fmt.Errorf("line too long, more than %d bytes", longest)
+	errLong      = fmt.Errorf("line too long, more than %d bytes", maxLine)
 )
 
-// input is a line that somebody typed, or why there is none.
+// input is a line that was typed, or an error.
 type input struct {
 	line string
-	err  error // errInterrupt, errLong; others are the last
+	err  error // errInterrupt, errLong; any other error ends the input
 }
 
-// readLines hands on what comes, until r fails or stop is closed. It keeps one
-// line at most.
+// readLines sends each line of r to the channel until r fails or stop is closed. It
+// buffers one line at most.
 func readLines(r io.Reader, to chan<- input, stop <-chan struct{}) {
 	var pending []byte
 	long := false
-	buffer := make([]byte, longest)
+	buffer := make([]byte, maxLine)
 	for {
 		n, err := r.Read(buffer)
 		for _, c := range buffer[:n] {
@@ -129,7 +130,7 @@ func readLines(r io.Reader, to chan<- input, stop <-chan struct{}) {
 				if long {
 					next = input{err: errLong}
 				}
-			case len(pending) == longest:
+			case len(pending) == maxLine:
 				long, end = true, false
 			default:
 				pending, end = append(pending, c), false
