@@ -70,7 +70,7 @@ func onshutdown(rc roleContext) *series {
 		if b == nil {
 			return policy.Silent().Rules(nil)
 		}
-		rules, err := policy.OnTheWayDown(b)
+		rules, err := policy.ForShutdown(b)
 		if err != nil {
 			rc.log.Warn("setting ignored", "container", b.Name, "error", err)
 		}

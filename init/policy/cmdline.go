@@ -16,23 +16,23 @@ const (
 	onbootParam   = "keelson.onboot"
 	rescueParam   = "keelson.rescue"
 	loglevelParam = "keelson.loglevel" // package boot uses it
-	powerOffParam = "keelson.poweroff" // PID 1 uses it, on the way down
+	powerOffParam = "keelson.poweroff" // PID 1 uses it at shutdown
 )
 
-// waitWord, for keelson.rescue=, means what off does.
+// waitWord is a value of keelson.rescue= that means the same as off.
 const waitWord = "wait"
 
-// CommandLine is what the kernel command line says.
+// CommandLine is the policy that the kernel command line sets.
 type CommandLine struct {
-	Base   bundle.Settings // for onboot containers that say nothing else
+	Base   bundle.Settings // defaults, which annotations override
 	First  bool            // rescue before the first onboot container
-	Always bool            // rescue whenever one fails, whatever it says
-	// Instead is what is done in place of rescue; Rescue: it is allowed.
+	Always bool            // rescue when any onboot container fails, in spite of annotations
+	// Instead is the action in place of rescue; it is Rescue if rescue is allowed.
 	Instead Action
-	instead string // the parameter that said so
+	instead string // the parameter that set Instead
 }
 
-// Silent is a command line that says nothing.
+// Silent is a command line without parameters of keelson.
 func Silent() CommandLine { return CommandLine{Base: bundle.Defaults(), Instead: Rescue} }
 
 // ParseCommandLine reads
@@ -40,8 +40,8 @@ func Silent() CommandLine { return CommandLine{Base: bundle.Defaults(), Instead:
 //	keelson.onboot=[POLICY][,timeout=DURATION][,retries=N]
 //	keelson.rescue[=on|failure|off|wait|continue|reboot|poweroff|halt]
 //
-// where the last of several wins. What it does not understand leaves the
-// default, and is an error that names it.
+// where the last of several wins. A bad value leaves the default and is an error that
+// names it.
 func ParseCommandLine(line cmdline.Line) (CommandLine, []error) {
 	c := Silent()
 	var errs []error
@@ -82,8 +82,7 @@ func checkOthers(line cmdline.Line) (errs []error) {
 	return errs
 }
 
-// onboot takes one part of keelson.onboot=, which means what the annotation
-// does.
+// onboot sets one part of keelson.onboot=, which means the same as the annotation.
 func (c *CommandLine) onboot(part string) error {
 	key, value, named := strings.Cut(part, "=")
 	if !named {
@@ -101,7 +100,7 @@ func (c *CommandLine) onboot(part string) error {
 	return err
 }
 
-// rescue takes a value of keelson.rescue; false when it is none.
+// rescue sets a value of keelson.rescue. It returns false if the value is bad.
 func (c *CommandLine) rescue(value string) bool {
 	switch value {
 	case "", "1", "y", "yes", "on", "true":
@@ -122,12 +121,12 @@ func (c *CommandLine) rescue(value string) bool {
 	return true
 }
 
-// Rules are what holds for the onboot container b, with its settings. b is nil
-// for one that could not be read: another attempt would be of no use.
+// Rules returns the rules and settings of the onboot container b. b is nil for a
+// container that cannot be read: it gets no further attempt.
 func (c CommandLine) Rules(b *bundle.Bundle) (Rules, bundle.Settings) {
 	s, own := c.Base, ""
 	if b != nil {
-		s, _ = c.Base.With(b.Spec.Annotations) // Bundle has the errors.
+		s, _ = c.Base.With(b.Spec.Annotations) // b.Warnings holds the errors.
 		own = b.Settings.OnFailure
 	} else {
 		s.Retries = 0
@@ -146,9 +145,9 @@ func (c CommandLine) Rules(b *bundle.Bundle) (Rules, bundle.Settings) {
 	return r, s
 }
 
-// OnTheWayDown makes rules of an onshutdown container: on the way down there is
-// nothing but to go on. The error says that its annotation wants otherwise.
-func OnTheWayDown(b *bundle.Bundle) (Rules, error) {
+// ForShutdown returns the rules of an onshutdown container: whatever fails, the
+// shutdown continues. An annotation that says otherwise is an error.
+func ForShutdown(b *bundle.Bundle) (Rules, error) {
 	r, _ := Silent().Rules(b)
 	if r.OnFailure == bundle.Continue {
 		return r, nil

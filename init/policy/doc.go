@@ -1,8 +1,8 @@
-// Package policy decides what follows the end of an onboot or onshutdown
-// container: the next one, another attempt, rescue, or the way down. It has no
-// effects; package boot has them.
+// Package policy decides what follows the end of an onboot or onshutdown container: the
+// next container, another attempt, rescue, or shutdown. It has no side effects; package
+// boot carries the decision out.
 //
-// What it goes by are a container's annotations (keelson.on-failure, .retries,
-// .restart.delay, .restart.max-delay) and, for those that say nothing, the
-// kernel command line (keelson.onboot=, keelson.rescue).
+// A decision depends on the container's annotations (keelson.on-failure, .retries,
+// .restart.delay, .restart.max-delay) and, where these are missing, on the kernel
+// command line (keelson.onboot=, keelson.rescue).
 package policy

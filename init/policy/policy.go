@@ -8,51 +8,51 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// Action is what is done after an attempt.
+// Action is what to do after an attempt.
 type Action int
 
 const (
-	Next   Action = iota // go on with the next container
-	Retry                // run this one again
-	Rescue               // ask a person
-	Wait                 // do nothing until PID 1 is asked to go down
-	Reboot               // run no further container, and so on for the others
+	Next   Action = iota // continue with the next container
+	Retry                // run this container again
+	Rescue               // ask at the console
+	Wait                 // do nothing until PID 1 is asked to shut down
+	Reboot               // run no further container; the same for PowerOff and Halt
 	PowerOff
 	Halt
 )
 
-// actions by the words of annotations and of the command line.
+// actions maps the values of annotations and of the command line to actions.
 var actions = map[string]Action{
 	bundle.Continue: Next, bundle.Rescue: Rescue, bundle.Reboot: Reboot, bundle.PowerOff: PowerOff, bundle.Halt: Halt,
 	waitWord: Wait,
 }
 
-// String is the action in words for the console.
+// String returns the action as the console shows it.
 func (a Action) String() string {
 	return [...]string{"continuing", "trying again", "rescue", "waiting to be rebooted, powered off or halted",
 		"rebooting", "powering off", "halting"}[a]
 }
 
-// Rules are what holds for one container.
+// Rules are the rules for one container.
 type Rules struct {
 	OnFailure string // bundle.Continue, …; empty means Continue
-	Source    string // where that was said, for people
-	Instead   Action // in place of Rescue; Rescue: it is allowed
-	Note      string // why, for people
+	Source    string // the setting that OnFailure is from, for messages
+	Instead   Action // in place of Rescue; Rescue if rescue is allowed
+	Note      string // the setting that Instead is from, for messages
 
 	Retries  int
 	Delay    time.Duration // before the first further attempt, doubling
-	MaxDelay time.Duration // where doubling ends
+	MaxDelay time.Duration // upper limit of the doubling
 }
 
 // Decision is what to do next, and why.
 type Decision struct {
 	Action Action
 	Pause  time.Duration // before Retry
-	Words  string        // for people: "continuing (keelson.on-failure=continue)"; may be empty
+	Words  string        // for messages: "continuing (keelson.on-failure=continue)"; may be empty
 }
 
-// After decides what follows attempt number n, from 1, of a container.
+// After decides what follows attempt n of a container, counted from 1.
 func After(ok bool, n int, r Rules) Decision {
 	total := r.Retries + 1
 	switch {

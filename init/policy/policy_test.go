@@ -12,7 +12,7 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// container is one with annotations, each as KEY=VALUE without prefix.
+// container returns a container with annotations, each given as KEY=VALUE without prefix.
 func container(t *testing.T, annotations ...string) *bundle.Bundle {
 	t.Helper()
 	all := map[string]string{}
@@ -27,7 +27,6 @@ func container(t *testing.T, annotations ...string) *bundle.Bundle {
 
 const ms = time.Millisecond
 
-// A row is a container, a command line and an attempt, and what follows.
 func TestAfter(t *testing.T) {
 	for _, tt := range []struct {
 		line        string
@@ -48,7 +47,7 @@ func TestAfter(t *testing.T) {
 		{"", []string{"on-failure=halt"}, 1, false, Decision{Action: Halt, Words: "halting (keelson.on-failure=halt)"}},
 		{"", []string{"on-failure=panic"}, 1, false, Decision{Action: Next, Words: "continuing (by default)"}},
 
-		// The command line's default, and who wins.
+		// The default of the command line, and which setting wins.
 		{"keelson.onboot=halt", nil, 1, false, Decision{Action: Halt, Words: "halting (keelson.onboot=halt)"}},
 		{"keelson.onboot=halt", []string{"on-failure=continue"}, 1, false, Decision{Action: Next, Words: "continuing (keelson.on-failure=continue)"}},
 		{"keelson.onboot=halt", []string{"on-failure=panic"}, 1, false, Decision{Action: Halt, Words: "halting (keelson.onboot=halt)"}},
@@ -64,7 +63,7 @@ func TestAfter(t *testing.T) {
 		{"keelson.onboot=retries=1", nil, 1, false, Decision{Retry, 100 * ms, "attempt 2 of 2 in 100ms (keelson.retries=1)"}},
 		{"keelson.onboot=retries=1", []string{"retries=0"}, 1, false, Decision{Action: Next, Words: "continuing (by default)"}},
 
-		// Rescue forbidden.
+		// The command line forbids rescue.
 		{"keelson.rescue=off", []string{"on-failure=rescue"}, 1, false,
 			Decision{Action: Wait, Words: "waiting to be rebooted, powered off or halted (keelson.on-failure=rescue, keelson.rescue=off)"}},
 		{"keelson.rescue=reboot", []string{"on-failure=rescue"}, 1, false, Decision{Action: Reboot, Words: "rebooting (keelson.on-failure=rescue, keelson.rescue=reboot)"}},
@@ -79,7 +78,7 @@ func TestAfter(t *testing.T) {
 	}
 }
 
-// A bundle that cannot be read has the command line's policy, and one attempt.
+// A bundle that cannot be read gets the policy of the command line and one attempt.
 func TestBrokenBundle(t *testing.T) {
 	c, _ := ParseCommandLine(cmdline.Parse("keelson.onboot=reboot,retries=5"))
 	rules, _ := c.Rules(nil)
@@ -101,7 +100,7 @@ func TestParseCommandLine(t *testing.T) {
 	for _, tt := range []struct {
 		line string
 		want func(*CommandLine)
-		bad  string // named in the only error
+		bad  string // part of the only error
 	}{
 		{"quiet", nothing, ""},
 		{"keelson.onboot=rescue", onboot("rescue", 0, 0), ""},
@@ -135,9 +134,9 @@ func TestParseCommandLine(t *testing.T) {
 	}
 }
 
-func TestOnTheWayDown(t *testing.T) {
+func TestForShutdown(t *testing.T) {
 	for annotation, word := range map[string]string{"": "by default", "on-failure=continue": "keelson.on-failure=continue", "on-failure=rescue": "on the way down", "on-failure=reboot": "on the way down"} {
-		rules, err := OnTheWayDown(container(t, annotation, "retries=1"))
+		rules, err := ForShutdown(container(t, annotation, "retries=1"))
 		if (err != nil) != (word == "on the way down") || err != nil && !strings.Contains(err.Error(), annotation) {
 			t.Errorf("%s: %v", annotation, err)
 		}
