@@ -36,8 +36,8 @@ func script(dir string, item scripts.Item, log *slog.Logger) step.Step {
 		if item.Kind == scripts.Unusable {
 			return "", errors.New("not run: not executable")
 		}
-		return scripts.Run(ctx, path, scripts.Patience, func() {
-			log.Warn("a script still runs and delays the steps after it", "script", path, "after", scripts.Patience)
+		return scripts.Run(ctx, path, scripts.SlowAfter, func() {
+			log.Warn("a script still runs and delays the steps after it", "script", path, "after", scripts.SlowAfter)
 		})
 	}}
 }

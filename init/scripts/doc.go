@@ -1,6 +1,6 @@
-// Package scripts is LinuxKit's /etc/init.d and /etc/shutdown.d: programs of
-// the image that run one after the other in name order, between init's own steps, which
-// have the names of LinuxKit. Plan returns the order; Run runs one program.
+// Package scripts runs the programs in LinuxKit's /etc/init.d and /etc/shutdown.d, one
+// after the other in name order. init's own steps are ordered among them by the names
+// that LinuxKit gave them. Plan returns the order; Run runs one program.
 //
 // It is not sysvinit: there are no arguments, runlevels or dependencies. A script is
 // expected to end; one that does not delays the following steps, as in LinuxKit, and is
@@ -11,7 +11,6 @@
 //
 // Run returns errors of execve(2), and ErrInterrupted.
 //
-// Sources: LinuxKit's docs/architecture.md and the folders of its packages init,
-// runc and containerd; execve(2), readdir(3);
-// sh(1posix).
+// Sources: LinuxKit's docs/architecture.md and the folders of its packages init, runc
+// and containerd; execve(2), readdir(3), sh(1posix).
 package scripts

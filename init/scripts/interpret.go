@@ -16,9 +16,9 @@ const (
 	codeNotFound = 127
 )
 
-// Interpret runs the script at path, which readPlain takes, without a shell and
-// returns its exit code. It is a process of its own ("init script PATH"), so
-// that Run can end it like any other script.
+// Interpret runs the script at path, which readPlain accepts, without a shell and
+// returns its exit code. It runs in its own process ("init script PATH"), so that Run
+// can end it like any other script.
 func Interpret(path string) int {
 	p, _, err := readPlain(path)
 	if err != nil {
@@ -39,15 +39,15 @@ func Interpret(path string) int {
 	return r.code
 }
 
-// runner is the state of a script.
+// runner is the state of a running script.
 type runner struct {
 	path  string
-	code  int  // of the last command
-	stop  bool // at the first that fails
+	code  int  // exit code of the last command
+	stop  bool // stop at the first command that fails (set -e)
 	ended bool
 }
 
-// command runs one, and keeps its exit code.
+// command runs a command and stores its exit code.
 func (r *runner) command(c command) {
 	files, closing, err := c.open()
 	defer func() {
@@ -86,14 +86,15 @@ func (r *runner) command(c command) {
 	}
 }
 
-// open opens what a command reads and writes. The second result is to be closed.
+// open opens the files of a command's redirections. files are its standard input,
+// output and error; the caller closes closing.
 func (c command) open() (files [3]*os.File, closing []*os.File, err error) {
 	files = [3]*os.File{os.Stdin, os.Stdout, os.Stderr}
 	for _, to := range c.redirects {
 		var f *os.File
 		switch to.op {
 		case ">&":
-			number, _ := strconv.Atoi(to.target) // Parsed before.
+			number, _ := strconv.Atoi(to.target) // The parser has checked it.
 			files[to.fd] = files[number]
 			continue
 		case "<":
@@ -112,13 +113,13 @@ func (c command) open() (files [3]*os.File, closing []*os.File, err error) {
 	return files, closing, nil
 }
 
-// program runs one that is not a builtin.
+// program runs a command that is not a builtin.
 func (r *runner) program(c command, files [3]*os.File) {
 	cmd := exec.Command(c.args[0], c.args[1:]...)
 	cmd.Env = append(os.Environ(), c.env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
 	err := cmd.Start()
-	if err == nil && c.later {
+	if err == nil && c.background {
 		r.code = 0
 		_ = cmd.Process.Release()
 		return
@@ -144,7 +145,7 @@ func (r *runner) fail(c command, code int, err error) {
 	r.code = code
 }
 
-// set takes the options e, u and x, of which e alone means something here.
+// set accepts the options e, u and x; only e has an effect.
 func (r *runner) set(c command) {
 	r.code = 0
 	for _, flags := range c.args[1:] {
@@ -161,7 +162,7 @@ func (r *runner) set(c command) {
 func (r *runner) exit(c command) {
 	r.ended = true
 	if len(c.args) < 2 {
-		return // with the code of the command before
+		return // with the code of the previous command
 	}
 	code, err := strconv.ParseUint(c.args[1], 10, 8)
 	if err != nil {
@@ -182,8 +183,8 @@ func echo(out *os.File, args []string) int {
 	return 0
 }
 
-// assign changes what programs inherit. Other variables are of no use where
-// nothing is expanded.
+// assign sets variables that are in the environment already. Other variables have no
+// effect, because nothing is expanded.
 func assign(entries []string) int {
 	for _, entry := range entries {
 		name, _, _ := strings.Cut(entry, "=")

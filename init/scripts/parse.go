@@ -16,24 +16,23 @@ import (
 // plainLimit bounds a script that is run without a shell, in bytes.
 const plainLimit = 64 << 10
 
-// shells are the interpreters whose plain scripts can be run without them.
+// shells are the interpreters whose plain scripts Interpret can run.
 var shells = []string{"sh", "ash", "dash", "bash"}
 
-// plain is a script of plain commands (sh(1posix), "Simple Commands"), which
-// needs no shell.
+// plain is a script that consists of plain commands (sh(1posix), "Simple Commands").
 type plain struct {
 	commands []command
-	stop     bool // at the first command that fails, by the first line's -e
+	stop     bool // stop at the first command that fails: -e in the first line
 }
 
 // command is a program, or one of the builtins, with its arguments.
 type command struct {
-	line      int
-	join      string   // how it follows the one before: "&&", "||" or ""
-	env       []string // NAME=VALUE, for it alone
-	args      []string // none: env is for all that follow
-	redirects []redirect
-	later     bool // "&": it is not waited for
+	line       int
+	join       string   // operator between the previous command and this one: "&&", "||" or ""
+	env        []string // NAME=VALUE, for this command only
+	args       []string // if empty, env is set for all following commands
+	redirects  []redirect
+	background bool // "&"
 }
 
 // redirect is FD>FILE, FD>>FILE, FD<FILE, or FD>&FD.
@@ -53,12 +52,12 @@ func (e errNeedsShell) Error() string {
 	return fmt.Sprintf("line %d: %s needs a shell", e.line, e.what)
 }
 
-// needShell are the words that begin what is not a plain command.
+// needShell are the words that start something else than a plain command.
 var needShell = []string{"if", "then", "else", "elif", "fi", "for", "while", "until", "do", "done", "case", "esac", "function", "select",
 	"time", "{", "}", "!", ".", "source", "eval", "trap", "wait", "read", "local", "return", "shift", "unset", "umask", "ulimit", "cd", "command",
 	"alias", "break", "continue", "getopts", "jobs", "bg", "fg", "readonly", "times", "type"}
 
-// readPlain reads the script at path, and the interpreter that it names.
+// readPlain reads the script at path and returns the interpreter that it names.
 func readPlain(path string) (p plain, interpreter string, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -86,18 +85,18 @@ func readPlain(path string) (p plain, interpreter string, err error) {
 	return p, words[0], err
 }
 
-// parsePlain reads a script. Expansions, patterns, pipes and everything compound
-// is an errNeedsShell.
+// parsePlain parses a script. It returns errNeedsShell for expansions, patterns, pipes
+// and compound commands.
 func parsePlain(text string) (plain, error) {
 	s := scanner{text: text, line: 1}
 	var p plain
 	c := command{line: 1}
 	end := func(join string) error {
 		empty := len(c.args)+len(c.env)+len(c.redirects) == 0
-		if empty && (join != "" || c.join != "" || c.later) {
+		if empty && (join != "" || c.join != "" || c.background) {
 			return errNeedsShell{s.line, "a list without a command"}
 		}
-		if c.later && c.join != "" {
+		if c.background && c.join != "" {
 			return errNeedsShell{s.line, "a list in the background"}
 		}
 		if !empty {
@@ -111,7 +110,7 @@ func parsePlain(text string) (plain, error) {
 		switch {
 		case err != nil:
 			return plain{}, err
-		case t.kind == atEnd:
+		case t.kind == isEnd:
 			return p, end("")
 		case t.kind == isWord:
 			err = c.add(t, s.line)
@@ -120,10 +119,10 @@ func parsePlain(text string) (plain, error) {
 			r, err = s.redirect(t)
 			c.redirects = append(c.redirects, r)
 		case t.text == "&":
-			c.later = true
+			c.background = true
 			err = end("")
 		case t.text == "\n" && len(c.args) == 0 && c.join != "":
-			continue // A list goes on in the next line.
+			continue // A list may continue on the next line.
 		case t.text == "\n" || t.text == ";":
 			err = end("")
 		default:
@@ -135,7 +134,7 @@ func parsePlain(text string) (plain, error) {
 	}
 }
 
-// add takes a word of a command.
+// add adds a word to a command.
 func (c *command) add(t token, line int) error {
 	if len(c.args) > 0 {
 		c.args = append(c.args, t.text)

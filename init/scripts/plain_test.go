@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary be what runs scripts without a shell.
+// TestMain makes the test binary interpret scripts, as /init does.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "script" {
 		os.Exit(Interpret(os.Args[2]))
@@ -27,7 +27,7 @@ func TestParsePlain(t *testing.T) {
 		{"a 'b  c' \"d \\\" e\" f\\ g h'i'j \\\n  k # rest", []command{{line: 1, args: []string{"a", "b  c", "d \" e", "f g", "hij", "k"}}}},
 		{"a; b && c ||\n\n d\n", []command{{line: 1, args: []string{"a"}}, {line: 1, args: []string{"b"}},
 			{line: 1, join: "&&", args: []string{"c"}}, {line: 3, join: "||", args: []string{"d"}}}},
-		{"A=b B='c d' x E=f &\nPATH=/bin", []command{{line: 1, env: []string{"A=b", "B=c d"}, args: []string{"x", "E=f"}, later: true},
+		{"A=b B='c d' x E=f &\nPATH=/bin", []command{{line: 1, env: []string{"A=b", "B=c d"}, args: []string{"x", "E=f"}, background: true},
 			{line: 2, env: []string{"PATH=/bin"}}}},
 		{"a >/dev/null 2>&1 <x >>y 3 2", []command{{line: 1, args: []string{"a", "3", "2"}, redirects: []redirect{
 			{1, ">", "/dev/null"}, {2, ">&", "1"}, {0, "<", "x"}, {1, ">>", "y"}}}}},
@@ -85,7 +85,7 @@ func FuzzParsePlain(f *testing.F) {
 // noShell is the first line of a script whose interpreter is missing.
 const noShell = "#!/no/such/sh\n"
 
-// runPlain runs a script without its shell, by Run.
+// runPlain writes a script and runs it with Run.
 func runPlain(t *testing.T, text string) (how string, err error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "script")

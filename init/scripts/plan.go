@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Folders of scripts, for the way up and the way down.
+// Folders of scripts that run at boot and at shutdown.
 const (
 	InitDir     = "/etc/init.d"
 	ShutdownDir = "/etc/shutdown.d"
@@ -27,13 +27,13 @@ const (
 // issue is LinuxKit's script that prints /etc/issue, which init does itself.
 const issue = "000-issue"
 
-// program is LinuxKit's, which does what the name of the link to it says.
+// program is LinuxKit's program; the name of the link to it selects what it does.
 const program = "service"
 
 // Entry is an entry of a folder of scripts.
 type Entry struct {
 	Name string
-	Mode fs.FileMode // of the target of a link; 0 when that is missing
+	Mode fs.FileMode // mode of a link's target; 0 if the target is missing
 	Link string      // target of a link, "" for other entries
 }
 
@@ -43,8 +43,8 @@ type Kind int
 // Kinds of items.
 const (
 	Step     Kind = iota // a step of init
-	Script               // to be run
-	Unusable             // meant to be run, but not executable, or missing
+	Script               // a program to run
+	Unusable             // not executable, or the target of a link is missing
 )
 
 // Item is a step or a script of the plan.
@@ -53,10 +53,9 @@ type Item struct {
 	Kind Kind
 }
 
-// Plan puts the scripts among entries and the steps in name order. Left out
-// are folders and other things that cannot be programs, hidden files, and what
-// stands for init's own steps: links to LinuxKit's program, and anything that
-// bears the name LinuxKit gave it.
+// Plan returns the scripts among entries and the steps in name order. It leaves out
+// folders and other entries that cannot be programs, hidden files, and LinuxKit's own
+// entries: links to its program, and the names that it gives to init's steps.
 func Plan(entries []Entry, steps ...string) []Item {
 	var items []Item
 	taken := map[string]bool{issue: true}
@@ -76,14 +75,14 @@ func Plan(entries []Entry, steps ...string) []Item {
 	return items
 }
 
-// kind tells what an entry is; false for what is to be left out.
+// kind returns the kind of an entry, or false if Plan leaves it out.
 func (e Entry) kind() (Kind, bool) {
 	switch {
 	case e.Name == "" || e.Name[0] == '.' || strings.ContainsRune(e.Name, '/'):
 		return 0, false
 	case e.Link != "" && filepath.Base(e.Link) == program:
 		return 0, false
-	case e.Link != "" && e.Mode == 0: // leads nowhere
+	case e.Link != "" && e.Mode == 0: // a dangling link
 		return Unusable, true
 	case !e.Mode.IsRegular():
 		return 0, false
@@ -93,11 +92,11 @@ func (e Entry) kind() (Kind, bool) {
 	return Script, true
 }
 
-// Boot plans the scripts and steps of the way up. A folder that cannot be listed has
-// no scripts.
+// Boot plans the scripts and steps of the boot. If the folder cannot be listed, the
+// plan contains only the steps.
 func Boot() ([]Item, error) { return planDir(InitDir, Volumes, Onboot, Containerd) }
 
-// Shutdown plans the scripts and steps of the way down.
+// Shutdown plans the scripts and steps of the shutdown.
 func Shutdown() ([]Item, error) { return planDir(ShutdownDir, Onshutdown) }
 
 func planDir(dir string, steps ...string) ([]Item, error) {
@@ -111,7 +110,7 @@ func HasLate() bool {
 	return err == nil && After(items, Containerd)
 }
 
-// HasShutdown reports whether scripts run on the way down.
+// HasShutdown reports whether scripts run at shutdown.
 func HasShutdown() bool {
 	items, err := planDir(ShutdownDir)
 	return err == nil && len(items) > 0
@@ -141,8 +140,9 @@ func Read(dir string) ([]Entry, error) {
 	return entries, nil
 }
 
-// target is what a link leads to in the end, or as far as it leads. The last
-// link of a chain to a program that another name was given is not followed.
+// target resolves a link, as far as that is possible. A link to LinuxKit's program is
+// not followed further, because the image may have replaced that program by a link to
+// another one.
 func target(path string) string {
 	to, err := os.Readlink(path)
 	if err != nil {

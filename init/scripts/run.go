@@ -15,21 +15,21 @@ import (
 	"keelson/runtime/signals"
 )
 
-// Patience is how long a script may run before it is logged.
-const Patience = 60 * time.Second
+// SlowAfter is how long a script may run before it is reported as slow.
+const SlowAfter = 60 * time.Second
 
 // stopGrace is how long a script may take to end after SIGTERM.
 const stopGrace = time.Second
 
-// ErrInterrupted is returned for a script that was ended by its context.
-var ErrInterrupted = errors.New("told to end")
+// ErrInterrupted is returned for a script that was killed because its context ended.
+var ErrInterrupted = errors.New("interrupted by the shutdown")
 
-// Run runs the program at path to its end and says how that was: "exited 0",
-// "killed by SIGSEGV". It has the caller's environment and output, and nothing
-// to read; its own processes may outlive it. slow is called, once, when it
-// takes longer than patience. When ctx ends, it and what it started in the
-// foreground are ended.
-func Run(ctx context.Context, path string, patience time.Duration, slow func()) (string, error) {
+// Run runs the program at path to its end and returns how it ended: "exited 0",
+// "killed by SIGSEGV". The program has the caller's environment and output, and empty
+// input; processes that it leaves in the background continue to run. Run calls slow
+// once if the program runs for longer than slowAfter. When ctx ends, Run kills the
+// program and its process group.
+func Run(ctx context.Context, path string, slowAfter time.Duration, slow func()) (string, error) {
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("not run: %w", context.Cause(ctx))
 	}
@@ -39,11 +39,11 @@ func Run(ctx context.Context, path string, patience time.Duration, slow func()) 
 	}
 	ended := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // The state tells.
+		_ = cmd.Wait() // ProcessState has the result.
 		close(ended)
 	}()
-	long := time.AfterFunc(patience, slow)
-	defer long.Stop()
+	timer := time.AfterFunc(slowAfter, slow)
+	defer timer.Stop()
 	select {
 	case <-ended:
 		return status(cmd.ProcessState), nil
@@ -56,7 +56,7 @@ func Run(ctx context.Context, path string, patience time.Duration, slow func()) 
 // end stops a process group.
 func end(group int, ended <-chan struct{}) {
 	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
-		_ = unix.Kill(-group, signal) // It may have ended.
+		_ = unix.Kill(-group, signal) // On failure, it has ended.
 		timer := time.NewTimer(stopGrace)
 		select {
 		case <-ended:
@@ -67,8 +67,8 @@ func end(group int, ended <-chan struct{}) {
 	}
 }
 
-// start starts the program at path. This program runs a script of plain commands whose
-// shell is not in the image.
+// start starts the program at path. If it is a script of plain commands whose shell is
+// not in the image, Interpret runs it.
 func start(path string) (*exec.Cmd, error) {
 	cmd := newCommand(path)
 	err := cmd.Start()
@@ -93,7 +93,7 @@ func start(path string) (*exec.Cmd, error) {
 func newCommand(path string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
 	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr // Files, so nobody waits for who else holds them.
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr // As files: Wait does not wait for other processes that hold them.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
 }

@@ -9,7 +9,7 @@ import (
 type tokenKind int
 
 const (
-	atEnd      tokenKind = iota
+	isEnd      tokenKind = iota
 	isWord               // text is without its quotes
 	isRedirect           // text is the operator
 	isOperator           // "\n", ";", "&", "&&", "||"
@@ -18,18 +18,18 @@ const (
 type token struct {
 	kind   tokenKind
 	text   string
-	quoted bool // in part at least, before any "="
-	fd     int  // that a redirect is for
+	quoted bool // a part before the first "=" is quoted
+	fd     int  // file descriptor of a redirection
 }
 
-// scanner takes a script apart (sh(1posix), "Token Recognition").
+// scanner splits a script into tokens (sh(1posix), "Token Recognition").
 type scanner struct {
 	text string
 	at   int
-	line int // of at, from 1
+	line int // line of at, counted from 1
 }
 
-// peek is the next byte; 0 at the end, which no script holds.
+// peek returns the next byte, or 0 at the end. A script contains no zero byte.
 func (s *scanner) peek() byte {
 	if s.at < len(s.text) {
 		return s.text[s.at]
@@ -74,7 +74,8 @@ func (s *scanner) next() (token, error) {
 	return s.word()
 }
 
-// descriptor reads the digit before a redirection; -1 stands for none.
+// descriptor reads the optional digit before a redirection; it returns -1 if there is
+// no digit, and false if no redirection follows.
 func (s *scanner) descriptor() (int, bool) {
 	c := s.peek()
 	if c == '<' || c == '>' {
@@ -87,7 +88,7 @@ func (s *scanner) descriptor() (int, bool) {
 	return 0, false
 }
 
-// operator reads that of a redirection.
+// operator reads the operator of a redirection.
 func (s *scanner) operator(fd int) (token, error) {
 	for _, op := range []string{"<<", "<>", "<&", ">|", ">>", ">&", "<", ">"} {
 		if !s.take(op) {
@@ -107,7 +108,7 @@ func (s *scanner) operator(fd int) (token, error) {
 	return token{}, errNeedsShell{s.line, "a redirection"}
 }
 
-// redirect reads the target of one.
+// redirect reads the target of a redirection.
 func (s *scanner) redirect(t token) (redirect, error) {
 	line := s.line
 	to, err := s.next()
@@ -121,7 +122,7 @@ func (s *scanner) redirect(t token) (redirect, error) {
 	return redirect{fd: t.fd, op: t.text, target: to.text}, nil
 }
 
-// word reads one, with its quotes removed.
+// word reads a word and removes its quotes.
 func (s *scanner) word() (token, error) {
 	t := token{kind: isWord}
 	var text strings.Builder
@@ -150,7 +151,7 @@ func (s *scanner) word() (token, error) {
 	}
 }
 
-// quoted reads what is in quotes, or behind a backslash.
+// quoted reads quoted text, or the character after a backslash.
 func (s *scanner) quoted(text *strings.Builder) error {
 	quote := s.text[s.at]
 	line := s.line

@@ -50,7 +50,7 @@ func TestPlan(t *testing.T) {
 		}
 	}
 	if plan := Plan([]Entry{{"999", executable, ""}}, up...); !After(plan, Containerd) || After(Plan(nil, up...), Containerd) {
-		t.Error("what comes after the services is not known")
+		t.Error("After does not find the script after the services, or finds one in a plan without scripts")
 	}
 }
 
@@ -76,7 +76,7 @@ func FuzzPlan(f *testing.F) {
 	})
 }
 
-// folder lays out scripts of a shell and links.
+// folder creates a folder with files: shell scripts, and links ("-> TARGET").
 func folder(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -113,48 +113,48 @@ func TestRead(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	never := func() { t.Error("said to be slow") }
+	never := func() { t.Error("reported as slow") }
 	dir := folder(t, map[string]string{
 		"good": "#!/bin/sh\nread x && exit 9\npwd >\"$0.out\"\n", "bad": "#!/bin/sh\nexit 3\n", "killed": "#!/bin/sh\nkill -SEGV $$\n",
 		"background": "#!/bin/sh\nsleep 60 &\necho $! >\"$0.out\"\n",
 		"no-shell":   "#!/no/such/shell\n", "text": "just text\n",
 	})
 	for name, want := range map[string]string{"good": "exited 0", "bad": "exited 3", "killed": "killed by SIGSEGV", "background": "exited 0"} {
-		if got, err := Run(t.Context(), filepath.Join(dir, name), Patience, never); got != want || err != nil {
+		if got, err := Run(t.Context(), filepath.Join(dir, name), SlowAfter, never); got != want || err != nil {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
 	if cwd, _ := os.ReadFile(filepath.Join(dir, "good.out")); string(cwd) != "/\n" {
-		t.Errorf("runs in %q", cwd)
+		t.Errorf("working directory %q", cwd)
 	}
 	for name, word := range map[string]string{"no-shell": "interpreter", "text": "#!", "missing": "no such file"} {
-		if _, err := Run(t.Context(), filepath.Join(dir, name), Patience, never); err == nil || !strings.Contains(err.Error(), word) {
+		if _, err := Run(t.Context(), filepath.Join(dir, name), SlowAfter, never); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	pid, _ := os.ReadFile(filepath.Join(dir, "background.out"))
 	if _, err := os.Stat("/proc/" + strings.TrimSpace(string(pid))); err != nil {
-		t.Errorf("what a script leaves running was ended: %v", err)
+		t.Errorf("a background process of a script does not run: %v", err)
 	}
 	if p := strings.TrimSpace(string(pid)); p != "" {
-		_, _ = Run(t.Context(), filepath.Join(folder(t, map[string]string{"k": "#!/bin/sh\nkill " + p + "\n"}), "k"), Patience, never)
+		_, _ = Run(t.Context(), filepath.Join(folder(t, map[string]string{"k": "#!/bin/sh\nkill " + p + "\n"}), "k"), SlowAfter, never)
 	}
 }
 
-// A script that hangs is ended with its children when the system goes down.
+// A script that hangs is killed with its children when the context ends.
 func TestRunEndsWithItsContext(t *testing.T) {
 	path := filepath.Join(folder(t, map[string]string{"x": "#!/bin/sh\ntrap '' TERM\nmkfifo \"$0.fifo\"\nsleep 60\n"}), "x")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	var told atomic.Int32
-	if _, err := Run(ctx, path, 10*time.Millisecond, func() { told.Add(1) }); !errors.Is(err, ErrInterrupted) || told.Load() != 1 {
-		t.Errorf("told %d times that it is slow, error %v", told.Load(), err)
+	var slow atomic.Int32
+	if _, err := Run(ctx, path, 10*time.Millisecond, func() { slow.Add(1) }); !errors.Is(err, ErrInterrupted) || slow.Load() != 1 {
+		t.Errorf("reported as slow %d times, want 1; error %v", slow.Load(), err)
 	}
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
-	if _, err := Run(ctx, path, Patience, nil); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("started although the system goes down: %v", err)
+	if _, err := Run(ctx, path, SlowAfter, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("started with a context that has ended: %v", err)
 	}
 }
