@@ -58,7 +58,7 @@ func cover(t *testing.T) {
 
 func lookFor(t *testing.T, want ...string) {
 	t.Helper()
-	if got := Look(Folders(), false); !slices.Equal(got, want) {
+	if got := Find(Folders(), false); !slices.Equal(got, want) {
 		t.Errorf("covered: %q, want %q", got, want)
 	}
 }
@@ -239,7 +239,7 @@ func TestMove(t *testing.T) {
 }
 
 // Whatever lies in place of a folder neither blocks nor is followed.
-func TestLookAtOddities(t *testing.T) {
+func TestFindAtOddities(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		newRoot(t)
 		write(t, "/elsewhere/x", "x")
@@ -252,12 +252,12 @@ func TestLookAtOddities(t *testing.T) {
 }
 
 // A file system mounted before init covers what cannot be seen.
-func TestLookAtMounts(t *testing.T) {
+func TestFindAtMounts(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		newRoot(t)
 		must(t, mounts.Mount("", "/run", "tmpfs", nil))
 		lookFor(t)
-		if got := Look(Folders(), true); !slices.Equal(got, []string{"/run"}) {
+		if got := Find(Folders(), true); !slices.Equal(got, []string{"/run"}) {
 			t.Errorf("got %q", got)
 		}
 	})

@@ -34,9 +34,9 @@ const (
 // the environment.
 var childVariables = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "TMPDIR=/tmp"}
 
-// spawn starts a program, whose messages go to the file that output opens, with
-// nothing to read. When PID 1 has run out of file descriptors it raises its limit
-// and tries once more.
+// spawn starts a program with empty input; its output goes to the file that output
+// opens. When PID 1 has run out of file descriptors, it raises its limit and tries once
+// more.
 func (p *pid1) spawn(name string, output func() (*os.File, error), args ...string) (*reaper.Child, error) {
 	child, err := p.spawnOnce(name, output, args)
 	if errors.Is(err, unix.EMFILE) && kernel.RaiseLimits(p.env.Machine) == nil {
@@ -58,14 +58,14 @@ func (p *pid1) spawnOnce(name string, output func() (*os.File, error), args []st
 	defer null.Close()
 	return p.reaper.Start(reaper.Command{
 		Name: name, Path: args[0], Args: args, Env: slices.Concat(childVariables, p.env.Variables()), Files: []*os.File{null, out, out},
-		// A session of its own: no terminal, and a group that can be signalled.
+		// A session of its own: no terminal, and a process group for signals.
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 }
 
-// consoleFile opens the console, for what children write to it directly, such as the
-// trace of a panic: inside another system standard output, /dev/null where there is
-// no console.
+// consoleFile opens the console for output that children write directly, such as the
+// trace of a panic. In userspace mode, that is standard output; without a console, it
+// is /dev/null.
 func (p *pid1) consoleFile() (*os.File, error) {
 	if !p.env.Machine {
 		fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
@@ -74,7 +74,7 @@ func (p *pid1) consoleFile() (*os.File, error) {
 		}
 		return os.NewFile(uintptr(fd), "stdout"), nil
 	}
-	// Opening a serial line may wait for its carrier unless told not to.
+	// O_NONBLOCK: opening a serial line may otherwise wait for its carrier.
 	fd, err := unix.Open("/dev/console", unix.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return os.OpenFile("/dev/null", os.O_WRONLY, 0)
@@ -91,7 +91,7 @@ func (p *pid1) consoleFile() (*os.File, error) {
 func (p *pid1) runRole(ctx context.Context, name string, grace time.Duration, args ...string) (string, error) {
 	child := p.reaper.Named(name)
 	if child == nil {
-		if p.reaper.Begun(name) {
+		if p.reaper.Started(name) {
 			return "ended, status unknown", nil
 		}
 		var err error
@@ -115,12 +115,12 @@ func (p *pid1) endGroup(child *reaper.Child, grace time.Duration) {
 		p.log.Error("cannot end a role", "role", child.Name, "error", err)
 	}
 	if !keeper.Within(child.Done(), grace) {
-		_ = unix.Kill(-child.Pid, unix.SIGKILL) // Not yet collected, so the group is its own.
+		_ = unix.Kill(-child.Pid, unix.SIGKILL) // Not yet reaped, so the PID cannot belong to another group.
 		keeper.Within(child.Done(), keeper.KillGrace)
 	}
 }
 
-// newKeeper makes the keeper of a daemon. Its panics are PID 1's.
+// newKeeper returns the keeper of a daemon. PID 1 handles its panics.
 func (p *pid1) newKeeper(name string) *keeper.Keeper {
 	start := map[string]func() (keeper.Process, error){nameContainerd: p.startContainerd, nameSupervisor: p.startSupervisor}[name]
 	k := keeper.New(name, p.log, start)
@@ -128,8 +128,8 @@ func (p *pid1) newKeeper(name string) *keeper.Keeper {
 	return k
 }
 
-// startContainerd starts containerd. Where the image has settings for it, the program
-// of the supervisor reads them and then becomes containerd.
+// startContainerd starts containerd. If the image has settings for it, the supervisor's
+// program reads them and then executes containerd.
 func (p *pid1) startContainerd() (keeper.Process, error) {
 	d := &daemon{Log: &keeper.Log{Path: containerdLog}}
 	output, args := func() (*os.File, error) {
@@ -150,7 +150,7 @@ func (p *pid1) startContainerd() (keeper.Process, error) {
 	return d, nil
 }
 
-// daemon is a child with a log of its own.
+// daemon is a child with its own log.
 type daemon struct {
 	*reaper.Child
 	*keeper.Log

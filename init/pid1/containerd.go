@@ -10,7 +10,7 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// Settings of containerd. PID 1 looks only whether they exist.
+// Settings of containerd. PID 1 only checks whether they exist.
 const (
 	// containerdConfig is read by containerd.
 	containerdConfig = "/etc/containerd/config.toml"
@@ -36,7 +36,7 @@ type containerdFiles [5]struct{ Dev, Ino uint64 }
 func statContainerdFiles() containerdFiles {
 	folders := []string{"/var/lib/containerd", "/run/containerd"}
 	for _, dir := range folders {
-		_ = os.MkdirAll(dir, 0o711) // So that it has an identity before containerd starts; an error is containerd's too.
+		_ = os.MkdirAll(dir, 0o711) // It must exist to be identified. containerd reports an error itself.
 	}
 	var found containerdFiles
 	for i, path := range append(folders, "/var/log", containerdConfig, containerdSettings) {
@@ -70,8 +70,8 @@ func (p *pid1) keepContainerd() error {
 	return err
 }
 
-// containerdEarly starts containerd beside the boot role, unless its settings may
-// name folders that do not exist yet.
+// containerdEarly starts containerd in parallel to the boot role, unless its settings
+// may name folders that do not exist yet.
 func (p *pid1) containerdEarly() error {
 	p.note(func(s *state) { s.ContainerdFiles = statContainerdFiles() })
 	if containerdConfigured() {
@@ -80,8 +80,8 @@ func (p *pid1) containerdEarly() error {
 	return p.keepContainerd()
 }
 
-// containerdAfterBoot starts containerd where that has waited for the boot role, and
-// starts it again when its files have changed.
+// containerdAfterBoot starts containerd if it has waited for the boot role, and restarts
+// it if its files have changed.
 func (p *pid1) containerdAfterBoot(ctx context.Context) error {
 	now, kept := statContainerdFiles(), p.keepers.Get(nameContainerd)
 	changed := now != p.summary().ContainerdFiles

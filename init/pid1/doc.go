@@ -1,6 +1,6 @@
 // Package pid1 is the first process. It mounts the core file systems, leaves the
 // initramfs, starts containerd and the boot role, keeps containerd and the supervisor
-// running, reaps orphans, takes signals, and shuts the system down.
+// running, reaps orphans, handles signals, and shuts the system down.
 //
 // It reads nothing from containers and speaks no protocol: code that may fail on
 // input of an image runs in a child. It must not end, which would be a kernel panic:
@@ -8,9 +8,9 @@
 // made at the start, and every goroutine recovers. After a panic PID 1 re-executes
 // itself (reexec.go) and takes over its children (recall.go).
 //
-// On the way up it walks the lists of lists.go, on the way down that of down.go;
-// their steps are on the timeline. Inside another system (package environment) it
-// does not touch what belongs to that system, and exits instead of rebooting.
+// The steps of the boot are listed in lists.go, those of the shutdown in shutdown.go;
+// both are recorded on the timeline. In userspace mode (package environment), PID 1
+// does not change what belongs to the outer system, and exits instead of rebooting.
 // Signals: SIGUSR1 halts, SIGUSR2 powers off, SIGTERM and SIGINT (ctrl-alt-del)
 // reboot; others are ignored.
 //

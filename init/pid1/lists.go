@@ -34,8 +34,7 @@ const (
 	stepFiles = timeline.Mounts + " files"
 )
 
-// earlyList is walked before there is a console. Without the Fatal steps no program
-// can run.
+// earlyList runs before there is a console. If a Fatal step fails, no program can run.
 func (p *pid1) earlyList(sink step.Sink) []step.Step {
 	const stage = timeline.Mounts
 	return []step.Step{
@@ -44,7 +43,7 @@ func (p *pid1) earlyList(sink step.Sink) []step.Step {
 		}},
 		rootStep(sink, "root"),
 		{Stage: stage, Name: "initramfs", Quiet: true, On: step.Fatal, Do: leaveInitramfs},
-		{Stage: stage, Name: "look", Quiet: true, Do: p.lookAtCovered},
+		{Stage: stage, Name: "look", Quiet: true, Do: p.findCovered},
 		{Stage: stage, Do: p.mountCore},
 		{Stage: stage, Name: "writable", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
 			return "", checkWritable("/run", "/var")
@@ -52,14 +51,14 @@ func (p *pid1) earlyList(sink step.Sink) []step.Step {
 	}
 }
 
-// insideList is walked instead of earlyList inside another system.
-func (p *pid1) insideList() []step.Step {
+// userspaceList replaces earlyList in userspace mode.
+func (p *pid1) userspaceList() []step.Step {
 	const stage = timeline.Mounts
 	return []step.Step{
 		{Stage: stage, Name: "subreaper", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
 			return "", p.env.AdoptOrphans()
 		}},
-		{Stage: stage, Name: "look", Quiet: true, Do: p.lookAtCovered},
+		{Stage: stage, Name: "look", Quiet: true, Do: p.findCovered},
 		{Stage: stage, Do: func(context.Context) (string, error) { return "", p.env.MountMissing() }},
 		{Stage: stage, Name: "writable", Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
 			return "", checkWritable("/run", "/var")
@@ -67,8 +66,7 @@ func (p *pid1) insideList() []step.Step {
 	}
 }
 
-// switchrootList is walked instead of earlyList in an initramfs that only leads to a
-// root on a disk.
+// switchrootList replaces earlyList in an initramfs that only mounts a root on a disk.
 func switchrootList(sink step.Sink) []step.Step {
 	const stage = timeline.Mounts
 	return []step.Step{
@@ -79,7 +77,7 @@ func switchrootList(sink step.Sink) []step.Step {
 	}
 }
 
-// rootStep checks that the initramfs is whole. A warning is an event of its own.
+// rootStep checks that the initramfs is complete. A warning is an event of its own.
 func rootStep(sink step.Sink, name string) step.Step {
 	return step.Step{Stage: timeline.Mounts, Name: name, Quiet: true, On: step.Fatal, Do: func(context.Context) (string, error) {
 		warning, err := initramfs.Check()
@@ -90,9 +88,9 @@ func rootStep(sink step.Sink, name string) step.Step {
 	}}
 }
 
-// upList brings the system up. After the failure of any step the system can still be
-// inspected and shut down.
-func (p *pid1) upList() []step.Step {
+// bootList returns the steps of the boot. Whichever of them fails, the system can still
+// be inspected and shut down.
+func (p *pid1) bootList() []step.Step {
 	var list []step.Step
 	if p.env.Machine {
 		list = []step.Step{
@@ -110,7 +108,7 @@ func (p *pid1) upList() []step.Step {
 		{Stage: timeline.Containerd, Name: "start", Quiet: true, Do: func(context.Context) (string, error) {
 			return "", p.containerdEarly()
 		}},
-		{Stage: stepBoot, Do: func(ctx context.Context) (string, error) { return p.upRole(ctx, role.Boot) }},
+		{Stage: stepBoot, Do: func(ctx context.Context) (string, error) { return p.bootRole(ctx, role.Boot) }},
 		{Stage: timeline.Containerd, Name: "restart", Quiet: true, Do: func(ctx context.Context) (string, error) {
 			return "", p.containerdAfterBoot(ctx)
 		}},
@@ -136,17 +134,17 @@ func (p *pid1) keepSupervisor(ctx context.Context) error {
 	return nil
 }
 
-// late runs the scripts that come after the services, if there are any.
+// late runs the scripts that are ordered after the services, if there are any.
 func (p *pid1) late(ctx context.Context) (string, error) {
 	if ctx.Err() != nil || !scripts.HasLate() {
 		return "", nil
 	}
-	return p.upRole(ctx, role.Late)
+	return p.bootRole(ctx, role.Late)
 }
 
-// upRole runs a role of the way up. It is no failure that the way down ends it: the
-// step that it was at has an event of its own.
-func (p *pid1) upRole(ctx context.Context, name string) (string, error) {
+// bootRole runs a role of the boot. It is not a failure if the shutdown ends the role:
+// the interrupted step has an event of its own.
+func (p *pid1) bootRole(ctx context.Context, name string) (string, error) {
 	result, err := p.runRole(ctx, name, roleGrace)
 	if ctx.Err() != nil {
 		return "", nil
@@ -154,14 +152,14 @@ func (p *pid1) upRole(ctx context.Context, name string) (string, error) {
 	return result, err
 }
 
-// mountCore makes the mounts that LinuxKit promises, then makes the root read-only.
+// mountCore mounts the core table, then makes the root read-only.
 func (p *pid1) mountCore(context.Context) (string, error) {
 	err := errors.Join(mounts.Apply(mounts.Core()), mounts.Cgroups(legacyCgroups(p.env.Environment)))
 	return "", errors.Join(err, mounts.SealRoot())
 }
 
-// checkWritable checks that folders can be written in, without which nothing can run.
-// A read-only root of an image without the mount points fails.
+// checkWritable checks that folders are writable, which all programs depend on. It fails
+// on a read-only root without the mount points.
 func checkWritable(dirs ...string) error {
 	var errs []error
 	for _, dir := range dirs {
@@ -190,18 +188,17 @@ func legacyCgroups(env userspace.Environment) bool {
 	return err == nil && given && value == "0"
 }
 
-// lookAtCovered notes in which folders the mounts to come cover files of the
-// image. It reads names only, and comes before these mounts. On a machine an
-// initramfs may have mounted some already; what an outer system has mounted is
-// that system's, and nothing is copied there.
-func (p *pid1) lookAtCovered(context.Context) (string, error) {
-	dirs := covered.Look(covered.Folders(), p.env.Machine)
+// findCovered records the folders in which mounts will cover files of the image. It
+// reads only names, and runs before these mounts. On a machine, an initramfs may have
+// mounted some folders already. Nothing is copied to mounts of an outer system.
+func (p *pid1) findCovered(context.Context) (string, error) {
+	dirs := covered.Find(covered.Folders(), p.env.Machine)
 	p.note(func(s *state) { s.Covered = dirs })
 	return "", nil
 }
 
-// restoreCovered has a role copy these files onto the mounts, which takes at most
-// filesLimit. An image without such files has no role.
+// restoreCovered runs the role that copies these files onto the mounts, for at most
+// filesLimit. Without such files, it starts nothing.
 func (p *pid1) restoreCovered(ctx context.Context) (string, error) {
 	dirs := p.summary().Covered
 	if len(dirs) == 0 {
@@ -219,9 +216,9 @@ func (p *pid1) restoreCovered(ctx context.Context) (string, error) {
 // endExpeditedRCU ends expedited grace periods once the services have started.
 func (p *pid1) endExpeditedRCU(ctx context.Context) (string, error) {
 	p.serve("rcu", func() {
-		_ = ready.Wait(ctx) // After its limit the services have had time enough.
+		_ = ready.Wait(ctx) // On a timeout, the services have had enough time.
 		if ctx.Err() != nil {
-			return // The way down begins.
+			return // The system is shutting down.
 		}
 		if err := kernel.ExpediteRCU(false); err != nil {
 			p.log.Error("cannot reset expedited RCU grace periods", "error", err)

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"keelson/init/cmdline"
 	"keelson/init/consoles"
 	"keelson/init/pid1/environment"
@@ -30,7 +28,7 @@ import (
 )
 
 // pid1 is the first process. The goroutine of Main owns it; keepers, the reaper, the
-// signal watch and the way up have goroutines of their own.
+// signal watch and the boot list have goroutines of their own.
 type pid1 struct {
 	line    cmdline.Line
 	console *console.Console
@@ -41,25 +39,25 @@ type pid1 struct {
 
 	keepers     keeper.Set
 	reexecuting sync.Mutex         // held while PID 1 re-executes itself
-	handover    *handover.Handover // for that, under the same lock; nil until it is needed
+	handover    *handover.Handover // guarded by reexecuting; nil until it is needed
 
 	mu    sync.Mutex
 	state state
 
-	resumed  bool  // PID 1 has re-executed itself
-	recalled error // why its state could not be read, if so
+	resumed   bool  // PID 1 has re-executed itself
+	recallErr error // why its state could not be read, or nil
 }
 
-// Exit statuses inside another system, in place of reboot(2). systemd-nspawn takes 133
-// for a request to be started again.
+// Exit statuses in userspace mode, in place of reboot(2). systemd-nspawn restarts a
+// container that exits with 133.
 const (
 	codeDone   = 0
 	codeFatal  = 1
 	codeReboot = 133
 )
 
-// Main is the first process. On a machine it does not return; inside another system
-// it returns the exit status.
+// Main runs PID 1. On a machine it does not return; in userspace mode it returns the
+// exit status.
 func Main() int {
 	_ = kernel.RaiseLimits(false) // The Go runtime needs a file descriptor for its timers.
 	kernel.StartThreads()
@@ -68,16 +66,16 @@ func Main() int {
 	if handover.Inherited() {
 		p.recall()
 	}
-	early := &buffer{}
+	early := &eventBuffer{}
 	code := codeDone
-	for !p.survive("main", func() { code = p.live(early) }) {
-		<-time.After(restPause)
+	for !p.survive("main", func() { code = p.runPhases(early) }) {
+		<-time.After(panicPause)
 	}
 	return code
 }
 
-// live goes through the phases, beginning with that of the state.
-func (p *pid1) live(early *buffer) (code int) {
+// runPhases runs the phases, starting with the current one.
+func (p *pid1) runPhases(early *eventBuffer) (code int) {
 	if p.summary().Phase == phaseStart {
 		p.start(early)
 	}
@@ -86,18 +84,18 @@ func (p *pid1) live(early *buffer) (code int) {
 		p.switchroot()
 	}
 	if p.summary().Phase == phaseUp {
-		p.stayUp(p.upList())
+		p.stayUp(p.bootList())
 	}
 	next := p.signals.chosen
 	if p.summary().Phase == phaseFatal {
 		next = p.fatal
 	}
-	return p.down(next())
+	return p.shutdown(next())
 }
 
-// start does what comes before there is a console. The next phase is another one in
-// any case, also after a panic.
-func (p *pid1) start(early *buffer) {
+// start runs the steps that come before the console. It always ends in another phase,
+// also after a panic.
+func (p *pid1) start(early *eventBuffer) {
 	early.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Kernel, Result: "keelson " + version.String()})
 	var err error
 	next := phaseUp
@@ -120,19 +118,19 @@ func (p *pid1) start(early *buffer) {
 	case p.env.Machine && switchroot.Needed():
 		next, list = phaseSwitchroot, switchrootList(early)
 	case !p.env.Machine:
-		list = p.insideList()
+		list = p.userspaceList()
 	}
-	if err == nil || p.env.Machine { // On a machine a step of the list reports what is wrong with /proc.
+	if err == nil || p.env.Machine { // On a machine, a step of the list reports that /proc is missing.
 		err = step.Run(context.Background(), early, slog.New(slog.DiscardHandler), list)
 	}
 	if err != nil && p.env.Machine {
-		_ = mounts.Apply(mounts.Core()) // For the record of the failure; its own errors do not matter any more.
+		_ = mounts.Apply(mounts.Core()) // So that the failure can be recorded; further errors are ignored.
 	}
 }
 
 // attach opens the consoles, which need /dev, logs the events so far, and starts the
 // reaper and the signal watch.
-func (p *pid1) attach(early *buffer) {
+func (p *pid1) attach(early *eventBuffer) {
 	if p.reaper != nil {
 		return
 	}
@@ -160,15 +158,13 @@ func (p *pid1) attach(early *buffer) {
 	p.serve("reaper", func() { p.reaper.Run(context.Background()) })
 }
 
-// stayUp brings the system up by list and returns at the signal that ends it.
-// A step that hangs, even in the kernel, does not keep the system from going down.
+// stayUp boots the system with list and returns when a shutdown is requested. A step
+// that hangs, even in the kernel, does not prevent the shutdown.
 func (p *pid1) stayUp(list []step.Step) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	done := p.serve("up", func() {
-		p.walk(ctx, phaseUp, list)
-	})
-	<-p.signals.asked
+	done := p.serve("up", func() { p.walk(ctx, phaseUp, list) })
+	<-p.signals.requested
 	fault.Here("main")
 	cancel()
 	if !keeper.Within(done, roleGrace+2*keeper.KillGrace) {
@@ -176,18 +172,18 @@ func (p *pid1) stayUp(list []step.Step) {
 	}
 }
 
-// walk does what is left of a phase's list, and notes each step in the state, unless
-// the phase is over: abandoned steps may still run.
+// walk runs the remaining steps of a phase's list and records each step in the state.
+// An abandoned step that still runs after its phase records nothing.
 func (p *pid1) walk(ctx context.Context, phase string, list []step.Step) {
-	began := p.summary()
-	left := slices.Clone(began.left(list))
-	for i := range left {
-		name, do := key(left[i]), left[i].Do
-		left[i].Do = func(ctx context.Context) (result string, err error) {
+	s := p.summary()
+	remaining := slices.Clone(s.remaining(list))
+	for i := range remaining {
+		name, do := key(remaining[i]), remaining[i].Do
+		remaining[i].Do = func(ctx context.Context) (result string, err error) {
 			p.begin(phase, name)
 			defer func() {
 				if r := recover(); r != nil {
-					p.note(func(s *state) { s.Done = s.Done || s.Phase == phase && s.Step == name })
+					p.note(func(s *state) { s.LastStepDone = s.LastStepDone || s.Phase == phase && s.LastStep == name })
 					p.panicked("step "+name, r, debug.Stack())
 					err = fmt.Errorf("panic: %v", r)
 				}
@@ -196,15 +192,15 @@ func (p *pid1) walk(ctx context.Context, phase string, list []step.Step) {
 			return do(ctx)
 		}
 	}
-	_ = step.Run(ctx, p.console, p.log, left) // None of them is Fatal.
+	_ = step.Run(ctx, p.console, p.log, remaining) // No step is Fatal.
 	p.begin(phase, listEnd)
 }
 
-// begin notes that a step has begun.
+// begin records that a step has started.
 func (p *pid1) begin(phase, name string) {
 	p.note(func(s *state) {
 		if s.Phase == phase {
-			s.Step, s.Done = name, false
+			s.LastStep, s.LastStepDone = name, false
 		}
 	})
 }
@@ -218,78 +214,12 @@ func (p *pid1) note(change func(*state)) {
 
 // summary returns a copy of the state.
 func (p *pid1) summary() state {
-	kept := p.keepers.Pauses()
+	daemons := p.keepers.Pauses()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.state
-	s.Kept = kept
+	s.Daemons = daemons
 	return s
-}
-
-// fatal reports that the system cannot boot and does what the kernel does in a panic:
-// reboot immediately, after panic= seconds, or not at all.
-func (p *pid1) fatal() action {
-	if s := p.summary(); s.Step == "" { // It is logged once.
-		p.note(func(s *state) { s.Step = listEnd })
-		p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Fatal, Result: s.Fatal})
-	}
-	if !p.env.Machine {
-		return halt
-	}
-	seconds := kernel.PanicTimeout()
-	switch {
-	case seconds < 0:
-		return reboot
-	case seconds == 0:
-		p.log.Error("stopped: waiting to be halted, powered off or rebooted")
-		<-p.signals.asked
-		return p.signals.chosen()
-	}
-	p.log.Error("rebooting", "in", time.Duration(seconds)*time.Second)
-	wait := time.NewTimer(time.Duration(seconds) * time.Second)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-		return reboot
-	case <-p.signals.asked:
-		return p.signals.chosen()
-	}
-}
-
-// down shuts down. Inside another system it returns the exit status.
-func (p *pid1) down(a action) (code int) {
-	if p.summary().Phase != phaseDown {
-		p.note(func(s *state) { s.Phase, s.Step, s.Done = phaseDown, "", false })
-		a, _ = p.signals.ask(a) // Later signals change nothing.
-		p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Shutdown, Result: a.name})
-	}
-	p.keepers.Close()
-	_ = kernel.RaiseLimits(p.env.Machine) // Unmounting takes file descriptors.
-	p.walk(context.Background(), phaseDown, p.downList())
-	end := a
-	if p.env.Machine && a == powerOff {
-		reset, why := kernel.ResetForPowerOff(p.line)
-		if why != "" {
-			p.log.Warn(why)
-		}
-		if reset {
-			end = reboot
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
-	_ = p.console.Close(ctx) // A stuck console must not keep the machine up.
-	cancel()
-	switch {
-	case p.env.Machine:
-		err := unix.Reboot(end.command)
-		logToKernel([]string{fmt.Sprintf("cannot %s: %v", end.name, err)})
-		select {} // PID 1 must not end.
-	case p.summary().Fatal != "":
-		return codeFatal
-	case a == reboot:
-		return codeReboot
-	}
-	return codeDone
 }
 
 // logToKernel writes lines to the kernel log when there is no console.
@@ -299,7 +229,7 @@ func logToKernel(lines []string) {
 	}
 }
 
-// buffer keeps events until there is a console.
-type buffer struct{ events []timeline.Event }
+// eventBuffer keeps events until there is a console.
+type eventBuffer struct{ events []timeline.Event }
 
-func (b *buffer) Event(e timeline.Event) { b.events = append(b.events, e) }
+func (b *eventBuffer) Event(e timeline.Event) { b.events = append(b.events, e) }

@@ -26,23 +26,23 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func TestSignals(t *testing.T) {
 	s := newSignals()
-	said := make(chan string, 8)
+	logged := make(chan string, 8)
 	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGUSR2, unix.SIGINT, unix.SIGINT, unix.SIGUSR1} {
 		s.incoming <- sig
 	}
-	go s.watch(func(m string) { said <- m })
-	<-s.asked
+	go s.watch(func(m string) { logged <- m })
+	<-s.requested
 	if s.chosen() != powerOff {
 		t.Errorf("action %v", s.chosen())
 	}
-	for _, later := range []string{"reboot", "halt"} { // Each once.
-		if m := <-said; !strings.Contains(m, later) || !strings.Contains(m, "power off") {
-			t.Errorf("said %q", m)
+	for _, later := range []string{"reboot", "halt"} { // Each is logged once.
+		if m := <-logged; !strings.Contains(m, later) || !strings.Contains(m, "power off") {
+			t.Errorf("logged %q", m)
 		}
 	}
 	want := map[os.Signal]action{unix.SIGUSR1: halt, unix.SIGUSR2: powerOff, unix.SIGTERM: reboot, unix.SIGINT: reboot}
 	if !reflect.DeepEqual(actions, want) {
-		t.Errorf("signals mean %v", actions)
+		t.Errorf("actions by signal: %v, want %v", actions, want)
 	}
 }
 
@@ -79,15 +79,15 @@ func TestCheckWritable(t *testing.T) {
 	}
 }
 
-// A step that hangs in the kernel on the way up does not keep the system up,
-// and can start nothing any more.
-func TestGoesDownWhenTheWayUpHangs(t *testing.T) {
+// A step of the boot that hangs in the kernel does not prevent the shutdown, and cannot
+// start anything afterwards.
+func TestShutdownWhileBootHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pid1{log: quiet, console: console.New(console.Options{Devices: []string{t.TempDir() + "/none"}}),
 			signals: newSignals(), reaper: reaper.New(quiet)}
 		defer func() { _ = p.console.Close(t.Context()) }()
 		hangs := make(chan struct{})
-		go p.signals.ask(halt)
+		go p.signals.request(halt)
 		began := time.Now()
 		p.stayUp([]step.Step{{Stage: "x", Quiet: true, Do: func(context.Context) (string, error) {
 			<-hangs
@@ -101,7 +101,7 @@ func TestGoesDownWhenTheWayUpHangs(t *testing.T) {
 		close(hangs)
 		synctest.Wait()
 		if p.keepers.Get("late") != nil || p.keepers.Get("late").Stop(syscall.SIGTERM, time.Second) != "did not run" {
-			t.Error("something was started on the way down")
+			t.Error("a program was started during the shutdown")
 		}
 	})
 }

@@ -18,8 +18,8 @@ import (
 	"keelson/init/switchroot"
 )
 
-// recall restores the state from the handover. If that cannot be read it derives the
-// state from the processes that run.
+// recall restores the state from the handover. If the handover cannot be read, it
+// derives the state from the running processes.
 func (p *pid1) recall() {
 	var s state
 	received, err := handover.Load()
@@ -29,21 +29,21 @@ func (p *pid1) recall() {
 	if err != nil {
 		s = guess()
 	}
-	p.state, p.env, p.resumed, p.recalled = s, s.Env, true, err
+	p.state, p.env, p.resumed, p.recallErr = s, s.Env, true, err
 	if a, ok := actionNamed(s.Action); ok {
-		p.signals.ask(a)
+		p.signals.request(a)
 	}
 }
 
-// guess derives a state from the processes that run. The system is then up, or about
-// to be.
+// guess derives a state from the running processes. It assumes that the system is
+// booting or up.
 func guess() state {
-	s := state{Phase: phaseUp, Step: listEnd, Kept: map[string]time.Duration{}, Begun: []string{role.Boot, role.Late}}
+	s := state{Phase: phaseUp, LastStep: listEnd, Daemons: map[string]time.Duration{}, Started: []string{role.Boot, role.Late}}
 	s.Env, _ = environment.Detect()
 	s.Env.BeforeUnknown = !s.Env.Machine
 	s.Children = ownChildren("/proc", os.Getpid())
 	if s.Env.Machine && switchroot.Needed() {
-		s.Phase, s.Step = phaseSwitchroot, ""
+		s.Phase, s.LastStep = phaseSwitchroot, ""
 		return s
 	}
 	has := func(name string) bool {
@@ -51,31 +51,31 @@ func guess() state {
 	}
 	switch {
 	case has(role.Boot):
-		s.Step = stepBoot
+		s.LastStep = stepBoot
 	case has(role.Late):
-		s.Step = stepLate
+		s.LastStep = stepLate
 	case has(role.Files):
-		s.Step, s.Covered = stepFiles, covered.Folders()
+		s.LastStep, s.Covered = stepFiles, covered.Folders()
 	}
 	if !has(role.Boot) && !has(role.Files) || has(nameSupervisor) {
-		s.Kept[nameSupervisor] = 0
+		s.Daemons[nameSupervisor] = 0
 	}
 	wanted, _ := containerdWanted()
 	waits := has(role.Files) || has(role.Boot) && containerdConfigured()
 	if has(nameContainerd) || wanted && !waits {
-		s.Kept[nameContainerd] = 0
+		s.Daemons[nameContainerd] = 0
 	}
 	return s
 }
 
-// childNames are the names of roles and daemons by their arguments.
+// childNames maps the arguments of roles and daemons to their names.
 var childNames = map[string]string{
 	role.Init + " " + role.Boot: role.Boot, role.Init + " " + role.Late: role.Late, role.Init + " " + role.Shutdown: role.Shutdown, role.Init + " " + role.Root: role.Root,
 	role.Init + " " + role.Files: role.Files,
 	containerdPath:               nameContainerd, supervisorPath + " containerd": nameContainerd, supervisorPath + " supervise": nameSupervisor,
 }
 
-// ownChildren lists the children of process self that PID 1 starts.
+// ownChildren lists those children of process self that are roles or daemons.
 func ownChildren(proc string, self int) (found []reaper.Known) {
 	parents, _ := environment.Parents()
 	for pid, parent := range parents {
@@ -87,7 +87,7 @@ func ownChildren(proc string, self int) (found []reaper.Known) {
 			continue
 		}
 		args := strings.Fields(string(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
-		switch { // They may have more arguments.
+		switch { // Some have more arguments.
 		case len(args) > 2 && args[0] == containerdPath:
 			args = args[:1]
 		case len(args) > 2 && args[0] == role.Init && args[1] == role.Files:
@@ -102,29 +102,29 @@ func ownChildren(proc string, self int) (found []reaper.Known) {
 
 // takeOver takes over the children from before the re-execution and logs that.
 func (p *pid1) takeOver() {
-	for _, m := range p.state.Unsaid {
+	for _, m := range p.state.Unwritten {
 		p.console.Put(m)
 	}
-	p.state.Unsaid = nil
-	p.reaper.Remember(p.state.Begun)
-	var kept []string
+	p.state.Unwritten = nil
+	p.reaper.Remember(p.state.Started)
+	var adopted []string
 	for _, k := range p.state.Children {
 		if _, err := p.reaper.Adopt(k); err != nil {
 			p.log.Error("a program from before the re-execution is gone", "error", err)
 			continue
 		}
-		kept = append(kept, k.Name)
+		adopted = append(adopted, k.Name)
 	}
-	args := []any{"phase", p.state.Phase, "children", strings.Join(kept, ",")}
-	if p.recalled != nil {
-		args = append(args, "state", "lost", "error", p.recalled)
+	args := []any{"phase", p.state.Phase, "children", strings.Join(adopted, ",")}
+	if p.recallErr != nil {
+		args = append(args, "state", "lost", "error", p.recallErr)
 	}
 	p.log.Warn("PID 1 has re-executed itself and continues", args...)
-	for name, pause := range p.state.Kept {
+	for name, pause := range p.state.Daemons {
 		k := p.newKeeper(name)
-		running, once := p.running(name), p.state.Phase == phaseDown
-		k.Resume(running, pause, once)
-		if running != nil || !once {
+		running, noRestart := p.running(name), p.state.Phase == phaseDown
+		k.Resume(running, pause, noRestart)
+		if running != nil || !noRestart {
 			p.keepers.Add(k)
 		}
 	}
@@ -142,19 +142,19 @@ func (p *pid1) running(name string) keeper.Process {
 	return child
 }
 
-// listEnd stands for the end of a list.
+// listEnd is the LastStep of a list that has ended.
 const listEnd = "end"
 
 func key(s step.Step) string { return strings.TrimSpace(s.Stage + " " + s.Name) }
 
-// left returns the steps of a list that are still to be done.
-func (s *state) left(list []step.Step) []step.Step {
-	if s.Step == "" {
+// remaining returns the steps of a list that are still to be run.
+func (s *state) remaining(list []step.Step) []step.Step {
+	if s.LastStep == "" {
 		return list
 	}
 	for i := range list {
-		if key(list[i]) == s.Step {
-			if s.Done {
+		if key(list[i]) == s.LastStep {
+			if s.LastStepDone {
 				i++
 			}
 			return list[i:]

@@ -19,10 +19,10 @@ const (
 	// it continues as it is, so a panic that always recurs does not loop forever.
 	reexecMax    = 5
 	reexecPeriod = time.Minute
-	// restPause is how long a goroutine pauses after a panic.
-	restPause = time.Second
-	// consoleLimit is how long the consoles may take to show the panic; the rest is in
-	// the handover.
+	// panicPause is how long a goroutine pauses after a panic.
+	panicPause = time.Second
+	// consoleLimit is how long the consoles may take to show the panic; what they have
+	// not shown by then is in the handover.
 	consoleLimit = time.Second
 	// freezeLimit is how long to wait for the start of a program.
 	freezeLimit = 2 * time.Second
@@ -37,7 +37,7 @@ func (p *pid1) serve(name string, f func()) <-chan struct{} {
 	go func() {
 		defer close(done)
 		for !p.survive(name, f) {
-			<-time.After(restPause)
+			<-time.After(panicPause)
 		}
 	}()
 	return done
@@ -59,7 +59,7 @@ func (p *pid1) panicked(in string, value any, stack []byte) {
 	p.log.Error("PID 1 panicked", "in", in, "panic", value)
 	lines := strings.Split(strings.TrimSpace(string(stack)), "\n")
 	for _, line := range lines[:min(len(lines), stackLines)] {
-		p.log.Error("  " + line) // One record for each line: those of the kernel log are short.
+		p.log.Error("  " + line) // One record for each line: records of the kernel log are short.
 	}
 	if !p.reexecuting.TryLock() {
 		return // Another goroutine re-executes PID 1.
@@ -80,41 +80,41 @@ func (p *pid1) reexec(in string) error {
 	if !p.mayReexec(timeline.Now()) {
 		return fmt.Errorf("%w: more than %d times within %v", errPanics, reexecMax, reexecPeriod)
 	}
-	if in != "console" { // That goroutine would have to show it.
+	if in != "console" { // The goroutine that panicked would have to write it.
 		ctx, cancel := context.WithTimeout(context.Background(), consoleLimit)
 		_ = p.console.Flush(ctx) // The rest is in the handover.
 		cancel()
 	}
 	// No child is started or reaped from here on, so the list stays complete.
-	children, begun, thaw, err := p.reaper.Freeze(freezeLimit)
+	children, started, thaw, err := p.reaper.Freeze(freezeLimit)
 	if err != nil {
 		return err
 	}
 	defer thaw()
-	// The Go runtime of the new program ends if it gets no thread
+	// The Go runtime of the new program exits if it gets no thread …
 	if err := p.reaper.TryStart(); err != nil {
 		return fmt.Errorf("cannot start a process: %w", err)
 	}
-	_ = kernel.RaiseLimits(p.env.Machine) // or no file descriptor.
+	_ = kernel.RaiseLimits(p.env.Machine) // … or no file descriptor.
 	if p.handover == nil {
 		if p.handover, err = handover.New(); err != nil {
 			return err
 		}
 	}
 	s := p.summary()
-	s.Children, s.Begun = children, begun
+	s.Children, s.Started = children, started
 	defer p.signals.forward(nil)
 	caught, err := p.handover.Exec(role.Init, relevantSignals(), func() ([]byte, error) {
 		p.signals.drain()
 		s.Action = p.signals.forward(p.handover)
-		s.Unsaid = p.console.Queued()
+		s.Unwritten = p.console.Queued()
 		return s.encode()
 	})
-	p.signals.takeCaught(caught)
+	p.signals.handleCaught(caught)
 	return err
 }
 
-// mayReexec counts a panic and reports whether there were few enough of them.
+// mayReexec counts a panic and reports whether PID 1 may re-execute itself.
 func (p *pid1) mayReexec(now time.Duration) (may bool) {
 	p.note(func(s *state) {
 		var recent []time.Duration

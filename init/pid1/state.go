@@ -15,36 +15,36 @@ import (
 const (
 	phaseStart      = ""           // there is no console yet
 	phaseSwitchroot = "switchroot" // in an initramfs that leads to a root on a disk
-	phaseUp         = "up"         // on the way up, and up
-	phaseFatal      = "fatal"      // it cannot boot
-	phaseDown       = "down"       // on the way down
+	phaseUp         = "up"         // booting or up
+	phaseFatal      = "fatal"      // the system cannot boot
+	phaseDown       = "down"       // shutting down
 )
 
 // state is all that PID 1 needs to continue after it has re-executed itself.
 type state struct {
-	Phase string
-	Fatal string // why it cannot boot
-	Step  string // of the phase's list: begun last
-	Done  bool   // that step is not repeated
+	Phase        string
+	Fatal        string // why the system cannot boot
+	LastStep     string // key of the step of the phase's list that was started last
+	LastStepDone bool   // that step is not repeated
 
-	Action          string                   // the way down that was requested
+	Action          string                   // name of the requested action
 	ContainerdFiles containerdFiles          // when containerd was started
 	Covered         []string                 // folders in which init's mounts cover files of the image
-	Kept            map[string]time.Duration // programs that are kept, and their backoff
+	Daemons         map[string]time.Duration // programs that are kept running, and their backoff
 	Children        []reaper.Known
-	Begun           []string          // programs that were ever started
-	Panics          []time.Duration   // when, since the kernel started
-	Unsaid          []console.Message // lines that the consoles have not taken yet
+	Started         []string          // programs that were ever started
+	Panics          []time.Duration   // times of panics since the kernel started
+	Unwritten       []console.Message // lines that the consoles have not taken yet
 
 	Env environment.Environment
 }
 
-// encode makes the payload of a handover. If it is too large, console lines are left
+// encode returns the payload of a handover. If it is too large, console lines are left
 // out, then the mounts of the outer system.
 func (s state) encode() ([]byte, error) {
 	data, err := json.Marshal(s)
 	if len(data) > handover.PayloadMax {
-		s.Unsaid = nil
+		s.Unwritten = nil
 		data, err = json.Marshal(s)
 	}
 	if len(data) > handover.PayloadMax {

@@ -19,10 +19,10 @@ import (
 	"keelson/runtime/userspace"
 )
 
-var handed = state{
-	Phase: phaseUp, Step: "boot", ContainerdFiles: containerdFiles{{1, 2}, {3, 4}}, Kept: map[string]time.Duration{"containerd": time.Second},
-	Children: []reaper.Known{{Name: "boot", Pid: 7, Age: time.Minute}}, Begun: []string{"boot"}, Panics: []time.Duration{5},
-	Unsaid: []console.Message{{Text: "x\n"}, {Text: "y\n", Raw: true}}, Env: environment.Environment{Environment: userspace.Environment{Own: []string{"mnt"}, CmdLine: "quiet"}, First: true, Before: []environment.Mount{{ID: 9, Point: "/data"}}},
+var savedState = state{
+	Phase: phaseUp, LastStep: "boot", ContainerdFiles: containerdFiles{{1, 2}, {3, 4}}, Daemons: map[string]time.Duration{"containerd": time.Second},
+	Children: []reaper.Known{{Name: "boot", Pid: 7, Age: time.Minute}}, Started: []string{"boot"}, Panics: []time.Duration{5},
+	Unwritten: []console.Message{{Text: "x\n"}, {Text: "y\n", Raw: true}}, Env: environment.Environment{Environment: userspace.Environment{Own: []string{"mnt"}, CmdLine: "quiet"}, First: true, Before: []environment.Mount{{ID: 9, Point: "/data"}}},
 }
 
 func encoded(t *testing.T, s state) []byte {
@@ -34,17 +34,17 @@ func encoded(t *testing.T, s state) []byte {
 	return data
 }
 
-func TestStateSurvives(t *testing.T) {
-	got, err := decode(handover.Received{Payload: encoded(t, handed)})
-	if err != nil || !reflect.DeepEqual(got, handed) {
-		t.Errorf("%+v, %v; want %+v", got, err, handed)
+func TestStateRoundTrip(t *testing.T) {
+	got, err := decode(handover.Received{Payload: encoded(t, savedState)})
+	if err != nil || !reflect.DeepEqual(got, savedState) {
+		t.Errorf("%+v, %v; want %+v", got, err, savedState)
 	}
 }
 
-// The first action that was asked for counts: in the state, in the note, by signal.
+// The first requested action wins: that in the state, then the note, then the signals.
 func TestActionInHandover(t *testing.T) {
 	with := func(action, note string, caught ...syscall.Signal) handover.Received {
-		s := handed
+		s := savedState
 		s.Action = action
 		return handover.Received{Payload: encoded(t, s), Note: note, Caught: caught}
 	}
@@ -62,10 +62,10 @@ func TestActionInHandover(t *testing.T) {
 }
 
 func TestBadState(t *testing.T) {
-	unknown, start := handed, handed
+	unknown, start := savedState, savedState
 	unknown.Action, start.Phase = "dance", phaseStart
 	for name, r := range map[string]handover.Received{
-		"nothing": {}, "no JSON": {Payload: []byte("{")}, "unknown note": {Payload: encoded(t, handed), Note: "nonsense"},
+		"nothing": {}, "no JSON": {Payload: []byte("{")}, "unknown note": {Payload: encoded(t, savedState), Note: "nonsense"},
 		"unknown action": {Payload: encoded(t, unknown)}, "no phase": {Payload: encoded(t, start)},
 	} {
 		if _, err := decode(r); !errors.Is(err, handover.ErrCorrupt) {
@@ -74,12 +74,12 @@ func TestBadState(t *testing.T) {
 	}
 }
 
-// What a state that is too large can do without is left out, console lines first.
+// If a state is too large, console lines are left out, then the outer system's mounts.
 func TestStateIsBounded(t *testing.T) {
-	s := handed
-	s.Unsaid = []console.Message{{Text: strings.Repeat("x", handover.PayloadMax)}}
+	s := savedState
+	s.Unwritten = []console.Message{{Text: strings.Repeat("x", handover.PayloadMax)}}
 	data := encoded(t, s)
-	if got, err := decode(handover.Received{Payload: data}); err != nil || len(got.Unsaid) > 0 || len(got.Env.Before) != 1 || len(data) > handover.PayloadMax {
+	if got, err := decode(handover.Received{Payload: data}); err != nil || len(got.Unwritten) > 0 || len(got.Env.Before) != 1 || len(data) > handover.PayloadMax {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
 	s.Env.Before = []environment.Mount{{ID: 1, Point: strings.Repeat("x", handover.PayloadMax)}}
@@ -90,52 +90,52 @@ func TestStateIsBounded(t *testing.T) {
 }
 
 func FuzzState(f *testing.F) {
-	f.Add([]byte(`{"Phase":"up","Step":"boot","Kept":{"containerd":5}}`), "halt")
+	f.Add([]byte(`{"Phase":"up","LastStep":"boot","Daemons":{"containerd":5}}`), "halt")
 	f.Add([]byte(`{"Phase":""}`), "")
 	f.Fuzz(func(t *testing.T, payload []byte, note string) {
 		if s, err := decode(handover.Received{Payload: payload, Note: note}); err == nil && s.Phase == phaseStart {
-			t.Error("it would boot a second time")
+			t.Error("the state is decoded although it would boot a second time")
 		}
 	})
 }
 
-func TestLeft(t *testing.T) {
+func TestRemainingSteps(t *testing.T) {
 	list := []step.Step{{Stage: "a"}, {Stage: "b", Name: "n"}, {Stage: "c"}}
 	for _, tc := range []struct {
 		step string
 		done bool
 		want int
 	}{{"", false, 3}, {"a", false, 3}, {"a", true, 2}, {"b n", false, 2}, {"c", true, 0}, {listEnd, false, 0}, {"unknown", false, 0}} {
-		if got := (&state{Step: tc.step, Done: tc.done}).left(list); len(got) != tc.want {
-			t.Errorf("%+v: %d left", tc, len(got))
+		if got := (&state{LastStep: tc.step, LastStepDone: tc.done}).remaining(list); len(got) != tc.want {
+			t.Errorf("%+v: %d steps remain", tc, len(got))
 		}
 	}
 }
 
-// A step that was left behind on the way up changes nothing of what is known of
-// the way down.
-func TestWalkTellsTheState(t *testing.T) {
+// walk records the steps. A step of the boot that still runs during the shutdown does not
+// change the state.
+func TestWalkRecordsSteps(t *testing.T) {
 	p := &pid1{log: quiet, reaper: reaper.New(quiet), signals: newSignals(),
 		console: console.New(console.Options{Devices: []string{t.TempDir() + "/none"}, Timeline: t.TempDir() + "/timeline"})}
 	defer func() { _ = p.console.Close(t.Context()) }()
 	p.state.Phase = phaseUp
-	p.reexecuting.Lock() // It must not execute anything here.
+	p.reexecuting.Lock() // The test must not re-execute itself.
 	var seen []string
-	do := func(context.Context) (string, error) { seen = append(seen, p.summary().Step); return "", nil }
+	do := func(context.Context) (string, error) { seen = append(seen, p.summary().LastStep); return "", nil }
 	bad := func(context.Context) (string, error) { panic("oh") }
 	p.walk(t.Context(), phaseUp, []step.Step{{Stage: "a", Do: do}, {Stage: "b", Do: bad}, {Stage: "c", Do: do}})
-	if want := []string{"a", "c"}; !reflect.DeepEqual(seen, want) || p.summary().Step != listEnd {
-		t.Errorf("steps %q, then %q", seen, p.summary().Step)
+	if want := []string{"a", "c"}; !reflect.DeepEqual(seen, want) || p.summary().LastStep != listEnd {
+		t.Errorf("steps %q, then %q", seen, p.summary().LastStep)
 	}
 	p.state.Phase = phaseDown
 	p.walk(t.Context(), phaseUp, nil)
 	p.begin(phaseUp, "late")
-	if p.summary().Step != listEnd {
-		t.Errorf("step %q", p.summary().Step)
+	if p.summary().LastStep != listEnd {
+		t.Errorf("step %q", p.summary().LastStep)
 	}
 }
 
-func TestMayExecute(t *testing.T) {
+func TestMayReexec(t *testing.T) {
 	p := &pid1{}
 	for i := range 2 * reexecMax {
 		if may := p.mayReexec(time.Duration(i)); may != (i < reexecMax) {
@@ -143,6 +143,6 @@ func TestMayExecute(t *testing.T) {
 		}
 	}
 	if !p.mayReexec(reexecPeriod + 2) {
-		t.Error("not even after a while")
+		t.Error("no re-execution after the period has passed")
 	}
 }

@@ -20,8 +20,8 @@ func (p *pid1) switchroot() {
 	p.note(func(s *state) { s.Phase, s.Fatal = phaseFatal, err.Error() })
 }
 
-// switchToRoot has a role mount the root and makes it the root of this process. A
-// signal ends the wait for the root.
+// switchToRoot runs the role that mounts the root, and makes that the root of this
+// process. A request for a shutdown ends the wait.
 func (p *pid1) switchToRoot() error {
 	if !switchroot.Needed() {
 		return nil // It was done before PID 1 re-executed itself.
@@ -30,7 +30,7 @@ func (p *pid1) switchToRoot() error {
 	defer cancel()
 	p.serve("root", func() {
 		select {
-		case <-p.signals.asked:
+		case <-p.signals.requested:
 			cancel()
 		case <-ctx.Done():
 		}
@@ -40,6 +40,6 @@ func (p *pid1) switchToRoot() error {
 	}
 	flushed, stop := context.WithTimeout(context.Background(), flushLimit)
 	defer stop()
-	_ = p.console.Flush(flushed) // A stuck console must not keep the system from booting.
+	_ = p.console.Flush(flushed) // A stuck console must not prevent the boot.
 	return mounts.SwitchRoot(switchroot.Root)
 }

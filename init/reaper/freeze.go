@@ -24,14 +24,14 @@ var ErrBusy = errors.New("the start of a program does not end")
 // Freeze keeps children from being started and reaped until thaw is called. It returns
 // the children that exist, which keep their PIDs meanwhile, and the names of all that
 // were ever started.
-func (r *Reaper) Freeze(limit time.Duration) (children []Known, begun []string, thaw func(), err error) {
+func (r *Reaper) Freeze(limit time.Duration) (children []Known, started []string, thaw func(), err error) {
 	if err := r.lockWithin(limit); err != nil {
 		return nil, nil, nil, err
 	}
 	for _, c := range r.children {
 		children = append(children, Known{c.Name, c.Pid, time.Since(c.Began)})
 	}
-	return children, slices.Sorted(maps.Keys(r.begun)), r.mu.Unlock, nil
+	return children, slices.Sorted(maps.Keys(r.started)), r.mu.Unlock, nil
 }
 
 func (r *Reaper) lockWithin(limit time.Duration) error {
@@ -69,11 +69,11 @@ func (r *Reaper) Adopt(k Known) (*Child, error) {
 	return r.register(k.Name, k.Pid, time.Now().Add(-k.Age)), nil
 }
 
-// Begun reports whether a program of that name was ever started.
-func (r *Reaper) Begun(name string) bool {
+// Started reports whether a program of that name was ever started.
+func (r *Reaper) Started(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.begun[name]
+	return r.started[name]
 }
 
 // Remember adds names to those of programs that were started.
@@ -81,7 +81,7 @@ func (r *Reaper) Remember(names []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, name := range names {
-		r.begun[name] = true
+		r.started[name] = true
 	}
 }
 

@@ -24,13 +24,13 @@ type Reaper struct {
 
 	mu       sync.Mutex
 	children map[int]*Child
-	begun    map[string]bool // names of all that were ever started
+	started  map[string]bool // names of all that were ever started
 	alone    chan struct{}   // closed when there are no children; nil: nothing waits for that
 }
 
 // New makes a Reaper that logs errors of wait4(2).
 func New(log *slog.Logger) *Reaper {
-	return &Reaper{log: log, children: make(map[int]*Child), begun: make(map[string]bool)}
+	return &Reaper{log: log, children: make(map[int]*Child), started: make(map[string]bool)}
 }
 
 // Command is a program to start.
@@ -86,7 +86,7 @@ func (r *Reaper) Start(c Command) (*Child, error) {
 // register adds a child. The caller holds the lock.
 func (r *Reaper) register(name string, pid int, began time.Time) *Child {
 	child := &Child{Pid: pid, Name: name, Began: began, reaper: r, done: make(chan struct{})}
-	r.children[pid], r.begun[name] = child, true
+	r.children[pid], r.started[name] = child, true
 	return child
 }
 

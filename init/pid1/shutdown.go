@@ -3,6 +3,7 @@ package pid1
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -33,9 +34,75 @@ const (
 	readLimit   = time.Second
 )
 
-// downList is the way down. No step can keep the machine up: one that exceeds its
-// limit is abandoned.
-func (p *pid1) downList() []step.Step {
+// fatal reports that the system cannot boot and does what the kernel does in a panic:
+// reboot immediately, after panic= seconds, or not at all.
+func (p *pid1) fatal() action {
+	if s := p.summary(); s.LastStep == "" { // It is logged once.
+		p.note(func(s *state) { s.LastStep = listEnd })
+		p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Fatal, Result: s.Fatal})
+	}
+	if !p.env.Machine {
+		return halt
+	}
+	seconds := kernel.PanicTimeout()
+	switch {
+	case seconds < 0:
+		return reboot
+	case seconds == 0:
+		p.log.Error("stopped: waiting to be halted, powered off or rebooted")
+		<-p.signals.requested
+		return p.signals.chosen()
+	}
+	p.log.Error("rebooting", "in", time.Duration(seconds)*time.Second)
+	wait := time.NewTimer(time.Duration(seconds) * time.Second)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return reboot
+	case <-p.signals.requested:
+		return p.signals.chosen()
+	}
+}
+
+// shutdown shuts the system down. In userspace mode it returns the exit status.
+func (p *pid1) shutdown(a action) (code int) {
+	if p.summary().Phase != phaseDown {
+		p.note(func(s *state) { s.Phase, s.LastStep, s.LastStepDone = phaseDown, "", false })
+		a, _ = p.signals.request(a) // Later signals change nothing.
+		p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Shutdown, Result: a.name})
+	}
+	p.keepers.Close()
+	_ = kernel.RaiseLimits(p.env.Machine) // Unmounting needs file descriptors.
+	p.walk(context.Background(), phaseDown, p.shutdownList())
+	end := a
+	if p.env.Machine && a == powerOff {
+		reset, why := kernel.ResetForPowerOff(p.line)
+		if why != "" {
+			p.log.Warn(why)
+		}
+		if reset {
+			end = reboot
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	_ = p.console.Close(ctx) // A stuck console must not prevent the shutdown.
+	cancel()
+	switch {
+	case p.env.Machine:
+		err := unix.Reboot(end.command)
+		logToKernel([]string{fmt.Sprintf("cannot %s: %v", end.name, err)})
+		select {} // PID 1 must not end.
+	case p.summary().Fatal != "":
+		return codeFatal
+	case a == reboot:
+		return codeReboot
+	}
+	return codeDone
+}
+
+// shutdownList returns the steps of the shutdown. No step can prevent it: a step that
+// exceeds its limit is abandoned.
+func (p *pid1) shutdownList() []step.Step {
 	const stage = timeline.Shutdown
 	deadline := p.stopDeadline()
 	return []step.Step{
@@ -82,8 +149,7 @@ func (p *pid1) onshutdown(ctx context.Context) (string, error) {
 	return p.runRole(ctx, role.Shutdown, keeper.KillGrace)
 }
 
-// killAll ends every process but this one, inside another system only those that
-// descend from this one.
+// killAll ends all other processes; in userspace mode, only descendants of this one.
 func (p *pid1) killAll(ctx context.Context) (string, error) {
 	for _, try := range []struct {
 		signal unix.Signal
@@ -102,7 +168,8 @@ func (p *pid1) killAll(ctx context.Context) (string, error) {
 
 func (p *pid1) signalUntilAlone(ctx context.Context, signal unix.Signal) error {
 	if p.env.First {
-		// ESRCH: there is none. Stopped processes take SIGTERM once continued.
+		// ESRCH means that there is no process. A stopped process handles SIGTERM only
+		// after SIGCONT.
 		_ = unix.Kill(-1, signal)
 		_ = unix.Kill(-1, unix.SIGCONT)
 		return p.reaper.WaitAlone(ctx)
@@ -123,7 +190,7 @@ func (p *pid1) signalUntilAlone(ctx context.Context, signal unix.Signal) error {
 	return ctx.Err()
 }
 
-// unmount unmounts all disks, inside another system what was mounted here.
+// unmount unmounts all disks; in userspace mode, only the mounts of this system.
 func (p *pid1) unmount() error {
 	if p.env.Machine {
 		return mounts.UnmountAll()
@@ -131,15 +198,15 @@ func (p *pid1) unmount() error {
 	return p.env.Unmount()
 }
 
-// stopDeadline reads the deadline of the services, but does not wait for a file
-// system that hangs.
+// stopDeadline reads the deadline of the services. It does not wait for a file system
+// that hangs.
 func (p *pid1) stopDeadline() time.Duration {
-	said := make(chan time.Duration, 1)
-	p.serve("stop deadline", func() { said <- readStopDeadline(stateDir + "/stop-deadline") })
+	read := make(chan time.Duration, 1)
+	p.serve("stop deadline", func() { read <- readStopDeadline(stateDir + "/stop-deadline") })
 	limit := time.NewTimer(readLimit)
 	defer limit.Stop()
 	select {
-	case d := <-said:
+	case d := <-read:
 		return d
 	case <-limit.C:
 		return stopDefault
@@ -147,7 +214,7 @@ func (p *pid1) stopDeadline() time.Duration {
 }
 
 // readStopDeadline returns how long the supervisor may need to stop all services. A
-// FIFO in place of the file is not waited for.
+// FIFO in place of the file does not block it.
 func readStopDeadline(path string) time.Duration {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {

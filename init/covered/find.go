@@ -14,12 +14,12 @@ func Folders() []string { return []string{"/run", "/tmp", "/var"} }
 // initramfs (init/pid1: begunFile).
 const own = "/run/keelson"
 
-// Look returns the folders of dirs in which a mount would cover files. A mount that exists
+// Find returns the folders of dirs in which a mount would cover files. A mount that exists
 // may cover files that are not visible: mounted decides whether to return its folder.
 //
 // PID 1 calls it: it opens only directories, follows no links, and reads at most one
 // buffer of names.
-func Look(dirs []string, mounted bool) []string {
+func Find(dirs []string, mounted bool) []string {
 	var root unix.Stat_t
 	if unix.Stat("/", &root) != nil {
 		return nil
