@@ -16,7 +16,7 @@ func TestOptions(t *testing.T) {
 	if want := console.Consoles([]string{"tty0", "ttyS0,115200"}); !reflect.DeepEqual(o.Devices, want) || !o.Kmsg || o.Level != slog.LevelDebug {
 		t.Errorf("on a machine: %+v", o)
 	}
-	o = Options(line, userspace.Inside(nil))
+	o = Options(line, userspace.Inside(nil, ""))
 	if !reflect.DeepEqual(o.Devices, []string{console.Stdout}) || o.Kmsg || o.Level != slog.LevelDebug {
 		t.Errorf("inside another system: %+v", o)
 	}

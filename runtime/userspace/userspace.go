@@ -20,9 +20,9 @@ const (
 	// commas, or none. Without it the system has a machine of its own.
 	variable = "KEELSON_USERSPACE"
 	none     = "none"
-	// cmdlineVariable takes the place of the kernel command line in userspace mode,
-	// where the kernel's is meant for the outer system.
-	cmdlineVariable = "KEELSON_CMDLINE"
+	// CmdLineVariable holds the command line of a system in userspace mode. The kernel
+	// command line is meant for the outer system.
+	CmdLineVariable = "KEELSON_CMDLINE"
 )
 
 // Namespaces, by their names in /proc/PID/ns.
@@ -35,17 +35,17 @@ const (
 // Environment is where a system runs.
 type Environment struct {
 	Machine bool     // a machine of its own: there is no outer system
-	Own     []string // namespaces it has to itself in userspace mode
-	CmdLine string   // takes the place of the kernel command line in userspace mode
+	Own     []string // namespaces that belong to the system in userspace mode
+	CmdLine string   // replaces the kernel command line in userspace mode
 }
 
 // Machine returns the environment of a machine.
 func Machine() Environment { return Environment{Machine: true} }
 
-// Inside returns the environment of a system inside another one that has some
-// namespaces to itself. Its command line is in KEELSON_CMDLINE.
-func Inside(own []string) Environment {
-	return Environment{Own: own, CmdLine: os.Getenv(cmdlineVariable)}
+// Inside returns the environment of a system inside another one, with the namespaces
+// that belong to it and its command line.
+func Inside(own []string, cmdLine string) Environment {
+	return Environment{Own: own, CmdLine: cmdLine}
 }
 
 // Read returns the environment that PID 1 has passed to this process.
@@ -54,10 +54,11 @@ func Read() Environment {
 	if value == "" {
 		return Machine()
 	}
-	if value == none {
-		return Inside(nil)
+	var own []string
+	if value != none {
+		own = strings.Split(value, ",")
 	}
-	return Inside(strings.Split(value, ","))
+	return Inside(own, os.Getenv(CmdLineVariable))
 }
 
 // Variables returns the environment variables that pass e to a child.
@@ -71,7 +72,7 @@ func (e Environment) Variables() []string {
 	}
 	all := []string{variable + "=" + value}
 	if e.CmdLine != "" {
-		all = append(all, cmdlineVariable+"="+e.CmdLine)
+		all = append(all, CmdLineVariable+"="+e.CmdLine)
 	}
 	return all
 }

@@ -16,7 +16,7 @@ func TestVariables(t *testing.T) {
 		{Environment{Own: []string{Mount, UTS}, CmdLine: "x"}, true}, {Environment{Own: []string{Mount}}, false},
 	} {
 		t.Setenv(variable, "")
-		t.Setenv(cmdlineVariable, "")
+		t.Setenv(CmdLineVariable, "")
 		for _, v := range tc.env.Variables() {
 			name, value, _ := strings.Cut(v, "=")
 			t.Setenv(name, value)

@@ -1,10 +1,10 @@
 // Package environment detects where PID 1 runs: as the init of a machine, or of a
-// system inside another one, in a container or in namespaces (userspace mode).
-// There it mounts what the outer system has not mounted, and on the way down
-// unmounts that and signals the processes below this one.
+// system inside another one, in a container or in namespaces (userspace mode). There
+// it mounts what the outer system has not mounted; at shutdown it unmounts that and
+// signals the descendants of this process.
 //
-// The environment is a value; nothing here is kept. What the children must know of
-// it is in package userspace.
+// The package has no state: the environment is a value. What the children need of it is
+// in package userspace.
 //
 // Sources: namespaces(7), mount_namespaces(7), prctl(2) (PR_SET_CHILD_SUBREAPER),
 // proc_pid_stat(5); the kernel's include/linux/proc_ns.h.
@@ -27,9 +27,9 @@ import (
 type Environment struct {
 	userspace.Environment
 
-	First  bool    // the first process of a PID namespace, which ends with it
-	Before []Mount // what the outer system had mounted
-	// BeforeUnknown: Before has been lost, so nothing may be unmounted.
+	First  bool    // this is the first process of a PID namespace; the namespace ends with it
+	Before []Mount // mounts of the outer system
+	// BeforeUnknown is set if Before was lost; nothing may be unmounted then.
 	BeforeUnknown bool
 }
 
@@ -39,8 +39,8 @@ type Mount struct {
 	Point string
 }
 
-// firstNamespaces are the inode numbers of the kernel's first namespaces
-// (include/linux/proc_ns.h). The kernel assigns those of other kinds as it likes.
+// firstNamespaces are the fixed inode numbers of the kernel's initial namespaces
+// (include/linux/proc_ns.h). Initial namespaces of other kinds have none.
 var firstNamespaces = map[string]uint64{userspace.UTS: 0xEFFFFFFE, "pid": 0xEFFFFFFC}
 
 // Detect finds out where this process runs. It needs /proc and mounts it if it is
@@ -57,7 +57,7 @@ func Detect() (Environment, error) {
 	if first && (!given || pids == firstNamespaces["pid"]) {
 		return Environment{Environment: userspace.Machine(), First: true}, nil
 	}
-	e := Environment{Environment: userspace.Inside(ownNamespaces()), First: first}
+	e := Environment{Environment: userspace.Inside(ownNamespaces(), os.Getenv(userspace.CmdLineVariable)), First: first}
 	infos, err := mountinfo.GetMounts(nil)
 	for _, m := range infos {
 		if missing == nil || m.Mountpoint != "/proc" {
@@ -74,7 +74,7 @@ func mountProc() error {
 	}))
 }
 
-// ownNamespaces lists the namespaces that this system has to itself.
+// ownNamespaces lists the namespaces that belong to this system.
 func ownNamespaces() (own []string) {
 	for _, name := range []string{userspace.Mount, userspace.Network, userspace.UTS} {
 		if owns(name) {
@@ -84,8 +84,8 @@ func ownNamespaces() (own []string) {
 	return own
 }
 
-// owns reports whether a namespace differs from the parent's or, where that cannot
-// be seen, from the machine's.
+// owns reports whether a namespace differs from the parent's or, if that is not visible,
+// from the machine's.
 func owns(name string) bool {
 	self, ok := inode("self", name)
 	if !ok {
@@ -97,7 +97,7 @@ func owns(name string) bool {
 	return self != firstNamespaces[name]
 }
 
-// inode is the number of a process's namespace.
+// inode returns the inode number of a process's namespace.
 func inode(process, name string) (uint64, bool) {
 	var st unix.Stat_t
 	err := unix.Stat("/proc/"+process+"/ns/"+name, &st)
