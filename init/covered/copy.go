@@ -27,7 +27,7 @@ type inode struct{ dev, ino uint64 }
 func (c *copier) file(ctx context.Context, path string, st *unix.Stat_t) error {
 	id := inode{uint64(st.Dev), st.Ino}
 	var err error
-	if first, ok := c.links[id]; ok { // st.Nlink falls when names are removed.
+	if first, ok := c.links[id]; ok { // st.Nlink decreases when names are removed.
 		err = os.Link(first, path)
 	} else {
 		err = c.make(ctx, path, st)
@@ -109,9 +109,9 @@ func copyData(ctx context.Context, to io.Writer, from io.Reader) error {
 	return ctx.Err()
 }
 
-// attributes copies owner, extended attributes, mode and times of the image's file at
-// path to the file to. A change of the owner clears mode bits and
-// capabilities, so it comes first.
+// attributes copies owner, extended attributes, mode and times of the image's file at path
+// to the file to. The owner comes first, because a change of the owner clears mode bits
+// and capabilities.
 func (c *copier) attributes(path, to string, st *unix.Stat_t) error {
 	link := st.Mode&unix.S_IFMT == unix.S_IFLNK
 	flags := 0

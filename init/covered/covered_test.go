@@ -28,14 +28,14 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-// write makes a file and the folders above it.
+// write creates a file and the folders above it.
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	must(t, os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644))
 }
 
-// newRoot makes a file system with empty Folders the root of this process, which
-// has namespaces of its own.
+// newRoot makes a new file system with empty Folders the root of this process, which must
+// have its own namespaces.
 func newRoot(t *testing.T) {
 	t.Helper()
 	const dir = "/run/root"
@@ -47,7 +47,7 @@ func newRoot(t *testing.T) {
 	t.Setenv("TMPDIR", "/")
 }
 
-// cover mounts on Folders what init does, with little room.
+// cover mounts small file systems on Folders, as init does.
 func cover(t *testing.T) {
 	t.Helper()
 	for _, d := range Folders() {
@@ -56,20 +56,20 @@ func cover(t *testing.T) {
 	must(t, os.Mkdir(own, 0o755))
 }
 
-func lookFor(t *testing.T, want ...string) {
+func wantFound(t *testing.T, want ...string) {
 	t.Helper()
 	if got := Find(Folders(), false); !slices.Equal(got, want) {
 		t.Errorf("covered: %q, want %q", got, want)
 	}
 }
 
-// Every kind of file comes back with all that belongs to it.
+// Files of all types are restored with all their attributes.
 func TestRestore(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		newRoot(t)
-		lookFor(t)
+		wantFound(t)
 		write(t, own+"/unpacking", "mark")
-		lookFor(t)
+		wantFound(t)
 		stamp := time.Unix(1234567890, 0)
 		write(t, "/var/lib/app/file", "text")
 		must(t, os.Chown("/var/lib/app/file", 12, 34), os.Chmod("/var/lib/app/file", 0o640|fs.ModeSetgid))
@@ -80,10 +80,10 @@ func TestRestore(t *testing.T) {
 		must(t, unix.Mkfifo("/run/fifo", 0o622), unix.Mknod("/tmp/null", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
 		must(t, os.Mkdir("/var/empty dir", 0o755), os.Chown("/var/empty dir", 7, 8), os.Chmod("/var/empty dir", 0o770|fs.ModeSticky), os.Chtimes("/var/empty dir", stamp, stamp))
 		must(t, os.Chmod("/var/lib", 0o700)) // A folder that init makes has its own mode.
-		lookFor(t, "/run", "/tmp", "/var")
+		wantFound(t, "/run", "/tmp", "/var")
 		before := describe(t, "/var/lib/app", "/run/fifo", "/tmp/null", "/var/empty dir")
 		cover(t)
-		lookFor(t)
+		wantFound(t)
 		must(t, os.Mkdir("/var/lib", 0o755), unix.Chmod("/var/lib", 0o711))
 		report, err := Restore(t.Context(), Folders())
 		must(t, err)
@@ -94,10 +94,10 @@ func TestRestore(t *testing.T) {
 			t.Errorf("got  %v\nwant %v", after, before)
 		}
 		if st, err := os.Stat("/var/lib"); err != nil || st.Mode().Perm() != 0o711 {
-			t.Errorf("the folder that was there: %v, %v", st, err)
+			t.Errorf("an existing folder was changed: %v, %v", st, err)
 		}
 		if _, err := os.Stat(own + "/unpacking"); err == nil {
-			t.Error("the mark of an initramfs was copied")
+			t.Error("the marker file of an initramfs was copied")
 		}
 		if left, err := os.ReadDir(own); err != nil || len(left) > 0 {
 			t.Errorf("left behind: %v, %v", left, err)
@@ -105,7 +105,7 @@ func TestRestore(t *testing.T) {
 	})
 }
 
-// describe gives all that can be seen of files, by path.
+// describe returns the type, content and attributes of files as text, by path.
 func describe(t *testing.T, paths ...string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -130,7 +130,7 @@ func describe(t *testing.T, paths ...string) map[string]string {
 				must(t, err)
 				text += " " + to
 			case unix.S_IFDIR:
-				if path != "/var/lib/app" { // Its files are made after it.
+				if path != "/var/lib/app" { // Its files are created after it.
 					text += fmt.Sprintf(" %d", st.Mtim.Sec)
 				}
 			}
@@ -141,9 +141,9 @@ func describe(t *testing.T, paths ...string) map[string]string {
 	return found
 }
 
-// What is there stays, what has no room is left out, and neither costs another
-// file anything.
-func TestRestoreAroundObstacles(t *testing.T) {
+// Existing files stay, files for which there is no room are left out, and all others are
+// restored.
+func TestRestoreExistingAndFull(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		newRoot(t)
 		write(t, "/var/a", "image")
@@ -169,7 +169,7 @@ func TestRestoreAroundObstacles(t *testing.T) {
 				t.Errorf("%s: %v", f.Path, f.Err)
 			}
 		}
-		// One inode is the root's; of 200 half may be taken.
+		// The root has one inode; half of 200 may be used.
 		if want := map[string]int{"/var": 1, "/tmp": 21}; !maps.Equal(failed, want) {
 			t.Errorf("failed: %v, want %v", failed, want)
 		}
@@ -181,7 +181,7 @@ func TestRestoreAroundObstacles(t *testing.T) {
 	})
 }
 
-// A folder on which nothing is mounted is its own source.
+// A folder on which nothing is mounted is not copied.
 func TestRestoreNothing(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		newRoot(t)
@@ -193,7 +193,7 @@ func TestRestoreNothing(t *testing.T) {
 	})
 }
 
-// When the time is up what is not copied is a failure, and nothing is there by half.
+// When the context ends, files that are not copied are failures, and none is incomplete.
 func TestRestoreEnds(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		newRoot(t)
@@ -209,7 +209,7 @@ func TestRestoreEnds(t *testing.T) {
 	})
 }
 
-// On an initramfs what is copied is removed where it was.
+// On an initramfs, the original of a copied file is removed.
 func TestMove(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		newRoot(t)
@@ -238,8 +238,8 @@ func TestMove(t *testing.T) {
 	})
 }
 
-// Whatever lies in place of a folder neither blocks nor is followed.
-func TestFindAtOddities(t *testing.T) {
+// A link or a FIFO in place of a folder is neither followed nor blocks.
+func TestFindInPlaceOfFolder(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		newRoot(t)
 		write(t, "/elsewhere/x", "x")
@@ -247,16 +247,16 @@ func TestFindAtOddities(t *testing.T) {
 			must(t, os.Remove(d))
 		}
 		must(t, os.Symlink("/elsewhere", "/var"), unix.Mkfifo("/tmp", 0o600))
-		lookFor(t)
+		wantFound(t)
 	})
 }
 
-// A file system mounted before init covers what cannot be seen.
-func TestFindAtMounts(t *testing.T) {
+// Files that an existing mount covers are not visible.
+func TestFindMounted(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		newRoot(t)
 		must(t, mounts.Mount("", "/run", "tmpfs", nil))
-		lookFor(t)
+		wantFound(t)
 		if got := Find(Folders(), true); !slices.Equal(got, []string{"/run"}) {
 			t.Errorf("got %q", got)
 		}

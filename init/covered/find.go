@@ -10,8 +10,8 @@ import (
 // The kernel provides the files of /dev, /proc and /sys.
 func Folders() []string { return []string{"/run", "/tmp", "/var"} }
 
-// own is keelson's folder below /run, which is not restored. It contains the marks of an
-// initramfs (init/pid1: begunFile).
+// own is keelson's folder below /run, which is not restored. It contains the marker files
+// of an initramfs (init/pid1/initramfs: begunFile).
 const own = "/run/keelson"
 
 // Find returns the folders of dirs in which a mount would cover files. A mount that exists

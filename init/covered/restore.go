@@ -65,7 +65,7 @@ func (c *copier) entry(ctx context.Context, path string) {
 	err := ctx.Err()
 	if err == nil && path != own {
 		if err = unix.Lstat(c.source+path, &st); err == nil {
-			err = c.one(ctx, path, &st)
+			err = c.copy(ctx, path, &st)
 		}
 	}
 	if err != nil {
@@ -73,9 +73,9 @@ func (c *copier) entry(ctx context.Context, path string) {
 	}
 }
 
-// one copies an entry by its type. An existing file stays; the entries of a folder are
-// copied to an existing folder.
-func (c *copier) one(ctx context.Context, path string, st *unix.Stat_t) error {
+// copy copies an entry according to its type. An existing file stays; the entries of a
+// folder are copied to an existing folder.
+func (c *copier) copy(ctx context.Context, path string, st *unix.Stat_t) error {
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	switch there, err := os.Stat(path); { // A link such as /var/run is a folder, too.
 	case err == nil && isDir && there.IsDir():

@@ -1,14 +1,14 @@
-// Package reaper starts processes and reaps every child that ends: those it has
-// started, whose exit status it keeps, and orphans, which an init inherits.
+// Package reaper starts processes and reaps every child that ends: the processes that it
+// has started, whose exit status it keeps, and orphans, which an init inherits.
 //
-// Nothing else in the process may wait for children: wait4(-1) would take their status
-// away, so os/exec cannot be used beside a Reaper. One lock is held while a child is
-// started and registered, and while children are reaped. So a child that ends
-// immediately is never mistaken for an orphan, and a signal never reaches a process
-// that has got the PID of a reaped child.
+// Nothing else in the process may wait for children, because wait4(-1) would take their
+// status: os/exec cannot be used together with a Reaper. One lock is held while a child
+// is started and registered, and while children are reaped. So a child that ends
+// immediately is never mistaken for an orphan, and a signal never reaches a process that
+// reuses the PID of a reaped child.
 //
-// A program that is executed in the same process goes on with its children: Freeze
-// lists them before, Adopt takes them over after.
+// The children survive when the process executes another program: Freeze lists them
+// before, Adopt takes them over afterwards.
 //
 // Exit codes are 0 to 255. Errors are those of fork, execve(2) and kill(2).
 //

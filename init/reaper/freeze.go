@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Known describes a child to another program in the same process, after execve(2).
+// Known describes a child to the program that the process executes next.
 type Known struct {
 	Name string
 	Pid  int
@@ -21,8 +21,8 @@ type Known struct {
 // ErrBusy is returned by Freeze when a child is being started or reaped for too long.
 var ErrBusy = errors.New("the start of a program does not end")
 
-// Freeze keeps children from being started and reaped until thaw is called. It returns
-// the children that exist, which keep their PIDs meanwhile, and the names of all that
+// Freeze prevents that children are started or reaped until thaw is called. It returns the
+// existing children, which keep their PIDs meanwhile, and the names of all programs that
 // were ever started.
 func (r *Reaper) Freeze(limit time.Duration) (children []Known, started []string, thaw func(), err error) {
 	if err := r.lockWithin(limit); err != nil {
@@ -55,9 +55,9 @@ func (r *Reaper) lockWithin(limit time.Duration) error {
 	}
 }
 
-// Adopt takes over a child that was started before execve(2). Nothing may have been
-// reaped since, so Run comes later; until then the PID cannot be that of another
-// process. The error is ECHILD if there is no such child.
+// Adopt takes over a child that was started before execve(2). It must be called before
+// Run: as long as nothing is reaped, the PID cannot belong to another process. The error
+// is ECHILD if there is no such child.
 func (r *Reaper) Adopt(k Known) (*Child, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -76,7 +76,7 @@ func (r *Reaper) Started(name string) bool {
 	return r.started[name]
 }
 
-// Remember adds names to those of programs that were started.
+// Remember adds names to the programs that were ever started.
 func (r *Reaper) Remember(names []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

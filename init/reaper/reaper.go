@@ -18,26 +18,26 @@ import (
 	"keelson/runtime/signals"
 )
 
-// Reaper starts and reaps children. Make one with New, then call Run.
+// Reaper starts and reaps children. Create one with New, then call Run.
 type Reaper struct {
 	log *slog.Logger
 
 	mu       sync.Mutex
 	children map[int]*Child
-	started  map[string]bool // names of all that were ever started
-	alone    chan struct{}   // closed when there are no children; nil: nothing waits for that
+	started  map[string]bool // names of all programs that were ever started
+	alone    chan struct{}   // closed when there are no children; nil if nothing waits for that
 }
 
-// New makes a Reaper that logs errors of wait4(2).
+// New returns a Reaper that logs errors of wait4(2).
 func New(log *slog.Logger) *Reaper {
 	return &Reaper{log: log, children: make(map[int]*Child), started: make(map[string]bool)}
 }
 
 // Command is a program to start.
 type Command struct {
-	Name  string // what it is to the caller
+	Name  string // for the caller, see Named
 	Path  string
-	Args  []string // with the program's name
+	Args  []string // including the program's name
 	Env   []string
 	Files []*os.File // 0, 1, 2, …
 	Sys   *syscall.SysProcAttr
@@ -59,7 +59,7 @@ type Status struct{ wait unix.WaitStatus }
 // Success reports whether it exited with 0.
 func (s Status) Success() bool { return s.wait.Exited() && s.wait.ExitStatus() == 0 }
 
-// String is "exited 3" or "killed by SIGSEGV".
+// String returns "exited 3", "killed by SIGSEGV" or the like.
 func (s Status) String() string {
 	if s.wait.Signaled() {
 		return "killed by " + signals.Name(s.wait.Signal())
@@ -90,7 +90,7 @@ func (r *Reaper) register(name string, pid int, began time.Time) *Child {
 	return child
 }
 
-// forkExec forks on a thread that blocks no signal: the child inherits its mask.
+// forkExec forks on a thread that blocks no signal, because the child inherits its mask.
 func forkExec(path string, args []string, attr *syscall.ProcAttr) (int, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -102,13 +102,13 @@ func forkExec(path string, args []string, attr *syscall.ProcAttr) (int, error) {
 	return syscall.ForkExec(path, args, attr)
 }
 
-// Age is how long ago the child was started.
+// Age returns the time since the child was started.
 func (c *Child) Age() time.Duration { return time.Since(c.Began) }
 
 // Done is closed when the child has ended and is reaped.
 func (c *Child) Done() <-chan struct{} { return c.done }
 
-// Status is valid once Done is closed.
+// Status returns how the child ended. It is valid once Done is closed.
 func (c *Child) Status() Status {
 	select {
 	case <-c.done:
@@ -118,7 +118,7 @@ func (c *Child) Status() Status {
 	}
 }
 
-// Wait waits for the child to end, or for ctx.
+// Wait waits until the child or ctx ends.
 func (c *Child) Wait(ctx context.Context) (Status, error) {
 	select {
 	case <-c.done:
@@ -128,7 +128,7 @@ func (c *Child) Wait(ctx context.Context) (Status, error) {
 	}
 }
 
-// Signal sends sig to the child. It does nothing if that has ended.
+// Signal sends sig to the child. It does nothing if the child has ended.
 func (c *Child) Signal(sig syscall.Signal) error {
 	c.reaper.mu.Lock()
 	defer c.reaper.mu.Unlock()
@@ -143,13 +143,13 @@ func (c *Child) Signal(sig syscall.Signal) error {
 
 // Run reaps children until ctx ends.
 func (r *Reaper) Run(ctx context.Context) {
-	// One pending signal is enough: each reaps all that have ended.
+	// One pending signal is enough, because Collect reaps all children that have ended.
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, unix.SIGCHLD)
 	defer signal.Stop(ended)
 	for {
 		fault.Here("reaper")
-		r.Collect() // Also those that ended before Notify.
+		r.Collect() // Also children that ended before Notify.
 		select {
 		case <-ended:
 		case <-ctx.Done():
@@ -158,7 +158,7 @@ func (r *Reaper) Run(ctx context.Context) {
 	}
 }
 
-// batch is how many children are reaped before others get the lock.
+// batch is how many children are reaped before the lock is released once.
 const batch = 256
 
 // Collect reaps every child that has ended.
@@ -201,7 +201,7 @@ func (r *Reaper) collected(pid int, status unix.WaitStatus) {
 	close(child.done)
 }
 
-// WaitAlone waits until no child is left, orphans included, or for ctx. Run
+// WaitAlone waits until there are no children, including orphans, or until ctx ends. Run
 // must be running.
 func (r *Reaper) WaitAlone(ctx context.Context) error {
 	r.mu.Lock()
@@ -210,7 +210,7 @@ func (r *Reaper) WaitAlone(ctx context.Context) error {
 	}
 	alone := r.alone
 	r.mu.Unlock()
-	r.Collect() // If there are none already, no signal will come.
+	r.Collect() // Without children, no signal would arrive.
 	select {
 	case <-alone:
 		return nil

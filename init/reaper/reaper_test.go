@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// start returns a running Reaper in a process that has no other children: the test
-// runs once more as a subreaper. It is nil in the outer process.
+// start runs the test again in a new process, as a subreaper, because a Reaper must not
+// have other children. There it returns a running Reaper; in the outer process, nil.
 func start(t *testing.T) *Reaper {
 	t.Helper()
 	const mark = "KEELSON_TEST_REAPER"
@@ -98,14 +98,14 @@ func TestSignalAndTimeout(t *testing.T) {
 	}
 }
 
-// TestShortLivedChildrenAmongOrphans starts children that end at once, from
-// several goroutines, while thousands of orphans arrive.
+// TestShortLivedChildrenAmongOrphans starts children that end immediately, from several
+// goroutines, while thousands of orphans arrive.
 func TestShortLivedChildrenAmongOrphans(t *testing.T) {
 	r := start(t)
 	if r == nil {
 		return
 	}
-	mother, err := r.Start(shell("i=0; while [ $i -lt 4000 ]; do (: &) ; i=$((i+1)); done"))
+	parent, err := r.Start(shell("i=0; while [ $i -lt 4000 ]; do (: &) ; i=$((i+1)); done"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,13 +125,13 @@ func TestShortLivedChildrenAmongOrphans(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if status, err := mother.Wait(t.Context()); err != nil || !status.Success() {
-		t.Errorf("mother: %s, %v", status, err)
+	if status, err := parent.Wait(t.Context()); err != nil || !status.Success() {
+		t.Errorf("parent of the orphans: %s, %v", status, err)
 	}
 	if err := r.WaitAlone(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if len(r.children) != 0 {
-		t.Errorf("%d children still registered", len(r.children))
+		t.Errorf("%d children are still registered", len(r.children))
 	}
 }

@@ -1,9 +1,9 @@
-// Package step runs lists of steps. What init does on the way up and on the way down is
-// a list of named steps, each with what its failure means; Run walks a list, times the
-// steps and records them on the timeline.
+// Package step runs lists of steps. The boot and the shutdown are lists of named steps,
+// each with what its failure means. Run runs a list, times the steps and records them on
+// the timeline.
 //
-// It retries nothing and runs nothing in parallel. A step with more than one line to
-// report makes events of its own.
+// It retries nothing and runs nothing in parallel. A step that has more than one line to
+// report emits events itself.
 //
 // A step that panics has failed. One that exceeds its limit has failed too (ErrLate) and
 // is abandoned: it may still run. Durations are elapsed time.
@@ -24,7 +24,7 @@ import (
 type Failure int
 
 const (
-	Continue Failure = iota // it is recorded, and the list continues
+	Continue Failure = iota // the list continues
 	Fatal                   // the list ends
 )
 
@@ -34,8 +34,8 @@ type Step struct {
 	Name  string // of its event; may be empty
 	Do    func(context.Context) (result string, err error)
 	On    Failure
-	// Limit is how long it may take; 0: there is no limit. The context ends then; a step
-	// that continues all the same is abandoned.
+	// Limit is how long the step may take, or 0. Then its context ends; a step that does
+	// not return is abandoned.
 	Limit time.Duration
 	// Quiet steps have an event only when they fail.
 	Quiet bool

@@ -60,10 +60,10 @@ func TestLimit(t *testing.T) {
 		began := time.Now()
 		err := Run(t.Context(), &got, slog.New(slog.DiscardHandler), []Step{
 			{Stage: "stuck", Limit: time.Minute, Do: func(context.Context) (string, error) { <-stuck; return "", nil }},
-			{Stage: "heeds", Limit: time.Minute, Do: func(ctx context.Context) (string, error) { <-ctx.Done(); return "", errors.New("half") }},
+			{Stage: "returns", Limit: time.Minute, Do: func(ctx context.Context) (string, error) { <-ctx.Done(); return "", errors.New("half") }},
 			{Stage: "quick", Limit: time.Minute, Do: answer("done", nil)},
 		})
-		want := record{"stuck : failed: not done in time (1m0s)", "heeds : failed: half", "quick : done"}
+		want := record{"stuck : failed: not done in time (1m0s)", "returns : failed: half", "quick : done"}
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("events %q, %v", got, err)
 		}

@@ -21,10 +21,10 @@ func TestMissing(t *testing.T) {
 		if m, ok := item.Thing.(mounts.FS); ok {
 			targets[m.Target] = m.Type
 		} else if !item.Optional {
-			t.Errorf("%s must be there", item.Thing)
+			t.Errorf("%s is not optional", item.Thing)
 		}
 		if n, ok := item.Thing.(mounts.Node); ok && (n.Major > 5 || n.Path == "/dev/kmsg" || n.Path == "/dev/console" || n.Path == "/dev/tty1") {
-			t.Errorf("%s is the outer system's", n)
+			t.Errorf("%s belongs to the outer system", n)
 		}
 	}
 	for target, want := range map[string]string{"/run": "tmpfs", "/tmp": "tmpfs", "/dev": "tmpfs", "/sys": "sysfs", "/dev/pts": "devpts",
@@ -52,11 +52,11 @@ func TestDescendants(t *testing.T) {
 	}
 	parents, err := Parents()
 	if err != nil || parents[os.Getpid()] != os.Getppid() {
-		t.Errorf("our parent is %d, %v", parents[os.Getpid()], err)
+		t.Errorf("the parent of the test is %d, %v; want %d", parents[os.Getpid()], err, os.Getppid())
 	}
 }
 
-// What was mounted before stays, in whatever order the rest was mounted.
+// Mounts from before stay, in whatever order the others were mounted.
 func TestUnmount(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -86,10 +86,10 @@ func TestUnmount(t *testing.T) {
 	})
 }
 
-// Nothing is unmounted when the outer system's mounts are not known any more.
+// Nothing is unmounted if the mounts of the outer system are unknown.
 func TestUnmountUnknown(t *testing.T) {
 	if err := (Environment{BeforeUnknown: true}).Unmount(); err == nil {
-		t.Error("it unmounted something")
+		t.Error("Unmount returns no error")
 	}
 }
 

@@ -24,9 +24,9 @@ func (e Environment) MountMissing() error {
 	return err
 }
 
-// missing is the part of table that is made inside another system. Its mounts stay,
-// whatever they are. File systems with a view into the kernel are the outer
-// system's, and so are devices: /dev, if it is missing, gets harmless ones only.
+// missing returns the part of table that is applied in userspace mode. Existing mounts
+// stay. File systems that expose the kernel and devices belong to the outer system: a
+// missing /dev gets only harmless nodes.
 func missing(table []mounts.Item, before []Mount) (items []mounts.Item) {
 	for _, item := range table {
 		m, isMount := item.Thing.(mounts.FS)
@@ -45,9 +45,8 @@ func missing(table []mounts.Item, before []Mount) (items []mounts.Item) {
 	return items
 }
 
-// harmless is what a folder, link or node of the table becomes; false: it is left
-// out. Programs that need a console or a kernel log find one that discards
-// everything.
+// harmless returns what a folder, link or node of the table is replaced by, or false if
+// it is left out. The console and the kernel log discard everything.
 func harmless(item mounts.Item) (mounts.Item, bool) {
 	item.Optional = true
 	switch thing := item.Thing.(type) {
@@ -65,7 +64,7 @@ func harmless(item mounts.Item) (mounts.Item, bool) {
 	return item, true
 }
 
-// devices is a tmpfs with the nodes that every container has, in place of devtmpfs.
+// devices returns, in place of devtmpfs, a tmpfs with the nodes that every container has.
 func devices(dev mounts.Item) []mounts.Item {
 	dev.Thing = mounts.FS{Source: "dev", Target: "/dev", Type: "tmpfs", Options: "nosuid,noexec,mode=755"}
 	items := []mounts.Item{dev}
@@ -79,8 +78,8 @@ func isMounted(all []Mount, target string) bool {
 	return slices.ContainsFunc(all, func(m Mount) bool { return m.Point == target })
 }
 
-// Unmount unmounts what was mounted since Detect, latest first; what was there
-// before is the outer system's.
+// Unmount unmounts what was mounted since Detect, latest first. Older mounts belong to
+// the outer system.
 func (e Environment) Unmount() error {
 	if e.BeforeUnknown {
 		return errors.New("cannot unmount anything: which mounts are the outer system's is not known any more")

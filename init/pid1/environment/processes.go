@@ -10,8 +10,8 @@ import (
 	"keelson/runtime/procfs"
 )
 
-// AdoptOrphans makes this process the parent of its descendants that lose theirs, as
-// the first process of a PID namespace is.
+// AdoptOrphans makes this process the new parent of descendants whose parent ends. The
+// first process of a PID namespace is that already.
 func (e Environment) AdoptOrphans() error {
 	if e.First {
 		return nil
@@ -29,7 +29,7 @@ func SignalDescendants(sig unix.Signal) error {
 		return err
 	}
 	for _, pid := range descendants(parents, os.Getpid()) {
-		_ = unix.Kill(pid, sig) // It may have ended meanwhile.
+		_ = unix.Kill(pid, sig) // On failure, the process has ended.
 	}
 	return nil
 }

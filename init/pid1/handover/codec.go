@@ -28,14 +28,14 @@ const (
 // ErrCorrupt is returned when the data is not a valid handover.
 var ErrCorrupt = errors.New("cannot read the handover")
 
-// Received is what the previous program has passed.
+// Received is what the previous program passed.
 type Received struct {
 	Payload []byte
 	Note    string           // written after the payload; usually empty
-	Caught  []syscall.Signal // arrived later still, in order of their numbers
+	Caught  []syscall.Signal // signals that arrived even later, ordered by number
 }
 
-// encode returns what follows the slots. The magic is written separately, last.
+// encode returns the part of the file after the slots. The magic is written separately.
 func encode(payload []byte) ([]byte, error) {
 	if len(payload) > PayloadMax {
 		return nil, fmt.Errorf("cannot encode the handover: %d bytes, more than %d", len(payload), PayloadMax)
@@ -47,7 +47,7 @@ func encode(payload []byte) ([]byte, error) {
 	return append(data, payload...), nil
 }
 
-// decode takes a whole file apart.
+// decode parses the file.
 func decode(data []byte) (Received, error) {
 	if len(data) < payloadAt || string(data[:noteAt]) != magic {
 		return Received{}, fmt.Errorf("%w: it is too short or has another format", ErrCorrupt)

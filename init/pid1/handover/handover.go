@@ -14,20 +14,20 @@ import (
 // variable is the environment variable with the file descriptor of the handover.
 const variable = "KEELSON_HANDOVER"
 
-// Handover is the file that a new program reads. It is never closed or unmapped:
-// the signal handler may still be writing to it.
+// Handover is the file that the new program reads. It is never closed or unmapped,
+// because the signal handler may still write to it.
 type Handover struct {
 	fd   int
-	page []byte // its beginning, mapped
+	page []byte // mapping of the file's first page
 }
 
-// Signals are those that matter while a program is replaced.
+// Signals are the signals that matter while a program is replaced.
 type Signals struct {
 	Caught []os.Signal // recorded in the handover until signals are blocked for good
 	Held   []os.Signal // others that stay pending for the new program
 }
 
-// New makes an empty handover.
+// New returns an empty handover.
 func New() (*Handover, error) {
 	fd, err := unix.MemfdCreate("keelson-handover", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -45,10 +45,10 @@ func New() (*Handover, error) {
 }
 
 // Exec executes path in place of this program, with its arguments and environment
-// variables. payload is called once all signals that arrived before have reached
-// their channels; signals that arrive later are in the handover. Exec returns only
-// when it fails, with the signals that the new program would have got. Nothing else
-// may start a process meanwhile: it would inherit the file.
+// variables. It calls payload when all earlier signals have reached their channels; later
+// signals are recorded in the handover. Exec returns only when it fails, with the signals
+// that the new program would have received. Meanwhile no other process may be started: it
+// would inherit the file.
 func (h *Handover) Exec(path string, signals Signals, payload func() ([]byte, error)) (caught []syscall.Signal, err error) {
 	clear(h.page[:payloadAt])
 	if err := h.keepOpen(true); err != nil {
@@ -82,8 +82,8 @@ func Exec(path string, signals Signals) error {
 	return fmt.Errorf("cannot execute %s: %w", path, syscall.Exec(path, os.Args, os.Environ()))
 }
 
-// Note passes a short text, of up to 16 bytes, that the payload cannot have any
-// more. A nil Handover ignores it.
+// Note passes a text of up to 16 bytes that is known too late for the payload. A nil
+// Handover ignores it.
 func (h *Handover) Note(text string) {
 	if h != nil {
 		_, _ = unix.Pwrite(h.fd, []byte(text[:min(len(text), noteSize)]), int64(noteAt))
@@ -102,7 +102,7 @@ func (h *Handover) keepOpen(keep bool) error {
 	return nil
 }
 
-// caught is the slot with a byte for each signal.
+// caught returns the slot with a byte for each signal.
 func (h *Handover) caught() []byte { return h.page[caughtAt:headAt] }
 
 func (h *Handover) write(payload []byte) error {
@@ -134,9 +134,8 @@ func Inherited() bool {
 	return ok
 }
 
-// inherited finds the file. The variable alone proves nothing, since whoever starts
-// this program chooses its environment variables: the file must be one that exists
-// in memory only.
+// inherited finds the file. The variable alone is not enough, because anyone who starts
+// this program can set it: the file must exist only in memory.
 func inherited() (fd int, ok bool) {
 	fd, err := strconv.Atoi(os.Getenv(variable))
 	if err != nil || fd <= 2 {
@@ -152,8 +151,8 @@ func inherited() (fd int, ok bool) {
 	return fd, true
 }
 
-// Load reads the handover that this program was executed with, and closes it. The
-// error is ErrCorrupt, also when there is none.
+// Load reads the handover with which this program was executed, and closes it. The error
+// is ErrCorrupt, also if there is no handover.
 func Load() (Received, error) {
 	fd, ok := inherited()
 	if !ok {

@@ -18,7 +18,7 @@ import (
 
 var relevant = Signals{Caught: []os.Signal{unix.SIGUSR1, unix.SIGTERM}, Held: []os.Signal{unix.SIGUSR2}}
 
-// stage names the part of TestExec that a process executed by it plays.
+// stage is the environment variable with the stage of TestExec that this process runs.
 const stage = "KEELSON_TEST_HANDOVER"
 
 func TestMain(m *testing.M) {
@@ -32,10 +32,10 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// first executes this program in its place, after an attempt that fails.
+// first replaces this program by itself, after an attempt that fails.
 func first() {
-	came := make(chan os.Signal, 1)
-	signal.Notify(came, unix.SIGUSR1, unix.SIGUSR2)
+	incoming := make(chan os.Signal, 1)
+	signal.Notify(incoming, unix.SIGUSR1, unix.SIGUSR2)
 	h, err := New()
 	check(err)
 	caught, err := h.Exec("/does/not/exist", relevant, func() ([]byte, error) {
@@ -56,7 +56,7 @@ func first() {
 	check(err)
 }
 
-// second reports what it has got.
+// second prints what it has received.
 func second() {
 	inherited := Inherited()
 	r, err := Load()
@@ -73,15 +73,15 @@ func check(err error) {
 	}
 }
 
-// awaitCaught waits for another thread to have taken a signal.
+// awaitCaught waits until handler has recorded a signal.
 func awaitCaught(h *Handover, sig syscall.Signal) {
 	for h.caught()[sig] == 0 {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// Exec passes payload, note and signals to the new program in the same process; an
-// attempt that fails leaves nothing behind.
+// Exec passes payload, note and signals to the new program in the same process, also
+// after an attempt that failed.
 func TestExec(t *testing.T) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), stage+"=first")
@@ -96,7 +96,7 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// A payload that cannot be had, or is too large, costs nothing.
+// If there is no payload, or if it is too large, Exec fails and the handover is not valid.
 func TestExecWithoutPayload(t *testing.T) {
 	h, err := New()
 	if err != nil {
@@ -107,15 +107,15 @@ func TestExecWithoutPayload(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := h.Exec("/proc/self/exe", relevant, func() ([]byte, error) { return make([]byte, PayloadMax+1), nil }); err == nil {
-		t.Error("a payload of any size is accepted")
+		t.Error("no error for a payload that is too large")
 	}
 	if string(h.page[:noteAt]) == magic {
 		t.Error("a handover without payload is valid")
 	}
 }
 
-// Signals are recorded when the Go runtime can do nothing for them any more;
-// afterwards the runtime gets them again.
+// After catch, signals are recorded and do not reach the Go runtime; after restore, they
+// reach it again.
 func TestCatch(t *testing.T) {
 	incoming := make(chan os.Signal, 8)
 	signal.Notify(incoming, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTERM)
@@ -141,17 +141,17 @@ func TestCatch(t *testing.T) {
 		t.Errorf("caught %v", got)
 	}
 	if len(incoming) > 0 {
-		t.Errorf("the runtime took %v", <-incoming)
+		t.Errorf("the runtime received %v", <-incoming)
 	}
 	restore()
 	if err := unix.Kill(os.Getpid(), unix.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
-	for <-incoming != unix.SIGUSR2 { // One of the others may have been on its way still.
+	for <-incoming != unix.SIGUSR2 { // Another signal may still have been pending.
 	}
 }
 
-// file is a whole handover.
+// file returns the content of a valid handover.
 func file(t testing.TB, payload, note string, caught ...syscall.Signal) []byte {
 	t.Helper()
 	rest, err := encode([]byte(payload))
@@ -172,7 +172,7 @@ func TestDecode(t *testing.T) {
 		{Payload: []byte("payload")}, {Payload: []byte{}}, {Payload: []byte("x"), Note: "halt"},
 		{Payload: []byte("x"), Note: "sixteen bytes...", Caught: []syscall.Signal{unix.SIGHUP, unix.SIGUSR2}},
 	} {
-		data := append(file(t, string(want.Payload), want.Note, want.Caught...), 0, 0) // The file is a page at least.
+		data := append(file(t, string(want.Payload), want.Note, want.Caught...), 0, 0) // The file may be longer: its minimum is a page.
 		if got, err := decode(data); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v, %v; want %+v", got, err, want)
 		}
@@ -190,7 +190,7 @@ func TestDecodeCorrupt(t *testing.T) {
 	}
 	for i := range good {
 		if i >= noteAt && i < headAt {
-			continue // The slots are not in the checksum.
+			continue // The checksum does not cover the slots.
 		}
 		bad := bytes.Clone(good)
 		bad[i] ^= 1

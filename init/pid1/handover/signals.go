@@ -12,23 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// handler is a signal handler that needs no Go: it sets the byte of handlerPage
-// whose index is the number of the signal.
+// handler is a signal handler in assembly. It sets the byte of handlerPage whose index
+// is the signal number.
 //
 //lint:ignore U1000 The kernel calls it.
 func handler()
 
-// handlerReturn is what the kernel needs handler to return to, on architectures
-// where it has nothing of its own for that.
+// handlerReturn is the code to which handler returns, on architectures where the kernel
+// does not provide it.
 //
 //lint:ignore U1000 The kernel calls it.
 func handlerReturn()
 
-// handlerAddresses returns the addresses of handler and handlerReturn; the latter
-// is 0 where there is none.
+// handlerAddresses returns the addresses of handler and handlerReturn. restorer is 0 on
+// architectures without handlerReturn.
 func handlerAddresses() (handler, restorer uintptr)
 
-// handlerPage is read by handler.
+// handlerPage is where handler records signals.
 //
 //lint:ignore U1000 Assembly reads it.
 var handlerPage *byte
@@ -48,15 +48,15 @@ func rtSigaction(sig syscall.Signal, action, before *sigaction) error {
 	return nil
 }
 
-// catch has signals recorded in page from now on. It returns when those that
-// arrived before have reached their channels. restore undoes it.
+// catch makes handler record signals in page. It returns when earlier signals have
+// reached their channels. restore restores the previous handlers.
 func catch(signals []os.Signal, page []byte) (restore func(), err error) {
 	handlerPage = &page[0]
 	action := newSigaction(handlerAddresses())
 	before := map[syscall.Signal]*sigaction{}
 	restore = func() {
 		for sig, old := range before {
-			_ = rtSigaction(sig, old, nil) // The kernel has accepted it once.
+			_ = rtSigaction(sig, old, nil) // The kernel has accepted these arguments before.
 		}
 	}
 	for _, s := range signals {
@@ -78,17 +78,17 @@ func catch(signals []os.Signal, page []byte) (restore func(), err error) {
 	return restore, nil
 }
 
-// hold blocks signals for this thread, the one that execve(2) leaves, and returns
-// what undoes it. They stay blocked across execve(2) and signals to the process stay
-// pending: the Go runtime would end the new program by them before it has come to
-// signal.Notify, which unblocks them.
+// hold blocks signals in this thread, which is the one that execve(2) keeps, and returns
+// a function that restores the signal mask. They stay blocked across execve(2), so that
+// signals stay pending: before the new program calls signal.Notify, which unblocks them,
+// the Go runtime would end it.
 func hold(signals ...[]os.Signal) (release func()) {
 	runtime.LockOSThread()
 	var set, before unix.Sigset_t
 	for _, sig := range slices.Concat(signals...) {
 		addSignal(&set, sig)
 	}
-	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, &before) // It fails on invalid arguments only.
+	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, &before) // It fails only on invalid arguments.
 	return func() {
 		_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
 		runtime.UnlockOSThread()

@@ -1,6 +1,6 @@
 // Package initramfs checks whether the kernel has unpacked the whole initramfs. The
-// kernel logs a failure and continues with the files it has; PID 1 never runs half a
-// system.
+// kernel logs a failure and continues with the files it has; PID 1 refuses to run an
+// incomplete system.
 //
 // Sources: the kernel's init/initramfs.c and lib/decompress_*.c for its messages,
 // Documentation/ABI/testing/dev-kmsg.
@@ -22,26 +22,26 @@ import (
 // initramfs.
 var ErrIncomplete = errors.New("the root file system is incomplete")
 
-// Files that keelson build puts into an initramfs: begunFile stands near the
-// beginning of the archive, wholeFile is its last entry. An archive of others has
-// neither. Both disappear under the tmpfs that is mounted on /run.
+// Files that keelson build puts into an initramfs: begunFile is near the beginning of
+// the archive, wholeFile is its last entry. Archives of other builders have neither. The
+// tmpfs that is mounted on /run covers both.
 const (
 	begunFile = "/run/keelson/unpacking"
 	wholeFile = "/run/keelson/unpacked"
 )
 
-// rdImage is where a kernel with CONFIG_BLK_DEV_RAM copies all that the boot
-// loader has passed when it could not unpack all of it.
+// rdImage is the file to which a kernel with CONFIG_BLK_DEV_RAM copies everything from
+// the boot loader when it could not unpack all of it.
 const rdImage = "/initrd.image"
 
-// unpacking is what can be known about the unpacking of the initramfs.
+// unpacking is what is known about the unpacking of the initramfs.
 type unpacking struct {
 	begun, whole bool   // begunFile and wholeFile exist
-	complaint    string // the kernel's message about it, "" for none
+	complaint    string // the kernel's message about it, or ""
 }
 
-// Check reports whether the initramfs has been unpacked whole: a warning
-// when the kernel complained although all is there, an error when files are
+// Check checks whether the initramfs was unpacked completely. It returns a warning if the
+// kernel reported a failure although no file is missing, and an error if files are
 // missing. On other roots it does nothing.
 func Check() (warning string, err error) {
 	own, err := mounts.OnInitramfs()
@@ -67,11 +67,12 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// verdict decides. memory names the size of the machine's memory.
+// verdict decides between warning and error. memory returns the size of the machine's
+// memory as text.
 //
-// The kernel says the same of an archive that is cut off, of one followed by
-// padding, and of two archives of which the second is bad. wholeFile tells these
-// apart. Without it the kernel's words do, as far as they can.
+// The kernel logs the same message for a truncated archive, for an archive followed by
+// padding, and for two archives of which the second is bad. wholeFile distinguishes
+// them; without it, the wording of the message does, as far as possible.
 func (u unpacking) verdict(memory func() string) (warning string, err error) {
 	cause := causeOf(u.complaint)
 	switch {
@@ -93,9 +94,9 @@ func (u unpacking) verdict(memory func() string) (warning string, err error) {
 type cause int
 
 const (
-	causeArchive  cause = iota // the archive is cut off or corrupt
-	causeMemory                // memory ran out
-	causeTrailing              // all archives before the one complained about are complete
+	causeArchive  cause = iota // the archive is truncated or corrupt
+	causeMemory                // out of memory
+	causeTrailing              // the failure is after a complete archive
 )
 
 // causeWords are parts of the kernel's messages (init/initramfs.c and the
@@ -109,8 +110,8 @@ var causeWords = []struct {
 	{"ut of memory", causeMemory}, // "Out of memory while allocating …", "ran out of memory"
 	{"ould not allocate", causeMemory},
 	{"an't allocate", causeMemory},
-	// The kernel says these behind the end of an archive. "junk at the end of
-	// compressed archive" and "no cpio magic" it says in the middle of one, too.
+	// The kernel logs these only after the end of an archive. It logs "junk at the end
+	// of compressed archive" and "no cpio magic" in the middle of an archive, too.
 	{"invalid magic at start of compressed archive", causeTrailing},
 	{"junk within compressed archive", causeTrailing},
 	{"broken padding", causeTrailing},
@@ -135,7 +136,7 @@ func complaint(path string) (string, error) {
 		return "", fmt.Errorf("cannot read the kernel log: %w", err)
 	}
 	defer unix.Close(fd)
-	record := make([]byte, 8192) // A read gives one record, and fails if it does not fit.
+	record := make([]byte, 8192) // A read returns one record, and fails if the record does not fit.
 	for {
 		n, err := unix.Read(fd, record)
 		switch {
@@ -169,9 +170,9 @@ func failedUnpacking(record string) (string, bool) {
 	return "", false
 }
 
-// memTotal is the size of the machine's memory.
+// memTotal returns the size of the machine's memory as text.
 func memTotal() string {
-	text, _ := os.ReadFile("/proc/meminfo") // Without it the size is unknown.
+	text, _ := os.ReadFile("/proc/meminfo") // On failure, the size is unknown.
 	return memTotalIn(string(text))
 }
 

@@ -33,7 +33,7 @@ func FuzzFailedUnpacking(f *testing.F) {
 
 func TestUnpackingVerdict(t *testing.T) {
 	const failed = "Initramfs unpacking failed: "
-	ours, ended := unpacking{begun: true}, unpacking{begun: true, whole: true}
+	keelson, ended := unpacking{begun: true}, unpacking{begun: true, whole: true}
 	for _, tc := range []struct {
 		u             unpacking
 		says          string
@@ -44,10 +44,10 @@ func TestUnpackingVerdict(t *testing.T) {
 		{ended, "invalid magic at start of compressed archive", "image is complete", ""},
 		{ended, "ZSTD-compressed data is truncated", "image is complete", ""},
 		{ended, "write error", "image is complete", ""},
-		{ours, "", "", "ends before its last entry"},
-		{ours, "invalid magic at start of compressed archive", "", "truncated or corrupt"},
-		{ours, "ZSTD-compressed data is truncated", "", "truncated or corrupt"},
-		{ours, "write error", "", "has 469 MB of memory"},
+		{keelson, "", "", "ends before its last entry"},
+		{keelson, "invalid magic at start of compressed archive", "", "truncated or corrupt"},
+		{keelson, "ZSTD-compressed data is truncated", "", "truncated or corrupt"},
+		{keelson, "write error", "", "has 469 MB of memory"},
 		{unpacking{}, "write error", "", "has 469 MB of memory"},
 		{unpacking{}, "Out of memory while allocating ZSTD_DStream", "", "has 469 MB of memory"},
 		{unpacking{}, "XZ decompressor ran out of memory", "", "has 469 MB of memory"},
@@ -87,7 +87,7 @@ func TestComplaintInAFile(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	if _, err := complaint(path + ".none"); err == nil {
-		t.Error("a missing kernel log is no error")
+		t.Error("no error for a missing kernel log")
 	}
 }
 

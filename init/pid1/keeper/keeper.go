@@ -1,7 +1,7 @@
-// Package keeper keeps daemons running: it starts a program, starts it again with
-// backoff when it ends, and stops it by SIGTERM, then SIGKILL. A program that never
-// comes up is logged less and less often. A panic of a keeper, or of what it calls,
-// costs a pause: the program it has started is not affected.
+// Package keeper keeps daemons running: it starts a program, restarts it with backoff
+// when it ends, and stops it with SIGTERM, then SIGKILL. A program that fails again and
+// again is logged less and less often. After a panic, a keeper pauses and continues; the
+// program that it has started is not affected.
 //
 // Durations are elapsed time. Sources: signal(7), wait(2).
 package keeper
@@ -18,7 +18,7 @@ import (
 	"keelson/runtime/fault"
 )
 
-// Process is a child, as far as a keeper needs it.
+// Process is the part of a child that a keeper uses.
 type Process interface {
 	Done() <-chan struct{}
 	Age() time.Duration // since it was started
@@ -26,8 +26,8 @@ type Process interface {
 	Status() reaper.Status
 }
 
-// talker is a process whose log may say why it ended.
-type talker interface{ LastWords() string }
+// lastLiner is a process with a log, whose last line may say why the process ended.
+type lastLiner interface{ LastLine() string }
 
 // Keeper keeps one program running until Stop. Its goroutine owns all but the first
 // fields.
@@ -37,33 +37,33 @@ type Keeper struct {
 	log   *slog.Logger
 	// OnPanic is called after a panic of the keeper.
 	OnPanic func(in string, value any, stack []byte)
-	stop    chan stop
+	stop    chan stopRequest
 	ended   chan struct{}
-	last    string // how it ended, valid once ended is closed
+	last    string // how the program ended; valid once ended is closed
 
-	process Process // nil: there is none
-	wanted  *stop   // what Stop has asked for
-	once    bool    // it is not started again
-	pause   backoff
-	misses  misses
+	process   Process      // nil if the program does not run
+	requested *stopRequest // request of Stop
+	noRestart bool         // the program is not started again
+	pause     backoff
+	failures  failures
 }
 
-// stop is a request: signal, then SIGKILL when grace is over.
-type stop struct {
+// stopRequest asks for signal to be sent and, after grace, SIGKILL.
+type stopRequest struct {
 	signal syscall.Signal
 	grace  time.Duration
 }
 
-// Set holds keepers by name until Close: nothing is started after that, not even by
-// steps of the way up that have been abandoned and still run.
+// Set holds keepers by name. After Close nothing is started, not even by abandoned steps
+// of the boot that still run.
 type Set struct {
 	mu     sync.Mutex
 	byName map[string]*Keeper
 	closed bool
 }
 
-// Add starts one, unless the set is closed.
-func (k *Set) Add(one *Keeper) {
+// Add adds a keeper and starts it, unless the set is closed.
+func (k *Set) Add(keeper *Keeper) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
@@ -72,30 +72,29 @@ func (k *Set) Add(one *Keeper) {
 	if k.byName == nil {
 		k.byName = map[string]*Keeper{}
 	}
-	k.byName[one.name] = one
-	go one.run()
+	k.byName[keeper.name] = keeper
+	go keeper.run()
 }
 
-// Get returns nil when there is none.
+// Get returns a keeper, or nil if there is none of that name.
 func (k *Set) Get(name string) *Keeper {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.byName[name]
 }
 
-// Pauses returns the programs that are kept, each with the pause before its last
-// start.
+// Pauses returns, for each program, the pause before its last start.
 func (k *Set) Pauses() map[string]time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	all := make(map[string]time.Duration, len(k.byName))
-	for name, one := range k.byName {
-		all[name] = time.Duration(one.pause.pause.Load())
+	for name, keeper := range k.byName {
+		all[name] = time.Duration(keeper.pause.pause.Load())
 	}
 	return all
 }
 
-// Close has Add start nothing any more.
+// Close makes Add do nothing from now on.
 func (k *Set) Close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -106,17 +105,17 @@ func (k *Set) Close() {
 // the kernel never ends.
 const KillGrace = 2 * time.Second
 
-// Resume has a keeper that has not been added take over a running process, or none
-// (nil), with the pause before its last start. With once the program is not started
+// Resume makes a keeper that has not been added take over a running process, or none
+// (nil), with the pause before its last start. With noRestart, the program is not started
 // again.
-func (k *Keeper) Resume(p Process, pause time.Duration, once bool) {
+func (k *Keeper) Resume(p Process, pause time.Duration, noRestart bool) {
 	k.pause.pause.Store(int64(pause))
-	k.process, k.once = p, once
+	k.process, k.noRestart = p, noRestart
 }
 
-// New makes a keeper that does nothing until it is added to a Set.
+// New returns a keeper that does nothing until it is added to a Set.
 func New(name string, log *slog.Logger, start func() (Process, error)) *Keeper {
-	return &Keeper{name: name, start: start, log: log, stop: make(chan stop), ended: make(chan struct{}),
+	return &Keeper{name: name, start: start, log: log, stop: make(chan stopRequest), ended: make(chan struct{}),
 		OnPanic: func(in string, value any, _ []byte) { log.Error("a keeper panicked", "program", in, "panic", value) }}
 }
 
@@ -127,7 +126,7 @@ func (k *Keeper) Stop(signal syscall.Signal, grace time.Duration) string {
 		return "did not run"
 	}
 	select {
-	case k.stop <- stop{signal, grace}:
+	case k.stop <- stopRequest{signal, grace}:
 	case <-k.ended:
 	}
 	<-k.ended
@@ -136,13 +135,13 @@ func (k *Keeper) Stop(signal syscall.Signal, grace time.Duration) string {
 
 func (k *Keeper) run() {
 	defer close(k.ended)
-	for !k.turn() {
+	for !k.cycle() {
 	}
 }
 
-// turn waits for one end of the program and reports whether it was the last. After a
-// panic the next turn continues with the process that runs.
-func (k *Keeper) turn() (last bool) {
+// cycle runs the program once and reports whether that was the last time. After a panic,
+// the next cycle continues with the running process.
+func (k *Keeper) cycle() (last bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			k.OnPanic(k.name, r, debug.Stack())
@@ -150,13 +149,13 @@ func (k *Keeper) turn() (last bool) {
 		}
 	}()
 	fault.Here("keeper of " + k.name)
-	why, words, up := k.live()
-	if why == "" || k.once {
+	why, lastLine, up := k.runProgram()
+	if why == "" || k.noRestart {
 		return true
 	}
 	delay := k.pause.next(up)
-	if say, times := k.misses.count(why, up); say {
-		args := []any{"how", why + words, "ran", up.Round(time.Millisecond), "in", delay}
+	if report, times := k.failures.count(why, up); report {
+		args := []any{"how", why + lastLine, "ran", up.Round(time.Millisecond), "in", delay}
 		if times > 1 {
 			args = append(args, "times", times)
 		}
@@ -165,9 +164,9 @@ func (k *Keeper) turn() (last bool) {
 	return k.pauseFor(delay)
 }
 
-// live starts the program, unless it runs, and returns how it ended, the last line of
-// its log, and how long it ran; why is empty when it was stopped.
-func (k *Keeper) live() (why, words string, up time.Duration) {
+// runProgram starts the program, unless it runs, and returns how it ended, the last line
+// of its log, and how long it ran. If the program was stopped, why is empty.
+func (k *Keeper) runProgram() (why, lastLine string, up time.Duration) {
 	if k.process == nil {
 		p, err := k.start()
 		if err != nil {
@@ -182,39 +181,40 @@ func (k *Keeper) live() (why, words string, up time.Duration) {
 	k.process = nil
 	up, why = p.Age(), p.Status().String()
 	k.last = why
-	if t, ok := p.(talker); ok {
-		words = t.LastWords()
+	if t, ok := p.(lastLiner); ok {
+		lastLine = t.LastLine()
 	}
-	return why, words, up
+	return why, lastLine, up
 }
 
-// misses keeps a program that never comes up from flooding the console.
-type misses struct {
+// failures limits the messages about a program that fails again and again.
+type failures struct {
 	why   string
 	times int
 }
 
-// count returns how often in a row a program has ended in the same way soon after its
-// start, and whether to log that: the first, second, fourth, eighth time and so on.
-func (m *misses) count(why string, up time.Duration) (say bool, times int) {
+// count counts how often in a row a program has ended in the same way soon after its
+// start. report is true at the first, second, fourth, eighth time and so on.
+func (m *failures) count(why string, up time.Duration) (report bool, times int) {
 	if why != m.why || up >= steady {
-		*m = misses{why: why}
+		*m = failures{why: why}
 	}
 	m.times++
 	return m.times&(m.times-1) == 0, m.times
 }
 
-// attend waits until p ends (false), or stops it when Stop is called (true).
+// attend waits until p ends and returns false, or stops p when Stop is called and returns
+// true.
 func (k *Keeper) attend(p Process) bool {
-	if k.wanted == nil {
+	if k.requested == nil {
 		select {
 		case <-p.Done():
 			return false
 		case s := <-k.stop:
-			k.wanted = &s
+			k.requested = &s
 		}
 	}
-	for _, try := range []stop{*k.wanted, {syscall.SIGKILL, KillGrace}} {
+	for _, try := range []stopRequest{*k.requested, {syscall.SIGKILL, KillGrace}} {
 		if err := p.Signal(try.signal); err != nil {
 			k.log.Error("cannot stop a program", "program", k.name, "error", err)
 		}
@@ -229,24 +229,24 @@ func (k *Keeper) attend(p Process) bool {
 
 // pauseFor waits, and reports whether Stop was called meanwhile.
 func (k *Keeper) pauseFor(d time.Duration) bool {
-	if k.wanted != nil && k.process != nil { // A Stop from before a panic is still to be done.
+	if k.requested != nil && k.process != nil { // Stop was called before a panic: stop the program first.
 		return false
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case s := <-k.stop:
-		k.wanted = &s
+		k.requested = &s
 	case <-timer.C:
 	}
-	if k.wanted == nil || k.process != nil {
+	if k.requested == nil || k.process != nil {
 		return false
 	}
 	k.last = "did not run"
 	return true
 }
 
-// within waits for done at most d and tells whether it came.
+// Within waits for done, at most for d, and reports whether done was closed.
 func Within(done <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -260,11 +260,11 @@ func Within(done <-chan struct{}, d time.Duration) bool {
 
 const (
 	firstPause = 100 * time.Millisecond
-	lastPause  = time.Second      // services wait for containerd, people for the supervisor
-	steady     = 10 * time.Second // a program that ran so long starts over
+	lastPause  = time.Second      // short: services wait for containerd, people for the supervisor
+	steady     = 10 * time.Second // after running that long, a program starts again with firstPause
 )
 
-// backoff is the pause before the next start: doubling, from firstPause to
+// backoff computes the pause before the next start: it doubles from firstPause to
 // lastPause.
 type backoff struct{ pause atomic.Int64 }
 

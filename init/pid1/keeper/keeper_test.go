@@ -17,13 +17,13 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// fake is a process that ends when it gets the signal it heeds.
+// fake is a process that ends when it receives the signal endsOn.
 type fake struct {
-	done  chan struct{}
-	heeds syscall.Signal
-	got   []syscall.Signal
+	done   chan struct{}
+	endsOn syscall.Signal
+	got    []syscall.Signal
 
-	panics bool // the next signal does
+	panics bool // the next call of Signal panics
 }
 
 func (f *fake) Age() time.Duration    { return 0 }
@@ -35,14 +35,14 @@ func (f *fake) Signal(s syscall.Signal) error {
 		panic("oh")
 	}
 	f.got = append(f.got, s)
-	if s == f.heeds {
+	if s == f.endsOn {
 		close(f.done)
 	}
 	return nil
 }
 
-// kept runs a keeper.
-func kept(name string, start func() (Process, error)) *Keeper {
+// startKeeper starts a keeper.
+func startKeeper(name string, start func() (Process, error)) *Keeper {
 	k := New(name, quiet, start)
 	go k.run()
 	return k
@@ -61,12 +61,12 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-func TestKeeperStartsAgain(t *testing.T) {
+func TestKeeperRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var starts []time.Duration
-		last := &fake{done: make(chan struct{}), heeds: syscall.SIGTERM}
-		k := kept("x", func() (Process, error) {
+		last := &fake{done: make(chan struct{}), endsOn: syscall.SIGTERM}
+		k := startKeeper("x", func() (Process, error) {
 			starts = append(starts, time.Since(began))
 			switch len(starts) {
 			case 1:
@@ -80,7 +80,7 @@ func TestKeeperStartsAgain(t *testing.T) {
 		})
 		time.Sleep(time.Second)
 		if how := k.Stop(syscall.SIGTERM, time.Second); how != "exited 0" {
-			t.Errorf("it %s", how)
+			t.Errorf("the program %s", how)
 		}
 		const ms = time.Millisecond
 		if want := []time.Duration{0, 100 * ms, 300 * ms}; !reflect.DeepEqual(starts, want) {
@@ -94,19 +94,19 @@ func TestKeeperStartsAgain(t *testing.T) {
 
 func TestKeeperStops(t *testing.T) {
 	for _, tc := range []struct {
-		name  string
-		heeds syscall.Signal
-		how   string
-		got   []syscall.Signal
-		took  time.Duration
+		name   string
+		endsOn syscall.Signal
+		how    string
+		got    []syscall.Signal
+		took   time.Duration
 	}{
-		{"heeds SIGTERM", syscall.SIGTERM, "exited 0", []syscall.Signal{syscall.SIGTERM}, 0},
+		{"ends on SIGTERM", syscall.SIGTERM, "exited 0", []syscall.Signal{syscall.SIGTERM}, 0},
 		{"needs SIGKILL", syscall.SIGKILL, "exited 0", []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}, 5 * time.Second},
 		{"hangs in the kernel", syscall.SIGSTOP, "does not end", []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}, 5*time.Second + KillGrace},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			p := &fake{done: make(chan struct{}), heeds: tc.heeds}
-			k := kept("x", func() (Process, error) { return p, nil })
+			p := &fake{done: make(chan struct{}), endsOn: tc.endsOn}
+			k := startKeeper("x", func() (Process, error) { return p, nil })
 			began := time.Now()
 			if how := k.Stop(syscall.SIGTERM, 5*time.Second); how != tc.how || !reflect.DeepEqual(p.got, tc.got) {
 				t.Errorf("%s: %s after %v", tc.name, how, p.got)
@@ -118,27 +118,26 @@ func TestKeeperStops(t *testing.T) {
 	}
 }
 
-func TestKeeperStopsWhilePausing(t *testing.T) {
+func TestKeeperStopsDuringPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := kept("x", func() (Process, error) { return nil, errors.New("never") })
+		k := startKeeper("x", func() (Process, error) { return nil, errors.New("never") })
 		synctest.Wait()
 		began := time.Now()
 		if how := k.Stop(syscall.SIGTERM, time.Minute); how != "did not run" || time.Since(began) != 0 {
-			t.Errorf("it %s after %v", how, time.Since(began))
+			t.Errorf("the program %s after %v", how, time.Since(began))
 		}
 	})
 	var none *Keeper
 	if none.Stop(syscall.SIGTERM, time.Minute) != "did not run" {
-		t.Error("nothing kept cannot be stopped")
+		t.Error("Stop of a nil keeper does not return \"did not run\"")
 	}
 }
 
-// A panic costs a keeper a pause: what ran goes on, and what it was told is
-// done.
-func TestKeeperOutlivesAPanic(t *testing.T) {
+// After a panic, a keeper pauses: the program continues to run, and Stop still works.
+func TestKeeperSurvivesPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &fake{done: make(chan struct{}), heeds: syscall.SIGTERM}
-		starts, told := 0, 0
+		p := &fake{done: make(chan struct{}), endsOn: syscall.SIGTERM}
+		starts, panics := 0, 0
 		k := New("x", quiet, func() (Process, error) {
 			if starts++; starts == 1 {
 				panic("oh")
@@ -146,57 +145,57 @@ func TestKeeperOutlivesAPanic(t *testing.T) {
 			return p, nil
 		})
 		k.OnPanic = func(in string, value any, stack []byte) {
-			told++
+			panics++
 			if in != "x" || value != any("oh") || len(stack) == 0 {
-				t.Errorf("told of %v in %s", value, in)
+				t.Errorf("reported %v in %s", value, in)
 			}
 		}
 		go k.run()
 		time.Sleep(time.Second)
 		p.panics = true
-		if how := k.Stop(syscall.SIGTERM, time.Second); how != "exited 0" || starts != 2 || told != 2 {
-			t.Errorf("it %s after %d starts and %d panics", how, starts, told)
+		if how := k.Stop(syscall.SIGTERM, time.Second); how != "exited 0" || starts != 2 || panics != 2 {
+			t.Errorf("the program %s after %d starts and %d panics", how, starts, panics)
 		}
 	})
 }
 
-// A program that never comes up is told of less and less often, one that fails
-// in another way at once.
-func TestMisses(t *testing.T) {
-	var m misses
-	var said []int
+// A program that always fails in the same way is reported less and less often; another
+// failure is reported immediately.
+func TestFailures(t *testing.T) {
+	var m failures
+	var reported []int
 	for range 20 {
-		if say, times := m.count("exited 1", 0); say {
-			said = append(said, times)
+		if report, times := m.count("exited 1", 0); report {
+			reported = append(reported, times)
 		}
 	}
 	for _, why := range []string{"exited 2", "exited 1"} {
-		if say, times := m.count(why, 0); !say || times != 1 {
-			t.Errorf("%s: %v, %d", why, say, times)
+		if report, times := m.count(why, 0); !report || times != 1 {
+			t.Errorf("%s: %v, %d", why, report, times)
 		}
 	}
-	if say, times := m.count("exited 1", steady); !say || times != 1 {
-		t.Errorf("after a long life: %v, %d", say, times)
+	if report, times := m.count("exited 1", steady); !report || times != 1 {
+		t.Errorf("after a long run: %v, %d", report, times)
 	}
-	if want := []int{1, 2, 4, 8, 16}; !reflect.DeepEqual(said, want) {
-		t.Errorf("said at %v, want %v", said, want)
+	if want := []int{1, 2, 4, 8, 16}; !reflect.DeepEqual(reported, want) {
+		t.Errorf("reported at %v, want %v", reported, want)
 	}
 }
 
-func TestLastWords(t *testing.T) {
+func TestLastLine(t *testing.T) {
 	d := &Log{Path: filepath.Join(t.TempDir(), "log")}
-	if got := d.LastWords(); got != "" {
+	if got := d.LastLine(); got != "" {
 		t.Errorf("no log: %q", got)
 	}
 	text := strings.Repeat("x", 3*tailMax) + "\nwhy not\n"
 	if err := os.WriteFile(d.Path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := d.LastWords(); got != ": why not" {
+	if got := d.LastLine(); got != ": why not" {
 		t.Errorf("%q", got)
 	}
 	d.from = int64(len(text))
-	if got := d.LastWords(); got != "" {
+	if got := d.LastLine(); got != "" {
 		t.Errorf("of an earlier run: %q", got)
 	}
 }

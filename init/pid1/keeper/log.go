@@ -11,10 +11,10 @@ import (
 // program ends.
 type Log struct {
 	Path string
-	from int64 // where it ended before the program was started
+	from int64 // size before the program was started
 }
 
-// Open opens the log for appending. A FIFO in its place is not waited for.
+// Open opens the log for appending. A FIFO in its place does not block it.
 func (l *Log) Open() (*os.File, error) {
 	f, err := os.OpenFile(l.Path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o644)
 	if err == nil {
@@ -23,7 +23,7 @@ func (l *Log) Open() (*os.File, error) {
 	return f, err
 }
 
-// Mark remembers where the log ends now.
+// Mark stores the current size of the log.
 func (l *Log) Mark() {
 	var st unix.Stat_t
 	if unix.Stat(l.Path, &st) == nil {
@@ -34,8 +34,8 @@ func (l *Log) Mark() {
 // tailMax is how many bytes of the log's end are read.
 const tailMax = 1000
 
-// LastWords returns the last line since Mark after a colon, or nothing.
-func (l *Log) LastWords() string {
+// LastLine returns ": " and the last line written since Mark, or "" if there is none.
+func (l *Log) LastLine() string {
 	fd, err := unix.Open(l.Path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return ""

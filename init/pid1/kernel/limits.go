@@ -14,13 +14,13 @@ import (
 	"keelson/init/cmdline"
 )
 
-// sharedLimits are limits that the kernel counts per user, or for the whole system:
-// every container that runs as root shares them with keelson. A container that
-// uses one up would keep services from starting, or from being watched. The memory
-// behind those that are raised is charged to the cgroup of the user, so memory
-// limits bound it instead; keys are not charged, and stay bounded. The limit for
-// pages of pipes stays: these pages do not count when the kernel chooses a process
-// to kill, and reaching the limit costs only speed.
+// sharedLimits are limits that the kernel counts per user or for the whole system: every
+// container that runs as root shares them with keelson. A container that exhausts one
+// would prevent services from starting or from being watched. The memory behind the
+// raised limits is charged to the cgroup that uses it, so memory limits bound it
+// instead; keys are not charged and stay bounded. The limit for pages of pipes is not
+// raised: these pages do not count when the kernel chooses a process to kill, and
+// reaching the limit costs only speed.
 // Sources: admin-guide/sysctl/{fs,kernel,user}.rst, security/keys/core.rst.
 var sharedLimits = []struct{ path, value string }{
 	{"fs/inotify/max_user_instances", "2147483647"},      // 128; each shim has one
@@ -28,7 +28,7 @@ var sharedLimits = []struct{ path, value string }{
 	{"fs/epoll/max_user_watches", "9223372036854775807"}, // by memory; each socket of a Go program is one
 	{"fs/fanotify/max_user_groups", "2147483647"},        // 128
 	{"fs/fanotify/max_user_marks", "2147483647"},         // by memory
-	{"fs/file-max", "9223372036854775807"},               // by memory; to execute a program takes a file
+	{"fs/file-max", "9223372036854775807"},               // by memory; executing a program needs a file
 	{"fs/aio-max-nr", "1048576"},                         // 65536
 	{"kernel/pid_max", "4194304"},                        // 32768 on up to 32 processors
 	{"kernel/threads-max", "1073741823"},                 // by memory: threads of an eighth of it
@@ -51,8 +51,8 @@ func RaiseSharedLimits(line cmdline.Line) error {
 	return errors.Join(raiseSysctls("/proc/sys", line), raiseUserLimits())
 }
 
-// raiseSysctls writes sharedLimits below dir. Those that the kernel was built
-// without, or has a lower maximum for, are left out.
+// raiseSysctls writes sharedLimits below dir. It leaves out limits that the kernel does
+// not have, or for which its maximum is lower.
 func raiseSysctls(dir string, line cmdline.Line) error {
 	set := sysctlsOf(line)
 	var errs []error
@@ -88,8 +88,8 @@ func sysctlsOf(line cmdline.Line) map[string]bool {
 	return set
 }
 
-// raiseUserLimits raises the limits of this process for what is counted per user:
-// pending signals, of which each timer takes one, and message queues. Every process
+// raiseUserLimits raises the limits of this process for resources that are counted per
+// user: pending signals, of which each timer needs one, and message queues. Every process
 // inherits them.
 func raiseUserLimits() error {
 	infinity := syscall.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}

@@ -15,7 +15,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// What the kernel lacks is left out, and what cannot be written is named.
+// Limits that the kernel does not have are left out; a failed write is an error.
 func TestRaiseSharedLimits(t *testing.T) {
 	dir := t.TempDir()
 	must(t, raiseSysctls(dir, nil))
@@ -24,15 +24,15 @@ func TestRaiseSharedLimits(t *testing.T) {
 	must(t, os.WriteFile(file, nil, 0o600))
 	must(t, os.MkdirAll(filepath.Join(dir, "kernel/pid_max"), 0o755))
 	if err := raiseSysctls(dir, nil); err == nil {
-		t.Error("a folder was written to")
+		t.Error("no error for a limit that cannot be written")
 	}
 	if got, _ := os.ReadFile(file); string(got) != "2147483647" {
 		t.Errorf("limit is %q", got)
 	}
 }
 
-// What the kernel command line sets is not raised.
-func TestSharedLimitsOfTheCommandLine(t *testing.T) {
+// Limits that the kernel command line sets are not raised.
+func TestSharedLimitsOfCommandLine(t *testing.T) {
 	dir := t.TempDir()
 	var files []string
 	for _, name := range []string{"user/max_user_namespaces", "fs/file-max", "kernel/pty/max", "kernel/keys/maxkeys"} {

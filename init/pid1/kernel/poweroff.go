@@ -10,24 +10,24 @@ import (
 	"keelson/init/cmdline"
 )
 
-// powerFacts decide whether the kernel can power the machine off. No file of /proc or
-// /sys says so: reboot(2) halts when it cannot (kernel_can_power_off() in
-// kernel/reboot.c).
+// powerFacts decide whether the kernel can power the machine off. No file in /proc or
+// /sys contains the answer: reboot(2) halts if it cannot power off
+// (kernel_can_power_off() in kernel/reboot.c).
 type powerFacts struct {
 	arch    string
 	virtual bool // the machine is virtual
 	handler bool // firmware, a device tree or a hypervisor may be able to power off
 }
 
-// powerHandlers exist when ACPI, a device tree, Xen, APM or EFI may have registered a
-// way to power a PC off.
+// powerHandlers are files that exist if ACPI, a device tree, Xen, APM or EFI may have
+// registered a way to power a PC off.
 var powerHandlers = []string{"sys/firmware/acpi", "sys/firmware/devicetree", "sys/hypervisor/type", "proc/apm", "sys/firmware/efi"}
 
 func readPowerFacts(root string) powerFacts {
 	info, _ := os.ReadFile(filepath.Join(root, "proc/cpuinfo"))
 	f := powerFacts{arch: runtime.GOARCH, virtual: bytes.Contains(info, []byte(" hypervisor"))}
 	if _, err := os.Stat(filepath.Join(root, "sys/kernel")); err != nil {
-		f.handler = true // Without /sys it is unknown.
+		f.handler = true // Without /sys, assume that it can.
 	}
 	for _, path := range powerHandlers {
 		if _, err := os.Stat(filepath.Join(root, path)); err == nil {
@@ -37,18 +37,18 @@ func readPowerFacts(root string) powerFacts {
 	return f
 }
 
-// cannot reports whether power-off only halts: in a virtual PC without ACPI,
-// such as QEMU's microvm or Firecracker. On hardware a reset would start the
-// machine again, and on other architectures the kernel has too many ways to
-// power off to rule them all out: there it is left to the kernel.
+// cannot reports whether power-off only halts the machine: in a virtual PC without ACPI,
+// such as QEMU's microvm or Firecracker. On hardware, a reset would start the machine
+// again, and on other architectures the kernel has too many ways to power off to rule
+// all of them out; in these cases the kernel decides.
 func (f powerFacts) cannot() bool {
 	return f.arch == "amd64" && f.virtual && !f.handler
 }
 
-// ResetForPowerOff reports whether the machine is reset at power-off, and why: where
-// power-off would leave a virtual machine halted for ever. keelson.poweroff= on the
-// command line overrides it. A reason without a reset is about a value that is
-// ignored.
+// ResetForPowerOff reports whether the machine is to be reset at power-off, and why: a
+// power-off would leave some virtual machines halted forever. keelson.poweroff= on the
+// command line overrides the decision. why without reset is a warning about a value that
+// is ignored.
 func ResetForPowerOff(line cmdline.Line) (reset bool, why string) {
 	return resetForPowerOff(line, func() powerFacts { return readPowerFacts("/") })
 }

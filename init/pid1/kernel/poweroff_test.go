@@ -8,8 +8,8 @@ import (
 	"keelson/init/cmdline"
 )
 
-// The machine is reset at power-off only where that is sure to halt a virtual
-// machine for ever.
+// The machine is reset only if a power-off is sure to leave a virtual machine halted
+// forever.
 func TestResetForPowerOff(t *testing.T) {
 	microVM := powerFacts{arch: "amd64", virtual: true}
 	for _, tc := range []struct {

@@ -13,9 +13,9 @@ import (
 	"keelson/runtime/oomscore"
 )
 
-// Protect keeps the kernel from killing this process, and the daemons that inherit
-// it, when memory is short; the daemons give what they start the ordinary value.
-// Inside another system a value that somebody chose stays, and so does one that this
+// Protect protects this process, and the daemons that inherit its value, from the OOM
+// killer; the daemons give the ordinary value to the processes that they start. In
+// userspace mode, a value that the outer system set stays, and so does one that this
 // process may not lower.
 func Protect(machine bool) error {
 	if !machine {
@@ -31,11 +31,10 @@ func Protect(machine bool) error {
 	return err
 }
 
-// RaiseLimits raises the limits of open files and processes to LinuxKit's values;
-// every process inherits them. Inside another system the limit of files is raised
-// as far as that allows. It must be package syscall's Setrlimit: that makes the Go
-// runtime forget the limit it found at its start, which it would otherwise restore
-// in children.
+// RaiseLimits raises the limits of open files and processes to LinuxKit's values; every
+// process inherits them. In userspace mode, it raises the limit of files as far as
+// allowed. It uses syscall.Setrlimit, after which the Go runtime does not restore in
+// children the limit that it found at its start.
 func RaiseLimits(machine bool) error {
 	const files = 1 << 20
 	infinity := uint64(unix.RLIM_INFINITY)
@@ -52,7 +51,7 @@ func RaiseLimits(machine bool) error {
 	return nil
 }
 
-// raiseSoftLimit allows as many open files as the hard limit does.
+// raiseSoftLimit raises the soft limit of open files to the hard limit.
 func raiseSoftLimit() error {
 	var limit syscall.Rlimit
 	err := syscall.Getrlimit(unix.RLIMIT_NOFILE, &limit)
@@ -66,17 +65,17 @@ func raiseSoftLimit() error {
 	return nil
 }
 
-// threads is how many PID 1 has from the start, in addition to the runtime's own: two
-// that run Go code, and one for each goroutine that may be in a system call at the
-// same time: signals, the two writers of the console, two keepers, the way up, the
-// runtime's poller, and steps of the way down that hang and are abandoned.
+// threads is how many threads PID 1 creates at its start, in addition to those of the
+// runtime: two that run Go code, and one for each goroutine that may be in a system call
+// at the same time: signals, the two writers of the console, two keepers, the boot list,
+// the runtime's poller, and abandoned steps of the shutdown that hang.
 const threads = 16
 
-// StartThreads makes all threads that PID 1 will ever need. The runtime makes one
-// when it finds none idle, never gives one back, and ends the program when the
-// kernel refuses it, for want of memory or because there are too many processes.
-// In PID 1 that is a panic of the kernel. Goroutines that are locked to their
-// threads, all at the same time, need one each.
+// StartThreads creates all threads that PID 1 will ever need. The runtime creates a
+// thread when none is idle and never gives one back. If the kernel refuses a thread,
+// because of a lack of memory or too many processes, the runtime ends the program, which
+// is a kernel panic in PID 1. To get all threads, StartThreads locks that many
+// goroutines to threads at the same time.
 func StartThreads() {
 	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
 	var started, ended sync.WaitGroup
@@ -84,7 +83,7 @@ func StartThreads() {
 	for range threads {
 		ended.Go(func() {
 			runtime.LockOSThread()
-			defer runtime.UnlockOSThread() // Else the thread would end with the goroutine.
+			defer runtime.UnlockOSThread() // Otherwise the thread would end with the goroutine.
 			started.Done()
 			started.Wait()
 		})

@@ -1,10 +1,10 @@
-// Package kernel changes the settings of the kernel that PID 1 is responsible for:
-// limits of processes and those that containers share, transparent huge pages,
-// expedited RCU grace periods, the limit of the kernel log, ctrl-alt-del; and finds
-// out what the kernel does in a panic and at power-off.
+// Package kernel changes the kernel settings for which PID 1 is responsible: limits of
+// processes, limits that containers share, transparent huge pages, expedited RCU grace
+// periods, the rate limit of the kernel log, ctrl-alt-del. It also finds out what the
+// kernel does in a panic and at power-off.
 //
-// What the kernel command line says about a setting wins. A setting that the
-// kernel was built without is no error.
+// A setting on the kernel command line wins. A setting that the kernel does not have is
+// not an error.
 //
 // Sources: setrlimit(2), reboot(2), proc_sys(5); the kernel's
 // admin-guide/mm/transhuge.rst, admin-guide/kernel-parameters.rst
@@ -29,15 +29,15 @@ const (
 	hugePages    = "/sys/kernel/mm/transparent_hugepage/enabled"
 	expeditedRCU = "/sys/kernel/rcu_expedited"
 	devKmsg      = "/proc/sys/kernel/printk_devkmsg"
-	// hugePagesFrom is the memory in bytes from which on huge pages are on.
+	// hugePagesFrom is the memory size in bytes from which huge pages are enabled.
 	hugePagesFrom = 2 << 30
 )
 
-// LimitHugePages leaves transparent huge pages to programs that ask for them
-// (madvise(2)). With "always", the default of most kernels, every small program
-// clears and keeps megabytes that it never uses. A small machine has none: the
-// kernel reserves a twentieth of its memory for making them. What
-// transparent_hugepage= says on the command line stays.
+// LimitHugePages restricts transparent huge pages to programs that ask for them
+// (madvise(2)). With "always", the default of most kernels, every small program clears
+// and keeps megabytes that it never uses. On a small machine they are disabled: the
+// kernel would reserve a twentieth of the memory for them. transparent_hugepage= on the
+// command line wins.
 func LimitHugePages(line cmdline.Line) error {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
@@ -66,10 +66,10 @@ func hugePageMode(line cmdline.Line, memory uint64) string {
 	return "madvise"
 }
 
-// ExpediteRCU has RCU grace periods end immediately instead of after some ticks.
-// Making and removing namespaces, cgroups and mounts, which happens at boot and
-// shutdown and rarely in between, waits for a grace period each time. Expedited ones
-// interrupt every processor, so they are off in normal operation.
+// ExpediteRCU makes RCU grace periods end immediately instead of after some ticks.
+// Creating and removing namespaces, cgroups and mounts, which happens mostly at boot and
+// shutdown, waits for a grace period each time. Expedited grace periods interrupt every
+// processor, so they are disabled in normal operation.
 func ExpediteRCU(on bool) error { return expedite(expeditedRCU, on) }
 
 func expedite(path string, on bool) error {
@@ -84,9 +84,9 @@ func expedite(path string, on bool) error {
 	return nil
 }
 
-// UnlimitLog lifts the limit of ten lines in five seconds for each writer of
-// /dev/kmsg, which would lose lines of the boot. What printk.devkmsg= says on the
-// command line stays: the kernel then refuses to change it (EINVAL).
+// UnlimitLog disables the limit of ten lines in five seconds for each writer of
+// /dev/kmsg, which would lose lines of the boot. printk.devkmsg= on the command line
+// wins: the kernel then refuses to change the limit (EINVAL).
 func UnlimitLog() error {
 	err := os.WriteFile(devKmsg, []byte("on\n"), 0)
 	if err == nil || errors.Is(err, unix.EINVAL) {
@@ -95,7 +95,7 @@ func UnlimitLog() error {
 	return fmt.Errorf("cannot lift the limit of /dev/kmsg: %w", err)
 }
 
-// CatchCtrlAltDel has ctrl-alt-del send SIGINT to PID 1 instead of resetting the
+// CatchCtrlAltDel makes ctrl-alt-del send SIGINT to PID 1 instead of resetting the
 // machine.
 func CatchCtrlAltDel() error {
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF); err != nil {
@@ -104,8 +104,8 @@ func CatchCtrlAltDel() error {
 	return nil
 }
 
-// PanicTimeout is the value of panic=: the seconds after which the kernel reboots in
-// a panic, immediately when negative, never when 0.
+// PanicTimeout returns the value of panic=: the seconds after which the kernel reboots in
+// a panic. A negative value means immediately, 0 means never.
 func PanicTimeout() int {
 	text, err := os.ReadFile("/proc/sys/kernel/panic")
 	if err != nil {

@@ -27,7 +27,7 @@ func TestHugePageMode(t *testing.T) {
 func TestExpedite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rcu_expedited")
 	if err := expedite(path, true); err != nil {
-		t.Errorf("a kernel without the switch: %v", err)
+		t.Errorf("a kernel without rcu_expedited: %v", err)
 	}
 	for _, step := range []struct {
 		on   bool
