@@ -19,29 +19,29 @@ import (
 )
 
 var (
-	seed     = flag.Uint64("chaos.seed", 0, "of the faults; 0: by chance")
-	onHost   = flag.Int("chaos.faults", 300, "how many on this kernel")
-	onGuest  = flag.Int("chaos.machine-faults", 30, "how many in a machine")
-	parallel = flag.Int("chaos.systems", 3, "how many systems share those on this kernel")
+	seed     = flag.Uint64("chaos.seed", 0, "seed of the faults; 0: random")
+	onHost   = flag.Int("chaos.faults", 300, "number of faults on the host's kernel")
+	onGuest  = flag.Int("chaos.machine-faults", 30, "number of faults in a machine")
+	parallel = flag.Int("chaos.systems", 3, "number of systems on the host's kernel that share the faults")
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	_ = flag.Set("test.parallel", strconv.Itoa(max(*parallel, 1))) // They are more than processors.
+	_ = flag.Set("test.parallel", strconv.Itoa(max(*parallel, 1))) // The default is the number of processors.
 	os.Exit(nstest.Main(m))
 }
 
-// Times of the test, on this kernel.
+// Times of the test, on the host's kernel.
 const (
-	settleEvery = 25              // faults, at most
-	settleTime  = 2 * time.Minute // one that hangs is given time, too
+	settleEvery = 25              // maximum number of faults between two checks
+	settleTime  = 2 * time.Minute // long enough to detect a containerd that hangs
 	settlePoll  = 50 * time.Millisecond
-	shortWait   = 40 * time.Millisecond // at most, between two faults,
-	longWait    = time.Second           // or sometimes this
+	shortWait   = 40 * time.Millisecond // maximum between two faults
+	longWait    = time.Second           // maximum of one pause in eight
 )
 
-// By this PID 1's garbage is collected so often that none of it is taken for
-// growth. Its children do not inherit it.
+// This environment variable makes PID 1 collect its garbage so often that it is not
+// mistaken for growth. Its children do not inherit the variable.
 const collect, collectOften = "GOGC", "10"
 
 // run is one run of the test.
@@ -49,23 +49,23 @@ type run struct {
 	system
 	rng       *rand.Rand
 	faults    []fault
-	clock     bool                   // is the system's own
-	work      sync.WaitGroup         // what faults have begun
-	hung      atomic.Pointer[string] // an order without an answer
-	bundles   sync.Mutex             // one is changed at a time
-	limits    sync.Mutex             // likewise
+	clock     bool                   // the system has its own clock
+	work      sync.WaitGroup         // faults that run in the background
+	hung      atomic.Pointer[string] // a command of service that got no answer
+	bundles   sync.Mutex             // held while a bundle is changed
+	limits    sync.Mutex             // held while a limit of open files is lowered
 	variables map[string]string
 	history   []string
 }
 
-// TestHost does it on this kernel, in several systems: much of the time they
-// wait for PID 1's back-off.
+// TestHost breaks several systems on the host's kernel at the same time, because each
+// mostly waits for PID 1's back-off.
 func TestHost(t *testing.T) {
 	tier.Root(t)
 	tier.Tool(t, "cpio", "cpio")
 	tier.Tool(t, "nsenter", "util-linux")
 	if *onHost == 0 {
-		t.Skip("no faults are wanted")
+		t.Skip("-chaos.faults is 0")
 	}
 	out := buildImage(t, false)
 	t.Setenv(collect, collectOften)
@@ -82,39 +82,39 @@ func TestHost(t *testing.T) {
 	t.Logf("%d faults in %v, seeds from %d", *onHost, time.Since(begin).Round(time.Second), first)
 }
 
-// TestMachine does it on a kernel of its own.
+// TestMachine breaks a system in a machine.
 func TestMachine(t *testing.T) {
 	tier.VM(t)
 	if *onGuest == 0 {
-		t.Skip("no faults are wanted")
+		t.Skip("-chaos.machine-faults is 0")
 	}
 	s := bootMachine(t, buildImage(t, true))
 	r := &run{system: s, faults: append(faults[:len(faults):len(faults)], clockJumps), clock: true}
 	r.chaos(t, cmp.Or(*seed, rand.Uint64()), *onGuest, "FAULTS=0 MACHINE_FAULTS")
 }
 
-// chaos lets faults strike a system, and looks at what becomes of it. again is
-// how `make chaos` is told to repeat as many.
-func (r *run) chaos(t *testing.T, seed uint64, count int, again string) {
+// chaos injects faults into a system and checks it. repeat are the variables of `make
+// chaos` by which a failure can be repeated.
+func (r *run) chaos(t *testing.T, seed uint64, count int, repeat string) {
 	r.rng, r.variables = rand.New(rand.NewPCG(seed, 0)), map[string]string{}
 	failed := func(problem string) {
 		t.Helper()
-		t.Fatalf("%s\nafter %d faults, the last of which were\n%s\nonce more: make chaos SEED=%d %s=%d", problem,
-			len(r.history), strings.Join(r.history[max(0, len(r.history)-30):], "\n"), seed, again, count)
+		t.Fatalf("%s\nafter %d faults, the last of which were\n%s\nrepeat with: make chaos SEED=%d %s=%d", problem,
+			len(r.history), strings.Join(r.history[max(0, len(r.history)-30):], "\n"), seed, repeat, count)
 	}
 	r.prepare(t)
-	before, problem := r.look()
+	before, problem := r.snapshot()
 	if problem != "" {
 		failed(problem)
 	}
 	client := newClient(t, r.system)
-	begin, told := time.Now(), 0
+	begin, logged := time.Now(), 0
 	for len(r.history) < count {
-		if problem := cmp.Or(r.round(count, client), r.touched(before.redis)); problem != "" {
+		if problem := cmp.Or(r.round(count, client), r.redisChanged(before.redis)); problem != "" {
 			failed(problem)
 		}
-		if n := len(r.history); 5*n/count > told {
-			told = 5 * n / count
+		if n := len(r.history); 5*n/count > logged {
+			logged = 5 * n / count
 			t.Logf("%d faults in %v", n, time.Since(begin).Round(time.Second))
 		}
 	}
@@ -122,7 +122,7 @@ func (r *run) chaos(t *testing.T, seed uint64, count int, again string) {
 		r.setClock(time.Now().AddDate(1, 0, 0))
 	}
 	took := time.Since(begin)
-	problem = cmp.Or(r.grows(min(max(count/300, 1), 30)), r.bundlesTaken(), r.told())
+	problem = cmp.Or(r.restartsGrow(min(max(count/300, 1), 30)), r.bundlesUsed(), r.wrongAge())
 	after, different := r.compare(before)
 	problem = cmp.Or(problem, different)
 	if problem != "" {
@@ -135,17 +135,17 @@ func (r *run) chaos(t *testing.T, seed uint64, count int, again string) {
 	}
 	t.Logf("seed %d: %d faults in %v, %d writes, %d log lines; before %v, after %v", seed, count,
 		took.Round(time.Second), writes, lines, before.usages, after)
-	r.ends(t)
+	r.powerOff(t)
 }
 
-// round lets some faults strike and then has everything come to rest.
+// round injects some faults and then waits until the system has recovered.
 func (r *run) round(count int, client *client) (problem string) {
 	for range 1 + r.rng.IntN(settleEvery) {
 		if len(r.history) == count {
 			break
 		}
 		f := choose(r.rng, r.faults)
-		if what := f.strike(r); what != "" {
+		if what := f.inject(r); what != "" {
 			r.history = append(r.history, f.name+": "+what)
 		}
 		if err := client.failed(); err != nil {

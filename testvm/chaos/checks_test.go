@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// settle starts everything and waits until all is as it should be.
+// settle starts all services and waits until the system is as it should be.
 func (r *run) settle() (problem string) {
 	limit := time.Now().Add(settleTime * min(r.slow(), 4))
 	for time.Now().Before(limit) {
@@ -26,7 +26,7 @@ func (r *run) settle() (problem string) {
 	return problem
 }
 
-// unsettled says what is not as it should be.
+// unsettled returns how the system differs from what it should be.
 func (r *run) unsettled() string {
 	wanted := append(append([]string{"redis"}, services...), r.extra()...)
 	states := r.list()
@@ -54,55 +54,56 @@ func (r *run) unsettled() string {
 	}
 	one := known["service"] == 1 && known["containerd"] == 1 && known["redis-server"] == 1
 	if !one || known["containerd-shim-runc-v2"] != len(wanted) || len(rest) > 0 {
-		return fmt.Sprintf("processes %v and %v", known, rest)
+		return fmt.Sprintf("there are processes %v and %v", known, rest)
 	}
 	return ""
 }
 
-// looks is what of a system is to be the same in the end.
-type looks struct {
+// snapshot is the state of a system that must be the same at the end.
+type snapshot struct {
 	redis  state
 	traces []string
 	usages map[string]usage
 }
 
-// look waits for the system to rest first.
-func (r *run) look() (l looks, problem string) {
+// snapshot waits until the system has recovered and takes a snapshot.
+func (r *run) snapshot() (s snapshot, problem string) {
 	if problem := r.settle(); problem != "" {
-		return l, problem
+		return s, problem
 	}
 	var terr, uerr error
-	l.redis = r.list()["redis"]
-	l.traces, terr = r.traces()
-	l.usages, uerr = r.usages()
+	s.redis = r.list()["redis"]
+	s.traces, terr = r.traces()
+	s.usages, uerr = r.usages()
 	if err := errors.Join(terr, uerr); err != nil {
-		return l, err.Error()
+		return s, err.Error()
 	}
-	return l, ""
+	return s, ""
 }
 
-// touched tells whether redis is another than it was.
-func (r *run) touched(before state) string {
+// redisChanged returns a problem if redis is not the same process as before.
+func (r *run) redisChanged(before state) string {
 	if now := r.list()["redis"]; now != before {
 		return fmt.Sprintf("redis was %+v and is %+v", before, now)
 	}
 	return ""
 }
 
-// compare says what is not as before. Supervisor and containerd are others now.
-func (r *run) compare(before looks) (after map[string]usage, problem string) {
-	now, problem := r.look()
+// compare returns what differs from a snapshot. The usage of supervisor and containerd
+// cannot be compared because they are new processes.
+func (r *run) compare(before snapshot) (after map[string]usage, problem string) {
+	now, problem := r.snapshot()
 	if problem != "" {
 		return nil, problem
 	}
 	delete(before.usages, "supervisor")
 	delete(before.usages, "containerd")
-	return now.usages, cmp.Or(grown(before.usages, now.usages), leftOver(before.traces, now.traces))
+	return now.usages, cmp.Or(grown(before.usages, now.usages), diff(before.traces, now.traces))
 }
 
-// told wants the time since which redis runs to be told by the clock as it is
-// set now.
-func (r *run) told() string {
+// wrongAge returns a problem if the start of redis that service list shows does not agree
+// with the clock as it is set now.
+func (r *run) wrongAge() string {
 	out, err := r.service("list", "--json")
 	var all []struct {
 		Name  string    `json:"name"`
@@ -120,32 +121,32 @@ func (r *run) told() string {
 	booted, _ := strconv.ParseFloat(strings.Fields(string(up))[0], 64)
 	for _, s := range all {
 		if age := now + 1 - s.Since.Unix(); s.Name == "redis" && (age < 0 || age > int64(booted)+2) {
-			return fmt.Sprintf("redis is said to run since %v, it is %v, and the system has been up for %v s", s.Since, time.Unix(now, 0), booted)
+			return fmt.Sprintf("service list says that redis runs since %v; it is %v, and the system has been up for %v s", s.Since, time.Unix(now, 0), booted)
 		}
 	}
 	return ""
 }
 
-// usage is what must not grow.
+// usage is the resources of a process that must not grow.
 type usage struct {
 	files  int
 	memory int // KiB, anonymous
 }
 
-// usages are those of the processes that live on while services come and go.
+// usages returns the usage of the processes that keep running while services come and go.
 func (r *run) usages() (map[string]usage, error) {
 	found := map[string]usage{}
 	for name, pids := range map[string][]int{
 		"PID 1": {1}, "supervisor": r.supervisor(), "containerd": r.containerd(), "redis's shim": r.shim("redis"),
 	} {
 		if len(pids) != 1 {
-			return nil, fmt.Errorf("processes %v are the %s", pids, name)
+			return nil, fmt.Errorf("there are %d processes of %s, want 1: %v", len(pids), name, pids)
 		}
 		files, err := r.run("/bin/busybox", "ls", "-l", fmt.Sprintf("/proc/%d/fd", pids[0]))
 		if err != nil {
 			return nil, err
 		}
-		if name == "redis's shim" { // For each containerd it opens one, which its garbage collector closes some day.
+		if name == "redis's shim" { // It opens one for each containerd; its garbage collector closes them later.
 			files = strings.ReplaceAll(files, "[pidfd]\n", "")
 		}
 		status, err := r.readFile(fmt.Sprintf("/proc/%d/status", pids[0]))
@@ -157,7 +158,7 @@ func (r *run) usages() (map[string]usage, error) {
 	return found, nil
 }
 
-// field reads the number in a line "NAME VALUE …".
+// field returns the number in a line "NAME VALUE …".
 func field(text, name string) (value int) {
 	for line := range strings.Lines(text) {
 		if f := strings.Fields(line); len(f) > 1 && f[0] == name {
@@ -167,12 +168,12 @@ func field(text, name string) (value int) {
 	return value
 }
 
-// slack is how much memory a process may have more than before, in KiB: a
-// garbage collector leaves some for later, and heaps get holes. PID 1 has come to
-// its most, 1 MiB more, after some thousand restarts.
+// slack is how much a process may grow, in KiB: garbage is not collected immediately, and
+// heaps become fragmented. PID 1 reaches its maximum, 1 MiB more, after some thousand
+// restarts.
 var slack = map[string]int{"PID 1": 2 << 10, "supervisor": 4 << 10, "containerd": 12 << 10, "redis's shim": 2 << 10}
 
-// fileSlack is for pools of connections and the like.
+// fileSlack is the number of additional open files, for pools of connections and the like.
 const fileSlack = 2
 
 func grown(before, after map[string]usage) string {
@@ -185,8 +186,8 @@ func grown(before, after map[string]usage) string {
 	return strings.Join(all, "; ")
 }
 
-// churn has all services of faults restarted, in peace.
-func (r *run) churn(rounds int) error {
+// restartAll restarts the services of faults several times, without faults.
+func (r *run) restartAll(rounds int) error {
 	for range rounds {
 		if _, err := r.service(append([]string{"restart"}, services...)...); err != nil {
 			return err
@@ -195,12 +196,12 @@ func (r *run) churn(rounds int) error {
 	return nil
 }
 
-// grows churns twice and compares: the first time, what is kept for good is
-// made.
-func (r *run) grows(rounds int) (problem string) {
+// restartsGrow restarts services in two series and returns a problem if a process grows in
+// the second. In the first, processes allocate what they keep.
+func (r *run) restartsGrow(rounds int) (problem string) {
 	var before map[string]usage
 	for i := range 2 {
-		if err := r.churn(rounds); err != nil {
+		if err := r.restartAll(rounds); err != nil {
 			return err.Error()
 		}
 		if problem := r.settle(); problem != "" {
@@ -218,13 +219,13 @@ func (r *run) grows(rounds int) (problem string) {
 	return ""
 }
 
-// bundlesTaken wants every service to be what its bundle says now.
-func (r *run) bundlesTaken() (problem string) {
+// bundlesUsed returns a problem if a service does not have the environment of its bundle.
+func (r *run) bundlesUsed() (problem string) {
 	states := r.list()
 	for name, value := range r.variables {
 		env, err := r.readFile(fmt.Sprintf("/proc/%d/environ", states[name].PID))
 		if err != nil || !slices.Contains(strings.Split(string(env), "\x00"), value) {
-			return fmt.Sprintf("%s has not %s but %q, %v", name, value, env, err)
+			return fmt.Sprintf("the environment of %s is %q, want %s, %v", name, env, value, err)
 		}
 	}
 	return ""

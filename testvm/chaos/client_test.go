@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// client writes to redis all along, over one connection.
+// client writes to redis over one connection until the end of the test.
 type client struct {
 	conn   net.Conn
 	reader *bufio.Reader
@@ -26,7 +26,7 @@ type client struct {
 
 const (
 	redisPort = 6379
-	// patience is how long redis may take for an answer.
+	// patience is how long redis may take to answer.
 	patience = 60 * time.Second
 	// writeEvery is the time between two writes.
 	writeEvery = 5 * time.Millisecond
@@ -67,7 +67,8 @@ func (c *client) write(every time.Duration) {
 	}
 }
 
-// do sends an inline command (redis protocol specification) and reads a line.
+// do sends an inline command (redis protocol specification) and returns the line of the
+// answer.
 func (c *client) do(command string) (string, error) {
 	_ = c.conn.SetDeadline(time.Now().Add(patience))
 	if _, err := fmt.Fprintf(c.conn, "%s\r\n", command); err != nil {
@@ -86,7 +87,7 @@ func (c *client) failed() error {
 	return c.err
 }
 
-// end stops writing and looks whether all that was acknowledged is there.
+// end stops writing and checks that redis has every acknowledged write.
 func (c *client) end() (writes int, err error) {
 	close(c.stop)
 	<-c.done
@@ -101,7 +102,7 @@ func (c *client) end() (writes int, err error) {
 		return 0, fmt.Errorf("redis has %s writes, %d were acknowledged", answer, c.acked)
 	}
 	for i := range c.acked {
-		_, err1 := c.reader.ReadString('\n') // its length
+		_, err1 := c.reader.ReadString('\n') // the length of the value
 		value, err2 := c.reader.ReadString('\n')
 		if err := errors.Join(err1, err2); err != nil || strings.TrimRight(value, "\r\n") != strconv.Itoa(i) {
 			return 0, fmt.Errorf("write %d is %q, %v", i, value, err)

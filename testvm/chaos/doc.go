@@ -1,17 +1,17 @@
-// Package chaos has tests only: a real system with a real redis, in which things
-// are killed, stopped, filled and broken at random while a client writes to
-// redis over one connection. It runs in namespaces on the host's kernel, and in
-// a machine.
+// Package chaos contains only tests: they inject random faults into a real system with a
+// real redis, while a client writes to redis over one connection. Processes are killed and
+// stopped, file systems filled, bundles broken. The system runs in namespaces on the host's
+// kernel, or in a machine.
 //
-// A target is what differs between the two; faults, checks and the client are
-// written once. The faults and the pauses between them come from a seed, which a
-// failure names; it repeats them as far as the machine's own timing does.
+// A target is the difference between the two; both share the faults, the checks and the
+// client. The faults and the pauses between them are chosen from a seed, which a failure
+// names; the same seed repeats them, apart from the timing of the system.
 //
-// Whatever is killed, redis goes on: the connection is never lost. In the end
-// every service is up as its bundle says, every acknowledged write is there, and
-// every line that was logged, once. No process, mount, file, cgroup or record of
-// containerd's is left over, and nothing that lives on has grown.
+// No fault may stop redis or break the connection. At the end every service runs as its
+// bundle says, redis has every acknowledged write, and the logs have every line once. No
+// process, mount, file, cgroup or record in containerd's database is left over, and no
+// process that kept running has grown.
 //
-// Not among the faults are those of which the machine that runs the test would
-// suffer: its clock, which only a machine's own is set, and its memory.
+// Faults that would harm the host are excluded: no memory, and on the host's kernel a clock
+// that jumps.
 package chaos

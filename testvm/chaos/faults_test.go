@@ -17,11 +17,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fault is one kind of misfortune.
+// fault is a kind of fault.
 type fault struct {
 	name   string
-	weight int               // how often, against the others
-	strike func(*run) string // what it hit, empty: there was nothing
+	weight int               // frequency, relative to the others
+	inject func(*run) string // returns what it hit; "" if there was nothing
 }
 
 var faults = []fault{
@@ -48,10 +48,10 @@ var faults = []fault{
 	{"orphans are left to PID 1", 3, (*run).orphans},
 }
 
-// clockJumps is for machines: namespaces share the host's clock.
+// clockJumps is only for machines: namespaces share the host's clock.
 var clockJumps = fault{"the clock jumps", 6, (*run).jump}
 
-// choose takes one by weight.
+// choose returns a random fault, weighted.
 func choose(rng *rand.Rand, faults []fault) fault {
 	total := 0
 	for _, f := range faults {
@@ -68,12 +68,12 @@ func choose(rng *rand.Rand, faults []fault) fault {
 
 func (r *run) any() string { return services[r.rng.IntN(len(services))] }
 
-// upTo is some time, longer where everything is.
+// upTo returns a random time, scaled by how slow the target is.
 func (r *run) upTo(longest time.Duration) time.Duration {
 	return time.Duration(r.rng.Int64N(int64(longest * r.slow())))
 }
 
-// inBackground has a fault go on while others strike.
+// inBackground runs a part of a fault while others are injected.
 func (r *run) inBackground(f func()) { r.work.Go(f) }
 
 func (r *run) kills(pids []int) string {
@@ -110,8 +110,7 @@ func (r *run) pauses(pids []int) string {
 	return fmt.Sprint(pids, pause)
 }
 
-// hang leaves it to the supervisor to find out, when it wants something of
-// containerd.
+// hang stops containerd for good; the supervisor must detect it at the next call.
 func (r *run) hang() string {
 	pids := r.containerd()
 	if len(pids) == 0 {
@@ -124,7 +123,7 @@ func (r *run) hang() string {
 	return fmt.Sprint(pids)
 }
 
-// order gives an order and does not wait for it. It may fail, but not hang.
+// order runs a command of service in the background. It may fail, but not hang.
 func (r *run) order(verb, name string) string {
 	what := verb + " " + name
 	r.inBackground(func() {
@@ -137,7 +136,7 @@ func (r *run) order(verb, name string) string {
 
 func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }
 
-// fill leaves no room in a file system for a while.
+// fill fills a file system for a while.
 func (r *run) fill(dir string) string {
 	pause := r.upTo(50 * time.Millisecond)
 	r.inBackground(func() {
@@ -147,7 +146,7 @@ func (r *run) fill(dir string) string {
 	return fmt.Sprint(dir, " ", pause)
 }
 
-// fillInodes leaves room in /run, but for no more files.
+// fillInodes uses up the inodes of /run for a while; there is still free space.
 func (r *run) fillInodes() string {
 	pause := r.upTo(50 * time.Millisecond)
 	r.inBackground(func() {
@@ -157,8 +156,8 @@ func (r *run) fillInodes() string {
 	return pause.String()
 }
 
-// withBundle changes a service's config.json while no other fault does, has
-// after called, and puts it back when undo says so.
+// withBundle changes the config.json of a service, calls after, and restores the file if
+// undo is set. Only one bundle is changed at a time.
 func (r *run) withBundle(name string, change func(good []byte) []byte, after func(), undo bool) string {
 	file := path.Join("/containers/services", name, "config.json")
 	r.bundles.Lock()
@@ -179,7 +178,7 @@ func (r *run) withBundle(name string, change func(good []byte) []byte, after fun
 	return name
 }
 
-// breakBundle cuts one off for a while, in which it is started.
+// breakBundle truncates a bundle for a while and restarts its service meanwhile.
 func (r *run) breakBundle() string {
 	name, pause, part := r.any(), r.upTo(100*time.Millisecond), r.rng.Float64()
 	return r.withBundle(name, func(good []byte) []byte { return good[:int(part*float64(len(good)))] }, func() {
@@ -188,11 +187,10 @@ func (r *run) breakBundle() string {
 	}, true)
 }
 
-// changed is the variable of the environment by which a service's bundle is
-// known.
+// changed is the environment variable by which a changed bundle is recognised.
 const changed = "CHAOS="
 
-// changeBundle gives one a new environment, and has it take that.
+// changeBundle changes the environment in a bundle and restarts the service.
 func (r *run) changeBundle() string {
 	name, value := r.any(), changed+strconv.Itoa(r.rng.IntN(1e9))
 	return r.withBundle(name, func(good []byte) []byte {
@@ -205,7 +203,7 @@ func (r *run) changeBundle() string {
 	}, func() { _, _ = r.service("restart", name) }, false)
 }
 
-// setVariable puts the value in place of an earlier one in an OCI runtime spec.
+// setVariable replaces the variable of an earlier change in an OCI runtime spec.
 func setVariable(config []byte, value string) ([]byte, error) {
 	var spec map[string]any
 	d := json.NewDecoder(bytes.NewReader(config))
@@ -223,8 +221,8 @@ func setVariable(config []byte, value string) ([]byte, error) {
 	return json.Marshal(spec)
 }
 
-// exhaustFiles keeps somebody from opening files for a while, one at a time: the
-// limit of before is set again.
+// exhaustFiles prevents a process from opening files for a while. Only one process is
+// affected at a time because the earlier limit is restored.
 func (r *run) exhaustFiles() string {
 	all := append(append(r.supervisor(), r.containerd()...), 1)
 	all = append(all, r.shim(r.any())...)
@@ -237,7 +235,7 @@ func (r *run) exhaustFiles() string {
 	return fmt.Sprint(pid, pause)
 }
 
-// flood sends signals that mean nothing to PID 1.
+// flood sends PID 1 signals that it must ignore.
 func (r *run) flood() string {
 	names := ""
 	for _, s := range []syscall.Signal{unix.SIGCHLD, unix.SIGHUP, unix.SIGWINCH, unix.SIGPIPE, unix.SIGALRM} {

@@ -23,7 +23,7 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// host is a system in namespaces on this kernel.
+// host is a system in namespaces on the host's kernel.
 type host struct{ *nstest.System }
 
 func bootHost(t *testing.T, initrd string) system {
@@ -39,7 +39,7 @@ func (h host) slow() time.Duration { return 1 }
 
 func (h host) extra() []string { return nil }
 
-// proc is the system's own /proc, seen from here.
+// proc returns the path of a file in the system's /proc.
 func (h host) proc(pid int, file string) string {
 	return filepath.Join(h.Root, "proc", strconv.Itoa(pid), file)
 }
@@ -65,7 +65,7 @@ func (h host) processes() ([]process, error) {
 	return below(all, 1), nil
 }
 
-// parentIn reads "PID (NAME) STATE PPID …" (proc_pid_stat(5)).
+// parentIn returns the parent in "PID (NAME) STATE PPID …" (proc_pid_stat(5)).
 func parentIn(stat []byte) (parent int) {
 	if f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])); len(f) > 1 {
 		parent, _ = strconv.Atoi(f[1])
@@ -80,8 +80,8 @@ func arguments(cmdline []byte) []string {
 	return nil
 }
 
-// below are the processes that descend from one. What the test runs has its
-// parent outside.
+// below returns the descendants of a process. The parents of programs that the test runs
+// are outside the system.
 func below(all map[int]process, top int) (found []process) {
 	for _, p := range all {
 		for at := p; at.parent > 0; at = all[at.parent] {
@@ -94,8 +94,7 @@ func below(all map[int]process, top int) (found []process) {
 	return found
 }
 
-// kill takes hold of the process by its folder in the system's /proc
-// (pidfd_send_signal(2)).
+// kill refers to the process by its folder in the system's /proc (pidfd_send_signal(2)).
 func (h host) kill(pid int, s syscall.Signal) {
 	if fd, err := unix.Open(h.proc(pid, ""), unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
 		_ = unix.PidfdSendSignal(fd, s, nil, 0)
@@ -107,7 +106,7 @@ func (h host) run(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"-t", strconv.Itoa(h.PID()), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--"}, args...)...)
-	cmd.WaitDelay = time.Second // What it has started may live on.
+	cmd.WaitDelay = time.Second // Its children may keep the pipes open.
 	var out, problem bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problem
 	if err := cmd.Run(); err != nil {
@@ -123,8 +122,7 @@ func (h host) writeFile(path string, text []byte) error {
 	return os.WriteFile(filepath.Join(h.Root, path), text, 0o644)
 }
 
-// dial connects from the system's network namespace, on a thread that does not
-// come back from there.
+// dial connects in the system's network namespace, on a thread that ends there.
 func (h host) dial(port int) (conn net.Conn, err error) {
 	done := make(chan struct{})
 	go func() {
@@ -136,19 +134,19 @@ func (h host) dial(port int) (conn net.Conn, err error) {
 		}
 		defer ns.Close()
 		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err == nil {
-			conn, err = net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), 10*time.Second)
+			conn, err = net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Minute)
 		}
 	}()
 	<-done
 	return conn, err
 }
 
-func (h host) ends(t *testing.T) {
+func (h host) powerOff(t *testing.T) {
 	h.Signal(unix.SIGUSR2)
 	if code := h.Wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	if _, err := os.Stat(h.Root); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the root of a system that has ended: %v", err)
+		t.Errorf("the root of a system that has ended still exists: %v", err)
 	}
 }

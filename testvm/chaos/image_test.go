@@ -14,7 +14,7 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// yaml is the system. redis is the service that no fault is aimed at.
+// yaml is the system. No fault is aimed at redis.
 const yaml = `
 KERNEL
 init: [keelson, "deb:busybox-static", "dir:TOOLS"]
@@ -25,7 +25,7 @@ services:
     net: host
     binds: ["/var/lib/redis:/data"]
     runtime:
-      mounts: # Redis ends when it cannot write.
+      mounts: # Redis exits when it cannot write.
         - {type: tmpfs, source: tmpfs, destination: /var/lib/redis, options: [size=128m]}
     annotations:
       keelson.ready: tcp:6379
@@ -59,10 +59,10 @@ services:
       keelson.stop.timeout: 50ms
 `
 
-// services are those that faults are aimed at.
+// services are the targets of faults.
 var services = []string{"count", "sidecar", "web", "rude"}
 
-// inMachine is what a machine has besides.
+// inMachine is the additional service in a machine.
 const inMachine = `
   - name: agent
     image: dir:TOOLS
@@ -75,16 +75,16 @@ const inMachine = `
     binds: ["/dev:/dev"]
 `
 
-// kernel gives /init an environment: the kernel passes on what it does not know
-// (admin-guide/kernel-parameters.rst).
+// kernel sets an environment variable of /init: the kernel passes on parameters that it
+// does not know (admin-guide/kernel-parameters.rst).
 const kernel = `
 kernel:
   image: %s
   cmdline: "console=ttyS0 quiet %s=%s ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none:10.0.2.3"
 `
 
-// orphanage stays below PID 1, whose own all become that it leaves behind:
-// others have a shim for that. A number that it reads is how many.
+// orphanage is a child of PID 1, so that its orphans become children of PID 1; those of a
+// container become children of a shim. It reads how many to make.
 const orphanage = `#!/bin/busybox sh
 busybox mkfifo /run/orphanage
 while read n; do
@@ -94,7 +94,7 @@ while read n; do
 done <>/run/orphanage &
 `
 
-// buildImage builds it to be booted in namespaces, or in a machine.
+// buildImage builds the image for namespaces or for a machine.
 func buildImage(t *testing.T, machine bool) image.Output {
 	t.Helper()
 	dir := t.TempDir()
@@ -124,7 +124,7 @@ func buildImage(t *testing.T, machine bool) image.Output {
 	return out
 }
 
-// unpack makes the tree of an initrd.
+// unpack extracts the tree of an initrd.
 func unpack(t *testing.T, initrd, dir string) {
 	t.Helper()
 	if err := os.Mkdir(dir, 0o755); err != nil {

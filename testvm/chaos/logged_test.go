@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// logged checks the log of count.
+// logged checks the log of the service count and returns its number of lines.
 func (s system) logged() (lines int, err error) {
 	old, err := s.readFile("/var/log/count.out.log.1")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !strings.Contains(err.Error(), "no such file") { // of the agent's
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !strings.Contains(err.Error(), "no such file") { // The agent returns errors as text.
 		return 0, err
 	}
 	text, err := s.readFile("/var/log/count.out.log")
@@ -23,15 +23,15 @@ func (s system) logged() (lines int, err error) {
 	return checkLog(string(old) + string(text))
 }
 
-// missing is what the log says in place of what a full disk could not take.
+// missing is the line that replaces output in the log that a full disk could not take.
 var missing = regexp.MustCompile(`^keelson: ([0-9]+) bytes of output are missing here: .+$`)
 
-// checkLog wants that each life of count has printed "LIFE 0", "LIFE 1" and so
-// on, each once, but for as many bytes as the log says are missing. It says so on a
-// line of its own: the end of the line before may be one of them.
+// checkLog checks that the log has "RUN 0", "RUN 1" and so on of each run of count, each
+// once, except for as many bytes as it says are missing. It says so on a separate line; the
+// end of the line before may be missing too.
 func checkLog(text string) (lines int, err error) {
-	life, next := "", 0 // what is to come
-	gap, torn := -1, "" // bytes missing, none: -1; the piece of a line before them
+	life, next := "", 0 // the expected line
+	gap, torn := -1, "" // number of missing bytes, -1: none; the piece of a line before them
 	for line := range strings.Lines(text) {
 		whole := strings.HasSuffix(line, "\n")
 		line = strings.TrimSuffix(line, "\n")
@@ -51,11 +51,11 @@ func checkLog(text string) (lines int, err error) {
 			gap, torn = -1, ""
 		case whole && found && nerr == nil && of == life && n == next:
 		case whole && found && nerr == nil && of != life && n == 0:
-		case strings.HasPrefix(fmt.Sprintf("%s %d", life, next), line): // the rest is missing, or has not come yet
+		case strings.HasPrefix(fmt.Sprintf("%s %d", life, next), line): // The rest is missing or not yet written.
 			torn = line
 			continue
 		default:
-			return lines, fmt.Errorf("line %d is %q, %q was to come", lines, line, fmt.Sprintf("%s %d", life, next))
+			return lines, fmt.Errorf("line %d is %q, want %q", lines, line, fmt.Sprintf("%s %d", life, next))
 		}
 		if torn != "" {
 			return lines, fmt.Errorf("line %d, %q, is torn", lines-1, torn)
@@ -65,8 +65,8 @@ func checkLog(text string) (lines int, err error) {
 	return lines, nil
 }
 
-// checkGap wants that the bytes between a piece of the line with number next
-// and the line that came after them are gap.
+// checkGap checks that gap is the number of bytes between a piece of the line next and the
+// line after the gap.
 func checkGap(life string, next, gap int, torn, newLife string, number int) error {
 	size := func(life string, from, to int) (bytes int) {
 		for i := from; i < to; i++ {
@@ -76,13 +76,13 @@ func checkGap(life string, next, gap int, torn, newLife string, number int) erro
 	}
 	if life == newLife {
 		if want := size(life, next, number) - len(torn); want != gap && (torn != "" || want+len("\n") != gap) {
-			return fmt.Errorf("%d bytes are said to be missing, %d are", gap, want)
+			return fmt.Errorf("the log says that %d bytes are missing, want %d", gap, want)
 		}
 		return nil
 	}
-	// Nobody knows how far the life before had come.
+	// It is unknown how many lines the run before has printed.
 	if least := size(newLife, 0, number); gap < least {
-		return fmt.Errorf("%d bytes are said to be missing, at least %d are", gap, least)
+		return fmt.Errorf("the log says that %d bytes are missing, want at least %d", gap, least)
 	}
 	return nil
 }

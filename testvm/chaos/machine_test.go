@@ -19,7 +19,7 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// machine is a system on a kernel of its own.
+// machine is a system in a machine.
 type machine struct {
 	*vmtest.VM
 	agent *agent.Client
@@ -59,7 +59,7 @@ func (m machine) processes() ([]process, error) {
 			agents = append(agents, p.PID)
 		}
 	}
-	// What the test runs is below the agent.
+	// Programs that the test runs are children of the agent.
 	for _, pid := range agents {
 		for _, p := range below(all, pid) {
 			delete(all, p.pid)
@@ -98,10 +98,10 @@ func (m machine) writeFile(path string, text []byte) error {
 }
 
 func (m machine) dial(port int) (net.Conn, error) {
-	return net.DialTimeout("tcp", m.Addr(port), 10*time.Second)
+	return net.DialTimeout("tcp", m.Addr(port), time.Minute)
 }
 
-func (m machine) ends(*testing.T) {
+func (m machine) powerOff(*testing.T) {
 	m.SignalInit(int(unix.SIGUSR2))
 	m.Exit(vm.PoweredDown)
 }

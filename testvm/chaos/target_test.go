@@ -12,35 +12,34 @@ import (
 	"time"
 )
 
-// target is the system under test: all that faults, checks and the client do to
-// it, they do by this. Process ids and paths are those of its PID 1.
+// target is the system under test. Faults, checks and the client access it by this
+// interface. Process ids and paths are those of its PID 1.
 type target interface {
-	// processes are all of the system's but PID 1 and those of the test.
+	// processes returns all processes except PID 1 and those of the test.
 	processes() ([]process, error)
-	// kill sends a signal; to one that has ended it does nothing.
+	// kill sends a signal. It does nothing if the process has ended.
 	kill(pid int, s syscall.Signal)
-	// run runs a program of the system's root to its end, which must come within
-	// answerTime.
+	// run runs a program in the system's root. It must end within answerTime.
 	run(args ...string) (stdout string, err error)
 	readFile(path string) ([]byte, error)
 	writeFile(path string, text []byte) error
-	// dial connects to a port of the system's.
+	// dial connects to a port of the system.
 	dial(port int) (net.Conn, error)
-	// slow is how much longer than on this kernel everything takes.
+	// slow returns the factor by which the target is slower than the host's kernel.
 	slow() time.Duration
-	// extra are the services besides redis and those of faults.
+	// extra returns the services other than redis and the targets of faults.
 	extra() []string
-	// ends powers the system off and wants it to end well.
-	ends(t *testing.T)
+	// powerOff powers the system off and fails the test if it does not end cleanly.
+	powerOff(t *testing.T)
 }
 
-// answerTime is generous: a machine may be emulated on a busy host.
+// answerTime is long because a machine may be emulated on a busy host.
 const answerTime = 3 * time.Minute
 
-// process is one of the system's.
+// process is a process of the system.
 type process struct {
 	pid, parent int
-	args        []string // none: a zombie
+	args        []string // empty for a zombie
 }
 
 func (p process) program() string {
@@ -50,7 +49,7 @@ func (p process) program() string {
 	switch name := filepath.Base(p.args[0]); {
 	case strings.HasPrefix(name, "redis-server"): // It changes its title.
 		return "redis-server"
-	case name == "sleep", name == "usleep": // They come by way of busybox.
+	case name == "sleep", name == "usleep": // They are applets of busybox.
 		return "busybox"
 	default:
 		return name
@@ -66,10 +65,10 @@ func (p process) has(words ...string) bool {
 	return len(words) == 0
 }
 
-// system is a target with the names of what is in it.
+// system is a target whose processes and services can be found by name.
 type system struct{ target }
 
-// named are the processes of a program with these words in their arguments.
+// named returns the processes of a program with these words in their arguments.
 func (s system) named(program string, words ...string) (pids []int) {
 	all, _ := s.processes()
 	for _, p := range all {
@@ -84,12 +83,12 @@ func (s system) supervisor() []int      { return s.named("service", "supervise")
 func (s system) containerd() []int      { return s.named("containerd") }
 func (s system) shim(name string) []int { return s.named("containerd-shim-runc-v2", "-id", name) }
 
-// sh runs a script by the system's busybox; $1 and so on are args.
+// sh runs a script with the system's busybox; args are $1 and so on.
 func (s system) sh(script string, args ...string) (string, error) {
 	return s.run(append([]string{"/bin/busybox", "sh", "-c", script, "chaos"}, args...)...)
 }
 
-// state is what `service list` tells of one.
+// state is the state of a service in `service list --json`.
 type state struct {
 	Name     string `json:"name"`
 	State    string `json:"state"`
@@ -99,12 +98,12 @@ type state struct {
 	Status   string `json:"status"`
 }
 
-// service runs the command of that name.
+// service runs the command service.
 func (s system) service(args ...string) (string, error) {
 	return s.run(append([]string{"/usr/bin/service"}, args...)...)
 }
 
-// list is nil while the supervisor does not answer.
+// list returns the state of all services, nil while the supervisor does not answer.
 func (s system) list() map[string]state {
 	out, _ := s.service("list", "--json")
 	var all []state
@@ -118,7 +117,7 @@ func (s system) list() map[string]state {
 	return states
 }
 
-// prepare makes what can be filled small, and bundles writable.
+// prepare limits the file systems that faults fill, and makes bundles writable.
 func (s system) prepare(t *testing.T) {
 	t.Helper()
 	_, err := s.sh(`busybox mount -o remount,size=16m,nr_inodes=3000 /run && busybox mount -o remount,size=64m /var &&

@@ -11,8 +11,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// traces are what services leave in the system: mounts, files, cgroups, and
-// what containerd has in its database.
+// traces returns what services may leave in the system: mounts, files, cgroups, and records
+// in containerd's database.
 func (r *run) traces() (found []string, err error) {
 	mounts, err := r.readFile("/proc/1/mountinfo")
 	if err != nil {
@@ -38,8 +38,8 @@ func (r *run) traces() (found []string, err error) {
 	return found, err
 }
 
-// boltKeys are all containers and leases in containerd's database: buckets
-// v1, a namespace, a kind of object, and its name (containerd's
+// boltKeys returns the containers, leases, content and snapshots in containerd's database.
+// The buckets are v1, a namespace, a kind of object, and its name (containerd's
 // core/metadata/buckets.go).
 func boltKeys(database []byte) (keys []string, err error) {
 	dir, err := os.MkdirTemp("", "keelson-chaos-")
@@ -76,8 +76,8 @@ func boltKeys(database []byte) (keys []string, err error) {
 	return keys, err
 }
 
-// leftOver compares traces; both are sorted.
-func leftOver(before, after []string) string {
+// diff compares sorted traces.
+func diff(before, after []string) string {
 	var all []string
 	for len(before) > 0 || len(after) > 0 {
 		order := 0
@@ -90,10 +90,10 @@ func leftOver(before, after []string) string {
 			order = cmp.Compare(before[0], after[0])
 		}
 		if order < 0 {
-			all = append(all, "gone: "+before[0])
+			all = append(all, "missing: "+before[0])
 		}
 		if order > 0 {
-			all = append(all, "left: "+after[0])
+			all = append(all, "left over: "+after[0])
 		}
 		if order <= 0 {
 			before = before[1:]
