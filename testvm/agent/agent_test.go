@@ -3,8 +3,10 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"reflect"
 	"testing"
 	"time"
 
@@ -20,10 +22,16 @@ func TestParseStatus(t *testing.T) {
 
 func FuzzParseStatus(f *testing.F) {
 	f.Add("Name:\tinit\nState:\tZ (zombie)\nPPid:\t0\nVmRSS:\t1 kB\n")
-	f.Fuzz(func(_ *testing.T, s string) { parseStatus(s) })
+	f.Fuzz(func(t *testing.T, s string) {
+		p := parseStatus(s)
+		text := fmt.Sprintf("Name:\t%s\nState:\t%s (x)\nPPid:\t%d\nVmRSS:\t%d kB\nRssAnon:\t%d kB\n", p.Name, p.State, p.PPID, p.RSS>>10, p.Anon>>10)
+		if again := parseStatus(text); !reflect.DeepEqual(again, p) {
+			t.Errorf("%+v is read again as %+v", p, again)
+		}
+	})
 }
 
-// Nobody answers: the caller's patience decides.
+// A call without an answer ends with its context.
 func TestSilentGuest(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
@@ -35,8 +43,8 @@ func TestSilentGuest(t *testing.T) {
 	}
 }
 
-// A guest that is told to end answers what it was asked before.
-func TestAnswerOnTheWayDown(t *testing.T) {
+// A server that is stopped still answers the calls in progress.
+func TestAnswerWhileStopping(t *testing.T) {
 	tier.Root(t)
 	ours, theirs := net.Pipe()
 	ctx, end := context.WithCancel(t.Context())
@@ -66,9 +74,9 @@ func TestAnswerOnTheWayDown(t *testing.T) {
 	}
 }
 
-// The calls work against this host's own namespace.
+// The calls work in the host's mount namespace.
 func TestCalls(t *testing.T) {
-	tier.Root(t) // entering even one's own namespace takes CAP_SYS_ADMIN
+	tier.Root(t) // setns(2) needs CAP_SYS_ADMIN even for the own namespace.
 	ours, theirs := net.Pipe()
 	go func() { _ = Serve(t.Context(), theirs, "/proc/self/ns/mnt") }()
 	c, ctx := NewClient(ours), t.Context()
@@ -84,7 +92,7 @@ func TestCalls(t *testing.T) {
 		t.Errorf("got %q, %v", data, err)
 	}
 	if names, err := c.ReadDir(ctx, file+"/.."); err == nil {
-		t.Errorf("a file's entries: %v", names)
+		t.Errorf("ReadDir of a file: %v", names)
 	}
 	list, err := c.Processes(ctx)
 	if err != nil {
@@ -95,5 +103,5 @@ func TestCalls(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("this process is not among %d", len(list))
+	t.Errorf("this process is not among the %d processes", len(list))
 }

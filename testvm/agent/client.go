@@ -9,18 +9,18 @@ import (
 	"net/rpc/jsonrpc"
 )
 
-// Client is the host's half.
+// Client calls an agent from the host.
 type Client struct {
 	rpc *rpc.Client
 }
 
-// NewClient speaks to the agent behind conn. A guest that has not started its
-// agent yet is waited for by the first call.
+// NewClient returns a client of the agent at conn. The first call waits until the guest has
+// started its agent.
 func NewClient(conn io.ReadWriteCloser) *Client {
 	return &Client{rpc: jsonrpc.NewClient(conn)}
 }
 
-// call runs one method; a guest without an agent answers by ctx's end.
+// call calls a method. Without an agent in the guest it returns when ctx ends.
 func (c *Client) call(ctx context.Context, method string, args, reply any) error {
 	call := c.rpc.Go("Agent."+method, args, reply, make(chan *rpc.Call, 1))
 	select {
@@ -40,9 +40,9 @@ func (c *Client) Ping(ctx context.Context) error {
 	return c.call(ctx, "Ping", "ping", &pong)
 }
 
-// Exec runs a program to its end in PID 1's mount namespace.
+// Exec runs a program in PID 1's mount namespace and waits for its end.
 func (c *Client) Exec(ctx context.Context, args ExecArgs) (ExecResult, error) {
-	r := new(ExecResult) // not shared with a late answer once ctx has ended
+	r := new(ExecResult) // A late answer, after the end of ctx, must not race with the caller.
 	if err := c.call(ctx, "Exec", args, r); err != nil {
 		return ExecResult{}, err
 	}
@@ -72,7 +72,7 @@ func (c *Client) ReadDir(ctx context.Context, path string) ([]string, error) {
 	return *names, nil
 }
 
-// KernelLog is what dmesg would show, with priorities.
+// KernelLog returns the kernel log, with priorities.
 func (c *Client) KernelLog(ctx context.Context) (string, error) {
 	log := new(string)
 	if err := c.call(ctx, "KernelLog", "", log); err != nil {
@@ -81,7 +81,7 @@ func (c *Client) KernelLog(ctx context.Context) (string, error) {
 	return *log, nil
 }
 
-// Processes is the guest's process table.
+// Processes returns the guest's process table.
 func (c *Client) Processes(ctx context.Context) ([]Process, error) {
 	list := new([]Process)
 	if err := c.call(ctx, "Processes", "", list); err != nil {

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenPort opens the virtio-serial port of the given name, waiting for its
-// driver to announce it when it is not there yet.
+// OpenPort opens the virtio-serial port of the given name. If there is none, it waits until
+// its driver announces it.
 func OpenPort(name string) (*os.File, error) {
-	// Listen first, look second: nothing is missed in between.
+	// Listen before looking for the port, so that no event is missed.
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_KOBJECT_UEVENT)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen to uevents: %w", err)
@@ -26,7 +26,7 @@ func OpenPort(name string) (*os.File, error) {
 		if dev := findPort(name); dev != "" {
 			return openPort(dev)
 		}
-		// A lost event (ENOBUFS) is as good a reason to look again as any.
+		// Look again also after lost events (ENOBUFS).
 		if _, _, err := unix.Recvfrom(fd, buf, 0); err != nil && err != unix.EINTR && err != unix.ENOBUFS {
 			return nil, fmt.Errorf("cannot receive uevents: %w", err)
 		}
@@ -41,7 +41,7 @@ func openPort(dev string) (*os.File, error) {
 	return f, nil
 }
 
-// findPort looks through /sys/class/virtio-ports/vportNpM/name.
+// findPort returns the device whose /sys/class/virtio-ports/vportNpM/name is name.
 func findPort(name string) string {
 	files, _ := filepath.Glob("/sys/class/virtio-ports/*/name")
 	for _, f := range files {

@@ -8,8 +8,7 @@ import (
 	"keelson/runtime/procfs"
 )
 
-// processes reads the process table at proc. A process that ends meanwhile is
-// left out.
+// processes returns the process table at proc, without processes that end meanwhile.
 func processes(proc string) ([]Process, error) {
 	pids, err := procfs.PIDs(proc)
 	if err != nil {

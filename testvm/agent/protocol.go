@@ -5,37 +5,38 @@ import (
 	"time"
 )
 
-// Port is the name of the virtio-serial port the agent listens on.
+// Port is the name of the virtio-serial port on which the agent listens.
 const Port = "org.keelson.agent.0"
 
-// ExecArgs asks for a program to be run to its end.
+// ExecArgs are the arguments of Exec.
 type ExecArgs struct {
 	Args    []string
 	Env     []string
 	Stdin   []byte
-	Timeout time.Duration // killed after that; a minute when zero
+	Timeout time.Duration // the program is killed after that; 0: a minute
 }
 
-// ExecResult is how it ended: by an exit code, or a signal's name.
+// ExecResult is the exit code of a program, or the name of the signal that killed it, and
+// its output.
 type ExecResult struct {
 	Code           int
 	Signal         string
 	Stdout, Stderr string
 }
 
-// FileArgs is a file to write.
+// FileArgs are the arguments of WriteFile.
 type FileArgs struct {
 	Path string
 	Data []byte
 	Mode fs.FileMode
 }
 
-// SignalArgs is a signal to send.
+// SignalArgs are the arguments of Signal.
 type SignalArgs struct {
 	PID, Signal int
 }
 
-// Process is one line of the guest's process table.
+// Process is an entry of the guest's process table.
 type Process struct {
 	PID, PPID int
 	State     string // one letter, as in proc_pid_stat(5)

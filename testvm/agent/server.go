@@ -20,15 +20,15 @@ import (
 
 const execTimeout = time.Minute
 
-// Conn is what calls come by.
+// Conn is a connection to a client.
 type Conn interface {
 	io.ReadWriteCloser
 	SetReadDeadline(t time.Time) error
 }
 
-// Serve answers calls on conn until it, or ctx, ends; calls under way are
-// answered then: one of them may have ended the guest. Files and programs are
-// those of the mount namespace at nsPath (/proc/1/ns/mnt in a guest).
+// Serve answers calls on conn until conn or ctx ends. Calls in progress are still answered:
+// one of them may have ordered the shutdown. Files and programs are those of the mount
+// namespace at nsPath (/proc/1/ns/mnt in a guest).
 func Serve(ctx context.Context, conn Conn, nsPath string) error {
 	s := rpc.NewServer()
 	if err := s.RegisterName("Agent", &methods{ns: nsPath}); err != nil {
@@ -43,8 +43,8 @@ type methods struct {
 	ns string
 }
 
-// inside runs f in the namespace, on a thread that is thrown away after:
-// it is never unlocked, because it must not run other goroutines any more.
+// inside runs f in the namespace on a thread that is never unlocked, so that it ends with
+// its goroutine: it must not run other goroutines.
 func (m *methods) inside(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -58,8 +58,8 @@ func (m *methods) inside(f func() error) error {
 	return <-done
 }
 
-// enter moves the calling thread. setns refuses threads that share their root
-// and working directory with others, hence the unshare.
+// enter moves the calling thread to the namespace. setns(2) refuses a thread that shares its
+// root and working directory, therefore it calls unshare(2) first.
 func (m *methods) enter() error {
 	ns, err := os.Open(m.ns)
 	if err != nil {

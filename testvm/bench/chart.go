@@ -14,7 +14,7 @@ import (
 const (
 	chartWidth = 860
 	chartLeft  = 170 // where zero is
-	chartPlot  = 580 // from zero to the end of the time axis; numbers stand behind it
+	chartPlot  = 580 // from zero to the end of the time axis; numbers follow it
 	rowHeight  = 20
 	barHeight  = 14
 	rowBase    = 11 // of a row's text, from the top of its bar
@@ -26,8 +26,7 @@ const (
 // shows nothing shorter.
 const shortest = 0.0005
 
-// Reference is another init that was measured by the same marks, in seconds
-// since /init.
+// Reference is another init that was measured with the same marks, in seconds since /init.
 type Reference struct {
 	Name                  string
 	ThirdOnboot, ThirdRun float64
@@ -36,7 +35,7 @@ type Reference struct {
 // Stock is LinuxKit's own init on the processor of the benchmark, qemu64 (docs/performance.md).
 var Stock = Reference{Name: "LinuxKit's init", ThirdOnboot: 0.556, ThirdRun: 0.992}
 
-// chart, panel, row and tick are what the template draws.
+// chart, panel, row and tick are the data of the template.
 type chart struct {
 	Title                              string
 	Width, Height, Left, LabelEnd, Bar int
@@ -67,8 +66,8 @@ var chartText string
 
 var chartTemplate = template.Must(template.New("chart").Parse(chartText))
 
-// Chart draws, as SVG, how long this image and another take to the third service
-// and, on an axis of its own, the stages of this one until then.
+// Chart draws an SVG of the times of this image and another until the third service, and in
+// a second panel the stages of this one until then.
 func (r *Report) Chart(other Reference) ([]byte, error) {
 	end := r.figure("/init to 3rd service")
 	c := chart{Title: "Boot of three onboot containers and three services, in virtual time",
@@ -95,12 +94,12 @@ func (r *Report) Chart(other Reference) ([]byte, error) {
 	return svg.Bytes(), nil
 }
 
-// bar is the row of a stage, its times still in seconds.
+// bar returns the row of a stage, with times in seconds.
 func bar(class string, s Stage) row {
 	return row{Name: s.Name, Class: class, X: s.Start, W: s.Length, Text: fmt.Sprintf("%.0f ms", s.Length*1e3)}
 }
 
-// add puts a panel whose axis reaches to end, in seconds, below the others.
+// add adds a panel below the others. Its axis ends at or after end, in seconds.
 func (c *chart) add(title string, end float64, rows []row) {
 	step := tickStep(end)
 	end = math.Ceil(end/step-1e-9) * step
@@ -123,25 +122,25 @@ func (c *chart) add(title string, end float64, rows []row) {
 	c.Panels = append(c.Panels, p)
 }
 
-// tickStep is 1, 2 or 5 times a power of ten, for four to ten ticks.
+// tickStep returns 1, 2 or 5 times a power of ten, so that there are four to ten ticks.
 func tickStep(end float64) float64 {
 	if !(end > 0) || math.IsInf(end, 1) {
 		return 1
 	}
 	unit := math.Pow(10, math.Floor(math.Log10(end)))
-	switch lead := end / unit; {
-	case lead < 2:
+	switch digit := end / unit; {
+	case digit < 2:
 		return unit / 5
-	case lead < 5:
+	case digit < 5:
 		return unit / 2
 	}
 	return unit
 }
 
-// pixels are rounded to what shows.
+// pixels rounds to hundredths of a pixel.
 func pixels(v float64) float64 { return math.Round(v*100) / 100 }
 
-// figure is the value of the one with that name.
+// figure returns the value of a figure, 0 if there is none of that name.
 func (r *Report) figure(name string) float64 {
 	for _, f := range r.Figures {
 		if f.Name == name {

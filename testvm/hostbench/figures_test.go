@@ -18,23 +18,23 @@ import (
 	"keelson/runtime/timeline"
 )
 
-var output = flag.String("hostbench.figures", "", "folder for host.json; empty: no figures are taken")
+var output = flag.String("hostbench.figures", "", "folder for host.json; empty: do not measure")
 
-// row is what a number of services takes.
+// row is the cost of a number of services. Memory is PSS.
 type row struct {
 	Services   int     `json:"services"`
-	Up         float64 `json:"up_s"`     // from the supervisor's start to the last one's
-	Ready      float64 `json:"ready_s"`  // from /init's start to that
-	Work       float64 `json:"work_s"`   // processor time until then
-	PID1       int     `json:"pid1_kib"` // PSS, as all
+	Up         float64 `json:"up_s"`    // from the supervisor's start to ready
+	Ready      float64 `json:"ready_s"` // from /init's start to ready
+	Work       float64 `json:"work_s"`  // processor time until ready
+	PID1       int     `json:"pid1_kib"`
 	Supervisor int     `json:"supervisor_kib"`
 	Containerd int     `json:"containerd_kib"`
-	Shim       int     `json:"shim_kib"` // of each service
-	Woken      int     `json:"woken"`    // PID 1 and supervisor, at rest
+	Shim       int     `json:"shim_kib"` // mean of all
+	Woken      int     `json:"woken"`    // wake-ups of PID 1 and supervisor while idle
 	Down       float64 `json:"down_s"`   // from the signal to the end
 }
 
-// figures are what make bench writes.
+// figures are the contents of host.json.
 type figures struct {
 	Rows     []row     `json:"rows"`
 	Restarts []float64 `json:"restarts_ms"` // from a first crash to the service's next run
@@ -42,7 +42,7 @@ type figures struct {
 
 func TestFigures(t *testing.T) {
 	if *output == "" {
-		t.Skip("make bench takes them")
+		t.Skip("-hostbench.figures is not set; make bench sets it")
 	}
 	var f figures
 	for _, n := range []int{1, 10, 100} {
@@ -63,11 +63,11 @@ func measure(t *testing.T, count int) row {
 	events := s.events()
 	for _, e := range events {
 		if e.Stage == timeline.Containerd {
-			r.Up = (ready.At - e.At + e.Took).Seconds() // It looked for containerd first.
+			r.Up = (ready.At - e.At + e.Took).Seconds() // The supervisor first waits for containerd.
 		}
 	}
 	r.Ready = (ready.At - events[0].At).Seconds()
-	for _, n := range s.atRest() {
+	for _, n := range s.idleWakeUps() {
 		r.Woken += n
 	}
 	for _, p := range s.processes() {
@@ -93,8 +93,8 @@ func measure(t *testing.T, count int) row {
 	return r
 }
 
-// crashes kills every one of some services once, one after the other, and
-// returns how long each took to run again, in milliseconds.
+// crashes kills each of count services once, one after the other, and returns the times in
+// milliseconds after which they ran again.
 func crashes(t *testing.T, count int) (took []float64) {
 	t.Helper()
 	s := boot(t, count)
@@ -111,7 +111,7 @@ func crashes(t *testing.T, count int) (took []float64) {
 		deadline := time.Now().Add(time.Minute)
 		for len(s.runs()) == before {
 			if time.Now().After(deadline) {
-				t.Fatal("a service is not started again")
+				t.Fatalf("a service that was killed does not restart: process %d", p.pid)
 			}
 			time.Sleep(time.Millisecond)
 		}
@@ -124,7 +124,7 @@ func crashes(t *testing.T, count int) (took []float64) {
 	return took
 }
 
-// runs are the starts of services so far.
+// runs returns the starts of services so far.
 func (s *system) runs() (all []timeline.Event) {
 	for _, e := range s.events() {
 		if e.Stage == timeline.Service && e.Result == "running" {

@@ -13,15 +13,14 @@ import (
 
 const (
 	many = 100
-	rest = 10 * time.Second // in which nothing may wake up
-	// tries are for what must wake up now and then: Go's runtime every two
-	// minutes, and the supervisor, which asks containerd every minute whether it
-	// lives.
+	idle = 10 * time.Second // without a wake-up
+	// Several attempts are necessary because Go's runtime wakes up every two minutes, and
+	// the supervisor pings containerd every minute.
 	tries = 3
 )
 
-// A hundred services come up side by side, each once, and go down again. While
-// they run and nothing happens, nothing of ours wakes up.
+// A hundred services start in parallel, each once, and stop. While nothing happens, PID 1
+// and the supervisor do not wake up.
 func TestMany(t *testing.T) {
 	s := boot(t, many)
 	if e := s.Stage(timeline.Ready, timeline.Degraded); e.Stage != timeline.Ready || e.Result != fmt.Sprintf("%d services running", many) {
@@ -38,25 +37,25 @@ func TestMany(t *testing.T) {
 			t.Errorf("%s was started %d times", name(i), started[name(i)])
 		}
 	}
-	s.atRest()
+	s.idleWakeUps()
 	s.Signal(unix.SIGUSR2)
 	if code := s.Wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
 
-// atRest wants no wake-up within some time.
-func (s *system) atRest() map[string]int {
+// idleWakeUps returns the wake-ups within some time, and fails the test if there are any.
+func (s *system) idleWakeUps() map[string]int {
 	s.t.Helper()
 	watched := map[string]int{"PID 1": s.PID(), "supervisor": s.one("service").pid}
 	var woken map[string]int
 	for range tries {
-		time.Sleep(time.Second) // The last event is not the last thing done.
+		time.Sleep(time.Second) // Work continues after the last event.
 		woken = map[string]int{}
 		for name, pid := range watched {
 			woken[name] = -wakeUps(s.t, pid)
 		}
-		time.Sleep(rest)
+		time.Sleep(idle)
 		total := 0
 		for name, pid := range watched {
 			woken[name] += wakeUps(s.t, pid)
@@ -66,6 +65,6 @@ func (s *system) atRest() map[string]int {
 			return woken
 		}
 	}
-	s.t.Errorf("wake-ups in %v at rest: %v", rest, maps.Clone(woken))
+	s.t.Errorf("wake-ups in %v while idle: %v", idle, maps.Clone(woken))
 	return woken
 }

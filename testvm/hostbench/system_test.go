@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(nstest.Main(m)) }
 
-// system has services s000, s001 and so on that do nothing.
+// system has services s000, s001 and so on, which only sleep.
 type system struct {
 	*nstest.System
 	t *testing.T
@@ -40,7 +40,7 @@ func boot(t *testing.T, count int) *system {
 
 func name(i int) string { return fmt.Sprintf("s%03d", i) }
 
-// events are those told so far.
+// events returns the boot events so far.
 func (s *system) events() (all []timeline.Event) {
 	for line := range strings.Lines(s.Console()) {
 		if e, ok := timeline.ParseLine(line); ok {
@@ -50,7 +50,7 @@ func (s *system) events() (all []timeline.Event) {
 	return all
 }
 
-// process is one of the system's, with host's process id.
+// process is a process of the system, with its process id on the host.
 type process struct {
 	pid  int
 	args []string
@@ -58,7 +58,7 @@ type process struct {
 
 func (p process) program() string { return filepath.Base(p.args[0]) }
 
-// processes are /init and all below it.
+// processes returns /init and its descendants.
 func (s *system) processes() (found []process) {
 	s.t.Helper()
 	todo := []int{s.PID()}
@@ -92,14 +92,14 @@ func (s *system) one(program string) process {
 		}
 	}
 	if len(found) != 1 {
-		s.t.Fatalf("processes %v are %s", found, program)
+		s.t.Fatalf("there are %d processes of %s, want 1: %v", len(found), program, found)
 	}
 	return found[0]
 }
 
 func proc(pid int, file string) string { return filepath.Join("/proc", strconv.Itoa(pid), file) }
 
-// number reads the one in a line "NAME VALUE …".
+// number returns the number in a line "NAME VALUE …".
 func number(t *testing.T, file, name string) int {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -119,7 +119,7 @@ func number(t *testing.T, file, name string) int {
 	return 0
 }
 
-// wakeUps is how often all threads of a process were put on a processor.
+// wakeUps returns how often threads of a process were scheduled.
 func wakeUps(t *testing.T, pid int) (n int) {
 	t.Helper()
 	threads, err := filepath.Glob(proc(pid, "task/*/status"))
@@ -132,9 +132,8 @@ func wakeUps(t *testing.T, pid int) (n int) {
 	return n
 }
 
-// work is the processor time that all of the system has taken, those that have
-// ended too (cpu.stat of cgroup-v2.rst): it does not depend on who else uses the
-// processors.
+// work returns the processor time of all processes of the system, including those that have
+// ended (cpu.stat of cgroup-v2.rst). It does not depend on other load of the host.
 func (s *system) work() time.Duration {
 	s.t.Helper()
 	text, err := os.ReadFile(proc(s.PID(), "cgroup"))
@@ -155,7 +154,7 @@ func (s *system) work() time.Duration {
 	return 0
 }
 
-// now is the clock that events use.
+// now returns the time of the clock that events use.
 func now(t *testing.T) time.Duration {
 	t.Helper()
 	var ts unix.Timespec

@@ -1,12 +1,11 @@
-// Package powercut tells what is on a disk when the power of its machine is cut.
+// Package powercut computes the contents of a disk when the power of its machine is cut.
 //
-// A disk may keep what is written to it in memory of its own until it is told to
-// flush. QEMU logs what a guest writes and flushes (qemu.Disk.Log); Replay writes
-// to a copy of the disk from before all that was flushed, and of the rest what
-// the caller's chance leaves, Unit by Unit. So a guest that takes for safe what
-// it has not flushed loses it, which killing QEMU alone does not show.
+// A disk may hold written data in its cache until it receives a flush. QEMU logs the writes
+// and flushes of a guest (qemu.Disk.Log). Replay applies to an earlier copy of the disk all
+// data that were flushed, and a random part of the rest, Unit by Unit. So a guest that
+// relies on data that it has not flushed loses them; killing QEMU alone does not show that.
 //
-// It is not for the moment of the cut (vm.VM.Cut) nor for what should survive.
+// It does not cut the power (vm.VM.Cut) and does not define what must survive.
 //
 // Sources: the format of dm-log-writes (kernel,
 // admin-guide/device-mapper/log-writes.rst and drivers/md/dm-log-writes.c), as

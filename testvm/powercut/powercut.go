@@ -9,27 +9,27 @@ import (
 	"io"
 )
 
-// Unit is what a disk writes whole or not at all: a physical sector of today's
-// disks. It is the physical block size that a guest is told (qemu.Disk.Log).
+// Unit is the number of bytes that a disk writes atomically: a physical sector of current
+// disks. It is the physical block size that the guest sees (qemu.Disk.Log).
 const Unit = 4096
 
-// Summary is what became of a log.
+// Summary counts the requests of a log.
 type Summary struct {
-	Writes  int // in all
+	Writes  int // all writes
 	Flushes int
-	Kept    int // units that were not flushed and are there
-	Lost    int // units that were not flushed and are not
+	Kept    int // units that were not flushed and were written
+	Lost    int // units that were not flushed and are lost
 }
 
-// write is one request of a guest.
+// write is one write request of a guest.
 type write struct {
 	offset int64
 	data   []byte
-	safe   bool // with FUA
+	safe   bool // forced to the medium (FUA)
 }
 
-// Replay writes to disk what it holds after all of log has been sent to it and
-// its power is cut. lose decides about each Unit that was not flushed.
+// Replay writes to disk what a disk has that received all requests of log before its power
+// was cut. lose decides whether a Unit that was not flushed is lost.
 func Replay(disk io.WriterAt, log io.Reader, lose func() bool) (Summary, error) {
 	r, err := newReader(log)
 	if err != nil {
@@ -62,7 +62,7 @@ func Replay(disk io.WriterAt, log io.Reader, lose func() bool) (Summary, error) 
 	}
 }
 
-// cut writes what chance leaves of writes that were not flushed.
+// cut writes the units that were not flushed and are not lost.
 func (s *Summary) cut(disk io.WriterAt, pending []write, lose func() bool) error {
 	for _, w := range pending {
 		for at := 0; at < len(w.data); {
@@ -81,18 +81,18 @@ func (s *Summary) cut(disk io.WriterAt, pending []write, lose func() bool) error
 	return nil
 }
 
-// The log's format: a super block, then entries of a sector each with the
-// written data behind. Numbers are little-endian.
+// The format of the log: a super block, then entries of one sector, each followed by its
+// data. Numbers are little-endian.
 const (
 	magic      = 0x6a736677736872
 	version    = 1
-	sectorSize = 512 // where nothing else is said
+	sectorSize = 512 // unless the super block gives another
 	flagFlush  = 1 << 0
 	flagFUA    = 1 << 1
-	// flagDiscard entries have no data. The disk ignores them.
+	// Entries with flagDiscard have no data and are ignored.
 	flagDiscard = 1 << 2
 	flagsKnown  = 1<<5 - 1
-	// mostData bounds what one entry may hold: QEMU's requests are smaller.
+	// mostData is the maximum size of an entry. QEMU's requests are smaller.
 	mostData = 64 << 20
 )
 
@@ -128,13 +128,12 @@ func newReader(log io.Reader) (*reader, error) {
 	return &reader{in: in, sector: make([]byte, size)}, nil
 }
 
-// next is the next entry, or io.EOF. Where QEMU had reserved room for an entry
-// and was killed before it wrote there, there are zeros: its request had not come
-// to an end.
+// next returns the next entry, or io.EOF. It skips sectors of zeros: QEMU reserves the space
+// of an entry and may be killed before it writes there; its request was not completed.
 func (r *reader) next() (entry, error) {
 	for {
 		if _, err := io.ReadFull(r.in, r.sector); err != nil {
-			return entry{}, io.EOF // A last sector that is not whole was not finished.
+			return entry{}, io.EOF // An incomplete last sector was not finished.
 		}
 		if !bytes.Equal(r.sector, make([]byte, len(r.sector))) {
 			return r.entry()

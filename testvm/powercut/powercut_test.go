@@ -13,7 +13,7 @@ import (
 	"keelson/testvm/tier"
 )
 
-// memory is a disk.
+// memory is a disk in memory.
 type memory []byte
 
 func (m memory) WriteAt(p []byte, at int64) (int, error) {
@@ -23,7 +23,7 @@ func (m memory) WriteAt(p []byte, at int64) (int, error) {
 	return copy(m[at:], p), nil
 }
 
-// record adds an entry to a log.
+// record appends an entry to a log.
 func record(log []byte, sector, flags uint64, data string) []byte {
 	head := make([]byte, 512)
 	binary.LittleEndian.PutUint64(head, sector)
@@ -41,8 +41,8 @@ func super() []byte {
 
 func sectors(c byte, n int) string { return string(bytes.Repeat([]byte{c}, n*512)) }
 
-// The log has a write that is flushed, one over several units that is not, one
-// with FUA, a hole, and one that is cut off.
+// The log has a write that is flushed, one of several units that is not, one with FUA, a
+// hole, and a truncated one.
 func TestReplay(t *testing.T) {
 	log := record(super(), 0, 0, sectors('a', 1))
 	log = record(log, 0, flagFlush, "")
@@ -74,14 +74,13 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// alternately loses every other unit, the first one too.
+// alternately loses every other unit, starting with the first.
 func alternately() func() bool {
 	var lose bool
 	return func() bool { lose = !lose; return lose }
 }
 
-// Before its first flush a log has no super block, and before the first write
-// nothing at all.
+// A log has no super block before the first flush, and is empty before the first write.
 func TestReplayOfTheBeginning(t *testing.T) {
 	for want, log := range map[int][]byte{0: nil, 1: record(make([]byte, 512), 0, 0, sectors('a', 1))} {
 		sum, err := Replay(make(memory, 512), bytes.NewReader(log), func() bool { return false })
@@ -93,11 +92,11 @@ func TestReplayOfTheBeginning(t *testing.T) {
 
 func TestReplayRefuses(t *testing.T) {
 	for name, log := range map[string][]byte{
-		"cut off":      super()[:20],
-		"no log":       bytes.Repeat([]byte{'x'}, 1024),
-		"odd flags":    record(super(), 0, 1<<40, sectors('x', 1)),
-		"far too much": record(super(), 1<<60, 0, sectors('x', 1)),
-		"off the disk": record(super(), 99, 0, sectors('x', 1)),
+		"truncated super block": super()[:20],
+		"another format":        bytes.Repeat([]byte{'x'}, 1024),
+		"unknown flags":         record(super(), 0, 1<<40, sectors('x', 1)),
+		"position too large":    record(super(), 1<<60, 0, sectors('x', 1)),
+		"beyond the disk":       record(super(), 99, 0, sectors('x', 1)),
 	} {
 		if _, err := Replay(make(memory, 512), bytes.NewReader(log), func() bool { return false }); err == nil {
 			t.Errorf("%s: no error", name)
@@ -105,7 +104,7 @@ func TestReplayRefuses(t *testing.T) {
 	}
 }
 
-// QEMU writes such logs.
+// The log that QEMU writes can be read.
 func TestLogOfQEMU(t *testing.T) {
 	tier.Tool(t, "qemu-io", "qemu-utils")
 	dir := t.TempDir()
@@ -125,7 +124,7 @@ func TestLogOfQEMU(t *testing.T) {
 	got := make(memory, 1<<20)
 	sum, err := Replay(got, f, func() bool { return true })
 	if want := (Summary{Writes: 3, Flushes: 1, Lost: 2}); err != nil || sum != want || got[0] != 1 || got[4096] != 1 {
-		t.Errorf("%+v, %v, %v %v\n%s", sum, err, got[0], got[4096], out)
+		t.Errorf("got %+v, %v, %v %v\n%s", sum, err, got[0], got[4096], out)
 	}
 }
 

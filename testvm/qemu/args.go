@@ -14,8 +14,7 @@ const (
 	agentFD
 )
 
-// Program is the QEMU binary for an architecture, and Package the Debian
-// package that brings it.
+// Program returns the QEMU binary for an architecture and the Debian package that has it.
 func Program(arch string) (program, pkg string) {
 	switch arch {
 	case ARM64:
@@ -110,12 +109,12 @@ func consoleArg(c Config) string {
 	return socket("console", consoleFD)
 }
 
-// keyButton tells of which architectures the machine's own button is of no use:
-// that of arm64's "virt" is on a GPIO line, for which kernels made for clouds
-// have no driver; that of riscv64 has none.
+// keyButton reports whether the power button of an architecture's machine cannot be used:
+// that of arm64's "virt" is on a GPIO line, for which cloud kernels have no driver;
+// riscv64's has none.
 func keyButton(arch string) bool { return arch == ARM64 || arch == RISCV }
 
-// powerButton is a keyboard with a power key, where that is so.
+// powerButton returns a keyboard with a power key for these architectures.
 func powerButton(c Config) []string {
 	if keyButton(c.Arch) {
 		return []string{"-device", virtio(c, "keyboard")}

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Firmware that a machine can start with.
+// Kinds of firmware.
 const (
 	UEFI = "uefi"
 	BIOS = "bios"
 )
 
-// Ends of the names of virtio devices that are not on PCI: on no bus, and on
+// Suffixes of the names of virtio devices that are not on PCI: without a bus, and on
 // channels.
 const (
 	mmio = "device"
@@ -24,62 +24,60 @@ const (
 // kind is a machine that QEMU emulates.
 type kind struct {
 	arch                string
-	name                string // QEMU's, where that of the table is another
-	options, kvmOptions string // after its name
+	name                string // QEMU's name, if it is not that of the table
+	options, kvmOptions string // follow the name
 	cpu                 string // under TCG
-	virtualCPU          string // in virtual time, when it is another
+	virtualCPU          string // in virtual time; default: cpu
 	accelOptions        string
-	virtio              string // end of the names of virtio devices; pci when empty
-	usual               bool   // of its architecture
-	console             string // the kernel's name of the one that is shown
+	virtio              string // suffix of the names of virtio devices; default: pci
+	usual               bool   // the default machine of its architecture
+	console             string // the kernel's name of the console
 	board               *board // nil for machines made for guests
-	// What a kernel must be told, always and under TCG.
-	append, tcgAppend string
-	firmware          []string
+	append, tcgAppend   string // kernel parameters: always, and under TCG
+	firmware            []string
 }
 
-// board is real hardware that QEMU emulates: it has what it has, and neither a
-// bus for virtio devices nor a power button. Its disk is an SD card.
+// board is real hardware that QEMU emulates. Its devices are fixed; it has neither a bus for
+// virtio devices nor a power button. Its disk is an SD card.
 type board struct {
 	memory, cpus int
-	serial       []string // ports before the console's
+	serial       []string // the serial ports before the console
 }
 
-// usual64 is QEMU's usual processor, with instructions for random numbers, which
-// come from the seed.
+// usual64 is QEMU's default processor with instructions for random numbers, which QEMU takes
+// from the seed.
 const usual64 = "qemu64,+rdrand"
 
-// machines by QEMU's names, or others where QEMU uses one twice.
+// machines by QEMU's names, or other names where QEMU's is not unique.
 var machines = map[string]kind{
-	// In virtual time QEMU's usual processor: "max" says of itself that it copies
-	// and fills memory fast by bytes, each of which TCG counts as an instruction.
+	// In virtual time QEMU's default processor: "max" has fast string instructions, so that
+	// kernel and programs copy and fill memory with them, but TCG counts each byte as an
+	// instruction.
 	"q35": {arch: AMD64, cpu: "max", virtualCPU: usual64, usual: true, console: "ttyS0", firmware: []string{UEFI, BIOS}},
 	"pc":  {arch: AMD64, cpu: "max", virtualCPU: usual64, console: "ttyS0", firmware: []string{UEFI, BIOS}},
-	// With rtc alone Debian's kernel hangs, and a triple fault is the only way to
-	// reboot. Its only clock at first is the TSC, which it measures against the
-	// PIT in vain when the host is busy and then hangs too: QEMU's counts
-	// nanoseconds under TCG.
+	// With rtc alone Debian's kernel hangs, and only a triple fault can reboot. The first
+	// clock is the TSC. On a busy host the kernel fails to calibrate it against the PIT and
+	// hangs too; under TCG it counts nanoseconds.
 	"microvm": {arch: AMD64, cpu: "max", virtualCPU: usual64, virtio: mmio, console: "ttyS0", options: ",rtc=on,pit=on,pic=on", kvmOptions: ",rtc=on,pit=on,pic=on",
 		append: " reboot=t", tcgAppend: " tsc_early_khz=1000000"},
-	// The same without ACPI, as Firecracker is: its kernel cannot power it off.
+	// The same without ACPI, like Firecracker: the kernel cannot power it off.
 	"microvm-no-acpi": {arch: AMD64, name: "microvm", cpu: "max", virtualCPU: usual64, virtio: mmio, console: "ttyS0", options: ",rtc=on,pit=on,pic=on,acpi=off",
 		append: " reboot=t", tcgAppend: " tsc_early_khz=1000000"},
-	// TCG runs the A72 quicker than "max": it has no pointer authentication and
-	// no SVE to emulate.
+	// TCG runs the A72 faster than "max": it has neither pointer authentication nor SVE.
 	"virt": {arch: ARM64, cpu: "cortex-a72", usual: true, console: "ttyAMA0", options: ",gic-version=3", kvmOptions: ",gic-version=host", firmware: []string{UEFI}},
-	// ttysclp0 is the terminal; the other console shows lines only.
+	// ttysclp0 is the terminal; the other console shows only whole lines.
 	"s390-ccw-virtio": {arch: S390X, cpu: "max", virtio: ccw, usual: true, console: "ttysclp0"},
 	"riscv-virt":      {arch: RISCV, name: "virt", cpu: "rv64", usual: true, console: "ttyS0"},
-	// The console is the second port: the first is wired to the Bluetooth chip. In
-	// threads of their own its four processors would wait for each other's locks
-	// whenever the host has fewer to spare.
+	// The console is the second port: the first is wired to the Bluetooth chip. With one
+	// thread each, the four processors would wait for each other's locks if the host has
+	// fewer.
 	"raspi3b": {arch: ARM64, cpu: "cortex-a53", accelOptions: ",thread=single", console: "ttyS1", board: &board{memory: 1024, cpus: 4, serial: []string{"null"}}},
 }
 
-// Machines are the names of all machines.
+// Machines returns the names of all machines.
 func Machines() []string { return slices.Sorted(maps.Keys(machines)) }
 
-// usual is an architecture's usual machine.
+// usual returns the default machine of an architecture.
 func usual(arch string) string {
 	for name, m := range machines {
 		if m.arch == arch && m.usual {
@@ -89,7 +87,7 @@ func usual(arch string) string {
 	return ""
 }
 
-// machineFor is the machine of c, by default its architecture's usual one.
+// machineFor returns the machine of c, by default the default one of its architecture.
 func machineFor(c Config) (string, error) {
 	c.Machine = cmp.Or(c.Machine, usual(c.Arch))
 	m, ok := machines[c.Machine]
@@ -121,12 +119,12 @@ func checkBuses(c Config) error {
 	return nil
 }
 
-// virtio is QEMU's name of a virtio device for c's machine.
+// virtio returns QEMU's name of a virtio device for c's machine.
 func virtio(c Config, device string) string {
 	return "virtio-" + device + "-" + cmp.Or(machines[c.Machine].virtio, "pci")
 }
 
-// uefi is UEFI firmware: its code, and the variables it starts with.
+// uefi is UEFI firmware: its code and its initial variables.
 type uefi struct{ code, variables, pkg string }
 
 var uefis = map[string]uefi{
@@ -134,12 +132,12 @@ var uefis = map[string]uefi{
 	ARM64: {"/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd", "qemu-efi-aarch64"},
 }
 
-// FirmwareFile is a file that a machine with UEFI needs, and the Debian package
-// that brings it.
+// FirmwareFile returns a file that a machine with UEFI needs and the Debian package that has
+// it.
 func FirmwareFile(arch string) (file, pkg string) { return uefis[arch].code, uefis[arch].pkg }
 
-// firmwareArgs are those of a machine that boots from a disk. What the guest
-// writes to the variables goes with the machine.
+// firmwareArgs returns the arguments for the firmware of a machine that boots from a disk.
+// Changes of the variables are discarded when the machine ends.
 func firmwareArgs(c Config) []string {
 	if c.Firmware != UEFI {
 		return nil

@@ -22,7 +22,7 @@ func exit(args []string) error {
 	return exitCode(n)
 }
 
-// crash dies of a signal the Go runtime cannot turn into a trace.
+// crash kills the process by a signal that the Go runtime cannot handle.
 func crash([]string) error {
 	return syscall.Kill(os.Getpid(), syscall.SIGKILL)
 }
@@ -33,8 +33,7 @@ func printBoth(args []string) error {
 	return nil
 }
 
-// mark writes to the kernel log at priority "critical", which even a quiet
-// console shows.
+// mark writes to the kernel log with priority "critical", which shows on a quiet console.
 func mark(args []string) error {
 	return os.WriteFile("/dev/kmsg", []byte("<2>keelson-test: "+strings.Join(args, " ")), 0)
 }
@@ -51,7 +50,7 @@ func sleep(args []string) error {
 	return nil
 }
 
-// hog waits for SIGUSR1, then takes memory, and uses it, until it is killed.
+// hog waits for SIGUSR1, then allocates and uses memory until it is killed.
 func hog([]string) error {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGUSR1)
@@ -94,7 +93,7 @@ func trap(args []string) error {
 func stubborn([]string) error {
 	signal.Ignore(syscall.SIGTERM)
 	for {
-		time.Sleep(time.Hour) // an empty select would be reported as a deadlock
+		time.Sleep(time.Hour) // Go reports an empty select as a deadlock.
 	}
 }
 
@@ -102,7 +101,7 @@ func write(args []string) error {
 	return os.WriteFile(arg(args, 0), []byte(arg(args, 1)+"\n"), 0o644)
 }
 
-// notify speaks sd_notify(3).
+// notify sends a message as sd_notify(3).
 func notify(args []string) error {
 	c, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
 	if err != nil {

@@ -1,11 +1,10 @@
-// Command testapp is the payload of the VM tests' containers: one static
-// program whose subcommands each do one thing a test wants to see (testapp
-// help lists them). As PID 1 it is the small guest that the tests of the
-// harness itself boot, told what to do by testapp.do= on the kernel command
-// line.
+// Command testapp runs in the containers of the VM tests: a static program with a
+// subcommand for each behaviour that a test needs (testapp help lists them). As PID 1 it is
+// the small guest of the tests of the harness; testapp.do= on the kernel command line
+// selects what it does.
 //
-// Marks go to /dev/kmsg as "keelson-test: TEXT", so that the kernel stamps
-// them and every console shows them.
+// Marks are written to /dev/kmsg as "keelson-test: TEXT", so that they have the kernel's
+// time stamp and show on every console.
 //
 // Sources: Linux Documentation/ABI/testing/dev-kmsg, signal(7), reboot(2),
 // clone(2), finit_module(2), input(7) events of include/uapi/linux/input.h.

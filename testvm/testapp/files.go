@@ -10,11 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// files keeps a process from opening any more files, for a while
-// (RLIMIT_NOFILE of prlimit(2)). It cannot start programs meanwhile, which would
-// inherit that for good. A containerd that does not listen yet is left alone: it
-// would take all shims for dead, which it cannot connect to, and kill their
-// containers.
+// files prevents a process from opening more files for a while (RLIMIT_NOFILE of
+// prlimit(2)). The process cannot start programs meanwhile, which would inherit the limit
+// permanently. A containerd that does not listen yet is not affected: it could not connect
+// to the shims, would take them for dead and kill their containers.
 func files(args []string) error {
 	pid, err := strconv.Atoi(arg(args, 0))
 	if err != nil {
@@ -39,8 +38,8 @@ func files(args []string) error {
 	return unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil)
 }
 
-// containerdStarts tells whether a process is a containerd that does not listen
-// yet: it is not the one at the other end of its socket (SO_PEERCRED of unix(7)).
+// containerdStarts reports whether a process is a containerd that does not listen yet: it
+// is not the peer of a connection to its socket (SO_PEERCRED of unix(7)).
 func containerdStarts(pid int) (bool, error) {
 	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	if err != nil || strings.TrimSpace(string(comm)) != "containerd" {

@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kindFile says what is to be taken.
+// kindFile names the resource to take.
 const kindFile = "/run/greedy-kind"
 
-// greedy takes what the kernel counts per user or for all, of the kind in kindFile,
-// says how much it got, and keeps it.
+// greedy takes as much as it can get of the resource in kindFile, which the kernel limits
+// per user or in total, prints how much it got, and keeps it.
 func greedy([]string) error {
 	kind := currentKind()
 	n := 0
@@ -38,7 +38,7 @@ func currentKind() string {
 	return strings.TrimSpace(string(text))
 }
 
-// takers take more than the kernel's default for a machine of 512 MB, or until the
+// takers take more than the kernel's default limit on a machine with 512 MB, or until the
 // kernel refuses.
 var takers = map[string]func() int{
 	"instances":  func() int { return count(2000, func() bool { _, err := unix.InotifyInit1(0); return err == nil }) },
@@ -114,7 +114,7 @@ func open(path string) bool {
 	return err == nil
 }
 
-// timer takes a pending signal, which each timer has.
+// timer makes a timer, which reserves a pending signal.
 func timer() bool {
 	var id int32
 	_, _, errno := unix.Syscall(unix.SYS_TIMER_CREATE, 0, 0, uintptr(unsafe.Pointer(&id)))
@@ -145,7 +145,7 @@ func queue(name string) bool {
 	return errno == 0
 }
 
-// takeThreads ends, as any Go program, when the kernel refuses a thread.
+// takeThreads ends the program, as in any Go program, if the kernel refuses a thread.
 func takeThreads() int {
 	debug.SetMaxThreads(20000)
 	const n = 4400
@@ -163,12 +163,12 @@ func takeThreads() int {
 	return n
 }
 
-// takeKeys takes bytes with large keys, then with ever smaller ones, then what others
-// give back.
+// takeKeys uses up the quota with large keys, then with smaller and smaller ones, and keeps
+// taking what other programs release.
 func takeKeys() int {
 	n := takeKeysNow()
 	go func() {
-		runtime.LockOSThread() // A thread has its own keyrings.
+		runtime.LockOSThread() // Each thread has its own keyrings.
 		for i := 0; ; i++ {
 			_, _ = unix.AddKey("user", fmt.Sprint("later", i), []byte{0}, unix.KEY_SPEC_PROCESS_KEYRING)
 			time.Sleep(time.Millisecond)
@@ -194,8 +194,8 @@ func takeKeysNow() int {
 	return n
 }
 
-// takeNamespaces needs no process for each: a child that is root of a user namespace
-// of its own makes them and keeps them open.
+// takeNamespaces starts a child, root of its own user namespace, which makes the namespaces
+// and keeps them open. They need no process each.
 func takeNamespaces() int {
 	child := exec.Command("/proc/self/exe", "namespaces")
 	one := []syscall.SysProcIDMap{{Size: 1}}
@@ -214,7 +214,7 @@ func takeNamespaces() int {
 	return n
 }
 
-// namespaces is that child.
+// namespaces is the child of takeNamespaces.
 func namespaces([]string) error {
 	runtime.LockOSThread()
 	n := count(2200, func() bool {

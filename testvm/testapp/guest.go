@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// guest is PID 1 of the harness's own tests.
+// guest is PID 1 in the tests of the harness.
 func guest() error {
 	for dir, fstype := range map[string]string{"/proc": "proc", "/sys": "sysfs", "/dev": "devtmpfs"} {
 		_ = os.MkdirAll(dir, 0o755)
@@ -33,7 +33,7 @@ func guest() error {
 	return act(do)
 }
 
-// act plays one kind of guest.
+// act behaves as one kind of guest.
 func act(do string) error {
 	switch do {
 	case "panic":
@@ -53,14 +53,14 @@ func act(do string) error {
 		return syscall.Reboot(syscall.LINUX_REBOOT_CMD_RESTART)
 	case "halt":
 		return syscall.Reboot(syscall.LINUX_REBOOT_CMD_HALT)
-	case "deaf": // ready, but no power button
+	case "deaf": // ready, without a power button
 		say("ready", "1 services running")
 		time.Sleep(time.Hour)
 	}
 	return ready(do)
 }
 
-// ready brings up a guest with an agent that heeds its power button.
+// ready starts the agent and powers off when the power button is pressed.
 func ready(do string) error {
 	for _, m := range []string{"virtio_pci", "virtio_mmio", "virtio_console", "button", "evdev", "virtio_input"} {
 		if err := modprobe(m); err != nil {
@@ -85,12 +85,12 @@ func ready(do string) error {
 	}
 	select {
 	case <-pressed:
-	case <-time.After(24 * time.Hour): // also keeps Go from seeing a deadlock
+	case <-time.After(24 * time.Hour): // Without it, Go may report a deadlock.
 	}
 	return syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
-// say prints a boot event as /init does.
+// say prints a boot event in the format of /init.
 func say(stage, result string) {
 	var up syscall.Sysinfo_t
 	_ = syscall.Sysinfo(&up)
@@ -100,8 +100,8 @@ func say(stage, result string) {
 	fmt.Printf("keelson: [%8.3f] %s%s\n", float64(up.Uptime), stage, result)
 }
 
-// powerKey reads struct input_event from every input device and tells when
-// one is a power key.
+// powerKey reads struct input_event from every input device. The channel receives when the
+// power key is pressed.
 func powerKey() (<-chan struct{}, error) {
 	devices, err := filepath.Glob("/dev/input/event*")
 	if err != nil {

@@ -19,22 +19,22 @@ func init() {
 		"crash":      crash,      // die of SIGKILL
 		"print":      printBoth,  // print OUT ERR: to stdout and stderr
 		"mark":       mark,       // mark TEXT: to the kernel log
-		"sleep":      sleep,      // sleep DURATION, or for ever
+		"sleep":      sleep,      // sleep [DURATION]: default: forever
 		"serve":      serve,      // serve ADDRESS TEXT: to every TCP client
-		"trap":       trap,       // trap TEXT: mark TEXT at SIGTERM and end
-		"stubborn":   stubborn,   // ignore SIGTERM
+		"trap":       trap,       // trap TEXT: wait for SIGTERM, then mark TEXT and exit
+		"stubborn":   stubborn,   // ignore SIGTERM and sleep
 		"write":      write,      // write FILE TEXT
-		"orphans":    orphans,    // orphans N: leave N to PID 1
-		"hog":        hog,        // hog: at SIGUSR1 take memory until killed
-		"greedy":     greedy,     // greedy: take what the kernel counts per user or for all, print how much, and keep it
-		"namespaces": namespaces, // namespaces: a part of greedy
-		"use":        use,        // use: take one of each, print whether that works, and stay
+		"orphans":    orphans,    // orphans N: make N orphans
+		"hog":        hog,        // wait for SIGUSR1, then take memory until killed
+		"greedy":     greedy,     // take all of a limited resource, print how much, and keep it
+		"namespaces": namespaces, // a part of greedy
+		"use":        use,        // take one of each resource, print whether that works, and keep it
 		"until":      until,      // until TEXT COMMAND: run a command until it prints TEXT
-		"notify":     notify,     // notify TEXT...: to $NOTIFY_SOCKET, a line each
-		"ready":      sayReady,   // ready: say so to $NOTIFY_SOCKET, and sleep for ever
-		"key":        key,        // key NAME: have the kernel ask /sbin/request-key for it
-		"files":      files,      // files PID DURATION: it can open no more for that long
-		"logwrite":   logwrite,   // logwrite SIZE: LinuxKit's
+		"notify":     notify,     // notify TEXT...: send lines to $NOTIFY_SOCKET
+		"ready":      sayReady,   // send READY=1 to $NOTIFY_SOCKET and sleep
+		"key":        key,        // key NAME: request a key by /sbin/request-key
+		"files":      files,      // files PID DURATION: prevent a process from opening files
+		"logwrite":   logwrite,   // logwrite SIZE: write the logs of memlogd to files
 		"help":       help,
 	}
 }
@@ -69,12 +69,12 @@ func help([]string) error {
 	return nil
 }
 
-// exitCode is an end with this code and no message.
+// exitCode is an error that ends the program with this code and no message.
 type exitCode int
 
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
-// arg is args[i], or empty.
+// arg returns args[i], or "" if there are not so many.
 func arg(args []string, i int) string {
 	if i < len(args) {
 		return args[i]

@@ -18,22 +18,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sockets of a logging daemon, as LinuxKit names them.
+// Sockets of LinuxKit's logging daemon.
 const (
 	streamSocket = "/var/run/linuxkit-external-logging.sock"
 	querySocket  = "/var/run/memlogdq.sock"
 )
 
-// logLine is what a logging daemon keeps of each line.
+// logLine is a stored line.
 type logLine struct {
 	Time   time.Time `json:"time"`
 	Source string    `json:"source"`
 	Msg    string    `json:"msg"`
 }
 
-// memlogd stands for LinuxKit's: it binds its sockets, leaves a child behind that
-// serves them (-daemonize), keeps the lines of the streams it is handed and gives
-// them to who sends it a byte: 0 those there are, 1 those to come, 2 both.
+// memlogd stands for LinuxKit's logging daemon: it binds the sockets, starts a child that
+// serves them and exits (-daemonize), stores the lines of the streams that it receives, and
+// sends them to a client, which sends a byte first: 0 for the stored lines, 1 for new ones,
+// 2 for both.
 func memlogd(args []string) error {
 	flags := flag.NewFlagSet("memlogd", flag.ContinueOnError)
 	daemonize := flags.Bool("daemonize", false, "")
@@ -42,7 +43,7 @@ func memlogd(args []string) error {
 		return err
 	}
 	if *daemonize {
-		return leaveMemlogd()
+		return startMemlogd()
 	}
 	if !*passed {
 		return errors.New("memlogd: want -daemonize")
@@ -61,7 +62,8 @@ func memlogd(args []string) error {
 	return d.take(streams.(*net.UnixConn))
 }
 
-func leaveMemlogd() error {
+// startMemlogd binds the sockets and passes them to a child.
+func startMemlogd() error {
 	streams, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: streamSocket, Net: "unixgram"})
 	if err != nil {
 		return err
@@ -123,13 +125,13 @@ func (d *logDaemon) answer(queries net.Listener) {
 			defer conn.Close()
 			mode := make([]byte, 1)
 			if _, err := conn.Read(mode); err == nil {
-				d.tell(json.NewEncoder(conn), mode[0])
+				d.send(json.NewEncoder(conn), mode[0])
 			}
 		}()
 	}
 }
 
-func (d *logDaemon) tell(to *json.Encoder, mode byte) {
+func (d *logDaemon) send(to *json.Encoder, mode byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	at := 0
@@ -153,8 +155,8 @@ func (d *logDaemon) tell(to *json.Encoder, mode byte) {
 	}
 }
 
-// logwrite stands for LinuxKit's: it writes what the daemon has and will have to
-// /var/log/SOURCE.log; one of more than SIZE bytes becomes SOURCE.log.0, that
+// logwrite stands for LinuxKit's program: it writes the daemon's stored and new lines to
+// /var/log/SOURCE.log. A file of more than SIZE bytes is renamed to SOURCE.log.0, that to
 // SOURCE.log.1, and so on.
 func logwrite(args []string) error {
 	conn, err := net.Dial("unix", querySocket)

@@ -12,7 +12,7 @@ import (
 	"keelson/runtime/depmod"
 )
 
-// modprobe loads a module and those that it depends on by modules.dep.
+// modprobe loads a module and its dependencies by modules.dep.
 func modprobe(name string) error {
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
@@ -30,7 +30,7 @@ func modprobe(name string) error {
 	}
 	module, ok := modules[name]
 	if !ok {
-		return nil // It is built in, or missing: then its use fails.
+		return nil // It is built in; if it is missing, its use fails later.
 	}
 	for _, file := range slices.Backward(append([]string{module.Path}, module.Deps...)) {
 		if err := insmod(filepath.Join(dir, file)); err != nil {

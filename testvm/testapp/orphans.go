@@ -7,12 +7,12 @@ import (
 	"syscall"
 )
 
-// perParent is how many orphans one dying parent leaves.
+// perParent is the number of orphans of one parent.
 const perParent = 100
 
-// orphans leaves n processes without a parent. Each parent is a bare clone of
-// this process that clones its children and ends; nothing is executed, so ten
-// thousand take seconds even in an emulated machine.
+// orphans makes n orphans. Each parent is a clone of this process that clones its children
+// and exits. No program is executed, so 10 000 orphans take seconds even in an emulated
+// machine.
 func orphans(args []string) error {
 	n, err := strconv.Atoi(arg(args, 0))
 	if err != nil {
@@ -34,8 +34,8 @@ func orphans(args []string) error {
 	return mark([]string{"orphans", strconv.Itoa(n)})
 }
 
-// cloneParent makes a child that makes n children and ends. Between clone and
-// exit the child has one thread and no Go scheduler: raw system calls alone.
+// cloneParent clones a child that clones n children and exits. Between clone and exit the
+// child has one thread and no Go scheduler, so it makes only raw system calls.
 //
 //go:norace
 func cloneParent(n int) (int, syscall.Errno) {
@@ -56,10 +56,9 @@ func cloneParent(n int) (int, syscall.Errno) {
 	return 0, 0
 }
 
-// wrapContainerd stands in for /usr/bin/containerd in one test. Containers'
-// orphans go to their shim or runtime, which are subreapers; what PID 1 starts
-// itself leaves its orphans to PID 1. So it makes them, then becomes the real
-// one.
+// wrapContainerd replaces /usr/bin/containerd in one test: it makes orphans, then executes
+// the real one. Orphans of containers become children of their shim or runtime, which are
+// subreapers; those of programs that PID 1 starts become children of PID 1.
 func wrapContainerd(args []string) error {
 	const once = "/run/orphans-made"
 	if _, err := os.Stat(once); err != nil {

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// use takes one of each of what greedy takes, but for keys, says whether the kernel
-// gave them while greedy has what is in kindFile, and stays.
+// use takes one of each resource of greedy except keys, prints whether that works while
+// greedy has the one in kindFile, and sleeps.
 func use([]string) error {
 	err := errors.Join(
 		useWatches(),
@@ -56,7 +56,7 @@ func useWatches() error {
 	return nil
 }
 
-// startNamespaces starts a process, with threads, in namespaces of its own.
+// startNamespaces starts a process with threads in new namespaces.
 func startNamespaces() error {
 	child := exec.Command("/proc/self/exe", "help")
 	one := []syscall.SysProcIDMap{{Size: 1}}

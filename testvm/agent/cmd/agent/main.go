@@ -1,4 +1,4 @@
-// Command agent is the guest half of keelson/testvm/agent.
+// Command agent is the server of keelson/testvm/agent in the guest.
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 func main() {
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "agent:", err)
-		// Where the harness can see it; <2> shows even on a quiet console.
+		// The harness sees the console; priority 2 shows on a quiet one.
 		_ = os.WriteFile("/dev/kmsg", []byte("<2>keelson-agent: "+err.Error()), 0)
 		os.Exit(1)
 	}
