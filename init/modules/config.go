@@ -83,9 +83,12 @@ func (c *Config) parse(r io.Reader) error {
 	return s.Err()
 }
 
+// blanks separate words, as in kmod's own parser.
+const blanks = " \t"
+
 // command adds one command with its arguments.
 func (c *Config) command(line string) {
-	f := strings.Fields(line)
+	f := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(blanks, r) })
 	if len(f) < 2 || strings.HasPrefix(f[0], "#") {
 		return
 	}
@@ -108,14 +111,14 @@ func (c *Config) command(line string) {
 // after returns line without its first n words; blanks between the others stay.
 func after(line string, n int) string {
 	for range n {
-		line = strings.TrimSpace(line)
-		i := strings.IndexAny(line, " \t")
+		line = strings.TrimLeft(line, blanks)
+		i := strings.IndexAny(line, blanks)
 		if i < 0 {
 			return ""
 		}
 		line = line[i:]
 	}
-	return strings.TrimSpace(line)
+	return strings.Trim(line, blanks)
 }
 
 // alias returns the modules that the configuration has for an alias or name and reports

@@ -147,14 +147,38 @@ func TestRunInstall(t *testing.T) {
 func FuzzConfig(f *testing.F) {
 	f.Add("install a b \\\nc\nalias x* y\noptions a \"b  c\"\nsoftdep a pre: b post:\n\\", "a")
 	f.Add("install \\\nalias\n", "")
+	f.Add("install\va\vb\ninstall a \v\n", "a")
 	f.Fuzz(func(t *testing.T, text, name string) {
 		c := newConfig()
 		if err := c.parse(strings.NewReader(text)); err != nil {
 			return
 		}
 		db := &DB{files: map[string]depmod.Module{"a": {Path: "a.ko"}}, aliases: map[string][]depmod.Alias{}, config: c}
-		for _, module := range db.Resolve(name) {
-			db.Plan(module, nil)
+		resolved := db.Resolve(name)
+		_, configured := c.alias(name)
+		for _, module := range resolved {
+			if configured && (c.Blacklist[module] || module == off) {
+				t.Errorf("%q leads to %q, which is blacklisted or off", name, module)
+			}
+			checkPlan(t, db, module)
 		}
 	})
+}
+
+// checkPlan checks that a plan has each module once, as a file that exists or a command.
+func checkPlan(t *testing.T, db *DB, module string) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, s := range db.Plan(module, nil) {
+		command, install := db.config.installCommand(s.Name)
+		switch {
+		case seen[s.Name]:
+			t.Errorf("the plan for %q has %q twice", module, s.Name)
+		case install && (s.Install == "" || s.Install != command || s.File != ""):
+			t.Errorf("step %+v, want the command %q", s, command)
+		case !install && (s.Name != "a" || s.File != "a.ko" || s.Install != ""):
+			t.Errorf("step %+v, want the file of module a", s)
+		}
+		seen[s.Name] = true
+	}
 }
