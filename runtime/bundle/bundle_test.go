@@ -1,12 +1,15 @@
 package bundle
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // testdata/containers is what LinuxKit's CLI writes.
@@ -225,10 +228,35 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"mounts":[{"destination":7}]}`))
 	f.Add([]byte("{\n\"process\": [1,2"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var r Runtime
-		if decode(RuntimeFile, data, &r) == nil {
-			_ = checkRuntime(RuntimeFile, &r)
+		var r, again Runtime
+		if decodeTwice(t, RuntimeFile, data, &r, &again) {
+			if first, second := checkRuntime(RuntimeFile, &r), checkRuntime(RuntimeFile, &again); (first == nil) != (second == nil) {
+				t.Errorf("%q is checked differently when it is encoded again: %v, %v", data, first, second)
+			}
 		}
-		_ = decode(ConfigFile, data, &Bundle{})
+		decodeTwice(t, ConfigFile, data, &specs.Spec{}, &specs.Spec{})
 	})
+}
+
+// decodeTwice decodes data into v, and the encoded v into again, which must be the same. It
+// reports whether data could be decoded; the error must name the file.
+func decodeTwice(t *testing.T, path string, data []byte, v, again any) bool {
+	t.Helper()
+	if err := decode(path, data, v); err != nil {
+		if !strings.Contains(err.Error(), path) {
+			t.Errorf("the error does not name the file: %v", err)
+		}
+		return false
+	}
+	first, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := decode(path, first, again); err != nil {
+		t.Fatalf("%s: %v", first, err)
+	}
+	if second, err := json.Marshal(again); err != nil || !bytes.Equal(first, second) {
+		t.Errorf("%s became %s, %v", first, second, err)
+	}
+	return true
 }

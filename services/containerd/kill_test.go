@@ -1,9 +1,11 @@
 package containerd
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -56,5 +58,13 @@ func FuzzIsStarting(f *testing.F) {
 	f.Add("Name:\tcontainerd\nState:\tT (stopped)\nPPid:\t1\n", 1)
 	f.Add("Name:\tcontainerd\n", 0)
 	f.Add("PPid", -1)
-	f.Fuzz(func(t *testing.T, status string, parent int) { isStarting(status, parent) })
+	f.Fuzz(func(t *testing.T, status string, parent int) {
+		if isStarting(status, parent) && (!strings.Contains(status, daemonName) || isStarting(status, parent+1)) {
+			t.Errorf("%q: the status of a containerd with parent %d", status, parent)
+		}
+		// The first line of a field counts.
+		if own := fmt.Sprintf("Name:\t%s\nPPid:\t%d\n", daemonName, parent) + status; !isStarting(own, parent) || isStarting(own, parent+1) {
+			t.Errorf("%q: not only the status of a containerd with parent %d", own, parent)
+		}
+	})
 }

@@ -1,8 +1,12 @@
 package debian
 
 import (
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -121,11 +125,33 @@ func TestApplets(t *testing.T) {
 	}
 }
 
+// control returns stanzas as a control file; not ok if a field would be a comment.
+func control(stanzas []Stanza) (file string, ok bool) {
+	var text strings.Builder
+	for _, s := range stanzas {
+		for _, name := range slices.Sorted(maps.Keys(s)) {
+			if strings.HasPrefix(name, "#") {
+				return "", false
+			}
+			fmt.Fprintf(&text, "%s: %s\n", name, strings.ReplaceAll(s[name], "\n", "\n "))
+		}
+		text.WriteString("\n")
+	}
+	return text.String(), true
+}
+
 func FuzzParseStanzas(f *testing.F) {
 	f.Add("Package: a\nDepends: b (>= 1) | c:any, d [amd64]\n x\n\n# c\nB")
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, s := range ParseStanzas(text) {
-			closure([]string{s["package"]}, []Package{fromStanza(s)})
+		stanzas := ParseStanzas(text)
+		if file, ok := control(stanzas); ok && !cmp.Equal(ParseStanzas(file), stanzas) {
+			t.Errorf("%q became %q", stanzas, ParseStanzas(file))
+		}
+		for _, s := range stanzas {
+			p := fromStanza(s)
+			if got := closure([]string{p.Name}, []Package{p}); len(got) != 1 || got[0].Name != p.Name {
+				t.Errorf("the closure of %q is %v", p.Name, got)
+			}
 		}
 		parseOneLine(text)
 		parseDeb822(text)

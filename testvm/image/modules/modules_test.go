@@ -2,9 +2,12 @@ package modules
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"keelson/runtime/depmod"
 )
 
 var tables = Tables{
@@ -58,6 +61,27 @@ func TestClosure(t *testing.T) {
 func FuzzClosure(f *testing.F) {
 	f.Add(tables.Dep, tables.Softdep, tables.Alias, tables.Builtin, "ext4")
 	f.Fuzz(func(t *testing.T, dep, soft, alias, builtin, asked string) {
-		_, _ = Closure(Tables{dep, soft, alias, builtin}, []string{asked}, true)
+		tables := Tables{dep, soft, alias, builtin}
+		files, err := Closure(tables, []string{asked}, true)
+		if err != nil || asked == "all" {
+			return
+		}
+		s, err := parse(tables)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.IsSorted(files) || len(slices.Compact(slices.Clone(files))) != len(files) {
+			t.Errorf("%q are not sorted or not unique", files)
+		}
+		if own := s.modules[depmod.Name(asked)].Path; own != "" && asked != Defaults && !slices.Contains(files, own) {
+			t.Errorf("%q does not have %q itself", files, own)
+		}
+		for _, file := range files {
+			for _, dep := range s.modules[depmod.Name(file)].Deps {
+				if !slices.Contains(files, dep) {
+					t.Errorf("%q does not have %q, which %q needs", files, dep, file)
+				}
+			}
+		}
 	})
 }
