@@ -112,7 +112,7 @@ func TestSameInputSameBytes(t *testing.T) {
 	}
 }
 
-// names lists what is in an initrd.
+// names returns the names in an initrd.
 func names(t *testing.T, initrd []byte) (out []string) {
 	t.Helper()
 	z, err := zstd.NewReader(bytes.NewReader(initrd))
@@ -141,13 +141,13 @@ func TestInitrd(t *testing.T) {
 	project(t, dir)
 	list := names(t, read(t, build(t, dir, dir).Initrd))
 	if list[0] != "init" {
-		t.Errorf("%s stands first, not init", list[0])
+		t.Errorf("the first entry is %s, want init", list[0])
 	}
 	if at := slices.Index(list, unpackedFile); at != len(list)-1 {
-		t.Errorf("%s stands at %d of %d, not last", unpackedFile, at, len(list))
+		t.Errorf("%s is entry %d of %d, want the last", unpackedFile, at, len(list))
 	}
 	if at := slices.Index(list, unpackingFile); at < 0 || at > 4 {
-		t.Errorf("%s stands at %d", unpackingFile, at)
+		t.Errorf("%s is entry %d", unpackingFile, at)
 	}
 	all := "\n" + strings.Join(list, "\n") + "\n"
 	for _, want := range []string{"etc/x", "usr/bin/app", "containers/onboot/000-first/lower/etc/hosts", "containers/services/second/config.json", "containers/services/third/lower/usr/bin/app"} {
@@ -249,7 +249,7 @@ func TestKernelFromImageWithMicrocode(t *testing.T) {
 	}
 	initrd := read(t, out.Initrd)
 	if !bytes.HasPrefix(initrd, []byte("070701...\x00\x00\x00")) {
-		t.Fatalf("the microcode does not stand first: %q", initrd[:16])
+		t.Fatalf("the initrd does not begin with the microcode: %q", initrd[:16])
 	}
 	if all := strings.Join(names(t, initrd[12:]), " "); !strings.Contains(all, "lib/modules/1/x.ko") {
 		t.Errorf("the module is missing in %s", all)
@@ -316,8 +316,8 @@ func TestImagesDoNotReachOutOfTheirDirectory(t *testing.T) {
 	}
 }
 
-// Every initramfs has the nodes without which its first process may not start,
-// those that lead to a root on a disk included; an image's own stay.
+// Every initramfs has the device nodes that its first process may need, also one that
+// mounts a root on a disk; nodes of the image are not replaced.
 func TestNodes(t *testing.T) {
 	own := tree.New()
 	own.Set(tree.Entry{Path: "dev/null", Type: tree.Char, Mode: 0o600, Major: 1, Minor: 3})

@@ -86,7 +86,7 @@ func below(files *tree.Tree, dir string) map[string]tree.Entry {
 	return found
 }
 
-// Names choose containers; what cannot be written leaves nothing behind.
+// Containers are selected by name; a bundle that cannot be written leaves no files.
 func TestWriteBundle(t *testing.T) {
 	dir, out := t.TempDir(), t.TempDir()
 	project(t, dir)

@@ -32,7 +32,8 @@ func checked(t *testing.T, text string) (problems, notChecked []string) {
 	return lines(r.Problems), lines(r.NotChecked)
 }
 
-// Every problem is named, with its line, and what is not on this host is not one.
+// Every problem is reported with its line; an image that is not on this host is not a
+// problem.
 func TestCheck(t *testing.T) {
 	problems, notChecked := checked(t, `kernel:
   image: deb:linux-image-cloud-amd64
@@ -61,7 +62,7 @@ volumes:
 	})
 }
 
-// Mistakes that are seen without any image are named together too.
+// Mistakes that can be found without images are reported together too.
 func TestCheckFirst(t *testing.T) {
 	problems, notChecked := checked(t, `kernel: {cmdline: x, binary: y}
 services:

@@ -12,7 +12,7 @@ import (
 
 func TestCompressions(t *testing.T) {
 	tier.Tool(t, "zstd", "zstd")
-	// The same again, further away than the window of the fast one.
+	// The same data again, at a distance larger than the window of the fast compression.
 	part := make([]byte, 2*fastWindow)
 	for i := range part {
 		part[i] = byte(i * i >> 7 * i)
@@ -34,11 +34,11 @@ func TestCompressions(t *testing.T) {
 			}
 		}
 		if !bytes.Equal(packed.Bytes(), again.Bytes()) {
-			t.Errorf("%s: another result the second time", name)
+			t.Errorf("%s: two results differ", name)
 		}
 		sizes[name] = packed.Len()
 		if got := unpackZstd(t, name, &packed); !bytes.Equal(got, data) {
-			t.Errorf("%s: other data comes out", name)
+			t.Errorf("%s: the unpacked data differ", name)
 		}
 	}
 	if sizes[Best] >= sizes[Fast] || sizes[Fast] >= sizes[None] || sizes[None] != len(data) {

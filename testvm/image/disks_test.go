@@ -19,7 +19,7 @@ import (
 	"keelson/testvm/tier"
 )
 
-// runner runs a program, which must end well, and gives what it printed.
+// runner runs a program, which must succeed, and returns its output.
 func runner(t *testing.T) func(program string, args ...string) string {
 	return func(program string, args ...string) string {
 		t.Helper()
@@ -35,8 +35,8 @@ func runner(t *testing.T) func(program string, args ...string) string {
 	}
 }
 
-// checkDisks wants other programs to find partitions and file systems in order,
-// and disks to be sparse.
+// checkDisks checks partitions and file systems with other programs, and that disks are
+// sparse.
 func checkDisks(t *testing.T, dir string) {
 	t.Helper()
 	run := runner(t)
@@ -72,8 +72,8 @@ func checkDisks(t *testing.T, dir string) {
 	}
 }
 
-// checkData wants the last partition of a disk to be an ext4 file system with
-// the label data.
+// checkData checks that the last partition of a disk is an ext4 file system with the label
+// data.
 func checkData(t *testing.T, file string, run func(string, ...string) string) {
 	t.Helper()
 	table := strings.TrimSpace(run("sfdisk", "--dump", file))
@@ -88,13 +88,13 @@ func checkData(t *testing.T, file string, run func(string, ...string) string) {
 	head := run("dumpe2fs", "-h", part)
 	for _, want := range []string{"Filesystem volume name:   data\n", "Block count:              16384\n", "Total journal size:       16M\n"} {
 		if !strings.Contains(head, want) {
-			t.Errorf("%s: the file system lacks %q:\n%s", file, want, head)
+			t.Errorf("%s: the file system does not have %q:\n%s", file, want, head)
 		}
 	}
 }
 
-// A disk that is full is told as such, whenever it gets full, and nothing half
-// made is left. Every format is made on larger and larger disks until it fits.
+// A full disk is reported as such, at whatever step it fills, and no incomplete file is left.
+// Every format is made on larger and larger disks until it fits.
 func TestFullDisk(t *testing.T) {
 	needTools(t, format.AMD64)
 	tier.Root(t)
@@ -113,7 +113,8 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
-// fitsIn builds on a disk of a size, and wants what fails to fail well.
+// fitsIn builds on a disk of the given size and reports whether it fits. A failure must be
+// reported and leave no files.
 func fitsIn(t *testing.T, dir, cacheDir, name string, mib int) bool {
 	t.Helper()
 	out := t.TempDir()
@@ -136,7 +137,7 @@ func fitsIn(t *testing.T, dir, cacheDir, name string, mib int) bool {
 	return false
 }
 
-// files are all files below dir.
+// files returns all files below dir.
 func files(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {

@@ -26,14 +26,14 @@ import (
 // where the YAML gives no capabilities, /etc/resolv.conf where it gives no binds.
 const svcLabel = `{"binds": ["/etc/resolv.conf:/etc/resolv.conf"], "capabilities": ["CAP_NET_ADMIN"]}`
 
-// differences are the entries that are deliberately not as the CLI makes them.
+// differences are the entries that deliberately differ from those of the CLI.
 var differences = map[string]struct{ cli, ours, why string }{
 	"etc": {"d 0700 0:0", "d 0755 0:0",
 		"the CLI gives a directory that exists the mode derived from a file put into it (0600 → 0700), " +
 			"so that only root can use /etc; here a directory that exists keeps its mode"},
 }
 
-// given are images made in a test.
+// given are images that a test makes.
 type given map[string]*source.Image
 
 func (g given) Image(_ context.Context, ref string) (*source.Image, error) {
@@ -157,7 +157,7 @@ func meaning(t *testing.T, b []byte) (v any) {
 	return v
 }
 
-// TestWithoutLabel shows that the label alone brings what svcLabel claims.
+// TestWithoutLabel checks that the settings of svcLabel come only from the label.
 func TestWithoutLabel(t *testing.T) {
 	root := rich(t, "")
 	for _, name := range []string{"onboot/002-first-user", "onshutdown/000-bye"} {

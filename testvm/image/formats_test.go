@@ -176,7 +176,7 @@ func asNobody(t *testing.T, in, out string) {
 	}
 }
 
-// compare wants two folders to hold the same.
+// compare checks that two folders have the same contents.
 func compare(t *testing.T, a, b string) {
 	t.Helper()
 	list := func(dir string) (names []string) {

@@ -33,9 +33,9 @@ services:
     readonly: true
 `
 
-// The OCI image is a system that starts by its entry point as in a privileged
-// container, comes up whole, and ends at its stop signal. A container engine is
-// taken the part of here by namespaces and the layout's own reader.
+// The OCI image starts by its entry point as in a privileged container, brings up all
+// services, and ends on its stop signal. Namespaces and the reader of the layout replace a
+// container engine here.
 func TestOCIImageStarts(t *testing.T) {
 	tier.Root(t)
 	dir := t.TempDir()
@@ -80,7 +80,7 @@ func ociImage(t *testing.T, file string) *source.Image {
 	return img
 }
 
-// checkTar wants the archive to hold the same system, and the kernel.
+// checkTar checks that the archive has the same system, and the kernel.
 func checkTar(t *testing.T, file string, system *tree.Tree) {
 	t.Helper()
 	f, err := os.Open(file)

@@ -11,9 +11,8 @@ import (
 	"keelson/testvm/tier"
 )
 
-// A card holds in its first partition what the firmware looks for, what is given
-// in the place of what is made, and in its second an empty file system. It is of
-// a size that QEMU takes.
+// The first partition of a card has the files that the firmware needs; given files replace
+// generated ones. The second has an empty file system. QEMU accepts the size of the card.
 func TestRPi(t *testing.T) {
 	tier.Tool(t, "mkfs.fat", "dosfstools")
 	tier.Tool(t, "mcopy", "mtools")

@@ -18,7 +18,7 @@ func put(t *testing.T, path, text string) {
 	}
 }
 
-// Files in different folders make one image, each with the files beside it.
+// Several YAML files in different folders make one image; each refers to files in its folder.
 func TestSeveralFiles(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir+"/lib/root/from-lib", "lib")
@@ -43,7 +43,7 @@ func TestSeveralFiles(t *testing.T) {
 	}
 	for _, want := range []string{"from-lib", "from-own", "note of lib", "note of own", "- dir:../lib/root\n- dir:root\n", `"source": "../lib/note"`} {
 		if !strings.Contains(string(archive), want) {
-			t.Errorf("the image lacks %q", want)
+			t.Errorf("the image does not have %q", want)
 		}
 	}
 	o.Before[0].Data = []byte("init:\n- \"dir:nowhere\"\n")
@@ -53,7 +53,7 @@ func TestSeveralFiles(t *testing.T) {
 	}
 }
 
-// What is built of standard input has the linuxkit program's name for it.
+// An image that is built from standard input has the name that the linuxkit program gives it.
 func TestStdinName(t *testing.T) {
 	o := Options{File: Stdin, CacheDir: t.TempDir()}
 	if err := o.complete(); err != nil || o.Name != "moby" {

@@ -8,8 +8,8 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// Files of a container with a user namespace belong to the users that its own are on
-// the machine; other containers of the image are not given these.
+// The files of a container with a user namespace belong to the users of the machine to which
+// its own are mapped; those of other containers of the image do not.
 func TestOwnersInUserNamespaces(t *testing.T) {
 	files := tree.New()
 	files.Set(tree.Entry{Path: "app", Type: tree.File, Mode: 0o755})

@@ -23,10 +23,10 @@ import (
 
 const ref = "registry.example.org/keelson/init:v1"
 
-// mountPoints are empty folders that must come along.
+// mountPoints are empty folders that the image must have.
 var mountPoints = []string{"dev", "proc", "run", "sys", "tmp", "var"}
 
-// guest lays out a small tree whose programs tell the architecture.
+// guest makes a small tree whose programs contain the architecture.
 func guest(t *testing.T, arch string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "some", arch)
@@ -65,7 +65,7 @@ func TestSameTreesSameBytes(t *testing.T) {
 	}
 }
 
-// unpacked is the layout that an archive holds.
+// unpacked returns a folder with the layout in an archive.
 func unpacked(t *testing.T, data []byte) string {
 	t.Helper()
 	files, dir := tree.New(), t.TempDir()
@@ -75,7 +75,7 @@ func unpacked(t *testing.T, data []byte) string {
 	return dir
 }
 
-// Whatever reads OCI layouts can read this one, and finds what was put in.
+// Readers of OCI layouts can read the archive and find its contents.
 func TestLayout(t *testing.T) {
 	top, err := layout.ImageIndexFromPath(unpacked(t, archive(t)))
 	if err != nil {
@@ -94,7 +94,7 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// index is the only thing in the layout.
+// index returns the only index of the layout.
 func index(t *testing.T, top v1.ImageIndex) v1.ImageIndex {
 	t.Helper()
 	m, err := top.IndexManifest()
@@ -186,7 +186,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// The trees are packed in the order of their names, whatever that of the map.
+// The trees are packed in the order of their names, not in the order of the map.
 func TestOrder(t *testing.T) {
 	top, err := layout.ImageIndexFromPath(unpacked(t, archive(t)))
 	if err != nil {

@@ -20,9 +20,8 @@ import (
 	"keelson/testvm/image"
 )
 
-// LinuxKit's cache is an OCI layout. What its import takes from the archive,
-// and how the image is found again when a YAML file names it, are done here by
-// the same library it uses.
+// LinuxKit's cache is an OCI layout. The test imports the archive into it and finds the image
+// of a YAML file in it with the library that LinuxKit uses.
 func TestImport(t *testing.T) {
 	cache, err := layout.Write(t.TempDir(), empty.Index)
 	if err != nil {
@@ -50,7 +49,7 @@ func TestImport(t *testing.T) {
 	}
 }
 
-// importArchive copies blobs and enters the named descriptors of index.json.
+// importArchive copies the blobs and adds the named descriptors of index.json.
 func importArchive(cache layout.Path, data []byte) error {
 	tr := tar.NewReader(bytes.NewReader(data))
 	var top *v1.IndexManifest
@@ -102,7 +101,7 @@ func TestBuilder(t *testing.T) {
 	}
 }
 
-// initrd is the root that our builder makes of an image in the init section.
+// initrd returns the root that the builder makes of an image in the init section.
 func initrd(t *testing.T, source string) []byte {
 	t.Helper()
 	out, err := image.Build(t.Context(), image.Options{YAML: fmt.Appendf(nil, "init: [%q]\n", source),

@@ -14,7 +14,7 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// The agent is there, does what it is asked, and the power button works.
+// The agent answers all calls, and the power button works.
 func TestReadyGuest(t *testing.T) {
 	v := vmtest.Boot(t, vmtest.Tiny(t, "ready"))
 	if e := v.Stage("ready", "degraded"); e.Stage != "ready" {
@@ -48,7 +48,7 @@ func useAgent(t *testing.T, v *vmtest.VM) {
 	if err != nil || !strings.Contains(log, "Linux version") {
 		t.Errorf("kernel log: %v, %d bytes", err, len(log))
 	}
-	// /init is testapp, and as another process it takes subcommands.
+	// /init is testapp, which has subcommands if it is not PID 1.
 	if out := v.Output("/init", "print", "out"); out != "out\n" {
 		t.Errorf("printed %q", out)
 	}
@@ -71,7 +71,7 @@ func useAgent(t *testing.T, v *vmtest.VM) {
 	}
 }
 
-// The ways a guest ends are told apart.
+// The harness distinguishes the ways in which a guest ends.
 func TestExits(t *testing.T) {
 	for do, want := range map[string]vm.Exit{
 		"poweroff": vm.PoweredDown, "reboot": vm.Rebooted, "halt": vm.Halted,
@@ -79,7 +79,7 @@ func TestExits(t *testing.T) {
 		t.Run(do, func(t *testing.T) {
 			v := vmtest.Boot(t, vmtest.Tiny(t, do))
 			v.Exit(want)
-			// Everything that waits now must fail at once.
+			// Every call that waits must fail immediately.
 			if _, err := v.WaitStage(vmtest.Context(t), "ready"); !errors.Is(err, vm.ErrEnded) {
 				t.Errorf("waiting on a guest that has ended: %v", err)
 			}
@@ -87,8 +87,8 @@ func TestExits(t *testing.T) {
 	}
 }
 
-// The harness fails when the guest does. Each case is a guest and what is
-// wanted of it in vain.
+// The harness fails when the guest does. Each case is a guest and something that it does not
+// do.
 func TestFailures(t *testing.T) {
 	short := func(t *testing.T, v *vmtest.VM) context.Context {
 		v.Line("keelson: .* kernel")
@@ -100,7 +100,7 @@ func TestFailures(t *testing.T) {
 		do     string
 		try    func(t *testing.T, v *vmtest.VM) error
 		want   error
-		output string // must be among the last lines
+		output string // must be in the last lines
 	}{
 		{"panic", func(t *testing.T, v *vmtest.VM) error {
 			_, err := v.WaitStage(vmtest.Context(t), "ready")
@@ -162,13 +162,13 @@ func TestFailures(t *testing.T) {
 				t.Fatalf("the error carries no last lines: %v", err)
 			}
 			if !strings.Contains(strings.Join(f.Console, "\n"), c.output) {
-				t.Errorf("last lines lack %q: %v", c.output, err)
+				t.Errorf("the last lines do not have %q: %v", c.output, err)
 			}
 		})
 	}
 }
 
-// The same on the other architecture: console, agent, power button.
+// Console, agent and power button work on arm64.
 func TestReadyGuestARM64(t *testing.T) {
 	v := vmtest.Boot(t, vmtest.TinyOn(t, qemu.ARM64, "ready"))
 	v.Stage("ready", "degraded")

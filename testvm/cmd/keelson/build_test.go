@@ -50,7 +50,7 @@ func TestSeveralFiles(t *testing.T) {
 	}
 }
 
-// What is printed without merging is what was written; a mistake names the file.
+// A single file is printed unchanged; an error names the file.
 func TestDryRun(t *testing.T) {
 	const source = "# comment\ninit: [a]\n"
 	var out strings.Builder

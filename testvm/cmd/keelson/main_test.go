@@ -54,7 +54,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// A mistyped verb or flag is answered with the one that is meant.
+// For a mistyped verb or flag the message suggests the right one.
 func TestMistyped(t *testing.T) {
 	for want, args := range map[string][]string{`"formats"`: {"formts"}, `"init-image"`: {"init-imag"}, `"--service"`: {"bundle", "--servce", "x"}} {
 		k, _ := newTestParser(t)

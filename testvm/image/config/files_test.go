@@ -17,7 +17,7 @@ func parseAll(t *testing.T, inputs ...Input) *Document {
 	return d
 }
 
-// Lists are appended, and of the kernel each key that a later file gives counts.
+// Lists are appended; each key of the kernel in a later file replaces that of an earlier one.
 func TestParseAll(t *testing.T) {
 	d := parseAll(t,
 		Input{Name: "a.yml", Source: []byte("kernel: {image: k1, cmdline: one, binary: b, tar: none}\ninit: [i1]\nservices:\n- &s {name: s1, image: x}\n- {<<: *s, name: s2}\nfiles:\n- {path: etc/a, contents: a, uid: s3}\n")},
@@ -73,7 +73,7 @@ func TestErrorsNameTheFileOfSeveral(t *testing.T) {
 	}
 }
 
-// A field that is written nowhere belongs to the last file.
+// An error about a missing field names the last file.
 func TestErrorsAboutWhatIsMissing(t *testing.T) {
 	d := parseAll(t, Input{Name: "a.yml", Source: []byte("kernel: {cmdline: x}\n")}, Input{Name: "b.yml"})
 	for field, want := range map[string]string{"kernel.image": "a.yml:1: kernel.image: is missing", "init": "b.yml: init: is missing", "services[7]": "b.yml: services[7]: is missing"} {
@@ -83,8 +83,7 @@ func TestErrorsAboutWhatIsMissing(t *testing.T) {
 	}
 }
 
-// Paths in a file of another folder are relative to that, also where lists are
-// shared by an alias.
+// Paths are relative to the folder of their file, also in lists that an alias shares.
 func TestRebase(t *testing.T) {
 	d := parseAll(t, Input{Name: "../lib/a.yml", Base: "../lib", Source: []byte(`
 kernel: {image: "./kernel"}
@@ -125,7 +124,7 @@ volumes:
 	}
 }
 
-// One file is as it is written; several mean the same when they are written as one.
+// A single file is printed unchanged; several are printed as one file with the same meaning.
 func TestYAML(t *testing.T) {
 	const source = "init: [a] # a comment\n"
 	if text, err := parseAll(t, Input{Source: []byte(source)}).YAML(); err != nil || string(text) != source {
@@ -143,11 +142,11 @@ func TestYAML(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again := parseAll(t, Input{Source: text}); !reflect.DeepEqual(again.Config, d.Config) {
-		t.Errorf("it means something else:\n%s", text)
+		t.Errorf("the meaning has changed:\n%s", text)
 	}
 }
 
-// An alias inside of its own anchor ends.
+// An alias inside its own anchor does not lead to endless recursion.
 func TestAliasOfItself(t *testing.T) {
 	p := &part{Input: Input{Source: []byte("init: &a [x, *a]\n")}}
 	_ = p.decode(new(any))
@@ -175,7 +174,7 @@ func FuzzParseAll(f *testing.F) {
 			t.Fatalf("an error of no file: %v", err)
 		}
 		if err == nil {
-			_, _ = d.YAML() // It compares by itself.
+			_, _ = d.YAML() // It checks itself that the text has the same meaning.
 		}
 	})
 }

@@ -152,7 +152,7 @@ func TestRootComesFromCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Neither apt nor dpkg-deb can run now: whatever comes, comes from the cache.
+	// Neither apt nor dpkg-deb can run now, so the root comes from the cache.
 	t.Setenv("PATH", t.TempDir())
 	second, id2, err := a.Root(t.Context(), []string{"busybox-static"})
 	if err != nil || id != id2 || first.Len() != second.Len() {

@@ -55,8 +55,8 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// A written disk is sparse, holds what it should where it should, is the same
-// every time, and another program reads the same partitions from it.
+// A written disk is sparse, has the contents of its partitions, is the same every time, and
+// another program reads the same partitions from it.
 func TestWrite(t *testing.T) {
 	tier.Tool(t, "sfdisk", "fdisk")
 	dir := t.TempDir()
@@ -128,7 +128,7 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
-// What is no disk for UEFI is told so, whatever it is.
+// A file that is not a disk for UEFI is refused.
 func TestEFIArch(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")

@@ -9,8 +9,8 @@ import (
 	"keelson/testvm/image/config"
 )
 
-// What runc refuses (package bundle tests that against runc) is an error about the
-// field of the YAML file that is the reason.
+// A setting that runc refuses (package bundle tests that with runc) is an error about the
+// field of the YAML file that causes it.
 func TestValidate(t *testing.T) {
 	mapping := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
 	for name, c := range map[string]struct {

@@ -32,7 +32,7 @@ func twoArchs(t *testing.T) v1.ImageIndex {
 	return index
 }
 
-// checkLayout wants index under one entry, and the images of archs alone.
+// checkLayout checks that the layout has one entry, the index, with only the images of archs.
 func checkLayout(t *testing.T, files *tree.Tree, err error, index v1.ImageIndex, archs ...string) {
 	t.Helper()
 	if err != nil {
@@ -98,7 +98,7 @@ func TestLayoutAsItIs(t *testing.T) {
 	}
 }
 
-// Images that stand side by side, as some tools write them.
+// A layout may list several images without an index, as some tools write them.
 func TestLayoutOfImages(t *testing.T) {
 	f := fetcher(t)
 	p, err := layout.Write(filepath.Join(f.Base, "lay"), empty.Index)

@@ -11,7 +11,7 @@ import (
 	"keelson/testvm/tier"
 )
 
-// program writes the least program for UEFI that has a section.
+// program writes a minimal program for UEFI with one section.
 func program(t *testing.T, dir string) string {
 	t.Helper()
 	b := make([]byte, 0x600)
@@ -35,8 +35,7 @@ func program(t *testing.T, dir string) string {
 	return name
 }
 
-// The sections are there with their content, apart from each other in memory
-// and at the beginning of a page.
+// The sections have their contents, do not overlap in memory and are aligned to pages.
 func TestMake(t *testing.T) {
 	const objcopy = "x86_64-linux-gnu-objcopy"
 	tier.Tool(t, objcopy, "binutils-x86-64-linux-gnu")

@@ -84,7 +84,7 @@ func TestMachineOfImage(t *testing.T) {
 	}
 }
 
-// A disk is started by the firmware its format is for.
+// A disk is started by the firmware of its format.
 func TestMachineOfDisk(t *testing.T) {
 	dir := t.TempDir()
 	for name, want := range map[string]qemu.Config{
@@ -150,7 +150,7 @@ func TestUnattended(t *testing.T) {
 	}
 }
 
-// ctrl-C powers the guest off, and says that it never got ready.
+// ctrl-C powers the guest off; the error says that the guest did not get ready.
 func TestInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	var out bytes.Buffer
