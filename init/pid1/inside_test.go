@@ -72,7 +72,11 @@ func TestNotFirst(t *testing.T) {
 		if e := s.Stage(timelineReady...); e.Stage != "ready" {
 			t.Errorf("got %v", e)
 		}
-		orphan, err := strconv.Atoi(strings.TrimSpace(s.File("/run/orphan")))
+		var text []byte // The script does not wait for the process that writes it.
+		for deadline := time.Now().Add(time.Minute); len(text) == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+			text, _ = os.ReadFile(filepath.Join(s.Root, "run/orphan"))
+		}
+		orphan, err := strconv.Atoi(strings.TrimSpace(string(text)))
 		must(t, err)
 		parents, err := environment.Parents()
 		must(t, err)

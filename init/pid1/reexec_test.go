@@ -231,7 +231,7 @@ func TestSignalDuringPanic(t *testing.T) {
 		s.Signal(unix.SIGCHLD)
 		time.Sleep(rand.N(30 * time.Millisecond))
 		s.Signal(unix.SIGUSR2)
-		if !s.Ends(10 * time.Second) {
+		if !s.Ends(time.Minute) {
 			lost++
 			s.Signal(unix.SIGUSR2)
 		}

@@ -30,7 +30,7 @@ func TestReadinessOfRealServices(t *testing.T) {
 			"http":   {"sleep 0.2; touch /tmp/ok; busybox httpd -p 127.0.0.1:8080 -h /tmp" + stay, "http:8080/ok"},
 			"log":    {"sleep 0.2; echo ready for work" + stay, "log:^ready for"},
 		} {
-			s.add(name, what.script, map[string]string{"keelson.ready": what.ready, "keelson.ready.timeout": "20s"})
+			s.add(name, what.script, map[string]string{"keelson.ready": what.ready, "keelson.ready.timeout": "1m"})
 			all = append(all, name)
 		}
 		s.addTestapp("notify", testapp)

@@ -65,7 +65,7 @@ func TestRelease(t *testing.T) {
 			t.Fatal(err)
 		}
 		for begin := time.Now(); !c.marked(); time.Sleep(time.Millisecond) {
-			if time.Since(begin) > 20*time.Second {
+			if time.Since(begin) > time.Minute {
 				t.Fatal("it does not run after release")
 			}
 		}
