@@ -40,8 +40,8 @@ func containerdStarts(s *nstest.System) int {
 
 const database = "io.containerd.metadata.v1.bolt/meta.db"
 
-// containerd whose folders are on a disk that an onboot container mounts is started
-// once, on the disk, be the root sealed there or not.
+// If containerd's folders are on a disk that an onboot container mounts, containerd is
+// started once, on the disk, whether the mount point is writable or not.
 func TestContainerdOnLateDisk(t *testing.T) {
 	for name, tt := range map[string]struct{ disk, file, text string }{
 		"sealed":   {"/persist", "config.toml", "version = 3\nroot = \"/persist/containerd\"\n"},
@@ -71,9 +71,9 @@ func TestContainerdOnLateDisk(t *testing.T) {
 	}
 }
 
-// containerd is started again when the boot mounts a disk on the folder of its log, or
-// brings its settings.
-func TestContainerdPlacesChange(t *testing.T) {
+// containerd is restarted when the boot mounts a disk on the folder of its log, or
+// creates its settings.
+func TestContainerdRestartsAfterBoot(t *testing.T) {
 	for name, tt := range map[string]struct{ script, file, word string }{
 		"log":      {"mount -t tmpfs disk /var/log", "/var/log/containerd.log", "containerd"},
 		"settings": {"mount -t tmpfs disk /etc/containerd\necho 'root = \"/var/elsewhere\"' >/etc/containerd/config.toml", "/var/elsewhere/" + database, "web"},
@@ -87,7 +87,7 @@ func TestContainerdPlacesChange(t *testing.T) {
 				t.Errorf("got %v", e)
 			}
 			if !strings.Contains(s.File(tt.file), tt.word) {
-				t.Errorf("%s does not hold %q", tt.file, tt.word)
+				t.Errorf("%s does not contain %q", tt.file, tt.word)
 			}
 			s.Line("containerd is started again")
 			s.Signal(syscall.SIGUSR2)

@@ -16,8 +16,8 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// A whole boot, the guest's own programs and containers, inside of another
-// system; as the first process of a PID namespace.
+// A boot with the guest's own programs and containers in userspace mode, as the first
+// process of a PID namespace.
 func TestWholeBoot(t *testing.T) {
 	dir := system(t, map[string]string{"etc/hostname": "# the name of this machine\nbox\nother\n"})
 	container(t, dir, "/containers/onboot/000-one", "echo one")
@@ -25,7 +25,7 @@ func TestWholeBoot(t *testing.T) {
 	s := nstest.Boot(t, dir, nstest.Options{CmdLine: "keelson.loglevel=debug"})
 	s.Stage(timelineReady...)
 	if !strings.Contains(s.Output("/usr/bin/service", "list"), "web") || strings.Contains(s.Console(), "] modules") {
-		t.Error("it is not as it should be")
+		t.Error("the service is not listed, or modules were loaded")
 	}
 	s.Line("hostname: box")
 	build := strings.TrimPrefix(s.Stage(timeline.Kernel).Result, "keelson ")
@@ -35,7 +35,7 @@ func TestWholeBoot(t *testing.T) {
 		}
 	}
 	if strings.Contains(s.Console(), "mounts files") {
-		t.Error("files were restored, of which there are none")
+		t.Error("files were restored although the mounts cover none")
 	}
 	s.Signal(unix.SIGTERM)
 	if code := s.Wait(); code != codeReboot {
@@ -43,7 +43,7 @@ func TestWholeBoot(t *testing.T) {
 	}
 }
 
-// Without a place to write there is no system, and a code that says so.
+// Without a writable /run, the system does not boot and exits with codeFatal.
 func TestCannotBoot(t *testing.T) {
 	dir := system(t, nil)
 	must(t, os.Remove(filepath.Join(dir, "run")))
@@ -58,8 +58,8 @@ func TestCannotBoot(t *testing.T) {
 
 var timelineReady = []string{"ready", "degraded"}
 
-// The same where /init is not the first process: it adopts what loses its
-// parent, and at the end nothing runs and the rest of the system is untouched.
+// The same if /init is not the first process: it adopts orphans, and at the end none of
+// its processes runs.
 func TestNotFirst(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		dir := system(t, map[string]string{"etc/init.d/001-orphan": shell + "sh -c 'sleep 1000 & echo $! >/run/orphan' &\n"})
@@ -90,16 +90,16 @@ func TestNotFirst(t *testing.T) {
 		parents, err = environment.Parents()
 		must(t, err)
 		if len(parents) != 1 {
-			t.Errorf("processes are left: %v", parents)
+			t.Errorf("processes still run: %v", parents)
 		}
 	})
 }
 
-// A volume that a container manager has mounted on /var is used and stays.
-func TestGivenMounts(t *testing.T) {
+// A volume that a container manager has mounted on /var is used and stays mounted.
+func TestOuterMounts(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		dir := system(t, nil)
-		container(t, dir, "/containers/services/web", "echo told; exec sleep 1000")
+		container(t, dir, "/containers/services/web", "echo started; exec sleep 1000")
 		must(t, unix.Mount("volume", filepath.Join(dir, "var"), "tmpfs", 0, ""))
 		defer func() { _ = unix.Unmount(filepath.Join(dir, "var"), 0) }()
 		s := nstest.Boot(t, dir, nstest.Options{})
@@ -109,22 +109,21 @@ func TestGivenMounts(t *testing.T) {
 		}
 		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			if log, _ := os.ReadFile(filepath.Join(s.Root, "var/log/web.out.log")); len(log) > 0 {
-				break // It runs as soon as it is started, and prints when it gets to it.
+				break // A running service may not have printed its line yet.
 			}
 		}
 		s.Signal(unix.SIGUSR2)
 		if code := s.Wait(); code != codeDone {
 			t.Errorf("exit code %d", code)
 		}
-		if log, err := os.ReadFile(filepath.Join(dir, "var/log/web.out.log")); err != nil || string(log) != "told\n" {
+		if log, err := os.ReadFile(filepath.Join(dir, "var/log/web.out.log")); err != nil || string(log) != "started\n" {
 			t.Errorf("the service's log on the volume: %q, %v", log, err)
 		}
 	})
 }
 
-// Only a process of another root or other mounts than its parent's begins a
-// system by itself.
-func TestMistakenStart(t *testing.T) {
+// /init with the root and the mounts of its parent does not start a system.
+func TestInitInShell(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		null, err := os.Open(os.DevNull)
 		must(t, err)
@@ -137,17 +136,17 @@ func TestMistakenStart(t *testing.T) {
 	})
 }
 
-// containerd's two files are heeded; what is wrong in one is told.
+// Both settings files of containerd have an effect, and errors in them are reported.
 func TestContainerdFiles(t *testing.T) {
-	t.Run("heeded", func(t *testing.T) {
+	t.Run("valid", func(t *testing.T) {
 		dir := system(t, map[string]string{
 			"etc/containerd/config.toml":         "version = 3\nroot = \"/var/lib/elsewhere\"\n",
-			"etc/containerd/runtime-config.toml": "cliopts = \"--log-level debug\"\nstderr = \"/run/told\"\n",
+			"etc/containerd/runtime-config.toml": "cliopts = \"--log-level debug\"\nstderr = \"/run/stderr\"\n",
 		})
 		container(t, dir, "/containers/services/web", "exec sleep 1000")
 		s := nstest.Boot(t, dir, nstest.Options{})
 		s.Stage("ready")
-		if !strings.Contains(s.File("/run/told"), "level=debug") {
+		if !strings.Contains(s.File("/run/stderr"), "level=debug") {
 			t.Error("containerd's arguments or output are not as set")
 		}
 		if _, err := os.Stat(filepath.Join(s.Root, "var/lib/elsewhere/io.containerd.metadata.v1.bolt")); err != nil {
@@ -157,7 +156,7 @@ func TestContainerdFiles(t *testing.T) {
 		s.Wait()
 		s.Line("shutdown containerd: exited 0")
 	})
-	t.Run("settings of no use", func(t *testing.T) {
+	t.Run("bad settings", func(t *testing.T) {
 		dir := system(t, map[string]string{"etc/containerd/runtime-config.toml": "cliopts = 7\n"})
 		container(t, dir, "/containers/services/web", "exec sleep 1000")
 		s := nstest.Boot(t, dir, nstest.Options{})
@@ -180,8 +179,8 @@ func TestContainerdFiles(t *testing.T) {
 	})
 }
 
-// Files of the image on whose folders init mounts file systems are there, before
-// anything that could want them; an image without such files has no step for it.
+// Files of the image in folders on which init mounts file systems are restored before
+// any program runs that may need them.
 func TestFilesBelowMounts(t *testing.T) {
 	dir := system(t, map[string]string{
 		"var/lib/app/data":         "data",
@@ -208,7 +207,7 @@ func TestFilesBelowMounts(t *testing.T) {
 		t.Errorf("link to %q, %v", to, err)
 	}
 	if _, err := os.Lstat(s.Root + "/run/keelson/unpacked"); err == nil {
-		t.Error("a mark of the initramfs was copied")
+		t.Error("a marker file of the initramfs was copied")
 	}
 	must(t, os.WriteFile(s.Root+"/var/lib/app/data", []byte("changed"), 0o644))
 	s.Signal(unix.SIGUSR2)
@@ -216,6 +215,6 @@ func TestFilesBelowMounts(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	if text, err := os.ReadFile(filepath.Join(dir, "var/lib/app/data")); string(text) != "data" {
-		t.Errorf("the image has %q, %v", text, err)
+		t.Errorf("the file in the image was changed to %q, %v", text, err)
 	}
 }

@@ -13,9 +13,9 @@ import (
 	"keelson/testvm/tier"
 )
 
-// LinuxKit's logging package in an image without a shell: its script starts the
-// daemon, which gets all output, and a service writes that to files in LinuxKit's
-// way, whose older parts are NAME.log.0 and so on.
+// LinuxKit's logging package in an image without a shell: its script starts the daemon,
+// which receives all output, and a service writes that to files as in LinuxKit, whose
+// older parts are NAME.log.0 and so on.
 func TestLoggingPackage(t *testing.T) {
 	const lines = 300
 	tier.Root(t)
@@ -46,7 +46,7 @@ func TestLoggingPackage(t *testing.T) {
 			"add an image with a static one to the init section",
 		"onboot 000-one: exited 0", "ready: 2 services running")
 	if !strings.Contains(up, "said onboot") {
-		t.Error("the output of the onboot container, which the daemon has, is not shown")
+		t.Error("the console does not show the output of the onboot container")
 	}
 	logs := func() string { return s.Output("/usr/bin/service", "logs", "web") }
 	ends := fmt.Sprintf("web.out line %d\n", lines-1)
@@ -64,14 +64,14 @@ func TestLoggingPackage(t *testing.T) {
 	for line := range strings.Lines(logs()) {
 		_, text, _ := strings.Cut(strings.TrimSpace(line), " web.out ")
 		if want := fmt.Sprint("line ", next); text != want {
-			t.Fatalf("line %q where %s was due", line, want)
+			t.Fatalf("line %q, want %s", line, want)
 		}
 		next++
 	}
 	if next != lines {
 		t.Errorf("the log ends at line %d of %d", next, lines)
 	}
-	// What is in no file is asked of the daemon.
+	// Without files, the lines come from the daemon.
 	s.Output("/usr/bin/service", "stop", "logwrite")
 	old, err := filepath.Glob(filepath.Join(s.Root, "var/log/web.*"))
 	must(t, err)
@@ -79,7 +79,7 @@ func TestLoggingPackage(t *testing.T) {
 		must(t, os.Remove(path))
 	}
 	if got := logs(); !strings.HasPrefix(got, "line 0\nline 1\n") || !strings.HasSuffix(got, strings.TrimPrefix(ends, "web.out ")) {
-		t.Errorf("the daemon has %q", got)
+		t.Errorf("lines of the daemon: %q", got)
 	}
 	s.Signal(syscall.SIGUSR2)
 	if code := s.Wait(); code != codeDone {

@@ -12,7 +12,7 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// score is what a process's oom_score_adj says.
+// score returns the oom_score_adj of a process.
 func score(t *testing.T, pid int) string {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid))
@@ -20,8 +20,8 @@ func score(t *testing.T, pid int) string {
 	return strings.TrimSpace(string(text))
 }
 
-// mayProtect tells whether a process may be given more protection than it has,
-// which takes CAP_SYS_RESOURCE.
+// mayProtect reports whether this process may lower its oom_score_adj, which needs
+// CAP_SYS_RESOURCE.
 func mayProtect() bool {
 	if oomscore.SetOwn(oomscore.Protected) != nil {
 		return false
@@ -29,9 +29,9 @@ func mayProtect() bool {
 	return oomscore.SetOwn(oomscore.Ordinary) == nil
 }
 
-// What keeps the system up is protected when memory is short; what it runs has
-// the value of its bundle, and nothing gets protection by inheritance. Where
-// protecting is not allowed, all is as it would be without.
+// Init's daemons are protected from the OOM killer; containers have the value of their
+// bundle, and nothing inherits the protection. If lowering the value is not allowed, all
+// values stay as they are.
 func TestProtection(t *testing.T) {
 	const report = shell + "read x </proc/self/oom_score_adj; echo $(basename $0) has $x\n"
 	dir := system(t, map[string]string{"etc/init.d/001-early": report, "etc/init.d/030-late": report, "etc/shutdown.d/001-down": report})
@@ -43,7 +43,7 @@ func TestProtection(t *testing.T) {
 	config, err := os.ReadFile(bundle)
 	must(t, err)
 	must(t, os.WriteFile(bundle, []byte(strings.Replace(string(config), `"process":{`, `"process":{"oomScoreAdj":77,`, 1)), 0o644))
-	// Ready only when a command run inside is as ordinary.
+	// Ready only if commands inside the container have no protection.
 	nstest.Bundle(t, filepath.Join(dir, "containers/services/asked"), "exec sleep 1003", map[string]string{
 		"keelson.ready": "exec:/bin/sh -c 'read x </proc/self/oom_score_adj; test $x -ge 0'",
 	}, `{"mounts":[{"destination":"/containers/services/asked/rootfs","source":"/containers/services/asked/rootfs","options":["bind"]}]}`)
@@ -51,7 +51,7 @@ func TestProtection(t *testing.T) {
 	s.Stage("ready")
 	daemons, shims, plain := "-999", "-999", "0"
 	if !mayProtect() {
-		daemons, shims, plain = "0", "1", "1" // A shim gives itself one more than containerd has.
+		daemons, shims, plain = "0", "1", "1" // A shim sets its value to that of containerd plus one.
 	}
 	for what, want := range map[string]struct {
 		pids  []int
@@ -65,7 +65,7 @@ func TestProtection(t *testing.T) {
 		"chosen":     {s.Named("sleep", "1002"), "77"},
 	} {
 		if len(want.pids) == 0 {
-			t.Errorf("there is no %s", what)
+			t.Errorf("no process of %s", what)
 		}
 		for _, pid := range want.pids {
 			if got := score(t, pid); got != want.score {

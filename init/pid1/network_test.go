@@ -10,10 +10,9 @@ import (
 	"keelson/testvm/tier"
 )
 
-// Parameters that cannot be used, and a device that is not there, keep nothing
-// from being configured, and hold up no boot. The device is configured when it
-// comes.
-func TestNetworkDeviceThatComesLate(t *testing.T) {
+// Bad parameters and a missing device do not prevent the configuration of others and do
+// not delay the boot. The device is configured when it appears.
+func TestLateNetworkDevice(t *testing.T) {
 	dir := system(t, map[string]string{"etc/resolv.conf": "-> /run/r/resolv.conf"})
 	tier.Tool(t, "nsenter", "util-linux")
 	container(t, dir, "/containers/onboot/000-one", "echo one")
@@ -41,7 +40,7 @@ func TestNetworkDeviceThatComesLate(t *testing.T) {
 		return string(out)
 	}
 	if got := strings.TrimSpace(inside("hostname")); got != "box" {
-		t.Errorf("host is called %s", got)
+		t.Errorf("host name %s", got)
 	}
 	inside("ip", "link", "add", "late0", "type", "veth")
 	s.Line("network late0: ip=" + late)

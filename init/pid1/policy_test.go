@@ -11,12 +11,12 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// ends are the policies that take the system down, and /init's exit code.
+// ends maps the policies that shut the system down to /init's exit code.
 var ends = map[string]int{"reboot": codeReboot, "poweroff": codeDone, "halt": codeDone}
 
-// A container whose failure means the way down is the last one: no container,
-// script or service after it runs. It is asked of /init, first process or not.
-func TestOnbootEnds(t *testing.T) {
+// If the failure of a container means a shutdown, no container, script or service after
+// it runs. The boot role asks /init, whether that is the first process or not.
+func TestOnbootFailureShutsDown(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		for _, tc := range []struct {
 			policy, line, annotation string
@@ -47,11 +47,11 @@ func TestOnbootEnds(t *testing.T) {
 	})
 }
 
-// Attempts are made with pauses between them; what all of them wrote is in the
-// log, and shown once. Time limits hold for each.
+// Attempts have pauses between them. The output of all of them is in the log, and is
+// shown once. The time limit applies to each attempt.
 func TestOnbootAttempts(t *testing.T) {
 	dir := system(t, nil)
-	container(t, dir, "/containers/onboot/000-mends", `printf x >>/run/tries; echo try; test "$(cat /run/tries)" = xxx`, "retries=5", "restart.delay=10ms")
+	container(t, dir, "/containers/onboot/000-recovers", `printf x >>/run/tries; echo try; test "$(cat /run/tries)" = xxx`, "retries=5", "restart.delay=10ms")
 	container(t, dir, "/containers/onboot/001-hangs", "echo hangs; exec sleep 1000", "timeout=1s", "retries=1", "stop.timeout=0s", "on-failure=continue")
 	container(t, dir, "/containers/onboot/002-broken", "exit 0", "on-failure=explode", "ready=notify")
 	container(t, dir, "/containers/services/web", "exec sleep 1000", "timeout=5s")
@@ -59,10 +59,10 @@ func TestOnbootAttempts(t *testing.T) {
 	s.Stage("ready")
 	up := s.Console()
 	wantEvents(t, events(up, "onboot"),
-		"onboot 000-mends: exited 1", "onboot 000-mends: exited 1", "onboot 000-mends: exited 0",
+		"onboot 000-recovers: exited 1", "onboot 000-recovers: exited 1", "onboot 000-recovers: exited 0",
 		"onboot 001-hangs: failed: timeout after 1s", "onboot 001-hangs: failed: timeout after 1s", "onboot 002-broken: exited 0")
 	if n := strings.Count("\n"+up, "\ntry\n"); n != 3 {
-		t.Errorf("output is shown %d times", n)
+		t.Errorf("the output of %d attempts is shown, want 3", n)
 	}
 	for _, words := range []string{"attempt 2 of 6 in 10ms (keelson.retries=5)", "attempt 3 of 6 in 20ms", "it took 3 attempts",
 		"2 attempts failed, continuing (keelson.on-failure=continue); log: /var/log/onboot/onboot.001-hangs.out.log",
@@ -70,14 +70,14 @@ func TestOnbootAttempts(t *testing.T) {
 		"annotation keelson.ready: value", "annotation keelson.timeout: value"} {
 		s.Line(words)
 	}
-	if log := s.File("/run/log/onboot/onboot.000-mends.out.log"); log != "try\ntry\ntry\n" {
+	if log := s.File("/run/log/onboot/onboot.000-recovers.out.log"); log != "try\ntry\ntry\n" {
 		t.Errorf("log %q", log)
 	}
-	if r := s.File("/run/keelson/onboot/000-mends.json"); !strings.Contains(r, `"attempts":3,"decision":"it took 3 attempts"`) {
+	if r := s.File("/run/keelson/onboot/000-recovers.json"); !strings.Contains(r, `"attempts":3,"decision":"it took 3 attempts"`) {
 		t.Errorf("result %s", r)
 	}
 	const want = "onboot 001-hangs: failed: timeout after 1s"
-	if list := s.Output("/usr/bin/service", "list"); !strings.Contains(list, want) || strings.Contains(list, "mends") {
+	if list := s.Output("/usr/bin/service", "list"); !strings.Contains(list, want) || strings.Contains(list, "recovers") {
 		t.Errorf("service list:\n%s", list)
 	}
 	if list := s.Output("/usr/bin/service", "boot"); !strings.Contains(list, "2 attempts failed, continuing (keelson.on-failure=continue)") {
@@ -87,8 +87,8 @@ func TestOnbootAttempts(t *testing.T) {
 	s.Wait()
 }
 
-// On the way down attempts and time limits hold, and nothing stops it.
-func TestOnshutdownGoesOn(t *testing.T) {
+// During the shutdown, retries and time limits apply, and no failure stops the shutdown.
+func TestShutdownContinuesAfterFailures(t *testing.T) {
 	dir := system(t, nil)
 	container(t, dir, "/containers/onshutdown/000-bad", `exit 1`, "on-failure=reboot", "retries=1", "restart.delay=10ms")
 	container(t, dir, "/containers/onshutdown/001-hangs", "exec sleep 1000", "timeout=1s", "stop.timeout=0s", "on-failure=rescue")

@@ -18,7 +18,7 @@ import (
 	"keelson/testvm/tier"
 )
 
-// faulty is a system whose /init can be made to panic.
+// faulty returns a system whose /init is built with fault injection.
 func faulty(t *testing.T, files map[string]string) string {
 	t.Helper()
 	tier.Tool(t, "go", "golang-go")
@@ -32,7 +32,7 @@ func faulty(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// provoke makes a place panic the next time it is come to.
+// provoke makes the code at a place panic when it runs next.
 func provoke(t *testing.T, s *nstest.System, place string) {
 	t.Helper()
 	path := filepath.Join(s.Root, fault.Path)
@@ -40,8 +40,8 @@ func provoke(t *testing.T, s *nstest.System, place string) {
 	must(t, os.Rename(path+".new", path))
 }
 
-// daemons are containerd, the supervisor and the service's process, once they
-// are all there.
+// daemons waits until containerd, the supervisor and the service's process run, and
+// returns their PIDs.
 func daemons(t *testing.T, s *nstest.System) []int {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
@@ -55,19 +55,19 @@ func daemons(t *testing.T, s *nstest.System) []int {
 	}
 }
 
-// again waits until PID 1 has executed itself n times.
-func again(t *testing.T, s *nstest.System, n int) {
+// waitReexec waits until PID 1 has re-executed itself n times.
+func waitReexec(t *testing.T, s *nstest.System, n int) {
 	t.Helper()
-	const said = "PID 1 has re-executed itself"
-	for deadline := time.Now().Add(time.Minute); strings.Count(s.Console(), said) < n; time.Sleep(10 * time.Millisecond) {
+	const message = "PID 1 has re-executed itself"
+	for deadline := time.Now().Add(time.Minute); strings.Count(s.Console(), message) < n; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("executed itself %d times, not %d", strings.Count(s.Console(), said), n)
+			t.Fatalf("PID 1 has re-executed itself %d times, want %d", strings.Count(s.Console(), message), n)
 		}
 	}
 }
 
-// powersOff wants the way down to be as ever.
-func powersOff(t *testing.T, s *nstest.System) {
+// powerOffCleanly powers the system off and checks that the shutdown is complete.
+func powerOffCleanly(t *testing.T, s *nstest.System) {
 	t.Helper()
 	s.Signal(unix.SIGUSR2)
 	if code := s.Wait(); code != codeDone {
@@ -75,31 +75,31 @@ func powersOff(t *testing.T, s *nstest.System) {
 	}
 	s.Line("shutdown services: exited 0")
 	s.Line("shutdown mounts: unmounted")
-	// An incarnation that ends while it begins may have announced it too.
+	// Other lines may appear twice: PID 1 may re-execute itself while it logs one.
 	if n := strings.Count(s.Console(), "shutdown mounts"); n != 1 {
-		t.Errorf("it went down %d times", n)
+		t.Errorf("mounts were unmounted %d times", n)
 	}
 }
 
-// kill kills the process of that name. Ids are looked up at once: an older one may
-// be a stranger's by now.
+// kill kills the process of that name. It looks up the PID immediately before, because
+// an older PID may have been reused.
 func kill(t *testing.T, s *nstest.System, name string, words ...string) {
 	t.Helper()
 	pids := s.Named(name, words...)
 	if len(pids) != 1 {
-		t.Fatalf("processes %v", pids)
+		t.Fatalf("PIDs of %s: %v, want one", name, pids)
 	}
 	must(t, unix.Kill(pids[0], unix.SIGKILL))
 }
 
-// answers tells whether the supervisor does.
+// answers reports whether the supervisor answers requests.
 func answers(s *nstest.System) bool {
 	cmd := exec.Command("/usr/bin/service", "list")
 	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: s.Root}
 	return cmd.Run() == nil
 }
 
-// restarted waits for a process of that name which is none of before's.
+// restarted waits for a process of that name that is not in before.
 func restarted(t *testing.T, s *nstest.System, before []int, name string, words ...string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
@@ -108,15 +108,15 @@ func restarted(t *testing.T, s *nstest.System, before []int, name string, words 
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s was not started again", name)
+			t.Fatalf("%s was not restarted", name)
 		}
 	}
 }
 
 const web = "trap 'exit 0' TERM; sleep 1001 & wait"
 
-// A panic of anything that runs in PID 1 costs nobody anything: it executes
-// itself again, with its children as they were, and works as before.
+// After a panic in any goroutine, PID 1 re-executes itself, keeps its children, and works
+// as before.
 func TestPanic(t *testing.T) {
 	dir := faulty(t, nil)
 	container(t, dir, "/containers/services/web", web)
@@ -124,9 +124,9 @@ func TestPanic(t *testing.T) {
 	supervisor := func(t *testing.T, s *nstest.System) { kill(t, s, "service", "supervise") }
 	containerd := func(t *testing.T, s *nstest.System) { kill(t, s, "containerd") }
 	for _, tc := range []struct {
-		place string
-		stir  func(*testing.T, *nstest.System) // brings PID 1 to it
-		costs string                           // who is killed by that
+		place   string
+		trigger func(*testing.T, *nstest.System) // makes PID 1 run the code at the place
+		kills   string                           // the daemon that trigger kills
 	}{
 		{"reaper", orphan, ""}, {"signals", orphan, ""}, {"console", supervisor, "supervisor"}, {"timeline", nil, ""},
 		{"keeper of containerd", containerd, "containerd"}, {"keeper of supervisor", supervisor, "supervisor"},
@@ -136,37 +136,37 @@ func TestPanic(t *testing.T) {
 			s.Stage("ready")
 			before := daemons(t, s)
 			provoke(t, s, tc.place)
-			if tc.stir == nil || tc.place == "signals" { // Met on the way down only.
-				powersOff(t, s)
-				again(t, s, 1)
+			if tc.trigger == nil || tc.place == "signals" { // The code runs only during the shutdown.
+				powerOffCleanly(t, s)
+				waitReexec(t, s, 1)
 				return
 			}
-			tc.stir(t, s)
-			again(t, s, 1)
-			switch tc.costs {
+			tc.trigger(t, s)
+			waitReexec(t, s, 1)
+			switch tc.kills {
 			case "containerd":
 				restarted(t, s, before, "containerd")
 			case "supervisor":
 				restarted(t, s, before, "service", "supervise")
 			}
 			for i, pid := range daemons(t, s) {
-				if name := []string{"containerd", "supervisor", "web"}[i]; (pid == before[i]) != (name != tc.costs) {
-					t.Errorf("%s was %d and is %d", name, before[i], pid)
+				if name := []string{"containerd", "supervisor", "web"}[i]; (pid == before[i]) != (name != tc.kills) {
+					t.Errorf("PID of %s: %d before, %d after", name, before[i], pid)
 				}
 			}
 			s.Line("PID 1 panicked", tc.place)
-			s.Line("fault.Here") // where: the stack
-			// All of it works: keepers, reaper, signals.
+			s.Line("fault.Here") // in the stack trace
+			// Keepers, reaper and signals work.
 			now := s.Named("service", "supervise")
 			kill(t, s, "service", "supervise")
 			restarted(t, s, now, "service", "supervise")
-			powersOff(t, s)
+			powerOffCleanly(t, s)
 		})
 	}
 }
 
-// A step that panics has failed, on the way up and on the way down, and is not
-// repeated; the others are done.
+// A step that panics, during the boot or the shutdown, has failed and is not repeated;
+// the others run.
 func TestPanicOfAStep(t *testing.T) {
 	dir := faulty(t, nil)
 	container(t, dir, "/containers/services/web", web)
@@ -174,9 +174,9 @@ func TestPanicOfAStep(t *testing.T) {
 		t.Run(place, func(t *testing.T) {
 			s := nstest.Boot(t, dir, nstest.Options{Env: []string{fault.Variable + "=" + place}})
 			s.Stage("ready")
-			again(t, s, 1)
+			waitReexec(t, s, 1)
 			daemons(t, s)
-			powersOff(t, s)
+			powerOffCleanly(t, s)
 		})
 	}
 	for _, place := range []string{"main", "step shutdown onshutdown", "step shutdown containerd", "step shutdown processes"} {
@@ -184,14 +184,14 @@ func TestPanicOfAStep(t *testing.T) {
 			s := nstest.Boot(t, dir, nstest.Options{})
 			s.Stage("ready")
 			provoke(t, s, place)
-			powersOff(t, s)
-			again(t, s, 1)
+			powerOffCleanly(t, s)
+			waitReexec(t, s, 1)
 		})
 	}
 }
 
-// While the boot role runs it is waited for as if nothing had happened; so is
-// what runs on the way down. Neither is started twice.
+// If PID 1 panics while the boot role or the shutdown role runs, it waits for the role
+// afterwards and does not start it a second time.
 func TestPanicWhileARoleRuns(t *testing.T) {
 	const script = shell + "echo begun $0; read x </run/fifo; echo ended $0\n"
 	dir := faulty(t, map[string]string{
@@ -204,7 +204,7 @@ func TestPanicWhileARoleRuns(t *testing.T) {
 		s.Line("begun " + where)
 		provoke(t, s, "reaper")
 		s.Signal(unix.SIGCHLD)
-		again(t, s, i+1)
+		waitReexec(t, s, i+1)
 		must(t, os.WriteFile(filepath.Join(s.Root, "run/fifo"), []byte("go on\n"), 0))
 		s.Line("ended " + where)
 		if i == 0 {
@@ -216,12 +216,12 @@ func TestPanicWhileARoleRuns(t *testing.T) {
 	if code := s.Wait(); code != codeDone {
 		t.Errorf("exit code %d", code)
 	}
-	if said := s.Console(); strings.Count(said, "begun") != 2 || strings.Count(said, "shutdown: power off") != 1 {
-		t.Error("something was done twice")
+	if log := s.Console(); strings.Count(log, "begun") != 2 || strings.Count(log, "shutdown: power off") != 1 {
+		t.Error("a role ran twice")
 	}
 }
 
-// A signal that comes while PID 1 executes itself again is not lost.
+// A signal that arrives while PID 1 re-executes itself is not lost.
 func TestSignalDuringPanic(t *testing.T) {
 	dir, lost := faulty(t, nil), 0
 	for range 60 {
@@ -238,16 +238,16 @@ func TestSignalDuringPanic(t *testing.T) {
 		if code := s.Wait(); code != codeDone {
 			t.Errorf("exit code %d", code)
 		}
-		again(t, s, 1)
+		waitReexec(t, s, 1)
 	}
-	// A thread that the kernel has given a signal may be ended by execve(2) before
-	// it has run an instruction of the handler.
+	// execve(2) may end the thread to which the kernel has delivered a signal before the
+	// thread has run an instruction of the handler.
 	if lost > 1 {
 		t.Errorf("%d of 60 signals were lost", lost)
 	}
 }
 
-// What cannot be read of a handover costs nobody his process.
+// After a damaged handover, all processes continue to run.
 func TestPanicWithDamagedHandover(t *testing.T) {
 	dir := faulty(t, nil)
 	container(t, dir, "/containers/services/web", web)
@@ -257,10 +257,10 @@ func TestPanicWithDamagedHandover(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(s.Root, fault.Spoiled), nil, 0o644))
 	provoke(t, s, "reaper")
 	s.Signal(unix.SIGCHLD)
-	again(t, s, 1)
+	waitReexec(t, s, 1)
 	s.Line("cannot read the handover")
 	if after := daemons(t, s); !slices.Equal(before, after) {
-		t.Errorf("processes were %v and are %v", before, after)
+		t.Errorf("PIDs: %v before, %v after", before, after)
 	}
 	kill(t, s, "containerd")
 	restarted(t, s, before, "containerd")
@@ -271,13 +271,13 @@ func TestPanicWithDamagedHandover(t *testing.T) {
 	s.Line("shutdown services: exited 0")
 }
 
-// What always panics does not keep PID 1 busy, and does not keep the rest from
-// working; neither does a program that is gone.
-func TestPanicsWithoutEnd(t *testing.T) {
+// A panic that always recurs does not make PID 1 re-execute itself forever, and does not
+// affect other goroutines; neither does a panic without an /init to execute.
+func TestRecurringPanic(t *testing.T) {
 	dir := faulty(t, nil)
 	container(t, dir, "/containers/services/web", web)
 	for _, tc := range []struct {
-		name, says string
+		name, want string
 		executions int
 		prepare    func()
 	}{
@@ -291,20 +291,20 @@ func TestPanicsWithoutEnd(t *testing.T) {
 			tc.prepare()
 			provoke(t, s, "reaper!")
 			s.Signal(unix.SIGCHLD)
-			s.Line("cannot re-execute itself", tc.says)
-			again(t, s, tc.executions)
+			s.Line("cannot re-execute itself", tc.want)
+			waitReexec(t, s, tc.executions)
 			must(t, os.Remove(filepath.Join(s.Root, fault.Path)))
 			kill(t, s, "service", "supervise")
 			restarted(t, s, before, "service", "supervise")
 			if after := daemons(t, s); after[0] != before[0] || after[2] != before[2] {
-				t.Errorf("processes were %v and are %v", before, after)
+				t.Errorf("PIDs: %v before, %v after", before, after)
 			}
-			powersOff(t, s)
+			powerOffCleanly(t, s)
 		})
 	}
 }
 
-// The same for a system that is not the first of its PID namespace.
+// The same if /init is not the first process of its PID namespace.
 func TestPanicNotFirst(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		dir := faulty(t, nil)
@@ -314,10 +314,10 @@ func TestPanicNotFirst(t *testing.T) {
 		before := daemons(t, s)
 		provoke(t, s, "reaper")
 		s.Signal(unix.SIGCHLD)
-		again(t, s, 1)
+		waitReexec(t, s, 1)
 		if after := daemons(t, s); !slices.Equal(before, after) {
-			t.Errorf("processes were %v and are %v", before, after)
+			t.Errorf("PIDs: %v before, %v after", before, after)
 		}
-		powersOff(t, s)
+		powerOffCleanly(t, s)
 	})
 }

@@ -16,18 +16,19 @@ import (
 
 const ask = "rescue> "
 
-// stuck is a system whose second onboot container fails until it is mended.
+// stuck returns a system whose second onboot container fails until the file /run/repaired
+// exists.
 func stuck(t *testing.T) string {
 	dir := system(t, nil)
 	container(t, dir, "/containers/onboot/000-good", "exit 0")
-	container(t, dir, "/containers/onboot/001-bad", "echo no /run/mended; test -e /run/mended", "on-failure=rescue")
+	container(t, dir, "/containers/onboot/001-bad", "echo no /run/repaired; test -e /run/repaired", "on-failure=rescue")
 	container(t, dir, "/containers/onboot/002-last", "exit 0")
 	container(t, dir, "/containers/services/web", "exec sleep 1000")
 	return dir
 }
 
-// Without a shell in the image there is the prompt. What went wrong can be
-// looked at and tried again until it works, and then the boot goes on.
+// Without a shell in the image there is the prompt. There the failed container can be
+// inspected and run again until it succeeds; then the boot continues.
 func TestRescuePrompt(t *testing.T) {
 	term := nstest.NewTerminal(t)
 	s := nstest.Boot(t, stuck(t), nstest.Options{Terminal: term})
@@ -37,11 +38,11 @@ func TestRescuePrompt(t *testing.T) {
 		t.Errorf("list: %s", list)
 	}
 	term.Type("log bad\r")
-	term.Until("no /run/mended")
+	term.Until("no /run/repaired")
 	term.Until(ask)
 	term.Type("retry\r")
 	term.Until(ask)
-	must(t, os.WriteFile(filepath.Join(s.Root, "run/mended"), nil, 0o644))
+	must(t, os.WriteFile(filepath.Join(s.Root, "run/repaired"), nil, 0o644))
 	term.Type("retry\r")
 	if e := s.Stage(timelineReady...); e.Stage != "ready" {
 		t.Errorf("got %v", e)
@@ -58,7 +59,7 @@ func TestRescuePrompt(t *testing.T) {
 	}
 }
 
-// Going on without the container that failed, and other ends.
+// The answers that shut the system down, and continuing without the failed container.
 func TestRescueAnswers(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		for typed, notFirst := range map[string]bool{"reboot": true, "poweroff": false, "halt": false} {
@@ -88,8 +89,8 @@ func TestRescueAnswers(t *testing.T) {
 	s.Wait()
 }
 
-// withPts gives a bundle's container terminals of its own, as LinuxKit's CLI
-// does, and the host's root at /host.
+// withPts gives a container its own terminals, as LinuxKit's CLI does, and mounts the
+// host's root on its /tmp.
 func withPts(t *testing.T, path string) {
 	t.Helper()
 	file := filepath.Join(path, "config.json")
@@ -105,8 +106,8 @@ func withPts(t *testing.T, path string) {
 	must(t, os.WriteFile(file, data, 0o644))
 }
 
-// The image's shell comes first. It has job control where the container can
-// have a terminal of its own, and works where it cannot.
+// The image's shell runs first. It has job control if the container can have a terminal
+// of its own, and works otherwise.
 func TestRescueShell(t *testing.T) {
 	for _, pts := range []bool{true, false} {
 		dir := stuck(t)
@@ -120,16 +121,16 @@ func TestRescueShell(t *testing.T) {
 		term.Type("case $- in *m*) echo has=jobs;; *) echo has=none;; esac\r")
 		term.Until("has=" + map[bool]string{true: "jobs", false: "none"}[pts] + "\r")
 		if pts {
-			// What says so has the terminal by then.
+			// The program that prints the line is then in the foreground.
 			term.Type("sh -c 'echo sleeps=$((1)); exec sleep 1000'\r")
 			term.Until("sleeps=1")
-			term.Type("\x03") // It ends what runs in the shell.
+			term.Type("\x03") // It ends the program that runs in the shell.
 			term.Until("# ")
 			term.Type("echo gone=$?\r")
 			term.Until("gone=130")
-			term.Type("touch /tmp/run/mended\r")
+			term.Type("touch /tmp/run/repaired\r")
 		} else {
-			term.Type("touch /run/mended\r")
+			term.Type("touch /run/repaired\r")
 		}
 		term.Type("exit 7\r")
 		s.Line("the rescue shell has ended", "exited 7")
@@ -147,7 +148,7 @@ func TestRescueShell(t *testing.T) {
 	}
 }
 
-// A shell that cannot be started leaves the prompt, and says why.
+// If the shell cannot be started, the reason is reported and the prompt appears.
 func TestRescueShellBroken(t *testing.T) {
 	dir := stuck(t)
 	container(t, dir, "/containers/rescue/sh", "exec sh -i")
@@ -162,8 +163,8 @@ func TestRescueShellBroken(t *testing.T) {
 	}
 }
 
-// Before the first container, on demand; and signals to PID 1 mean what they
-// always do, at the prompt, in a shell, and where there is nobody to ask.
+// Signals to PID 1 shut the system down at the prompt, in the rescue shell, without a
+// terminal, and when rescue is forbidden. With keelson.rescue, no container runs before.
 func TestRescueEndsBySignal(t *testing.T) {
 	for _, tc := range []struct {
 		name, line      string

@@ -21,32 +21,32 @@ import (
 	"keelson/testvm/tier"
 )
 
-// The supervisor may be anything, or nothing: the system comes as far as it can,
-// says why, and goes down in time.
-func TestSupervisorThatNeverComesUp(t *testing.T) {
+// Without a working supervisor, the system boots as far as it can, reports the reason,
+// and shuts down in time.
+func TestBrokenSupervisor(t *testing.T) {
 	for name, tc := range map[string]struct {
-		program string // empty: there is none
-		says    []string
+		program string // content of the file; empty if it is missing
+		logs    []string
 	}{
-		"ends at once":  {shell + "exit 7\n", []string{"supervisor ended", "exited 7"}},
-		"is no program": {"nonsense\n", []string{"supervisor ended", "exec format error"}},
-		"is missing":    {"", []string{"cannot supervise services", "/usr/bin/service"}},
-		"hangs":         {shell + "trap '' TERM\nwhile :; do sleep 1; done\n", nil},
+		"ends immediately": {shell + "exit 7\n", []string{"supervisor ended", "exited 7"}},
+		"is not a program": {"nonsense\n", []string{"supervisor ended", "exec format error"}},
+		"is missing":       {"", []string{"cannot supervise services", "/usr/bin/service"}},
+		"hangs":            {shell + "trap '' TERM\nwhile :; do sleep 1; done\n", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := system(t, nil)
 			container(t, dir, "/containers/services/web", "exec sleep 1000")
 			must(t, os.Symlink("sh", filepath.Join(dir, "bin/sleep")))
-			// containerd, which is a link to the same program, stays.
+			// Keep the program for containerd, which is a link to it.
 			must(t, os.Rename(filepath.Join(dir, "usr/bin/service"), filepath.Join(dir, "usr/bin/containerd")))
 			if tc.program != "" {
 				must(t, os.WriteFile(filepath.Join(dir, "usr/bin/service"), []byte(tc.program), 0o755))
 			}
 			s := nstest.Boot(t, dir, nstest.Options{})
 			s.Line("boot: done")
-			if tc.says != nil {
-				s.Line(tc.says...)
+			if tc.logs != nil {
+				s.Line(tc.logs...)
 			}
 			time.Sleep(3 * time.Second)
 			began := time.Now()
@@ -55,14 +55,13 @@ func TestSupervisorThatNeverComesUp(t *testing.T) {
 				t.Errorf("exit code %d after %v", code, took)
 			}
 			if n := strings.Count(s.Console(), "starting it again"); n > 5 {
-				t.Errorf("told of %d times", n)
+				t.Errorf("restarts were logged %d times", n)
 			}
 		})
 	}
 }
 
-// Whoever takes PID 1's file descriptors keeps it neither from reaping, nor from
-// starting its children again, nor from going down.
+// Without file descriptors, PID 1 still reaps, restarts its children, and shuts down.
 func TestNoFileDescriptors(t *testing.T) {
 	dir := system(t, nil)
 	container(t, dir, "/containers/services/web", web)
@@ -78,10 +77,10 @@ func TestNoFileDescriptors(t *testing.T) {
 	}
 	none := unix.Rlimit{Cur: 0, Max: 1 << 10}
 	must(t, unix.Prlimit(s.PID(), unix.RLIMIT_NOFILE, &none, nil))
-	powersOff(t, s)
+	powerOffCleanly(t, s)
 }
 
-// Full file systems cost records of the boot at most.
+// With full file systems, only records of the boot and logs are lost.
 func TestNoSpace(t *testing.T) {
 	dir := system(t, nil)
 	container(t, dir, "/containers/services/web", web)
@@ -89,7 +88,7 @@ func TestNoSpace(t *testing.T) {
 	s.Stage("ready")
 	before := daemons(t, s)
 	for _, place := range []string{"/run", "/var"} {
-		shrink(t, s, place)
+		fill(t, s, place)
 	}
 	kill(t, s, "containerd")
 	restarted(t, s, before, "containerd")
@@ -103,8 +102,8 @@ func TestNoSpace(t *testing.T) {
 	s.Line("shutdown mounts: unmounted")
 }
 
-// shrink leaves a file system of the running system no room.
-func shrink(t *testing.T, s *nstest.System, place string) {
+// fill fills a file system of the running system.
+func fill(t *testing.T, s *nstest.System, place string) {
 	t.Helper()
 	path := filepath.Join(s.Root, place, "filler")
 	f, err := os.Create(path)
@@ -119,8 +118,8 @@ func shrink(t *testing.T, s *nstest.System, place string) {
 	}
 }
 
-// With /run full from the start a system comes up, even if it can hardly run
-// anything, and goes down.
+// With /run full from the start, a system boots, although it can run hardly any program,
+// and shuts down.
 func TestNoSpaceAtBoot(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		dir := system(t, nil)
@@ -141,7 +140,7 @@ func TestNoSpaceAtBoot(t *testing.T) {
 	})
 }
 
-// threadsOf counts those of a process.
+// threadsOf returns the number of threads of a process.
 func threadsOf(t *testing.T, pid int) int {
 	t.Helper()
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
@@ -149,9 +148,9 @@ func threadsOf(t *testing.T, pid int) int {
 	return len(entries)
 }
 
-// When no process can be started any more, nor a thread, PID 1 lives on, tells of
-// it in few words, starts what it can when it can, and goes down. Its threads are
-// all made at the start: the Go runtime ends a program that gets none.
+// When no process or thread can be started, PID 1 survives, logs few messages, restarts
+// daemons as soon as it is possible, and shuts down. It creates all its threads at its
+// start, because the Go runtime ends a program that gets no thread.
 func TestNoProcesses(t *testing.T) {
 	dir := system(t, nil)
 	container(t, dir, "/containers/services/web", web)
@@ -163,26 +162,26 @@ func TestNoProcesses(t *testing.T) {
 	limit("0")
 	kill(t, s, "service", "supervise")
 	s.Line("supervisor ended", "resource temporarily unavailable")
-	for range 1000 { // Work for all its goroutines at once.
+	for range 1000 { // Work for all its goroutines at the same time.
 		for _, sig := range []syscall.Signal{unix.SIGCHLD, unix.SIGHUP, unix.SIGWINCH, unix.SIGURG} {
 			s.Signal(sig)
 		}
 	}
 	time.Sleep(5 * time.Second)
 	if now := threadsOf(t, s.PID()); now > count {
-		t.Errorf("%d threads became %d", count, now)
+		t.Errorf("threads: %d before, %d after", count, now)
 	}
 	if n := strings.Count(s.Console(), "resource temporarily unavailable"); n > 4 {
-		t.Errorf("told of %d times", n)
+		t.Errorf("the failure was logged %d times", n)
 	}
 	limit("max")
 	restarted(t, s, before, "service", "supervise")
 	limit("0")
-	powersOff(t, s)
+	powerOffCleanly(t, s)
 }
 
-// pidsCgroup moves a process to a cgroup of its own, and returns what sets how
-// many threads there may be in it.
+// pidsCgroup moves a process to a cgroup of its own, and returns a function that sets
+// the limit of threads in it.
 func pidsCgroup(t *testing.T, pid int) func(string) {
 	t.Helper()
 	root := "/sys/fs/cgroup/pids" // version 1
@@ -201,15 +200,15 @@ func pidsCgroup(t *testing.T, pid int) func(string) {
 		}
 	})
 	if _, err := os.Stat(dir + "/pids.max"); err != nil {
-		tier.Skip(t, "no controller of processes: %v", err)
+		tier.Skip(t, "no pids controller: %v", err)
 	}
 	must(t, os.WriteFile(dir+"/cgroup.procs", []byte(strconv.Itoa(pid)), 0))
 	return func(most string) { must(t, os.WriteFile(dir+"/pids.max", []byte(most), 0)) }
 }
 
-// No signal but the four that mean something changes anything, in whatever
-// numbers and from wherever it comes. From inside, the kernel delivers neither
-// SIGKILL nor SIGSTOP to the first process.
+// Only four signals have an effect on PID 1, regardless of how many others arrive and
+// from where. From inside the PID namespace, the kernel delivers neither SIGKILL nor
+// SIGSTOP to the first process.
 func TestSignalFlood(t *testing.T) {
 	dir := system(t, nil)
 	container(t, dir, "/containers/services/web", web)
@@ -232,7 +231,7 @@ func TestSignalFlood(t *testing.T) {
 		}
 	}
 	if after := daemons(t, s); !slices.Equal(before, after) {
-		t.Errorf("processes were %v and are %v", before, after)
+		t.Errorf("PIDs: %v before, %v after", before, after)
 	}
 	kill(t, s, "service", "supervise")
 	restarted(t, s, before, "service", "supervise")
@@ -248,7 +247,7 @@ func TestSignalFlood(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	if n := strings.Count(s.Console(), "already shuts down"); n > 2 {
-		t.Errorf("told of %d times", n)
+		t.Errorf("ignored requests were logged %d times", n)
 	}
 }
 
@@ -262,9 +261,8 @@ func inside(t *testing.T, s *nstest.System, args ...string) {
 	}
 }
 
-// Processes without a parent are collected, twenty thousand in `make test` and a
-// hundred thousand in `make test-all`, and PID 1 does not grow by them: after the
-// first thousands by less than 80 bytes for each.
+// Orphans are reaped, 20,000 in `make test` and 100,000 in `make test-all`. After the
+// first thousands, the memory of PID 1 grows by less than 80 bytes for each.
 func TestOrphans(t *testing.T) {
 	const first = 5_000
 	orphans := 20_000
@@ -283,7 +281,7 @@ func TestOrphans(t *testing.T) {
 		inside(t, s, "/testapp", "orphans", strconv.Itoa(n))
 		for deadline := time.Now().Add(time.Minute); len(s.Processes()) > 6; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("%d processes are left", len(s.Processes()))
+				t.Fatalf("%d processes still run", len(s.Processes()))
 			}
 		}
 	}
@@ -291,7 +289,7 @@ func TestOrphans(t *testing.T) {
 	memory := anonymous(t, s.PID())
 	orphan(orphans)
 	if after := daemons(t, s); !slices.Equal(before, after) {
-		t.Errorf("processes were %v and are %v", before, after)
+		t.Errorf("PIDs: %v before, %v after", before, after)
 	}
 	now := anonymous(t, s.PID())
 	t.Logf("memory: %d KiB, %d KiB after %d orphans", memory, now, orphans)
@@ -300,10 +298,10 @@ func TestOrphans(t *testing.T) {
 	}
 	kill(t, s, "service", "supervise")
 	restarted(t, s, before, "service", "supervise")
-	powersOff(t, s)
+	powerOffCleanly(t, s)
 }
 
-// anonymous is a process's memory of its own, in KiB.
+// anonymous returns the anonymous memory of a process in KiB.
 func anonymous(t *testing.T, pid int) (n int) {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -317,8 +315,8 @@ func anonymous(t *testing.T, pid int) (n int) {
 	return n
 }
 
-// A file system that hangs, here one whose server never answers, costs what lies
-// on it. The system still goes down, in the time its limits allow.
+// If a file system hangs, here one whose server never answers, only the files on it are
+// unavailable. The system still shuts down within its limits.
 func TestHungFileSystem(t *testing.T) {
 	tier.Root(t)
 	fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
@@ -339,16 +337,15 @@ func TestHungFileSystem(t *testing.T) {
 		s.Line(line)
 	}
 	if took, limit := time.Since(began), stopDefault+2*keeper.KillGrace+containerdGrace+termGrace+time.Minute; took > limit {
-		t.Errorf("it took %v", took)
+		t.Errorf("the shutdown took %v", took)
 	}
-	must(t, fuse.Close()) // A machine is gone by now; a PID namespace waits for those who hang in the kernel.
+	must(t, fuse.Close()) // A machine would have rebooted; a PID namespace waits for processes that hang in the kernel.
 	if code := s.Wait(); code != codeDone {
 		t.Errorf("exit code %d", code)
 	}
 }
 
-// hang mounts a file system of a server that never answers over a folder of a
-// system.
+// hang mounts a file system whose server never answers on a folder of a system.
 func hang(t *testing.T, s *nstest.System, fuse *os.File, place string) {
 	t.Helper()
 	done := make(chan error)

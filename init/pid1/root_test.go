@@ -23,7 +23,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// build makes a static program of a package.
+// build builds a static program from a package.
 func build(t *testing.T, to, pkg string) {
 	t.Helper()
 	cmd := exec.Command("go", "build", "-o", to, pkg)
@@ -33,7 +33,7 @@ func build(t *testing.T, to, pkg string) {
 	}
 }
 
-// tree is the root of a system whose supervisor is a stand-in.
+// tree creates the root of a system with the program of testdata/service as supervisor.
 func tree(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -49,7 +49,7 @@ func tree(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-func TestUpAndDown(t *testing.T) {
+func TestBootAndShutdown(t *testing.T) {
 	tier.Root(t)
 	tier.Tool(t, "go", "golang-go")
 	dir := tree(t, map[string]string{"etc/hostname": "box\n", "etc/issue": "welcome\n"})
@@ -70,10 +70,10 @@ func TestUpAndDown(t *testing.T) {
 			for _, part := range []string{"] kernel", "] mounts: after", "] hostname: box", "] boot: done", "welcome",
 				"exited 7", "in / /usr/sbin:/usr/bin:/sbin:/bin"} {
 				if !strings.Contains(up, part) {
-					t.Errorf("no %q on the way up", part)
+					t.Errorf("no %q during the boot", part)
 				}
 			}
-			s.Signal(syscall.SIGHUP) // Changes nothing.
+			s.Signal(syscall.SIGHUP) // It has no effect.
 			s.Signal(tc.send)
 			code := s.Wait()
 			s.Line("shutdown mounts: unmounted")
@@ -81,7 +81,7 @@ func TestUpAndDown(t *testing.T) {
 			for _, part := range []string{"shutdown: " + tc.name, "test service: stopping", "shutdown services: exited 0",
 				"shutdown containerd: did not run", "shutdown processes: ended"} {
 				if !strings.Contains(down, part) {
-					t.Errorf("no %q on the way down", part)
+					t.Errorf("no %q during the shutdown", part)
 				}
 			}
 			if code != tc.code {

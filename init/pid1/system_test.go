@@ -16,8 +16,7 @@ import (
 	"keelson/testvm/tier"
 )
 
-// system is a tree with the guest's real programs, a shell, containers and
-// scripts.
+// system creates the root of a system with the guest's real programs, a shell and files.
 func system(t *testing.T, files map[string]string) string {
 	t.Helper()
 	tier.Root(t)
@@ -42,8 +41,8 @@ func system(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// container adds one at path that runs a shell script and sees /run. Annotations
-// are KEY=VALUE without prefix.
+// container adds a container at path that runs a shell script and has /run mounted.
+// Annotations are given as KEY=VALUE without prefix.
 func container(t *testing.T, dir, path, script string, annotations ...string) {
 	t.Helper()
 	all := map[string]string{}
@@ -56,7 +55,7 @@ func container(t *testing.T, dir, path, script string, annotations ...string) {
 		{"destination":"run","source":"/run","options":["rbind"]}]}`, path))
 }
 
-// events are those of some stages, as "STAGE NAME: RESULT".
+// events returns the events of some stages, as "STAGE NAME: RESULT".
 func events(console string, stages ...string) []string {
 	var found []string
 	for line := range strings.Lines(console) {
@@ -76,10 +75,10 @@ func wantEvents(t *testing.T, got []string, want ...string) {
 
 const shell = "#!/bin/sh\n"
 
-// Scripts run between the steps that their names stand between, LinuxKit's own
-// are passed over, and one that fails costs only itself.
+// Scripts run between init's steps in name order, LinuxKit's own scripts are skipped, and
+// a failure affects only the script itself.
 func TestScripts(t *testing.T) {
-	tell := shell + "echo script $(basename $0): $(ls /containers/volumes/v/merged) $(service status web | tail -n1 | cut -c1-3)\n"
+	report := shell + "echo script $(basename $0): $(ls /containers/volumes/v/merged) $(service status web | tail -n1 | cut -c1-3)\n"
 	files := map[string]string{
 		"etc/issue":                         "welcome\n",
 		"etc/init.d/000-issue":              shell + "echo issued\n",
@@ -88,10 +87,10 @@ func TestScripts(t *testing.T) {
 		"etc/init.d/003-readme":             "-> /nowhere",
 		"etc/init.d/004-killed":             shell + "kill -9 $$\n",
 		"etc/init.d/005-volumes":            "-> ../../usr/bin/service",
-		"etc/init.d/007-between":            tell,
+		"etc/init.d/007-between":            report,
 		"etc/init.d/010-onboot":             "-> /usr/bin/service",
 		"etc/init.d/015-after":              shell + "read x && exit 9; echo >/run/after\n",
-		"etc/init.d/999-late":               tell,
+		"etc/init.d/999-late":               report,
 		"etc/shutdown.d/005-bye":            shell + "test -e /run/after\n",
 		"etc/shutdown.d/020-last":           shell + "exit 2\n",
 		"containers/volumes/v/lower/volume": "", "containers/volumes/v/merged/.keep": "",
@@ -117,7 +116,7 @@ func TestScripts(t *testing.T) {
 		"volumes: 1 mounted", "script init.d/007-between: exited 0", "onboot 000-one: exited 0", "script init.d/015-after: exited 0",
 		"ready: 1 services running", "script init.d/999-late: exited 0")
 	if strings.Contains(up, "issued") || strings.Count(up, "welcome") != 1 || !strings.Contains(up, "script 007-between: volume") || !strings.Contains(up, "script 999-late: volume web") {
-		t.Error("output is not as it should be")
+		t.Error("unexpected output of scripts or of /etc/issue")
 	}
 	s.Signal(syscall.SIGUSR2)
 	if code := s.Wait(); code != codeDone {
@@ -130,7 +129,7 @@ func TestScripts(t *testing.T) {
 		"shutdown processes: ended", "shutdown mounts: unmounted")
 }
 
-// A script that hangs does not keep the system from going down.
+// A script that hangs does not prevent the shutdown.
 func TestHangingScript(t *testing.T) {
 	dir := system(t, map[string]string{"etc/init.d/001-hang": shell + "echo hanging; read x </run/fifo\n", "etc/init.d/000-a": shell + "mkfifo /run/fifo\n"})
 	must(t, os.Symlink("sh", filepath.Join(dir, "bin/mkfifo")))

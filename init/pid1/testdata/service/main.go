@@ -1,5 +1,5 @@
-// Command service stands for the supervisor in tests of PID 1: its first run
-// ends at once, the second leaves orphans behind and waits for SIGTERM.
+// Command service replaces the supervisor in tests of PID 1: its first run exits
+// immediately, the second creates orphans and waits for SIGTERM.
 package main
 
 import (
@@ -14,7 +14,7 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "child" {
 		return
 	}
-	if len(os.Args) > 1 && os.Args[1] == "mother" {
+	if len(os.Args) > 1 && os.Args[1] == "parent" {
 		_ = exec.Command(os.Args[0], "child").Start() // Nobody waits for it.
 		return
 	}
@@ -27,7 +27,7 @@ func main() {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGTERM)
 	for range 20 {
-		if err := exec.Command(os.Args[0], "mother").Run(); err != nil {
+		if err := exec.Command(os.Args[0], "parent").Run(); err != nil {
 			fmt.Println("test service:", err)
 		}
 	}
