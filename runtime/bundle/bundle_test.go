@@ -12,8 +12,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// testdata/containers is what LinuxKit's CLI writes.
-func TestLoadWhatTheCLIWrites(t *testing.T) {
+// testdata/containers was written by LinuxKit's CLI.
+func TestLoadLinuxKit(t *testing.T) {
 	web, err := Load("testdata/containers/services/web")
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func sameJSON(t *testing.T, path string, v any) {
 	}
 	var a, b any
 	if json.Unmarshal(data, &a) != nil || json.Unmarshal(again, &b) != nil || !reflect.DeepEqual(a, b) {
-		t.Errorf("%s written again as %s", path, again)
+		t.Errorf("%s is encoded as %s", path, again)
 	}
 }
 
@@ -97,7 +97,7 @@ func TestLoadWithoutRuntimeFile(t *testing.T) {
 	}
 }
 
-func TestLoadSaysWhatIsWrong(t *testing.T) {
+func TestLoadErrors(t *testing.T) {
 	for _, tt := range []struct{ name, config, runtime, want string }{
 		{"no config", "", "", "config.json"},
 		{"not JSON", "{\n  \"process\": }", "", "config.json:2:15"},
@@ -122,13 +122,13 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestLoadRefusesWhatIsNoFile(t *testing.T) {
+func TestLoadRefusesFolder(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, ConfigFile), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Load(dir); err == nil {
-		t.Error("a directory was read as config.json")
+		t.Error("no error for a directory in place of config.json")
 	}
 }
 
@@ -164,8 +164,8 @@ func write(t *testing.T, config, runtime string) string {
 	return dir
 }
 
-// What would fail only when the container is prepared, created or started is refused
-// when its bundle is loaded.
+// Load refuses a bundle that would fail later, when the container is prepared, created or
+// started.
 func TestLoadRefusesEarly(t *testing.T) {
 	long := strings.Repeat("x", 256)
 	config := func(cgroup string) string {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestCgroupsThatClash(t *testing.T) {
+func TestCgroupClash(t *testing.T) {
 	n := NewNames("services")
 	for _, tt := range []struct{ name, configured, want string }{
 		{"a", "/pods", ""},
@@ -17,7 +17,7 @@ func TestCgroupsThatClash(t *testing.T) {
 		{"f", "/pods/keelson.own", "service f has the cgroup /pods/keelson.own, but the name keelson.own is reserved: set another cgroupsPath for it"},
 		{"g", "/x/..", `service g has the cgroup "/": a path below the root cgroup is needed: set another cgroupsPath for it`},
 		{"cgroup.procs", "", `service cgroup.procs has the cgroup "/cgroup.procs": ` + refuseCgroup("cgroup.procs") + ": set another cgroupsPath for it"},
-		{"a", "/other", ""}, // as after a change
+		{"a", "/other", ""}, // its cgroup was changed
 		{"d", "/pods", ""},
 		{"a", "/pods", "services d and a share the cgroup /pods: set another cgroupsPath for one of them"},
 	} {

@@ -15,8 +15,8 @@ func fieldError(path, field string, value any, why string) error {
 	return fmt.Errorf("%s: field %s: bad value %q: %s", path, field, fmt.Sprint(value), why)
 }
 
-// checkSpec checks what keelson itself uses of config.json. Refusals is about what
-// the runtime checks.
+// checkSpec checks the fields of config.json that keelson itself uses. For what the runtime
+// checks, see Refusals.
 func checkSpec(path string, s *specs.Spec) error {
 	switch {
 	case s.Root == nil || s.Root.Path == "":
@@ -139,7 +139,7 @@ func refuseInterface(n Interface) string {
 	return refuseLinkName(n.Name)
 }
 
-// refuseLinkName returns why the kernel has no network device of that name
+// refuseLinkName returns why the kernel refuses a name of a network device
 // (dev_valid_name of net/core/dev.c), or "".
 func refuseLinkName(name string) string {
 	if len(name) > 15 || name == "." || name == ".." || strings.ContainsAny(name, "/: \t\n\v\f\r\x00") {

@@ -1,18 +1,17 @@
-// Package bundle reads the containers that lie in an image: a directory with
-// config.json (OCI runtime specification), a root filesystem and, where
-// LinuxKit's CLI made it, runtime.json with what is to be done around the
-// container. It also holds keelson's own settings, which travel as
-// annotations of config.json.
+// Package bundle reads the containers of an image. A bundle is a directory with
+// config.json (OCI runtime specification), a root filesystem and, if LinuxKit's CLI made
+// it, runtime.json with preparations for the container. The package also reads keelson's
+// own settings, which are annotations of config.json.
 //
-// It reads and checks; what it finds is done by the packages prepare and
-// oneshot and by the supervisor. The types are shared with the image builder
-// on the host, so they depend on nothing but the OCI specification's types.
+// It reads and checks; the packages prepare and oneshot and the supervisor carry out what
+// it finds. The image builder on the host uses the same types, so they depend only on the
+// types of the OCI specification.
 //
 // Sources: OCI runtime-spec, config.md ("Root", "Process") and bundle.md;
 // OCI image-spec, annotations.md and conversion.md (stop signal); LinuxKit's
 // docs/yaml.md, section "runtime".
 //
-// Every error names the file, the field and the value that is wrong. A bad
-// setting is no error of Load: its default stands and Bundle.Warnings has it.
-// Durations are time.Duration, written in annotations as Go writes them (10s).
+// Each error names the file, the field and the bad value. A bad setting is not an error of
+// Load: it keeps its default and is listed in Bundle.Warnings. Durations are written in
+// annotations in Go's format (10s).
 package bundle

@@ -168,7 +168,7 @@ func (o object) object(name string, decoded any, to *object) error {
 
 // set gives a field a value.
 func (o object) set(name string, value any) error {
-	if o == nil { // null, which a field of the same name had hidden
+	if o == nil { // null
 		return errTwice
 	}
 	text, err := json.Marshal(value)

@@ -28,8 +28,8 @@ func loaded(t *testing.T, config string) *Bundle {
 	return b
 }
 
-// A runtime sees all of config.json but what was to be changed: fields that this
-// program does not know, and numbers that no float64 holds.
+// Edited keeps all other fields of config.json, also fields that this program does not
+// know, and numbers that a float64 cannot represent.
 func TestEdited(t *testing.T) {
 	yes, score := true, 7
 	for _, c := range []struct {
@@ -47,7 +47,7 @@ func TestEdited(t *testing.T) {
 			Edit{Terminal: &yes, OOMScoreAdj: &score, Env: []string{"B=2"}},
 			`{"process":{"args":["a"],"env":["A=1","B=2"],"terminal":true,"oomScoreAdj":7},"root":{"path":"/lower","readonly":true},"mounts":[]}`,
 		},
-		{ // Binds are relative to the bundle, other sources are none of its files.
+		{ // Only sources of binds are relative to the bundle.
 			`{"process":{"args":["a"]},"root":{"path":"r"},"mounts":[{"destination":"/a","type":"bind","source":"data","newer":1},
 				{"destination":"/b","source":"../b","options":["rbind","ro"]},{"destination":"/c","type":"tmpfs","source":"tmpfs"}]}`,
 			Edit{},
@@ -79,7 +79,7 @@ func TestEdited(t *testing.T) {
 			Edit{Without: []ResourceLimit{{Path: []string{"memory", "limit"}}, {Path: []string{"pids", "limit"}}, {Path: []string{"unified", "memory.max"}}}},
 			`{"process":{"args":["a"]},"root":{"path":"DIR/r"},"linux":{"resources":{"memory":{"newer":2}}}}`,
 		},
-		{ // Letters of either case count, as in the runtime's decoder.
+		{ // The case of field names is ignored, as in the runtime's decoder.
 			`{"Process":{"Args":["a"],"TERMINAL":true},"root":{"Path":"r"}}`,
 			Edit{Terminal: new(bool)},
 			`{"process":{"Args":["a"],"terminal":false},"root":{"path":"DIR/r"}}`,
@@ -92,12 +92,12 @@ func TestEdited(t *testing.T) {
 		}
 		want := strings.ReplaceAll(strings.ReplaceAll(c.want, "DIR", b.Dir), "PARENT", filepath.Dir(b.Dir))
 		if exact(t, got) != exact(t, []byte(want)) {
-			t.Errorf("%s\ngives %s\nwant  %s", c.config, got, want)
+			t.Errorf("%s\ngot  %s\nwant %s", c.config, got, want)
 		}
 	}
 }
 
-// exact is JSON with its fields in order and its numbers as they are.
+// exact returns JSON with sorted fields and unchanged numbers.
 func exact(t *testing.T, text []byte) string {
 	t.Helper()
 	var v any
@@ -113,7 +113,7 @@ func exact(t *testing.T, text []byte) string {
 	return string(out)
 }
 
-// A field that is there twice has one value for this program and the runtime.
+// A field that occurs twice has the same value for this program and the runtime.
 func TestEditedFieldTwice(t *testing.T) {
 	b := loaded(t, `{"process":{"args":["a"]},"PROCESS":{"args":["b"],"cwd":"/x"},"root":{"path":"r"},"root":{"path":"s"}}`)
 	got, err := b.Edited(Edit{})
@@ -129,8 +129,8 @@ func TestEditedFieldTwice(t *testing.T) {
 	}
 }
 
-// Whatever can be loaded can be changed, and means the same afterwards. Refusals
-// takes it, too.
+// A configuration that can be loaded can be edited, and means the same afterwards.
+// Refusals does not panic on it.
 func FuzzEdited(f *testing.F) {
 	for _, kind := range []string{"onboot/000-sysctl", "services/web", "services/worker"} {
 		text, err := os.ReadFile("testdata/containers/" + kind + "/" + ConfigFile)

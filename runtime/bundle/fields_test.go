@@ -57,7 +57,7 @@ func structField(f reflect.StructField, names []string, with func(any) any) []js
 	return fieldsOf(f.Type, append(append([]string{}, names...), name), func(v any) any { return with(map[string]any{name: v}) })
 }
 
-// unfit are values that a field of a kind cannot take.
+// unfit are values that a field of a kind cannot have.
 func unfit(k reflect.Kind) []any {
 	switch k {
 	case reflect.String:
@@ -74,7 +74,7 @@ func unfit(k reflect.Kind) []any {
 
 // A value of the wrong type in any field of both files is an error that names file, field
 // and value.
-func TestEveryFieldThatDoesNotFit(t *testing.T) {
+func TestWrongTypeInEveryField(t *testing.T) {
 	identity := func(v any) any { return v }
 	for file, root := range map[string]reflect.Type{
 		ConfigFile: reflect.TypeFor[specs.Spec](), RuntimeFile: reflect.TypeFor[Runtime](),

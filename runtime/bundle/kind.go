@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Kind is what a bundle is used as, in words for messages.
+// Kind is the use of a bundle, as messages name it.
 type Kind string
 
 // The kinds.

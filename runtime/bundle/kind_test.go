@@ -37,7 +37,7 @@ func TestInapplicable(t *testing.T) {
 func TestKindsAreSettings(t *testing.T) {
 	for name := range kindOf {
 		if setters[name] == nil {
-			t.Errorf("there is no setting %s", name)
+			t.Errorf("%s is not a setting", name)
 		}
 	}
 }

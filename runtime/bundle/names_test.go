@@ -11,7 +11,7 @@ func TestNames(t *testing.T) {
 	for _, tt := range []struct {
 		section string
 		names   []string
-		want    string // of the last
+		want    string // error of the last name
 	}{
 		{"services", []string{"x", "x"}, ""},
 		{"services", []string{"x", "x.log", "x.log.1", "xout"}, ""},

@@ -13,7 +13,7 @@ import (
 // Refusal is a reason why runc does not run a container, whatever the machine.
 type Refusal struct {
 	Field string // of config.json, such as linux.sysctl
-	Item  string // the part of Field that is meant, such as a sysctl's name; may be empty
+	Item  string // the part of Field, such as the name of a sysctl; may be empty
 	Why   string
 }
 
@@ -24,8 +24,8 @@ func (r Refusal) Error() string {
 	return r.Field + ": " + r.Why
 }
 
-// RefusedError is returned for a container that the runtime did not run, where the
-// configuration is the reason.
+// RefusedError is returned for a container that the runtime did not run because of its
+// configuration.
 type RefusedError struct {
 	File string // config.json
 	Why  []Refusal
@@ -42,8 +42,8 @@ func (e *RefusedError) Error() string {
 
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// Explain returns err, with which the runtime failed, as a *RefusedError where there
-// are Refusals.
+// Explain returns err, with which the runtime failed, as a *RefusedError if there are
+// Refusals.
 func (b *Bundle) Explain(err error) error {
 	if b.Spec == nil {
 		return err
@@ -54,10 +54,10 @@ func (b *Bundle) Explain(err error) error {
 	return err
 }
 
-// Refusals returns the reasons why runc refuses a configuration, none where it
-// takes it. What depends on the machine (its kernel, files that must exist) is not
-// among them, nor what only other runtimes refuse. A newer runc may accept what is
-// refused here, so nothing is kept from being tried because of it.
+// Refusals returns the reasons why runc refuses a configuration, or none if it accepts it.
+// Reasons that depend on the machine (its kernel, files that must exist) are not included,
+// nor are those of other runtimes. A newer runc may accept a configuration that is refused
+// here, so the container is started all the same.
 //
 // Sources: runc's libcontainer/configs/validate, specconv and init; setrlimit(2);
 // user_namespaces(7).
@@ -78,7 +78,7 @@ func Refusals(s *specs.Spec) []Refusal {
 	return c.found
 }
 
-// refusals collects what is found in a configuration.
+// refusals collects the refusals of a configuration.
 type refusals struct {
 	spec    *specs.Spec
 	process *specs.Process
@@ -90,8 +90,8 @@ func (c *refusals) add(field, item, format string, args ...any) {
 	c.found = append(c.found, Refusal{field, item, fmt.Sprintf(format, args...)})
 }
 
-// namespace returns the namespace of a kind that the container has or joins; nil
-// where it stays in the system's.
+// namespace returns the namespace of a kind that the container has or joins, or nil if it
+// uses the system's.
 func (c *refusals) namespace(kind specs.LinuxNamespaceType) *specs.LinuxNamespace {
 	i := slices.IndexFunc(c.linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == kind })
 	if i < 0 {
@@ -138,8 +138,8 @@ func (c *refusals) checkSysctls() {
 	}
 }
 
-// refuseSysctl returns why a container cannot set a sysctl, or nothing. A container
-// may set those that belong to a namespace of its own.
+// refuseSysctl returns why a container cannot set a sysctl, or "". A container may set
+// sysctls that belong to a namespace of its own.
 func (c *refusals) refuseSysctl(key string) string {
 	rest, ofKernel := strings.CutPrefix(key, "kernel.")
 	need := func(kind specs.LinuxNamespaceType, setting string) string {
@@ -164,8 +164,8 @@ func (c *refusals) refuseSysctl(key string) string {
 	return "belongs to no namespace of a container: set it in an onboot container"
 }
 
-// dotted is a sysctl's name with dots between its parts: where the first separator
-// is a slash, dots belong to names such as eth0.100 (sysctl.d(5)).
+// dotted returns a sysctl's name with dots between its parts. If the first separator is a
+// slash, dots are parts of names such as eth0.100 (sysctl.d(5)).
 func dotted(key string) string {
 	if i := strings.IndexAny(key, "./"); i < 0 || key[i] == '.' {
 		return key

@@ -50,8 +50,8 @@ func mapped(id uint32, ids []specs.LinuxIDMapping) bool {
 	return ok
 }
 
-// OnMachine returns the machine's ID for one of a container (user_namespaces(7));
-// false where mappings do not have it.
+// OnMachine returns the machine's ID for an ID of a container (user_namespaces(7)), or
+// false if mappings do not contain it.
 func OnMachine(mappings []specs.LinuxIDMapping, id uint32) (uint32, bool) {
 	for _, m := range mappings {
 		if id >= m.ContainerID && uint64(id) < uint64(m.ContainerID)+uint64(m.Size) {
@@ -138,15 +138,14 @@ func (c *refusals) refuseMount(m specs.Mount) string {
 	return ""
 }
 
-// inProc are the paths below /proc on which runc lets something be mounted: what
-// lxcfs provides.
+// inProc are the paths below /proc on which runc allows mounts: the files of lxcfs.
 var inProc = []string{
 	"/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime",
 	"/proc/loadavg", "/proc/slabinfo", "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled",
 }
 
-// refuseDestination returns why runc does not mount m where it is to be. On /proc
-// it takes a bind whose source is a proc file system, which the machine knows.
+// refuseDestination returns why runc refuses the destination of m. On /proc it accepts a
+// bind whose source is a proc file system, which only the machine can check.
 func refuseDestination(m specs.Mount, bind bool) string {
 	switch dest := path.Clean("/" + m.Destination); {
 	case dest == "/":
@@ -159,8 +158,8 @@ func refuseDestination(m specs.Mount, bind bool) string {
 	return ""
 }
 
-// refuseInUserns returns why the kernel refuses a file system that shows a namespace
-// which does not belong to the container's new user namespace.
+// refuseInUserns returns why the kernel refuses a file system that shows a namespace that
+// does not belong to the container's new user namespace.
 func (c *refusals) refuseInUserns(fstype string) string {
 	for _, need := range []struct {
 		fstype, setting string
@@ -175,8 +174,8 @@ func (c *refusals) refuseInUserns(fstype string) string {
 	return ""
 }
 
-// mountOptions are those of mounts, each with its opposite, which runc knows. Others
-// are handed to the file system; defaults too, which for a bind is none.
+// mountOptions are the mount options that runc knows, each with its opposite. runc passes
+// others to the file system, also "defaults", which is not an option of a bind.
 var mountOptions = strings.Fields(`
 	ro rw nosuid suid nodev dev noexec exec sync async dirsync mand nomand
 	atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime

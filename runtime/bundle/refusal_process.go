@@ -116,8 +116,7 @@ var namespaceTypes = []specs.LinuxNamespaceType{
 	specs.UTSNamespace, specs.UserNamespace, specs.CgroupNamespace, specs.TimeNamespace,
 }
 
-// checkSeccomp checks the words of the filter. Names of system calls that are unknown
-// are left out by runc.
+// checkSeccomp checks the words of the filter. runc ignores unknown names of system calls.
 func (c *refusals) checkSeccomp() {
 	s := c.linux.Seccomp
 	if s == nil {

@@ -16,11 +16,10 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// What Refusals refuses the real runc refuses, and what it accepts runc runs: the
-// table cannot differ from the runtime that images have.
-func TestRefusalsAreRuncs(t *testing.T) {
+// runc refuses the configurations that Refusals refuses, and runs those that it accepts.
+func TestRefusalsMatchRunc(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
-		runc, dir := nstest.Runc(t), "/run/bundle" // Users of other namespaces can go there.
+		runc, dir := nstest.Runc(t), "/run/bundle" // Users of other namespaces can access it.
 		nstest.Bundle(t, dir, "true", nil, "")
 		if err := os.Symlink("busybox", filepath.Join(dir, "rootfs/bin/true")); err != nil {
 			t.Fatal(err)
@@ -30,7 +29,7 @@ func TestRefusalsAreRuncs(t *testing.T) {
 			c.change(s)
 			out, err := runRefused(t, runc, dir, fmt.Sprintf("c%d", i), s)
 			if (err != nil) != (c.field != "") {
-				t.Errorf("%s: runc says %v: %s; want an error: %v", c.name, err, out, c.field != "")
+				t.Errorf("%s: runc returns %v: %s; want an error: %v", c.name, err, out, c.field != "")
 			} else if err != nil {
 				t.Logf("%s: %s", c.name, out)
 			}
@@ -38,7 +37,7 @@ func TestRefusalsAreRuncs(t *testing.T) {
 	})
 }
 
-// runRefused runs a container by runc, which puts s into the bundle at dir.
+// runRefused writes s to the bundle at dir and runs it with runc.
 func runRefused(t *testing.T, runc, dir, id string, s *specs.Spec) (out []byte, err error) {
 	t.Helper()
 	text, err := json.Marshal(s)

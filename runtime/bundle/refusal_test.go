@@ -9,16 +9,16 @@ import (
 	"keelson/runtime/bundle"
 )
 
-// refusalCase is a change of a plain configuration, and the field for which it is
-// refused; empty: it is accepted.
+// refusalCase is a change of a plain configuration, and the field for which the
+// configuration is refused, or "" if it is accepted.
 type refusalCase struct {
 	name   string
 	change func(*specs.Spec)
 	field  string
 }
 
-// plain is a configuration as the image builder makes it for a container that
-// says nothing but its command.
+// plain returns the configuration that the image builder makes for a container with
+// nothing but a command.
 func plain() *specs.Spec {
 	caps := []string{"CAP_KILL", "CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID"}
 	return &specs.Spec{
@@ -36,7 +36,7 @@ func plain() *specs.Spec {
 	}
 }
 
-// own gives the container a namespace, or has it join that at a path.
+// own gives the container a namespace of its own, or makes it join the one at path.
 func own(kind specs.LinuxNamespaceType, path ...string) func(*specs.Spec) {
 	return func(s *specs.Spec) {
 		ns := specs.LinuxNamespace{Type: kind}
@@ -249,8 +249,7 @@ var refusalCases = []refusalCase{
 	{"device rule of no access", resources(specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true, Type: "c"}}}), "linux.resources.devices"},
 }
 
-// The table holds what the real runc does (TestRefusalsAreRuncs) and what is
-// said of it.
+// Refusals names the field of each case; TestRefusalsMatchRunc compares the cases with runc.
 func TestRefusals(t *testing.T) {
 	for _, c := range refusalCases {
 		s := plain()
@@ -262,8 +261,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// All reasons are found at once, and nothing of a configuration need be there.
-func TestRefusalsOfMuchAndOfNothing(t *testing.T) {
+// All reasons are returned together, and all parts of a configuration may be missing.
+func TestRefusalsOfManyFieldsAndNone(t *testing.T) {
 	s := plain()
 	all(sysctl("vm.a", "net.b"), env("A"), longName(1))(s)
 	if found := bundle.Refusals(s); len(found) != 4 {

@@ -39,16 +39,16 @@ const (
 // Values of Settings.Role.
 const (
 	RoleService = "service"
-	RoleRescue  = "rescue" // a shell for rescue, no service
+	RoleRescue  = "rescue" // a rescue shell, not a service
 )
 
-// Settings is what the annotations keelson.* of a bundle say.
+// Settings are the values of the annotations keelson.* of a bundle.
 type Settings struct {
 	Role string // RoleService or RoleRescue
 
 	Restart  string        // RestartOnFailure, RestartAlways or RestartNever
 	Delay    time.Duration // before the first restart, doubling
-	MaxDelay time.Duration // where doubling ends
+	MaxDelay time.Duration // upper limit of the doubling
 	Limit    Limit         // restarts allowed; none when N is 0
 
 	After    []string // services to start after
@@ -78,7 +78,7 @@ type Limit struct {
 	Per time.Duration
 }
 
-// String is the limit as its annotation has it.
+// String returns the limit as it is written in an annotation.
 func (l Limit) String() string { return fmt.Sprintf("%d/%v", l.N, l.Per) }
 
 // Defaults are the settings of a bundle that has no annotations.
@@ -119,7 +119,7 @@ func (s Settings) With(annotations map[string]string) (Settings, []error) {
 }
 
 // setStopSignal sets the image's stop signal, which is the default of
-// keelson.stop.signal. A bad one is an error where it is used.
+// keelson.stop.signal. A bad one is an error only if it is used.
 func (s *Settings) setStopSignal(annotations map[string]string) []error {
 	value, ok := annotations[stopSignalKey]
 	if !ok {
@@ -180,8 +180,8 @@ func oneOf(to *string, value string, allowed ...string) string {
 	return ""
 }
 
-// Durations are 0, which mostly means none, or within these bounds. A shorter one is
-// a mistake in the unit: a timeout of 10us always expires.
+// Durations are 0, which mostly means none, or within these bounds. A shorter duration
+// would be a mistake in the unit: a timeout of 10us always expires.
 const (
 	shortest = time.Millisecond
 	longest  = 24 * time.Hour

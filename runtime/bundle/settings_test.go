@@ -36,7 +36,7 @@ func TestParseSettings(t *testing.T) {
 	}
 }
 
-// localhost is where a probe of port 80 alone looks.
+// localhost are the addresses of a probe with only port 80.
 var localhost = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:80"), netip.MustParseAddrPort("[::1]:80")}
 
 func TestParseProbe(t *testing.T) {
@@ -60,7 +60,7 @@ func TestParseProbe(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %+v", value, got, err, want)
 		}
 		if got := want.String(); got != value && value != "none" {
-			t.Errorf("%s is shown as %s", value, got)
+			t.Errorf("String() of %s is %s", value, got)
 		}
 	}
 }
@@ -74,7 +74,7 @@ func FuzzParseProbe(f *testing.F) {
 		p, err := ParseProbe(s)
 		if err != nil {
 			if !reflect.DeepEqual(p, Probe{}) {
-				t.Errorf("%q is refused and gives %+v", s, p)
+				t.Errorf("%q is refused and returns %+v", s, p)
 			}
 			return
 		}
@@ -88,7 +88,8 @@ func FuzzParseProbe(f *testing.F) {
 	})
 }
 
-// The annotations of the documentation's examples mean something, and none lacks one.
+// The annotations in the documentation's examples are valid, and each setting has an
+// example.
 func TestDocumentedSettings(t *testing.T) {
 	line := regexp.MustCompile(`(?m)^\s+(keelson\.[a-z.-]+): (.+)$`)
 	files, err := filepath.Glob("../../docs/*.md")
@@ -149,9 +150,8 @@ func TestBadSettingsLeaveDefaults(t *testing.T) {
 	}
 }
 
-// Annotations are laid over defaults that come from elsewhere; a bad one leaves
-// those.
-func TestSettingsOverOthers(t *testing.T) {
+// Annotations override defaults from elsewhere; a bad annotation leaves the default.
+func TestSettingsWithOtherDefaults(t *testing.T) {
 	base := Defaults()
 	base.OnFailure, base.Timeout, base.Retries = Rescue, time.Minute, 3
 	got, errs := base.With(map[string]string{"keelson.on-failure": "panic", "keelson.timeout": "0s"})
@@ -181,7 +181,7 @@ func TestStopSignal(t *testing.T) {
 	}
 }
 
-// The default that a bad keelson.stop.signal leaves is the image's signal.
+// A bad keelson.stop.signal leaves the image's signal as default.
 func TestBadStopSignal(t *testing.T) {
 	const image, own = "org.opencontainers.image.stopSignal", "keelson.stop.signal"
 	for _, tt := range []struct {

@@ -18,8 +18,8 @@ import (
 // prefix names the program in every line.
 const prefix = "keelson: "
 
-// Stdout as a device is this process's standard output, for systems whose consoles belong
-// to an outer one.
+// Stdout is the device path of this process's standard output, for userspace mode, in
+// which the consoles belong to the outer system.
 const Stdout = "/proc/self/fd/1"
 
 // queueLimit bounds the memory of queued messages, in bytes. Each message counts
@@ -39,12 +39,12 @@ type Options struct {
 	Kmsg     bool       // also write to the kernel log, at daemon.debug
 	Timeline string     // file for Event, timeline.Path when empty
 	Level    slog.Level // least level that Logger shows
-	// Panicked is called when the named goroutine panics, which continues when it
-	// returns. Nil: the panic is logged.
+	// Panicked is called when the named goroutine panics; the goroutine continues after
+	// the call. If it is nil, the panic is logged.
 	Panicked func(in string, value any, stack []byte)
 }
 
-// Console is the queue and its writer. Make one with New.
+// Console is the queue and its writer. Create one with New.
 type Console struct {
 	options Options
 	devices []*device
@@ -56,12 +56,12 @@ type Console struct {
 	cost    int
 	dropped int
 	closed  bool
-	shown   []chan struct{} // to be closed once the queue has been shown
+	shown   []chan struct{} // closed once the queue has been shown
 	wake    chan struct{}   // capacity 1: there is something to do
 	done    chan struct{}   // closed when the writer has ended
 }
 
-// Message is one entry of the queue; raw ones are not for the kernel log.
+// Message is one entry of the queue. Raw messages are not written to the kernel log.
 type Message struct {
 	Text string
 	Raw  bool
@@ -182,7 +182,7 @@ func (c *Console) Flush(ctx context.Context) error {
 	c.mu.Unlock()
 	c.signal()
 	select {
-	case <-c.done: // Nothing is queued any more.
+	case <-c.done: // The queue is empty.
 		return nil
 	default:
 		return wait(ctx, shown, "flush the console")
@@ -274,7 +274,7 @@ func (c *Console) show(m Message) {
 	}
 }
 
-// cut shortens a text that is too long.
+// cut shortens a text that is longer than limit.
 func cut(text string, limit int) string {
 	if len(text) <= limit {
 		return text

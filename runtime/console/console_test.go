@@ -33,7 +33,7 @@ func TestConsoles(t *testing.T) {
 	}
 }
 
-func TestEveryDeviceGetsEverything(t *testing.T) {
+func TestAllDevicesGetAllMessages(t *testing.T) {
 	dir := t.TempDir()
 	paths := []string{filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "missing", "c")}
 	for _, p := range paths[:2] {
@@ -57,7 +57,7 @@ func TestEveryDeviceGetsEverything(t *testing.T) {
 	}
 	events, err := timeline.Read(filepath.Join(dir, "timeline"))
 	if err != nil || !reflect.DeepEqual(events, []timeline.Event{e}) {
-		t.Errorf("timeline holds %+v, %v", events, err)
+		t.Errorf("timeline contains %+v, %v", events, err)
 	}
 }
 
@@ -83,8 +83,8 @@ func TestSlogAttributes(t *testing.T) {
 	}
 }
 
-// A pipe nobody reads is a console that hangs: the caller must not notice.
-func TestStalledDeviceBlocksNobody(t *testing.T) {
+// A console that hangs, here a pipe without reader, does not block the caller.
+func TestStalledDeviceDoesNotBlock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
@@ -131,7 +131,7 @@ func TestFlush(t *testing.T) {
 	}
 }
 
-func TestCloseGivesUp(t *testing.T) {
+func TestCloseEndsWithContext(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
@@ -160,9 +160,8 @@ func closeInTime(t *testing.T, c *Console) {
 	}
 }
 
-// A file system that hangs, here a fifo which takes no more, keeps nobody from
-// going on, nor from the console; what was not recorded is told.
-func TestStalledTimelineBlocksNobody(t *testing.T) {
+// A timeline whose file system hangs blocks neither the caller nor the console.
+func TestStalledTimelineDoesNotBlock(t *testing.T) {
 	dir := t.TempDir()
 	hangs := make(chan struct{})
 	c := New(Options{Devices: []string{filepath.Join(dir, "out")}, Timeline: filepath.Join(dir, "timeline")})
@@ -175,7 +174,7 @@ func TestStalledTimelineBlocksNobody(t *testing.T) {
 		c.Event(timeline.Event{Stage: timeline.Ready})
 	}
 	if took := time.Since(began); took > stallLimit {
-		t.Errorf("it took %v", took)
+		t.Errorf("the events took %v", took)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
@@ -190,22 +189,22 @@ func TestStalledTimelineBlocksNobody(t *testing.T) {
 	}
 }
 
-// A panic in a writer costs what it was about.
-func TestWritersSurviveAPanic(t *testing.T) {
+// After a panic in a writer, only the message or event of the panic is lost.
+func TestWritersSurvivePanic(t *testing.T) {
 	dir := t.TempDir()
-	told := make(chan string, 2)
+	panics := make(chan string, 2)
 	c := New(Options{Devices: []string{filepath.Join(dir, "out")}, Timeline: filepath.Join(dir, "timeline"),
 		Panicked: func(in string, _ any, stack []byte) {
 			if len(stack) > 0 {
-				told <- in
+				panics <- in
 			}
 		}})
 	c.mu.Lock()
-	c.devices = append(c.devices, nil) // The writer does not expect that.
+	c.devices = append(c.devices, nil) // A nil device makes the writer panic.
 	c.mu.Unlock()
 	c.Raw([]byte("lost"))
-	if in := <-told; in != "console" {
-		t.Errorf("told of %s", in)
+	if in := <-panics; in != "console" {
+		t.Errorf("panic reported in %s", in)
 	}
 	c.mu.Lock()
 	c.devices = c.devices[:1]
@@ -215,8 +214,8 @@ func TestWritersSurviveAPanic(t *testing.T) {
 		panic("oh")
 	}
 	c.Event(timeline.Event{Stage: timeline.Ready})
-	if in := <-told; in != "timeline" {
-		t.Errorf("told of %s", in)
+	if in := <-panics; in != "timeline" {
+		t.Errorf("panic reported in %s", in)
 	}
 	e := timeline.Event{Stage: timeline.Degraded}
 	c.Event(e)
@@ -226,7 +225,7 @@ func TestWritersSurviveAPanic(t *testing.T) {
 	}
 }
 
-// The kernel refuses a record that is too long: it gets what fits.
+// The kernel refuses a record that is too long, so it is shortened.
 func TestCut(t *testing.T) {
 	for text, want := range map[string]string{"short\n": "short\n", strings.Repeat("ä", 10): "äää…\n"} {
 		if got := cut(text, 7); got != want {

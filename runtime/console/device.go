@@ -23,8 +23,8 @@ type device struct {
 	fd      int  // -1 when not open
 	stalled bool // it accepted nothing for stallLimit
 
-	opened bool   // it could be opened once
-	kept   []byte // the messages of before
+	opened bool   // it was opened at least once
+	kept   []byte // messages from before it could be opened
 }
 
 func newDevice(path string) *device { return &device{path: path, fd: -1} }
@@ -53,7 +53,7 @@ func (d *device) write(text string) {
 				d.stalled = true
 				return
 			}
-		default: // hung up, or gone
+		default: // hung up or gone
 			d.close()
 			if fresh || !d.open() {
 				return

@@ -16,7 +16,7 @@ import (
 	"keelson/testvm/tier"
 )
 
-// pty makes a terminal: the end that sees what is written to it, and its path.
+// pty creates a pseudoterminal and returns its master end and the path of the terminal.
 func pty(t *testing.T) (*os.File, string) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
@@ -34,7 +34,7 @@ func pty(t *testing.T) (*os.File, string) {
 	return master, fmt.Sprintf("/dev/pts/%d", n)
 }
 
-// readUntil reads from f until it has word.
+// readUntil reads from f until word appears.
 func readUntil(t *testing.T, f *os.File, word string) {
 	t.Helper()
 	var seen strings.Builder
@@ -44,22 +44,22 @@ func readUntil(t *testing.T, f *os.File, word string) {
 		if n > 0 {
 			seen.Write(buffer[:n])
 		}
-		if err != nil { // EAGAIN, or EIO while nobody has the other end open
+		if err != nil { // EAGAIN, or EIO while the other end is not open
 			time.Sleep(time.Millisecond)
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("never said %q: %q, %v", word, seen.String(), err)
+			t.Fatalf("no %q in %q, %v", word, seen.String(), err)
 		}
 	}
 }
 
-// A terminal can be hung up for everybody: the kernel does so when the session
-// that owns it ends, but not for a pty, of which a getty's vhangup(2) is left.
-// The console opens it again.
+// The console opens a terminal again that was hung up for all processes. The kernel hangs
+// a terminal up when the session that owns it ends; for a pseudoterminal, the test calls
+// vhangup(2) as a getty does.
 func TestHangup(t *testing.T) {
 	const mark = "KEELSON_TEST_HANGUP"
 	if os.Getenv(mark) != "" {
-		_, _, _ = syscall.RawSyscall(unix.SYS_VHANGUP, 0, 0, 0) // The test finds out whether it worked.
+		_, _, _ = syscall.RawSyscall(unix.SYS_VHANGUP, 0, 0, 0) // The test checks the effect.
 		os.Exit(0)
 	}
 	tier.Root(t)
@@ -79,7 +79,7 @@ func TestHangup(t *testing.T) {
 	getty.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	_ = getty.Run() // The hangup may end it.
 	if _, err := tty.Write([]byte("x")); err == nil {
-		t.Fatal("the terminal was not hung up: this tests nothing")
+		t.Fatal("the terminal was not hung up")
 	}
 	for _, text := range []string{"after", "and later"} {
 		c.Raw([]byte(text))
@@ -87,8 +87,8 @@ func TestHangup(t *testing.T) {
 	}
 }
 
-// A device that comes late gets what was said before it came, within limits,
-// and one that goes is not waited for.
+// A device that appears late gets the earlier messages, up to a limit. Messages for a
+// device that has disappeared are lost.
 func TestLateDevice(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hvc0")
 	d := newDevice(path)
@@ -109,8 +109,8 @@ func TestLateDevice(t *testing.T) {
 	}
 }
 
-// Where standard output is a socket, which cannot be opened by its path, it
-// serves as console all the same.
+// Standard output can be the console, also if it is a socket, which cannot be opened by
+// its path.
 func TestStdoutOfAnyKind(t *testing.T) {
 	if os.Getenv("KEELSON_TEST_STDOUT") != "" {
 		c := New(Options{Devices: []string{Stdout}})

@@ -1,6 +1,5 @@
-// Package console carries the messages people read while the system boots
-// and shuts down: to every device of the command line's console= and, so that
-// they stay readable later, to the kernel log.
+// Package console shows the messages of the boot and the shutdown on every console= of
+// the command line and records them in the kernel log.
 //
 // A caller never waits. Messages go into a queue of bounded size, which one goroutine
 // empties. When it is full, messages are dropped and counted, and the count is shown as

@@ -12,7 +12,7 @@ import (
 type handler struct {
 	console *Console
 	level   slog.Level
-	attrs   string // formatted already, each with a leading blank
+	attrs   string // formatted, each with a leading space
 	group   string // prefix of keys, with a trailing dot
 }
 
@@ -73,10 +73,10 @@ func appendAttr(b *strings.Builder, group string, a slog.Attr) {
 	b.WriteString(" " + group + a.Key + "=" + quote(value.String()))
 }
 
-// quote leaves plain words alone.
+// quote quotes a value unless it is a plain word.
 func quote(s string) string {
-	odd := func(r rune) bool { return r == '"' || r == '=' || unicode.IsSpace(r) || !unicode.IsPrint(r) }
-	if s == "" || strings.ContainsFunc(s, odd) {
+	special := func(r rune) bool { return r == '"' || r == '=' || unicode.IsSpace(r) || !unicode.IsPrint(r) }
+	if s == "" || strings.ContainsFunc(s, special) {
 		return strconv.Quote(s)
 	}
 	return s

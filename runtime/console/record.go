@@ -14,8 +14,8 @@ import (
 // recordQueue bounds the events waiting to be appended.
 const recordQueue = 256
 
-// record appends events to the timeline. It has a goroutine of its own, since the file
-// system of the timeline may hang.
+// record appends events to the timeline. It has its own goroutine, because the file system
+// of the timeline may hang.
 type record struct {
 	path   string
 	log    *slog.Logger
@@ -55,7 +55,7 @@ func (r *record) close() {
 	}
 }
 
-// write is the goroutine.
+// write appends the queued events. It is the body of the goroutine.
 func (r *record) write() {
 	gap := false
 	for e := range r.queue {
@@ -67,7 +67,7 @@ func (r *record) write() {
 		switch {
 		case err == nil || errors.Is(err, fs.ErrNotExist): // Its folder does not exist very early and very late.
 			gap = false
-		case !gap: // Once, and not for each event.
+		case !gap: // Report a gap once, not for each event.
 			gap = true
 			r.log.Error("timeline has a gap", "error", err)
 		}

@@ -1,17 +1,16 @@
-// Package fault marks places at which a program can be made to panic, for tests
-// that want to see what a panic costs. Programs that are not built with the tag
-// "faults" have no such places: there the calls are empty.
+// Package fault injects panics for tests: it marks places at which a program can be made
+// to panic. In programs that are not built with the tag "faults", the calls do nothing.
 //
-// With it, a place panics when the file Path holds its name. The file goes first,
-// so that it happens once, unless the name ends with "!". For what comes before
-// there are files, the environment variable Variable does the same.
+// With the tag, a place panics when the file Path contains its name. The file is removed
+// before, so that the place panics once, unless the name ends with "!". For code that
+// runs before there are files, the environment variable Variable does the same.
 package fault
 
 const (
-	// Path is the file that says where.
+	// Path is the file with the name of the place that panics.
 	Path = "/tmp/keelson-fault"
-	// Variable is the environment variable that does.
+	// Variable is the environment variable with the name of the place that panics.
 	Variable = "KEELSON_FAULT"
-	// Spoiled is a file whose presence has Spoil spoil data.
+	// Spoiled is a file; if it exists, Spoil damages data.
 	Spoiled = "/tmp/keelson-spoil"
 )

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// Here panics when that is wanted of the place.
+// Here panics if a fault is injected at the place.
 func Here(place string) {
 	if os.Getenv(Variable) == place {
 		_ = os.Unsetenv(Variable)
-		panic("asked to at start, in " + place)
+		panic("injected by the environment, in " + place)
 	}
 	text, err := os.ReadFile(Path)
 	if err != nil {
@@ -20,13 +20,13 @@ func Here(place string) {
 	switch strings.TrimSpace(string(text)) {
 	case place:
 		_ = os.Remove(Path)
-		panic("asked to, in " + place)
+		panic("injected, in " + place)
 	case place + "!":
-		panic("asked to again, in " + place)
+		panic("injected repeatedly, in " + place)
 	}
 }
 
-// Spoil changes data when that is wanted.
+// Spoil damages data if the file Spoiled exists.
 func Spoil(data []byte) {
 	if _, err := os.Stat(Spoiled); err == nil && len(data) > 0 {
 		data[len(data)-1] ^= 1

@@ -2,8 +2,8 @@
 // kernel leaves both offline and expects user space to decide.
 //
 // CPUs that were offline at boot stay offline (maxcpus=, or a CPU that a container has
-// taken offline). Memory is brought online: that of slots filled before the boot is
-// offline too, unless memhp_default_state= on the command line decides about it.
+// taken offline). Memory is brought online, also that of slots filled before the boot,
+// unless memhp_default_state= on the command line decides about it.
 //
 // Sources: the kernel's Documentation/core-api/cpu_hotplug.rst,
 // admin-guide/mm/memory-hotplug.rst and admin-guide/cputopology.rst (the format of
@@ -30,7 +30,7 @@ type Machine struct {
 	Known string // file with the CPUs that were present, as the kernel lists them
 }
 
-// This is the machine that runs.
+// This is the running machine.
 var This = Machine{Sys: "/sys", Known: "/run/keelson/cpus"}
 
 func (m Machine) path(name ...string) string {
@@ -52,7 +52,7 @@ func (m Machine) Begin(decided bool) error {
 	if err != nil {
 		errs = append(errs, fmt.Errorf("cannot make the kernel bring added memory online: %w", err))
 	}
-	blocks, _ := filepath.Glob(m.path("memory/memory[0-9]*")) // The pattern is right.
+	blocks, _ := filepath.Glob(m.path("memory/memory[0-9]*")) // The pattern is well-formed.
 	for _, block := range blocks {
 		if _, err := m.online(block+"/state", "offline", "online"); err != nil {
 			errs = append(errs, fmt.Errorf("cannot bring memory online: %w", err))
@@ -129,7 +129,7 @@ func (m Machine) reportMemory(blocks []string, log *slog.Logger) {
 		return
 	}
 	text, _ := os.ReadFile(m.path("memory/block_size_bytes"))             // Without it the size is 0.
-	size, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 16, 64) // Likewise.
+	size, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 16, 64) // 0 on failure.
 	used := 0
 	for _, block := range blocks {
 		// A block may have been removed meanwhile.
@@ -164,9 +164,9 @@ func (m Machine) note() error {
 func (m Machine) unknown() []string {
 	known, err := os.ReadFile(m.Known)
 	if err != nil {
-		return nil // Then an added CPU cannot be told from one that is offline on purpose.
+		return nil // An added CPU cannot be distinguished from one that is offline on purpose.
 	}
-	present, _ := os.ReadFile(m.path("cpu/present")) // Without it there are none.
+	present, _ := os.ReadFile(m.path("cpu/present")) // On failure, there are none.
 	before := ParseList(string(known))
 	var names []string
 	for _, n := range ParseList(string(present)) {

@@ -13,7 +13,7 @@ import (
 	"keelson/runtime/uevent"
 )
 
-// machine has files below /sys/devices/system.
+// machine returns a Machine with files below /sys/devices/system.
 func machine(t *testing.T, files map[string]string) Machine {
 	t.Helper()
 	dir := t.TempDir()
@@ -57,7 +57,7 @@ func TestBegin(t *testing.T) {
 	want(t, m, map[string]string{"memory/auto_online_blocks": "online", "memory/memory0/state": "online", "memory/memory40/state": "online",
 		"memory/memory41/state": "going-offline", "cpu/cpu1/online": "0"})
 	if err := machine(t, nil).Begin(false); err != nil {
-		t.Errorf("a kernel without: %v", err)
+		t.Errorf("a kernel without hotplug: %v", err)
 	}
 }
 
@@ -81,9 +81,9 @@ func TestHandle(t *testing.T) {
 	lost := []uevent.Event{{Lost: true}}
 	m.Handle(lost, log)
 	if text.Len() > 0 {
-		t.Errorf("nothing has come: %s", text.String())
+		t.Errorf("logged although nothing was added: %s", text.String())
 	}
-	want(t, m, map[string]string{"cpu/cpu1/online": "0"}) // It was there and offline before.
+	want(t, m, map[string]string{"cpu/cpu1/online": "0"}) // It was present and offline before.
 	put(t, m.path("cpu/present"), "0-3\n")
 	put(t, m.path("cpu/cpu2/online"), "0\n")
 	put(t, m.path("cpu/cpu3/online"), "0\n")

@@ -12,15 +12,15 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// A file that comes late and grows fast is kept within its limit, and its
-// writer goes on.
+// A file that is created late and grows fast is kept within its limit, and its writer is
+// not disturbed.
 func TestCap(t *testing.T) {
 	const limit = 64 << 10
 	path := filepath.Join(t.TempDir(), "x.log")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Cap(ctx, path, limit) }()
-	for range 2 { // the second time it is another file
+	for range 2 { // The second file replaces the first.
 		time.Sleep(20 * time.Millisecond)
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
 		if err != nil {
@@ -56,7 +56,7 @@ func FuzzCreated(f *testing.F) {
 	f.Add([]byte("\x01\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x08\x00\x00\x00x.log\x00\x00\x00"), "x.log")
 	f.Fuzz(func(t *testing.T, events []byte, name string) {
 		if created(events, name) && len(events) < 16+len(name) {
-			t.Error("found what is not there")
+			t.Error("created is true for events that cannot contain the name")
 		}
 	})
 }

@@ -19,17 +19,17 @@ import (
 	"keelson/runtime/logs/logstest"
 )
 
-// A stream is handed over: what is written comes out at the daemon's other
-// socket, and it sees the end.
-func TestHandOverAndFetch(t *testing.T) {
+// Lines of a stream that was sent to the daemon can be fetched from its query socket, and
+// the daemon sees the end of the stream.
+func TestSendAndFetch(t *testing.T) {
 	dir := t.TempDir()
 	socket, query := filepath.Join(dir, "log"), filepath.Join(dir, "query")
 	if External(socket) {
-		t.Error("there is no daemon yet")
+		t.Error("External is true without a daemon")
 	}
 	daemon := logstest.Start(t, socket, query)
 	if !External(socket) {
-		t.Error("there is a daemon")
+		t.Error("External is false with a daemon")
 	}
 	follow, err := net.Dial("unix", query)
 	if err != nil {
@@ -63,7 +63,7 @@ func TestHandOverAndFetch(t *testing.T) {
 	}
 }
 
-// Nobody listens, or nobody takes: an error comes soon.
+// If no daemon listens, or it does not answer, there is an error in time.
 func TestDaemonThatDoesNotAnswer(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "log")
@@ -86,7 +86,7 @@ func TestDaemonThatDoesNotAnswer(t *testing.T) {
 	}
 	l.Close()
 	if err := SendToDaemon(socket, "x", int(r.Fd())); err == nil {
-		t.Error("handed over to nobody")
+		t.Error("no error without a daemon")
 	}
 	silent, err := net.Listen("unix", filepath.Join(dir, "query"))
 	if err != nil {
@@ -94,16 +94,16 @@ func TestDaemonThatDoesNotAnswer(t *testing.T) {
 	}
 	defer silent.Close()
 	if _, err := Fetch(filepath.Join(dir, "query"), 1, "x"); err == nil {
-		t.Error("fetched from one that is silent")
+		t.Error("no error from a daemon that does not answer")
 	}
 }
 
-func TestReadEndWaitsForTheWriter(t *testing.T) {
+func TestReadEndWaitsForWriter(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := MakeFIFO(fifo); err != nil {
 		t.Fatal(err)
 	}
-	// Nobody comes: no thread is left behind.
+	// Without a writer, no goroutine remains.
 	before := runtime.NumGoroutine()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
@@ -139,7 +139,7 @@ func TestMakeFIFO(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := OpenFIFO(path); err == nil {
-		t.Error("a file is taken for a FIFO")
+		t.Error("no error for a file in place of the FIFO")
 	}
 	if err := MakeFIFO(path); err != nil {
 		t.Fatal(err)

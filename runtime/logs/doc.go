@@ -10,8 +10,8 @@
 // logged, and the number of missing bytes is written to the file when that is possible
 // again.
 //
-// The package formats nothing and does not know containers; package oneshot and the
-// supervisor do.
+// The package does not format output and knows nothing about containers; package oneshot
+// and the supervisor use it for containers.
 //
 // Sources: pipe(7), fifo(7), splice(2), tee(2), inotify(7), unix(7) (SCM_RIGHTS);
 // LinuxKit's logging protocol as described in docs/logs.md.

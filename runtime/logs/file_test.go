@@ -36,7 +36,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// Every step moves on, and no file passes its limit.
+// Each step makes progress, and no file exceeds its limit.
 func FuzzCut(f *testing.F) {
 	f.Add([]byte("a\nb\n"), uint16(90), uint16(100))
 	f.Fuzz(func(t *testing.T, waiting []byte, size, limit uint16) {
@@ -46,26 +46,26 @@ func FuzzCut(f *testing.F) {
 			t.Errorf("%d of %d bytes into %d of %d", n, len(waiting), size, limit)
 		}
 		if len(waiting) > 0 && n == 0 && !(rotate && size > 0) {
-			t.Errorf("%d bytes stay for ever", len(waiting))
+			t.Errorf("no progress with %d bytes", len(waiting))
 		}
 		if rotate && n > 0 && waiting[n-1] != '\n' && bytes.IndexByte(waiting[:n], '\n') >= 0 {
-			t.Error("a line is torn where there was an end of one")
+			t.Error("a line is split although there is a line break")
 		}
 	})
 }
 
-// A container that is given the folder of logs can have nothing written to
-// another file, or emptied, by what it puts in the place of a log.
-func TestPlaceOfLogIsTaken(t *testing.T) {
+// A container with access to the folder of logs cannot make keelson write to or truncate
+// another file by replacing a log.
+func TestLogReplacedByLink(t *testing.T) {
 	dir := t.TempDir()
 	victim, log := filepath.Join(dir, "victim"), filepath.Join(dir, "web.log")
 	big := strings.Repeat("x", 1000)
-	for _, take := range []func(path string) error{
+	for _, replace := range []func(path string) error{
 		func(path string) error { return os.Symlink(victim, path) },
 		func(path string) error { return unix.Mkfifo(path, 0o600) },
 		func(path string) error { return os.Symlink("/dev/null", path) },
 	} {
-		if err := errors.Join(os.WriteFile(victim, []byte(big), 0o600), take(log)); err != nil {
+		if err := errors.Join(os.WriteFile(victim, []byte(big), 0o600), replace(log)); err != nil {
 			t.Fatal(err)
 		}
 		to := target{path: log, limit: MinLimit}
@@ -79,15 +79,15 @@ func TestPlaceOfLogIsTaken(t *testing.T) {
 		if text, err := os.ReadFile(log); err != nil || string(text) != "a line\n" {
 			t.Errorf("log holds %q, %v", text, err)
 		}
-		// Cap: its file, and the one before.
+		// The same for Cap, for the log and the rotated log.
 		capped := filepath.Join(dir, "containerd.log")
-		if err := errors.Join(os.WriteFile(capped, []byte(big), 0o600), take(Old(capped)), shorten(capped, 100)); err != nil {
+		if err := errors.Join(os.WriteFile(capped, []byte(big), 0o600), replace(Old(capped)), shorten(capped, 100)); err != nil {
 			t.Error(err)
 		}
 		if text, err := os.ReadFile(Old(capped)); err != nil || len(text) != 100 {
 			t.Errorf("old log holds %d bytes, %v", len(text), err)
 		}
-		if err := errors.Join(os.Remove(capped), take(capped)); err != nil {
+		if err := errors.Join(os.Remove(capped), replace(capped)); err != nil {
 			t.Fatal(err)
 		}
 		_ = shorten(capped, 100)

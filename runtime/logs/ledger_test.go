@@ -21,12 +21,12 @@ func FuzzLedger(f *testing.F) {
 		}
 		if l.write(lost, reason); lost == 0 {
 			if _, err := os.Stat(l.path); err == nil {
-				t.Errorf("%q: nothing is missing, and that is kept", text)
+				t.Errorf("%q: the file exists although nothing is missing", text)
 			}
 			return
 		}
 		if again, _ := l.read(); again != lost {
-			t.Errorf("%d bytes became %d", lost, again)
+			t.Errorf("%d bytes were written, %d read", lost, again)
 		}
 	})
 }

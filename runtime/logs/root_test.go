@@ -15,8 +15,8 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// A full or read-only file system holds up nobody, and what was lost is told
-// when there is room again.
+// A full or read-only file system does not block the writer, and the number of lost bytes
+// is written to the log when there is room again.
 func TestFullFileSystem(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		const dir, path, filler = "/run/small", "/run/small/x.log", "/run/small/filler"
@@ -26,8 +26,8 @@ func TestFullFileSystem(t *testing.T) {
 		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
 			t.Fatal(err)
 		}
-		var said bytes.Buffer
-		s, w := streamed(t, Options{Path: path, Limit: 1 << 20, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		var logged bytes.Buffer
+		s, w := streamed(t, Options{Path: path, Limit: 1 << 20, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
 		write := func(text string) {
 			t.Helper()
 			if _, err := io.WriteString(w, text); err != nil {
@@ -48,7 +48,7 @@ func TestFullFileSystem(t *testing.T) {
 		}
 		write("first\n")
 		settle(func(text string) bool { return text == "first\n" })
-		// Somebody else fills it.
+		// Another file fills the file system.
 		_ = os.WriteFile(filler, make([]byte, 1<<20), 0o600)
 		for range 200 {
 			write(strings.Repeat("flood\n", 5000)) // does not block
@@ -56,19 +56,19 @@ func TestFullFileSystem(t *testing.T) {
 		if err := os.Remove(filler); err != nil {
 			t.Fatal(err)
 		}
-		// What the stream still has of the flood it may drop together with what
-		// comes now, so the line is written until one arrives.
+		// The stream may drop a new line together with the rest of the flood, so the line
+		// is repeated until it arrives.
 		settle(func(text string) bool {
 			write("again\n")
 			return strings.Contains(text, "bytes of output are missing here: no space left on device\n") && strings.HasSuffix(text, "again\n")
 		})
 		w.Close()
 		s.Finish(time.Minute)
-		if n := strings.Count(said.String(), "\n"); n != 1 {
-			t.Errorf("told %d times:\n%s", n, said.String())
+		if n := strings.Count(logged.String(), "\n"); n != 1 {
+			t.Errorf("the loss was logged %d times:\n%s", n, logged.String())
 		}
 
-		// And read-only.
+		// The same on a read-only file system.
 		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_BIND, ""); err != nil {
 			t.Fatal(err)
 		}
@@ -83,9 +83,9 @@ func TestFullFileSystem(t *testing.T) {
 	})
 }
 
-// What a tenth of a small file system holds cannot be passed by many streams
-// that flood together.
-func TestFloodsShareAFileSystem(t *testing.T) {
+// Many streams with much output together do not use more than a tenth of a small file
+// system.
+func TestStreamsShareFileSystem(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		const dir, streams = "/run/small", 5
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -121,9 +121,9 @@ func TestFloodsShareAFileSystem(t *testing.T) {
 	})
 }
 
-// What is missing is told by the next process too: the one that dropped it may
-// be killed before there is room.
-func TestLossOutlivesTheProcess(t *testing.T) {
+// The next process reports missing bytes if the process that dropped them ends before
+// there is room.
+func TestLossReportedByNextProcess(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		const dir, path, ledger, filler = "/run/small", "/run/small/x.log", "/run/x.lost", "/run/small/filler"
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -155,7 +155,7 @@ func TestLossOutlivesTheProcess(t *testing.T) {
 			t.Errorf("the log is %q", got)
 		}
 		if _, err := os.Stat(ledger); !os.IsNotExist(err) {
-			t.Errorf("the ledger is still there: %v", err)
+			t.Errorf("the ledger still exists: %v", err)
 		}
 	})
 }

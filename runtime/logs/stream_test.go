@@ -15,7 +15,7 @@ import (
 
 const copyEnv = "KEELSON_TEST_COPY" // FIFO:LOG
 
-// TestMain lets the test binary be a copier that can be killed.
+// TestMain makes the test binary run as a copier, which a test can kill.
 func TestMain(m *testing.M) {
 	if what := os.Getenv(copyEnv); what != "" {
 		fifo, log, _ := strings.Cut(what, ":")
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// streamed is a FIFO copied to a log, and its write end.
+// streamed starts to copy a FIFO to a log and returns the stream and the FIFO's write end.
 func streamed(t testing.TB, o Options) (*Stream, *os.File) {
 	t.Helper()
 	fifo := filepath.Join(t.TempDir(), "logs", "fifo")
@@ -62,9 +62,9 @@ func read(t testing.TB, path string) string {
 	return string(text)
 }
 
-func TestWhatIsWrittenLastIsThere(t *testing.T) {
+func TestLastOutputIsKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "made", "x.log")
-	for i := range 3 { // each goes on where the one before ended
+	for i := range 3 { // each stream appends to the log of the previous one
 		var mirror bytes.Buffer
 		o := Options{Path: path, Limit: 1 << 20}
 		if i == 2 {
@@ -88,7 +88,7 @@ func TestWhatIsWrittenLastIsThere(t *testing.T) {
 	}
 }
 
-func TestFinishDoesNotWaitForEver(t *testing.T) {
+func TestFinishEndsAfterGrace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.log")
 	s, w := streamed(t, Options{Path: path})
 	defer w.Close()
@@ -99,7 +99,7 @@ func TestFinishDoesNotWaitForEver(t *testing.T) {
 	}
 }
 
-func TestPipeEndsWithItsWriters(t *testing.T) {
+func TestPipe(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -115,8 +115,7 @@ func TestPipeEndsWithItsWriters(t *testing.T) {
 	}
 }
 
-// Whatever is written, file and old file hold the last of it, whole lines and
-// within the limit.
+// The log and the rotated log contain the last output in whole lines, within the limit.
 func TestFloodIsBounded(t *testing.T) {
 	const limit, lines = 128 << 10, 60000
 	for _, mirrored := range []bool{false, true} {
@@ -148,13 +147,13 @@ func TestFloodIsBounded(t *testing.T) {
 		for k, line := range all {
 			n := lines - len(all) + k
 			if want := fmt.Sprintf("%d%s", n, strings.Repeat("x", n%100)); line != want {
-				t.Fatalf("line %q where %q was due", line, want)
+				t.Fatalf("line %q, want %q", line, want)
 			}
 		}
 	}
 }
 
-func TestLineWithoutEndIsBoundedToo(t *testing.T) {
+func TestEndlessLineIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.log")
 	s, w := streamed(t, Options{Path: path, Limit: MinLimit})
 	if _, err := w.Write(make([]byte, 1<<20)); err != nil {
@@ -169,8 +168,8 @@ func TestLineWithoutEndIsBoundedToo(t *testing.T) {
 	}
 }
 
-// The one who copies is killed again and again while somebody writes: no byte
-// is lost or doubled.
+// If the copying process is killed again and again during writes, no byte is lost or
+// repeated.
 func TestKilledCopier(t *testing.T) {
 	dir := t.TempDir()
 	fifo, log := filepath.Join(dir, "fifo"), filepath.Join(dir, "x.log")
@@ -226,7 +225,7 @@ func TestKilledCopier(t *testing.T) {
 	i := 0
 	for line := range strings.Lines(read(t, log)) {
 		if line != fmt.Sprintf("%d\n", i) {
-			t.Fatalf("line %q where %d was due", line, i)
+			t.Fatalf("line %q, want %d", line, i)
 		}
 		i++
 	}
@@ -235,7 +234,7 @@ func TestKilledCopier(t *testing.T) {
 	}
 }
 
-// BenchmarkCopy is the way of a chunk of lines from a FIFO to its file.
+// BenchmarkCopy copies chunks of lines from a FIFO to a file.
 func BenchmarkCopy(b *testing.B) {
 	for _, limit := range []int64{MinLimit, 8 << 20} {
 		b.Run(fmt.Sprintf("limit=%dK", limit>>10), func(b *testing.B) {

@@ -56,13 +56,13 @@ func TestOverlayOf(t *testing.T) {
 	}
 }
 
-// The owner that counts is that of what is mounted on the rootfs.
+// The owner of what is mounted on the rootfs counts.
 func TestUnmappedRoot(t *testing.T) {
 	dir, uid := t.TempDir(), uint32(os.Getuid())
 	for _, c := range []struct {
 		mounts []bundle.Mount
 		host   uint32
-		want   string // a part of the warning; empty: none
+		want   string // part of the warning; empty if there is none
 	}{
 		{nil, uid + 1, "rootfs"},
 		{nil, uid, ""},
@@ -156,7 +156,7 @@ func TestRemoveCgroups(t *testing.T) {
 	}
 	for dir, want := range map[string]bool{"p": true, "p/own": false, "p/x/deep": true, "p/y/z": true, "p/y/w": false, "px": true} {
 		if _, err := os.Stat(filepath.Join(root, "pids", dir)); (err == nil) != want {
-			t.Errorf("%s is there: %v", dir, err == nil)
+			t.Errorf("%s exists: %v", dir, err == nil)
 		}
 	}
 }

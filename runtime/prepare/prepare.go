@@ -47,7 +47,8 @@ func Prepare(b *bundle.Bundle) (release func() error, err error) {
 	return func() error { return unmount(own) }, nil
 }
 
-// apply makes one mount; made is false when it existed, or only another one was changed.
+// apply makes one mount. made is false if it existed, or if only an existing mount was
+// changed.
 func apply(b *bundle.Bundle, m mount) (target string, made bool, err error) {
 	if m.below {
 		if m.Destination, err = below(b, m.Destination); err != nil {

@@ -50,14 +50,14 @@ func TestPrepareWritable(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// The overlay's root belongs to whom its lower directory does.
+		// The overlay's root has the owner of its lower directory.
 		if err := os.Chown(filepath.Join(dir, "lower"), 100000, 100001); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Chmod(filepath.Join(dir, "lower"), os.ModeSticky|0o770); err != nil {
 			t.Fatal(err)
 		}
-		// A link that would lead out of the root filesystem.
+		// A link that points out of the root filesystem.
 		if err := os.Symlink("/run", filepath.Join(dir, "lower/var/run")); err != nil {
 			t.Fatal(err)
 		}
@@ -98,14 +98,13 @@ func TestPrepareWritable(t *testing.T) {
 				t.Errorf("%d mounts left in the bundle", n)
 			}
 			if countMounts(t, "/run/outside") != 1 {
-				t.Error("the mount outside of the bundle did not stay")
+				t.Error("the mount outside of the bundle was unmounted")
 			}
 		}
 	})
 }
 
-// A recursive bind of the machine's root is taken down, and what is mounted on the
-// machine stays.
+// A recursive bind of the machine's root is unmounted, and the mounts of the machine stay.
 func TestReleaseOfRecursiveBind(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -144,7 +143,7 @@ func TestPrepareRollsBack(t *testing.T) {
 	})
 }
 
-func TestReadOnlyRootIsBoundOnItself(t *testing.T) {
+func TestReadOnlyRootIsBound(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		dir := t.TempDir()
 		rootfs := filepath.Join(dir, "rootfs")
@@ -179,7 +178,7 @@ func TestAfterCreate(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat("/sys/class/net/outer0"); err != nil {
-			t.Errorf("the veth's peer is not outside: %v", err)
+			t.Errorf("the peer of the veth device is not in the host's namespace: %v", err)
 		}
 		want, err := os.Stat("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/ns/net")
 		if err != nil {

@@ -50,8 +50,8 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// heard is what Events are read from, and the end that tells.
-func heard(t *testing.T) (*Events, func(string)) {
+// connected returns Events and a function that sends an event to them.
+func connected(t *testing.T) (*Events, func(string)) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -67,27 +67,28 @@ func heard(t *testing.T) (*Events, func(string)) {
 }
 
 func TestNext(t *testing.T) {
-	e, tell := heard(t)
-	tell("add@/devices/x\x00MODALIAS=usb:v1\x00")
+	e, send := connected(t)
+	send("add@/devices/x\x00MODALIAS=usb:v1\x00")
 	if event, err := e.Next(t.Context()); err != nil || event != (Event{Modalias: "usb:v1"}) {
 		t.Errorf("%+v, %v", event, err)
 	}
-	for range 20 { // The end of one context is not that of the next.
+	for range 20 { // A context that has ended does not affect the next call.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		if _, err := e.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		cancel()
 	}
-	tell("remove@/devices/x\x00MODALIAS=usb:v1\x00")
+	send("remove@/devices/x\x00MODALIAS=usb:v1\x00")
 	if event, err := e.Next(t.Context()); err != nil || event != (Event{}) {
 		t.Errorf("%+v, %v", event, err)
 	}
 }
 
-// What comes together is one thing to do; what is no device's coming is none.
+// Events that arrive together are passed in one call; events other than additions are not
+// passed.
 func TestGather(t *testing.T) {
-	e, tell := heard(t)
+	e, send := connected(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	acts, ended := make(chan time.Time, 16), make(chan error)
 	given := make(chan []Event, 16)
@@ -95,33 +96,33 @@ func TestGather(t *testing.T) {
 	go func() {
 		ended <- e.Gather(ctx, time.Millisecond, settle, func(_ context.Context, events []Event) { given <- events; acts <- time.Now() })
 	}()
-	<-acts // The first.
+	<-acts // The first call.
 	if events := <-given; !slices.Equal(events, []Event{{Lost: true}}) {
-		t.Errorf("first %+v", events)
+		t.Errorf("first call: %+v", events)
 	}
-	tell("change@/devices/x\x00")
+	send("change@/devices/x\x00")
 	began := time.Now()
 	for range 3 {
-		tell("add@/devices/x\x00MODALIAS=usb:v1\x00")
+		send("add@/devices/x\x00MODALIAS=usb:v1\x00")
 	}
 	if at := <-acts; at.Sub(began) < settle {
-		t.Errorf("after %v already", at.Sub(began))
+		t.Errorf("called after %v, want at least %v", at.Sub(began), settle)
 	}
 	if events := <-given; len(events) != 3 || events[2].Modalias != "usb:v1" {
-		t.Errorf("then %+v", events)
+		t.Errorf("second call: %+v", events)
 	}
-	tell("add@/devices/system/memory/memory7\x00SUBSYSTEM=memory\x00")
+	send("add@/devices/system/memory/memory7\x00SUBSYSTEM=memory\x00")
 	<-acts
 	if events := <-given; !slices.Equal(events, []Event{{Added: "memory/memory7"}}) {
-		t.Errorf("in the end %+v", events)
+		t.Errorf("third call: %+v", events)
 	}
 	cancel()
 	if err := <-ended; err != nil || len(acts) != 0 {
-		t.Errorf("%v, and %d times more", err, len(acts))
+		t.Errorf("%v, and %d further calls", err, len(acts))
 	}
 }
 
-// The kernel tells those who listen.
+// Listen opens a socket of the kernel, and Close ends Next.
 func TestListen(t *testing.T) {
 	e, err := Listen()
 	if err != nil {
@@ -134,6 +135,6 @@ func TestListen(t *testing.T) {
 	}
 	e.Close()
 	if _, err := e.Next(t.Context()); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("of a closed socket: %v", err)
+		t.Errorf("closed socket: %v", err)
 	}
 }

@@ -1,9 +1,9 @@
-// Package unpack decompresses kernel modules that the kernel cannot: those in a
-// format that it lacks (CONFIG_MODULE_DECOMPRESS, one of three formats; zstd since
-// Linux 6.2), and xz with a check other than CRC32, which xz(1) makes by default.
+// Package unpack decompresses kernel modules that the kernel cannot decompress: those in a
+// format that it does not support (CONFIG_MODULE_DECOMPRESS, one of three formats; zstd
+// since Linux 6.2), and xz with a check other than CRC32, which is the default of xz(1).
 //
-// It is not part of /init, which would grow by a tenth: /init starts a program
-// that has it.
+// It is not part of /init, which would grow by a tenth: /init starts a program that
+// contains it.
 //
 // Sources: RFC 1952 (gzip), RFC 8878 (zstd), the .xz file format 1.2.0; the
 // kernel's kernel/module/decompress.c.
@@ -21,13 +21,13 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// Limit is the greatest size of what is unpacked, in bytes.
+// Limit is the largest size of an unpacked module, in bytes.
 const Limit = 1 << 30
 
-// ErrFormat is returned for what begins as none of the formats does.
+// ErrFormat is returned for data in none of the formats.
 var ErrFormat = errors.New("neither gzip, xz nor zstd")
 
-// Copy unpacks r, which is gzip, xz or zstd by its first bytes, to w.
+// Copy unpacks r to w. The first bytes of r decide between gzip, xz and zstd.
 func Copy(w io.Writer, r io.Reader) error {
 	unpacked, err := reader(bufio.NewReader(r))
 	if err != nil {

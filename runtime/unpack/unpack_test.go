@@ -12,7 +12,7 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// packed is text in every format.
+// packed returns text in each format.
 func packed(t testing.TB, text string) map[string][]byte {
 	t.Helper()
 	formats := map[string]func(io.Writer) (io.WriteCloser, error){
@@ -48,7 +48,7 @@ func TestCopy(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", name, out.Len(), err)
 		}
 		if err := Copy(io.Discard, bytes.NewReader(data[:len(data)-9])); err == nil {
-			t.Errorf("%s: a truncated file is taken", name)
+			t.Errorf("%s: no error for a truncated file", name)
 		}
 	}
 	for _, text := range []string{"", "\x7fELF and more", "\x1f"} {
@@ -67,7 +67,7 @@ func FuzzCopy(f *testing.F) {
 	})
 }
 
-// limited takes a megabyte.
+// limited is a writer that accepts a megabyte.
 type limited struct{ n int }
 
 func (l *limited) Write(p []byte) (int, error) {

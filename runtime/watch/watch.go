@@ -1,10 +1,10 @@
-// Package watch waits for changes of files by inotify(7), and by looking four times a
-// second where the kernel refuses it: it counts inotify instances and watches per user
+// Package watch waits for changes of files with inotify(7). If the kernel refuses an
+// instance or a watch, it polls four times a second: the kernel counts them per user
 // (fs.inotify.max_user_instances, 128 by default, and max_user_watches), and all
 // containers that run as root share them with keelson.
 //
-// It is the only place that reads events of inotify but for services/probe, which
-// multiplexes many watches over one instance, with the parser of this package.
+// Apart from services/probe, no other package reads inotify events; services/probe uses
+// one instance for many watches, and the parser of this package.
 package watch
 
 import (
@@ -22,7 +22,7 @@ const Interval = 250 * time.Millisecond
 // Watch is an inotify instance, or polling in its place. One goroutine uses it; any may
 // call Close.
 type Watch struct {
-	events *os.File // nil: there is no instance
+	events *os.File // nil if there is no instance
 	fd     int
 	polls  bool
 	closed chan struct{}

@@ -12,8 +12,7 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// TestWatch holds whether there is inotify or not: a change is seen, and Close
-// ends a Read.
+// With and without inotify, a change is noticed, and Close ends a Read.
 func TestWatch(t *testing.T) {
 	dir := t.TempDir()
 	w, err := New()

@@ -1,6 +1,6 @@
-// Package logstest is the other side of LinuxKit's logging protocol, for
-// tests: it takes streams from a datagram socket, keeps their lines in a ring
-// and gives them to who asks. It is for tests only.
+// Package logstest is a logging daemon that speaks LinuxKit's protocol, for tests only: it
+// receives streams from a datagram socket, stores their lines in a ring and answers
+// queries.
 package logstest
 
 import (
@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ringSize is how many lines are kept.
+// ringSize is how many lines are stored.
 const ringSize = 5000
 
 // Reader is a logging daemon.
@@ -27,7 +27,7 @@ type Reader struct {
 	mu        sync.Mutex
 	changed   *sync.Cond
 	ring      []Line
-	ended     map[string]int // streams at their end, by name
+	ended     map[string]int // number of streams that have ended, by name
 	followers map[chan string]bool
 }
 
@@ -121,7 +121,7 @@ func (r *Reader) answerQueries() {
 	}
 }
 
-// answer heeds the query: 0 dumps, 1 follows, 2 does both.
+// answer answers a query: 0 dumps, 1 follows, 2 does both.
 func (r *Reader) answer(conn net.Conn) {
 	defer conn.Close()
 	query := []byte{0}
@@ -154,8 +154,8 @@ func (r *Reader) answer(conn net.Conn) {
 	}
 }
 
-// Ended waits until n streams of the name have come to their end, and gives
-// the texts of all lines that came under it.
+// Ended waits until n streams of the name have ended, and returns the text of all lines
+// of that name.
 func (r *Reader) Ended(t testing.TB, name string, n int) []string {
 	t.Helper()
 	late := time.AfterFunc(time.Minute, func() {
