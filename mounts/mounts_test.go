@@ -95,7 +95,7 @@ func TestErrorTellsAll(t *testing.T) {
 	}
 	for _, part := range []string{"ext4", "/dev/sda1", "/var", "0x1", `"x"`, "no such device"} {
 		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q lacks %s", err, part)
+			t.Errorf("%q does not name %s", err, part)
 		}
 	}
 }

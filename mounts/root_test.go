@@ -16,8 +16,8 @@ import (
 	"keelson/testvm/tier"
 )
 
-// inOwnRoot runs the test once more as a process with its own mount namespace
-// whose root is an empty tmpfs, so that nothing of the host can be reached.
+// inOwnRoot runs the test again in a process with its own mount namespace whose root is an
+// empty tmpfs, so that the test cannot reach the host's files.
 // It reports whether this is that process.
 func inOwnRoot(t *testing.T) bool {
 	t.Helper()

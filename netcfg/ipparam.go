@@ -120,7 +120,7 @@ func (p *parser) kernelForm(fields []string) {
 	if fields[fieldClient] == "" && fields[fieldAutoconf] == "" {
 		p.Dynamic = "any"
 	}
-	if fields[fieldClient] != "" { // The kernel takes a given address whatever the method.
+	if fields[fieldClient] != "" { // As in the kernel, a given address takes precedence over the method.
 		p.Dynamic = ""
 	}
 	if tail := fields[fieldDNS0:]; isHardware(tail) {
@@ -143,8 +143,8 @@ func (p *parser) servers(fields []string) {
 	}
 }
 
-// isHardware reports whether the fields behind the method are dracut's: an MTU,
-// a hardware address, or both.
+// isHardware reports whether the fields after the method are dracut's: an MTU, a hardware
+// address, or both.
 func isHardware(fields []string) bool {
 	_, notMTU := strconv.Atoi(fields[0])
 	_, notMAC := net.ParseMAC(joinMAC(fields[1:]))

@@ -21,8 +21,8 @@ import (
 	"keelson/testvm/tier"
 )
 
-// inOwnNet runs the test once more as a process with network, host name and
-// mounts of its own. It reports whether this is that process.
+// inOwnNet runs the test again in a process with its own network, UTS and mount namespaces.
+// It reports whether this is that process.
 func inOwnNet(t *testing.T) bool {
 	t.Helper()
 	const mark = "KEELSON_TEST_OWN_NET"
@@ -279,8 +279,8 @@ func TestInterfaces(t *testing.T) {
 	}
 }
 
-// A container that is started again gets its links, though the kernel takes
-// back those of its last run only after a while.
+// A container that is started again gets its links, although the kernel removes those of its
+// last run with a delay.
 func TestInterfacesComeBack(t *testing.T) {
 	if !inOwnNet(t) {
 		return

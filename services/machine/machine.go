@@ -19,7 +19,7 @@ const (
 	Stopping   State = "stopping"   // it is being stopped
 	Restarting State = "restarting" // it is being stopped, to be started again
 	Backoff    State = "backoff"    // ended, or not started; the delay before the next start passes
-	Exited     State = "exited"     // ended by itself with success; not started again
+	Exited     State = "exited"     // ended successfully without a stop; not started again
 	Failed     State = "failed"     // ended, or not started; not started again
 )
 

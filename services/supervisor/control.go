@@ -125,7 +125,7 @@ type waiter struct {
 	answer chan control.Response // with room for one
 }
 
-// order carries out an order, or has it carried out when it is known what runs.
+// order carries out an order, or defers it until the running services are known.
 func (s *Supervisor) order(e machine.Event, names []string, answer chan control.Response) {
 	if s.stopping && e != machine.Stop {
 		answer <- control.Response{Code: control.CodeFailed, Error: "the system is shutting down"}

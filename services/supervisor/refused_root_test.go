@@ -13,8 +13,8 @@ import (
 )
 
 // A configuration that the real runc refuses is named with its field, reported once,
-// and runs as soon as it is corrected. A bind whose source is missing runs when that
-// comes.
+// and runs as soon as it is corrected. A service with a bind whose source is missing runs
+// when the source appears.
 func TestRefusedByTheRuntime(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := prepareSystem(t)

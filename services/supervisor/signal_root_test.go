@@ -9,8 +9,8 @@ import (
 	"keelson/testvm/nstest"
 )
 
-// The first process of a PID namespace does not receive a signal that it has no handler
-// for. Neither it nor its children are waited for in vain.
+// The first process of a PID namespace does not receive a signal for which it has no
+// handler. The supervisor does not wait for the stop timeout then, nor for its children.
 func TestStopWithoutHandler(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := newSystem(t, map[string]string{
@@ -21,7 +21,7 @@ func TestStopWithoutHandler(t *testing.T) {
 		for _, name := range []string{"alone", "parent", "zombie"} {
 			s.until(name, "running", running)
 		}
-		// The script has come to its sleep when that runs.
+		// The shells have executed sleep.
 		waitForChild(t, s.ask(control.List, "parent").Services[0].PID)
 		waitForZombie(t, s.ask(control.List, "zombie").Services[0].PID)
 		begin := time.Now()
@@ -57,7 +57,7 @@ func waitForZombie(t *testing.T, pid int) {
 	}
 }
 
-// A stop at any instant of a start leaves nothing behind that makes the next start fail.
+// A stop at any instant of a start does not make the next start fail.
 func TestStopDuringAStart(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := newSystem(t, map[string]string{"web": "trap '' TERM; while :; do sleep 0.05; done"},

@@ -99,7 +99,7 @@ func (st store) saveAnnounced(stage string) {
 	}
 }
 
-// saveStopDeadline tells PID 1 how long a stop of all services may take.
+// saveStopDeadline writes the time that a stop of all services may take, for PID 1.
 func (st store) saveStopDeadline(d time.Duration) {
 	if err := writeFile(filepath.Join(st.dir, "stop-deadline"), []byte(d.String()+"\n")); err != nil {
 		st.logger.Error("cannot write the stop deadline: PID 1 uses its own", "error", err)

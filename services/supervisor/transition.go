@@ -31,7 +31,7 @@ func (s *Supervisor) apply(svc *service, e machine.Event) {
 	s.announce()
 }
 
-// entered does what belongs to a state, whatever the state before.
+// entered carries out what every transition to a state requires.
 func (s *Supervisor) entered(svc *service, before machine.State) {
 	svc.since = s.options.Now()
 	s.options.Logger.Debug("service changes", "service", svc.name, "from", before, "to", svc.state, "pid", svc.pid)

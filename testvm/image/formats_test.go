@@ -111,12 +111,11 @@ func formatsOf(arch string) (names []string) {
 	return names
 }
 
-// archs are those that there are formats for.
+// archs are the architectures that have formats.
 var archs = []string{format.AMD64, format.ARM64, format.RISCV, format.S390X}
 
-// Every format comes out the same to the byte when it is made again, elsewhere
-// and by a user without any rights, who makes it in the same process: so this
-// test runs itself as nobody.
+// Every format is the same to the byte when it is built again in another folder by a user
+// without privileges. The test runs itself as nobody for that.
 func TestFormatsAreReproducible(t *testing.T) {
 	if out := os.Getenv("KEELSON_TEST_OUT"); out != "" {
 		buildAll(t, os.Getenv("KEELSON_TEST_IN"), out)

@@ -115,7 +115,7 @@ func (s *selection) take(file string) {
 	}
 }
 
-// plainAliases returns the modules behind aliases that are plain names, by alias.
+// plainAliases returns the modules of aliases that are plain names, by alias.
 func plainAliases(aliases []depmod.Alias) map[string][]string {
 	modules := map[string][]string{}
 	for _, a := range aliases {
