@@ -13,12 +13,12 @@ package main
 // the empty /dev of an initramfs: a kernel panic. So entry, in assembly:
 //
 //   - does nothing when file descriptor 0 exists;
-//   - opens /dev/null as file descriptor 0, the runtime the other two;
+//   - opens /dev/null as file descriptor 0; the runtime opens the other two;
 //   - in process 1, when that fails, makes /dev and the node /dev/null, then
-//     tries again; where the root is read-only or the node is no good, mounts
+//     tries again; if the root is read-only or the node does not work, mounts
 //     devtmpfs on /dev, then tries again.
 //
-// It uses no memory but the names below, and leaves the stack as it is.
+// It uses no memory except the names below, and does not change the stack.
 //
 //lint:ignore U1000 The linker uses it.
 func entry()

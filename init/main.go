@@ -1,6 +1,6 @@
-// Command init is the first process of a keelson system, its roles (package role),
-// which it starts itself in, and the kernel's helper for loading modules and for
-// running programs.
+// Command init is the first process of a keelson system. The same program runs as a role
+// (package role), which the first process starts, and as the kernel's helper for loading
+// modules and running programs.
 package main
 
 import (
@@ -29,8 +29,8 @@ const usage = `usage: init (as the first process of a machine or a container)
        init script PATH (a script of plain commands, without its shell; started by init)`
 
 func main() {
-	// The kernel passes parameters that it does not know to its first process as
-	// arguments: there they name no role.
+	// The kernel passes unknown parameters to its first process as arguments, so PID 1
+	// ignores its arguments.
 	if os.Getpid() == 1 || pid1.Resumed() {
 		os.Exit(pid1.Main())
 	}
@@ -67,7 +67,7 @@ func find(args []string) func(context.Context, userspace.Environment) error {
 		return nil
 	}
 	name, args := args[0], args[1:]
-	switch name { // These have arguments.
+	switch name { // roles with arguments
 	case role.Network:
 		return func(ctx context.Context, env userspace.Environment) error { return boot.Network(ctx, env, args) }
 	case role.Files:

@@ -205,7 +205,7 @@ func TestPanicWhileARoleRuns(t *testing.T) {
 		provoke(t, s, "reaper")
 		s.Signal(unix.SIGCHLD)
 		waitReexec(t, s, i+1)
-		must(t, os.WriteFile(filepath.Join(s.Root, "run/fifo"), []byte("go on\n"), 0))
+		must(t, os.WriteFile(filepath.Join(s.Root, "run/fifo"), []byte("continue\n"), 0))
 		s.Line("ended " + where)
 		if i == 0 {
 			s.Line("boot: done")

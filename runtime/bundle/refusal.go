@@ -10,7 +10,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Refusal is a reason why runc does not run a container, whatever the machine.
+// Refusal is a reason why runc does not run a container on any machine.
 type Refusal struct {
 	Field string // of config.json, such as linux.sysctl
 	Item  string // the part of Field, such as the name of a sysctl; may be empty

@@ -134,7 +134,7 @@ func Parse(event string) Event {
 	return e
 }
 
-// isPart reports whether a name is that of a CPU or a memory block.
+// isPart reports whether name is the name of a CPU or a memory block.
 func isPart(name string) bool {
 	for _, prefix := range []string{"cpu/cpu", "memory/memory"} {
 		if number, ok := strings.CutPrefix(name, prefix); ok && number != "" && strings.Trim(number, "0123456789") == "" {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Event is an inotify event. ID is that of the watch that inotify_add_watch(2) returned,
-// Name that of a file in a watched folder.
+// Event is an inotify event. ID is the watch descriptor of inotify_add_watch(2), Name the
+// name of a file in a watched folder.
 type Event struct {
 	ID   int
 	Mask uint32

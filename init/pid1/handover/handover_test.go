@@ -220,8 +220,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// Whoever sets the environment variable, as on the kernel command line, has no
-// handover to pass.
+// The environment variable alone, which the kernel command line can set, is not a
+// handover.
 func TestNotInherited(t *testing.T) {
 	f, err := os.Create(t.TempDir() + "/file")
 	if err != nil {
