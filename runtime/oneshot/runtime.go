@@ -109,7 +109,7 @@ func (r *run) createAndStart(ctx context.Context, dir string) error {
 	if err := prepare.AfterCreate(r.bundle, process.Pid); err != nil {
 		return errors.Join(err, r.kill(process))
 	}
-	if err := r.call(ctx, r.command(ctx, "start", r.bundle.Name)); err != nil {
+	if err := r.call(ctx, finished(r.command(ctx, "start", r.bundle.Name))); err != nil {
 		return errors.Join(err, r.kill(process))
 	}
 	state, err := r.wait(ctx, process)
@@ -122,10 +122,8 @@ func (r *run) createAndStart(ctx context.Context, dir string) error {
 
 func (r *run) create(ctx context.Context, dir, pidFile string, flags []string) error {
 	args := slices.Concat([]string{"create", "--bundle", dir, "--pid-file", pidFile}, flags, []string{r.bundle.Name})
-	cmd := r.command(ctx, args...)
+	cmd := finished(r.command(ctx, args...))
 	cmd.Stderr, cmd.Stdout = r.outputs.write[0], r.outputs.write[1]
-	// If it were killed half-way, it would leave a process whose PID is not known.
-	cmd.Cancel, cmd.WaitDelay = func() error { return os.ErrProcessDone }, killGrace
 	if err := r.call(ctx, cmd); err != nil {
 		if ctx.Err() == nil {
 			err = r.bundle.Explain(err)
@@ -133,6 +131,14 @@ func (r *run) create(ctx context.Context, dir, pidFile string, flags []string) e
 		return errors.Join(err, r.delete())
 	}
 	return nil
+}
+
+// finished lets a call of the runtime finish when its context ends, for killGrace at
+// most. A `runc create` that is killed half-way leaves a process whose PID is not known.
+// After a `runc start` the container may run already and is to get its stop signal.
+func finished(cmd *exec.Cmd) *exec.Cmd {
+	cmd.Cancel, cmd.WaitDelay = func() error { return os.ErrProcessDone }, killGrace
+	return cmd
 }
 
 // kill deletes a created container and reaps its first process.

@@ -27,9 +27,24 @@ func TestStop(t *testing.T) {
 				o := options(t)
 				o.Mirror = func([]byte) { end(errors.New("shutdown")) } // The trap is set.
 				if r := Run(ctx, b, o); r.Err != "shutdown" || r.ExitCode != tt.code {
-					t.Errorf("%s: %+v, want code %d", script, r, tt.code)
+					t.Errorf("%s: %+v, code %d, want %d", script, r, r.ExitCode, tt.code)
 				}
 			}
+		}
+	})
+}
+
+// A container that is ended before the runtime has returned from starting it gets its
+// stop signal too.
+func TestStopBeforeRuntimeReturns(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		b := container(t, "000-x", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done", nil, withBind)
+		ctx, end := context.WithCancelCause(t.Context())
+		o := options(t)
+		o.Mirror = func([]byte) { end(errors.New("shutdown")) }
+		o.Runtime = script(t, fmt.Sprintf("case \"$*\" in *' start '*) %s \"$@\"; exec sleep 1;; esac\nexec %[1]s \"$@\"\n", o.Runtime))
+		if r := Run(ctx, b, o); r.Err != "shutdown" || r.ExitCode != 5 {
+			t.Errorf("%+v, code %d", r, r.ExitCode)
 		}
 	})
 }
@@ -77,9 +92,13 @@ func TestTimeoutBeforeRuntimeKnowsContainer(t *testing.T) {
 
 // slowRuntime writes a runtime that ignores SIGTERM and waits before it runs a container.
 func slowRuntime(t *testing.T, runtime, delay string) string {
+	return script(t, fmt.Sprintf("trap '' TERM\ncase \"$*\" in *run*--bundle*) %s;; esac\nexec %s \"$@\"\n", delay, runtime))
+}
+
+// script writes a shell script and returns its path.
+func script(t *testing.T, text string) string {
 	path := filepath.Join(t.TempDir(), "runtime")
-	script := fmt.Sprintf("#!/bin/sh\ntrap '' TERM\ncase \"$*\" in *run*--bundle*) %s;; esac\nexec %s \"$@\"\n", delay, runtime)
-	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
