@@ -34,7 +34,8 @@ func TestNetwork(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:80") // of the host
 		must(t, err)
 		defer l.Close()
-		before := namespaces(t)
+		own, err := os.Readlink("/proc/self/ns/net")
+		must(t, err)
 
 		err = p.Wait(t.Context(), parsed("tcp:80"), c, 100*time.Millisecond)
 		if want := "tcp 127.0.0.1:80: connection refused"; !errors.Is(err, unix.ECONNREFUSED) || !strings.HasSuffix(err.Error(), want) {
@@ -63,9 +64,9 @@ func TestNetwork(t *testing.T) {
 			cancel()
 		}
 		// A thread may end a moment after its goroutine.
-		for deadline := time.Now().Add(time.Minute); namespaces(t) != before; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); namespaces(t) != own; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("threads are in network namespaces %s, were in %s", namespaces(t), before)
+				t.Fatalf("threads are in network namespaces %s, the first is in %s", namespaces(t), own)
 			}
 		}
 		if err := p.Once(t.Context(), parsed("tcp:80"), Container{PID: 1 << 22}); err == nil {
