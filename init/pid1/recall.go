@@ -1,8 +1,6 @@
 package pid1
 
 import (
-	"bytes"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -16,6 +14,7 @@ import (
 	"keelson/init/role"
 	"keelson/init/step"
 	"keelson/init/switchroot"
+	"keelson/runtime/procfs"
 )
 
 // recall restores the state from the handover. If the handover cannot be read, it
@@ -82,11 +81,10 @@ func ownChildren(proc string, self int) (found []reaper.Known) {
 		if parent != self {
 			continue
 		}
-		line, err := os.ReadFile(fmt.Sprintf("%s/%d/cmdline", proc, pid))
+		args, err := procfs.ReadArgs(proc, pid)
 		if err != nil {
 			continue
 		}
-		args := strings.Fields(string(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
 		switch { // Some have more arguments.
 		case len(args) > 2 && args[0] == containerdPath:
 			args = args[:1]

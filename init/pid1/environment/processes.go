@@ -3,7 +3,6 @@ package environment
 import (
 	"fmt"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -36,16 +35,12 @@ func SignalDescendants(sig unix.Signal) error {
 
 // Parents returns the parent of every process, by PID.
 func Parents() (map[int]int, error) {
-	entries, err := os.ReadDir("/proc")
+	pids, err := procfs.PIDs("/proc")
 	if err != nil {
 		return nil, fmt.Errorf("cannot list processes: %w", err)
 	}
 	parents := map[int]int{}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
+	for _, pid := range pids {
 		if stat, err := procfs.ReadStat("/proc", pid); err == nil {
 			parents[pid] = stat.Parent
 		}
