@@ -17,7 +17,7 @@ import (
 	"keelson/init/pid1"
 	"keelson/init/pid1/environment"
 	"keelson/init/role"
-	"keelson/init/scripts"
+	"keelson/init/scripts/runner"
 	"keelson/runtime/userspace"
 	"keelson/runtime/version"
 )
@@ -48,7 +48,7 @@ func main() {
 		fmt.Println(version.Line("init"))
 		return
 	case len(args) == 2 && args[0] == role.Script:
-		os.Exit(scripts.Interpret(args[1]))
+		os.Exit(runner.Interpret(args[1]))
 	}
 	run := find(args)
 	if run == nil {

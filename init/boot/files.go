@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"keelson/init/covered"
+	"keelson/init/covered/restore"
 	"keelson/init/step"
 	"keelson/runtime/timeline"
 	"keelson/runtime/userspace"
@@ -20,7 +20,7 @@ const failuresShown = 10
 func Files(ctx context.Context, env userspace.Environment, dirs []string) error {
 	return runRole(env, func(rc roleContext) error {
 		return step.Run(ctx, rc.console, rc.log, []step.Step{{Stage: timeline.Mounts, Name: "files", Do: func(ctx context.Context) (string, error) {
-			report, err := covered.Restore(ctx, dirs)
+			report, err := restore.Files(ctx, dirs)
 			for _, f := range report.Failed[:min(len(report.Failed), failuresShown)] {
 				rc.log.Error("a file of the image is missing or incomplete", "path", f.Path, "error", f.Err)
 			}
@@ -30,7 +30,7 @@ func Files(ctx context.Context, env userspace.Environment, dirs []string) error 
 }
 
 // filesResult is the result as one line for the console.
-func filesResult(r covered.Report, err error) (string, error) {
+func filesResult(r restore.Report, err error) (string, error) {
 	result := fmt.Sprintf("%d of the image copied", r.Copied)
 	if len(r.Kept) > 0 {
 		result += "; left as init made them: " + strings.Join(r.Kept, " ")

@@ -8,6 +8,7 @@ import (
 
 	"keelson/init/ready"
 	"keelson/init/scripts"
+	"keelson/init/scripts/runner"
 	"keelson/init/step"
 	"keelson/runtime/userspace"
 )
@@ -36,8 +37,8 @@ func script(dir string, item scripts.Item, log *slog.Logger) step.Step {
 		if item.Kind == scripts.Unusable {
 			return "", errors.New("not run: not executable")
 		}
-		return scripts.Run(ctx, path, scripts.SlowAfter, func() {
-			log.Warn("a script still runs and delays the steps after it", "script", path, "after", scripts.SlowAfter)
+		return runner.Run(ctx, path, runner.SlowAfter, func() {
+			log.Warn("a script still runs and delays the steps after it", "script", path, "after", runner.SlowAfter)
 		})
 	}}
 }

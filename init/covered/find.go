@@ -10,9 +10,9 @@ import (
 // The kernel provides the files of /dev, /proc and /sys.
 func Folders() []string { return []string{"/run", "/tmp", "/var"} }
 
-// own is keelson's folder below /run, which is not restored. It contains the marker files
+// Own is keelson's folder below /run, which is not restored. It contains the marker files
 // of an initramfs (init/pid1/initramfs: begunFile).
-const own = "/run/keelson"
+const Own = "/run/keelson"
 
 // Find returns the folders of dirs in which a mount would cover files. A mount that exists
 // may cover files that are not visible: mounted decides whether to return its folder.
@@ -48,5 +48,5 @@ func covers(dir string, root uint64, mounted bool) bool {
 		return false
 	}
 	_, _, names := unix.ParseDirent(buf[:n], -1, nil)
-	return slices.ContainsFunc(names, func(name string) bool { return dir+"/"+name != own })
+	return slices.ContainsFunc(names, func(name string) bool { return dir+"/"+name != Own })
 }

@@ -1,4 +1,4 @@
-package covered
+package restore
 
 import (
 	"context"

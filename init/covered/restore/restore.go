@@ -1,4 +1,4 @@
-package covered
+package restore
 
 import (
 	"context"
@@ -10,10 +10,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/init/covered"
 	"keelson/mounts"
 )
 
-// Report lists what Restore did.
+// Report lists what Files did.
 type Report struct {
 	Copied int       // number of files, links, nodes and folders
 	Kept   []string  // paths that existed and were left unchanged
@@ -28,11 +29,11 @@ type Failure struct {
 
 // view is where the root is mounted a second time, in a mount namespace of the
 // thread that copies.
-const view = own + "/image"
+const view = covered.Own + "/image"
 
-// Restore copies the files that the mounts on dirs cover to these mounts. When ctx ends,
+// Files copies the files that the mounts on dirs cover to these mounts. When ctx ends,
 // the rest is not copied; each folder concerned is a Failure.
-func Restore(ctx context.Context, dirs []string) (Report, error) {
+func Files(ctx context.Context, dirs []string) (Report, error) {
 	if err := os.MkdirAll(view, 0o700); err != nil {
 		return Report{}, fmt.Errorf("cannot make a mount point for the image: %w", err)
 	}
@@ -41,7 +42,7 @@ func Restore(ctx context.Context, dirs []string) (Report, error) {
 	c := copier{source: view, move: move, links: map[inode]string{}}
 	err := mounts.Uncovered(view, move, func() {
 		for _, dir := range dirs {
-			if slices.Contains(Folders(), dir) {
+			if slices.Contains(covered.Folders(), dir) {
 				c.folder(ctx, dir)
 			}
 		}
@@ -63,7 +64,7 @@ func (c *copier) folder(ctx context.Context, dir string) {
 func (c *copier) entry(ctx context.Context, path string) {
 	var st unix.Stat_t
 	err := ctx.Err()
-	if err == nil && path != own {
+	if err == nil && path != covered.Own {
 		if err = unix.Lstat(c.source+path, &st); err == nil {
 			err = c.copy(ctx, path, &st)
 		}

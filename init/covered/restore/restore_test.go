@@ -1,4 +1,4 @@
-package covered
+package restore
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/init/covered"
 	"keelson/mounts"
 	"keelson/testvm/nstest"
 )
@@ -40,7 +41,7 @@ func newRoot(t *testing.T) {
 	t.Helper()
 	const dir = "/run/root"
 	must(t, os.Mkdir(dir, 0o755), mounts.Mount("", dir, "tmpfs", nil), os.Mkdir(dir+"/proc", 0o755))
-	for _, d := range Folders() {
+	for _, d := range covered.Folders() {
 		must(t, os.Mkdir(dir+d, 0o755))
 	}
 	must(t, unix.Chroot(dir), os.Chdir("/"), mounts.Mount("proc", "/proc", "proc", nil))
@@ -50,15 +51,15 @@ func newRoot(t *testing.T) {
 // cover mounts small file systems on Folders, as init does.
 func cover(t *testing.T) {
 	t.Helper()
-	for _, d := range Folders() {
+	for _, d := range covered.Folders() {
 		must(t, mounts.Mount("", d, "tmpfs", []string{"size=1m,nr_inodes=200"}))
 	}
-	must(t, os.Mkdir(own, 0o755))
+	must(t, os.Mkdir(covered.Own, 0o755))
 }
 
 func wantFound(t *testing.T, want ...string) {
 	t.Helper()
-	if got := Find(Folders(), false); !slices.Equal(got, want) {
+	if got := covered.Find(covered.Folders(), false); !slices.Equal(got, want) {
 		t.Errorf("covered: %q, want %q", got, want)
 	}
 }
@@ -68,7 +69,7 @@ func TestRestore(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		newRoot(t)
 		wantFound(t)
-		write(t, own+"/unpacking", "mark")
+		write(t, covered.Own+"/unpacking", "mark")
 		wantFound(t)
 		stamp := time.Unix(1234567890, 0)
 		write(t, "/var/lib/app/file", "text")
@@ -85,7 +86,7 @@ func TestRestore(t *testing.T) {
 		cover(t)
 		wantFound(t)
 		must(t, os.Mkdir("/var/lib", 0o755), unix.Chmod("/var/lib", 0o711))
-		report, err := Restore(t.Context(), Folders())
+		report, err := Files(t.Context(), covered.Folders())
 		must(t, err)
 		if len(report.Failed)+len(report.Kept) > 0 || report.Copied != 7 {
 			t.Errorf("got %+v", report)
@@ -96,10 +97,10 @@ func TestRestore(t *testing.T) {
 		if st, err := os.Stat("/var/lib"); err != nil || st.Mode().Perm() != 0o711 {
 			t.Errorf("an existing folder was changed: %v, %v", st, err)
 		}
-		if _, err := os.Stat(own + "/unpacking"); err == nil {
+		if _, err := os.Stat(covered.Own + "/unpacking"); err == nil {
 			t.Error("the marker file of an initramfs was copied")
 		}
-		if left, err := os.ReadDir(own); err != nil || len(left) > 0 {
+		if left, err := os.ReadDir(covered.Own); err != nil || len(left) > 0 {
 			t.Errorf("left behind: %v, %v", left, err)
 		}
 	})
@@ -157,7 +158,7 @@ func TestRestoreExistingAndFull(t *testing.T) {
 		}
 		cover(t)
 		must(t, os.WriteFile("/var/a", []byte("own"), 0o600), os.Mkdir("/var/lock", 0o755), os.Symlink("/run", "/var/run"))
-		report, err := Restore(t.Context(), append(Folders(), "/proc"))
+		report, err := Files(t.Context(), append(covered.Folders(), "/proc"))
 		must(t, err)
 		if !slices.Equal(report.Kept, []string{"/var/a", "/var/lock"}) {
 			t.Errorf("kept: %q", report.Kept)
@@ -186,8 +187,8 @@ func TestRestoreNothing(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		newRoot(t)
 		write(t, "/var/x", "x")
-		must(t, os.Mkdir(own, 0o755))
-		if report, err := Restore(t.Context(), Folders()); err != nil || report.Copied+len(report.Failed)+len(report.Kept) > 0 {
+		must(t, os.Mkdir(covered.Own, 0o755))
+		if report, err := Files(t.Context(), covered.Folders()); err != nil || report.Copied+len(report.Failed)+len(report.Kept) > 0 {
 			t.Errorf("got %+v, %v", report, err)
 		}
 	})
@@ -201,7 +202,7 @@ func TestRestoreEnds(t *testing.T) {
 		cover(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		report, err := Restore(ctx, []string{"/var"})
+		report, err := Files(ctx, []string{"/var"})
 		must(t, err)
 		if len(report.Failed) != 1 || report.Copied > 0 || exists("/var/x") {
 			t.Errorf("got %+v", report)
@@ -243,7 +244,7 @@ func TestFindInPlaceOfFolder(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		newRoot(t)
 		write(t, "/elsewhere/x", "x")
-		for _, d := range Folders() {
+		for _, d := range covered.Folders() {
 			must(t, os.Remove(d))
 		}
 		must(t, os.Symlink("/elsewhere", "/var"), unix.Mkfifo("/tmp", 0o600))
@@ -257,7 +258,7 @@ func TestFindMounted(t *testing.T) {
 		newRoot(t)
 		must(t, mounts.Mount("", "/run", "tmpfs", nil))
 		wantFound(t)
-		if got := Find(Folders(), true); !slices.Equal(got, []string{"/run"}) {
+		if got := covered.Find(covered.Folders(), true); !slices.Equal(got, []string{"/run"}) {
 			t.Errorf("got %q", got)
 		}
 	})
