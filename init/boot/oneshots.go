@@ -15,14 +15,15 @@ import (
 	"keelson/runtime/backoff"
 	"keelson/runtime/bundle"
 	"keelson/runtime/oneshot"
+	"keelson/runtime/paths"
 	"keelson/runtime/timeline"
 )
 
 const (
-	runtimePath = "/usr/bin/runc"
-	stateDir    = "/run/keelson" // results, in a folder for each series
-	runLogs     = "/run/log"     // logs, in a folder for each series
-	varLogs     = "/var/log"     // links to the folders of logs
+	runtimePath = paths.Runc
+	stateDir    = paths.State // results, in a folder for each series
+	runLogs     = "/run/log"  // logs, in a folder for each series
+	varLogs     = paths.Logs  // links to the folders of logs
 )
 
 // series is a folder of containers that run one after the other.

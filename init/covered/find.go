@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/paths"
 )
 
 // Folders returns the folders on which init mounts a tmpfs and whose files are restored.
@@ -12,7 +14,7 @@ func Folders() []string { return []string{"/run", "/tmp", "/var"} }
 
 // Own is keelson's folder below /run, which is not restored. It contains the marker files
 // of an initramfs (init/pid1/initramfs: begunFile).
-const Own = "/run/keelson"
+const Own = paths.State
 
 // Find returns the folders of dirs in which a mount would cover files. A mount that exists
 // may cover files that are not visible: mounted decides whether to return its folder.

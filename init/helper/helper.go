@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/init/modules"
+	"keelson/runtime/paths"
 )
 
 // Path is the program that the kernel starts.
@@ -37,7 +38,7 @@ const Path = "/sbin/usermode-helper"
 const (
 	selfPath = "/init"
 	// missingDir contains a file for each missing program that has been reported.
-	missingDir = "/run/keelson/missing"
+	missingDir = paths.State + "/missing"
 	atExecFn   = 31 // AT_EXECFN of linux/auxvec.h
 )
 

@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/paths"
 )
 
 const (
 	// unpacker contains the decompressors, which would make /init larger (runtime/unpack).
-	unpacker = "/usr/bin/service"
+	unpacker = paths.Service
 	// unpackLimit applies to one module; the largest take a second.
 	unpackLimit = time.Minute
 )

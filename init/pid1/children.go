@@ -15,13 +15,7 @@ import (
 	"keelson/init/pid1/kernel"
 	"keelson/init/reaper"
 	"keelson/init/role"
-)
-
-const (
-	containerdPath = "/usr/bin/containerd"
-	supervisorPath = "/usr/bin/service"
-	containerdLog  = "/var/log/containerd.log"
-	stateDir       = "/run/keelson"
+	"keelson/runtime/paths"
 )
 
 // Names of the daemons that PID 1 keeps running.
@@ -131,16 +125,16 @@ func (p *pid1) newKeeper(name string) *keeper.Keeper {
 // startContainerd starts containerd. If the image has settings for it, the supervisor's
 // program reads them and then executes containerd.
 func (p *pid1) startContainerd() (keeper.Process, error) {
-	d := &daemon{Log: &keeper.Log{Path: containerdLog}}
+	d := &daemon{Log: &keeper.Log{Path: paths.ContainerdLog}}
 	output, args := func() (*os.File, error) {
 		out, err := d.Open()
 		if err != nil {
 			return p.consoleFile()
 		}
 		return out, nil
-	}, []string{containerdPath}
+	}, []string{paths.Containerd}
 	if _, err := os.Stat(containerdSettings); err == nil {
-		output, args = p.consoleFile, []string{supervisorPath, "containerd"}
+		output, args = p.consoleFile, []string{paths.Service, "containerd"}
 		d.Mark()
 	}
 	var err error
@@ -157,7 +151,7 @@ type daemon struct {
 }
 
 func (p *pid1) startSupervisor() (keeper.Process, error) {
-	child, err := p.spawn(nameSupervisor, p.consoleFile, supervisorPath, "supervise")
+	child, err := p.spawn(nameSupervisor, p.consoleFile, paths.Service, "supervise")
 	if err != nil {
 		return nil, err // Not child: an interface with a nil child is not nil.
 	}

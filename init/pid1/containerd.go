@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/paths"
 )
 
 // Settings of containerd. PID 1 only checks whether they exist.
@@ -39,7 +40,7 @@ func statContainerdFiles() containerdFiles {
 		_ = os.MkdirAll(dir, 0o711) // It must exist to be identified. containerd reports an error itself.
 	}
 	var found containerdFiles
-	for i, path := range append(folders, "/var/log", containerdConfig, containerdSettings) {
+	for i, path := range append(folders, paths.Logs, containerdConfig, containerdSettings) {
 		var st unix.Statx_t
 		// AT_STATX_DONT_SYNC: a file system that does not answer must not block the boot.
 		if unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_INO, &st) == nil {
@@ -55,7 +56,7 @@ func containerdWanted() (bool, error) {
 	if err != nil || len(names) == 0 {
 		return false, err
 	}
-	if _, err := os.Stat(containerdPath); err != nil {
+	if _, err := os.Stat(paths.Containerd); err != nil {
 		return false, fmt.Errorf("cannot run services: %w", err)
 	}
 	return true, nil

@@ -18,6 +18,7 @@ import (
 	"keelson/init/scripts"
 	"keelson/init/step"
 	"keelson/mounts"
+	"keelson/runtime/paths"
 	"keelson/runtime/timeline"
 	"keelson/runtime/userspace"
 )
@@ -125,7 +126,7 @@ func (p *pid1) keepSupervisor(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if _, err := os.Stat(supervisorPath); err != nil {
+	if _, err := os.Stat(paths.Service); err != nil {
 		return fmt.Errorf("cannot supervise services: %w", err)
 	}
 	if p.keepers.Get(nameSupervisor) == nil {

@@ -23,6 +23,7 @@ import (
 	"keelson/mounts"
 	"keelson/runtime/console"
 	"keelson/runtime/fault"
+	"keelson/runtime/paths"
 	"keelson/runtime/timeline"
 	"keelson/runtime/version"
 )
@@ -145,7 +146,7 @@ func (p *pid1) attach(early *eventBuffer) {
 		p.reexecuting.Lock() // A panic here must not lead to another re-execution.
 		p.survive("taking over", p.takeOver)
 		p.reexecuting.Unlock()
-	} else if err := os.MkdirAll(stateDir, 0o755); err != nil {
+	} else if err := os.MkdirAll(paths.State, 0o755); err != nil {
 		p.log.Error("cannot make the folder of the state", "error", err)
 	}
 	for _, e := range early.events {

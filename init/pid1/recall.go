@@ -14,6 +14,7 @@ import (
 	"keelson/init/role"
 	"keelson/init/step"
 	"keelson/init/switchroot"
+	"keelson/runtime/paths"
 	"keelson/runtime/procfs"
 )
 
@@ -71,7 +72,7 @@ func guess() state {
 var childNames = map[string]string{
 	role.Init + " " + role.Boot: role.Boot, role.Init + " " + role.Late: role.Late, role.Init + " " + role.Shutdown: role.Shutdown, role.Init + " " + role.Root: role.Root,
 	role.Init + " " + role.Files: role.Files,
-	containerdPath:               nameContainerd, supervisorPath + " containerd": nameContainerd, supervisorPath + " supervise": nameSupervisor,
+	paths.Containerd:             nameContainerd, paths.Service + " containerd": nameContainerd, paths.Service + " supervise": nameSupervisor,
 }
 
 // ownChildren lists those children of process self that are roles or daemons.
@@ -86,7 +87,7 @@ func ownChildren(proc string, self int) (found []reaper.Known) {
 			continue
 		}
 		switch { // Some have more arguments.
-		case len(args) > 2 && args[0] == containerdPath:
+		case len(args) > 2 && args[0] == paths.Containerd:
 			args = args[:1]
 		case len(args) > 2 && args[0] == role.Init && args[1] == role.Files:
 			args = args[:2]
@@ -135,7 +136,7 @@ func (p *pid1) running(name string) keeper.Process {
 	case child == nil:
 		return nil
 	case name == nameContainerd:
-		return &daemon{child, &keeper.Log{Path: containerdLog}}
+		return &daemon{child, &keeper.Log{Path: paths.ContainerdLog}}
 	}
 	return child
 }

@@ -17,6 +17,7 @@ import (
 	"keelson/init/step"
 	"keelson/mounts"
 	"keelson/runtime/bundle"
+	"keelson/runtime/paths"
 	"keelson/runtime/timeline"
 )
 
@@ -202,7 +203,7 @@ func (p *pid1) unmount() error {
 // that hangs.
 func (p *pid1) stopDeadline() time.Duration {
 	read := make(chan time.Duration, 1)
-	p.serve("stop deadline", func() { read <- readStopDeadline(stateDir + "/stop-deadline") })
+	p.serve("stop deadline", func() { read <- readStopDeadline(paths.State + "/stop-deadline") })
 	limit := time.NewTimer(readLimit)
 	defer limit.Stop()
 	select {

@@ -13,12 +13,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/runtime/paths"
 	"keelson/runtime/timeline"
 	"keelson/runtime/watch"
 )
 
 const (
-	stateDir = "/run/keelson/state"
+	stateDir = paths.State + "/state"
 	limit    = 60 * time.Second
 )
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+
+	"keelson/runtime/paths"
 )
 
 // ErrBadName is returned for a container that cannot be run under its name.
@@ -90,12 +92,12 @@ func CheckName(section, name string) error {
 // /run, FIFOs and states, clash only if these do: they have the container's name with
 // at most one suffix.
 func logFiles(section, name string) []string {
-	base := "/var/log/" + name
+	base := paths.Logs + "/" + name
 	switch section {
 	case "onboot":
-		base = "/var/log/onboot/onboot." + name
+		base = paths.Logs + "/onboot/onboot." + name
 	case "onshutdown":
-		base = "/var/log/onshutdown/shutdown." + name
+		base = paths.Logs + "/onshutdown/shutdown." + name
 	}
 	files := []string{base + ".log", base + ".log.1", base + ".out.log", base + ".out.log.1"}
 	if section != "services" {

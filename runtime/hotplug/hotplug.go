@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 
+	"keelson/runtime/paths"
 	"keelson/runtime/uevent"
 )
 
@@ -31,7 +32,7 @@ type Machine struct {
 }
 
 // This is the running machine.
-var This = Machine{Sys: "/sys", Known: "/run/keelson/cpus"}
+var This = Machine{Sys: "/sys", Known: paths.State + "/cpus"}
 
 func (m Machine) path(name ...string) string {
 	return filepath.Join(append([]string{m.Sys, "devices/system"}, name...)...)

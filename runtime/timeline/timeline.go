@@ -13,10 +13,12 @@ import (
 	"unicode"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/paths"
 )
 
 // Path is where the guest keeps the timeline of the running boot.
-const Path = "/run/keelson/timeline"
+const Path = paths.State + "/timeline"
 
 // Stages of the boot and the shutdown, in their order.
 const (

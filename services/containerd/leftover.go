@@ -11,12 +11,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/runtime/paths"
 	"keelson/runtime/procfs"
 )
 
 // shimSockets is the folder of the shims' sockets (containerd's pkg/shim,
 // SocketAddress).
-const shimSockets = "/run/containerd/s"
+const shimSockets = paths.ShimSockets
 
 // removeLeftover removes the shim of a task that containerd was creating or deleting
 // when it was killed, and that it does not know now. Otherwise containerd would use

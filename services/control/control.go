@@ -18,10 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/backoff"
+	"keelson/runtime/paths"
 )
 
 // SocketPath is where the supervisor listens.
-const SocketPath = "/run/keelson/service.sock"
+const SocketPath = paths.State + "/service.sock"
 
 // Exit statuses of the command line, after systemctl(1) and the LSB.
 const (

@@ -17,12 +17,13 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"keelson/runtime/paths"
 	"keelson/services/containerd"
 )
 
 // fifoDir is the folder of the FIFOs of processes. The shim opens them under the same
 // path: a container that runs ctr must have a bind mount of /run.
-const fifoDir = "/run/containerd/fifo"
+const fifoDir = paths.ContainerdState + "/fifo"
 
 // execute runs a program in a task, and returns its exit code.
 func execute(ctx context.Context, c *containerd.Client, inv invocation) (int, error) {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"keelson/runtime/paths"
 	"keelson/runtime/signals"
 )
 
@@ -34,7 +35,7 @@ This is keelson's ctr. For other commands add containerd's ctr to the image: as
 `
 
 const (
-	defaultSocket    = "/run/containerd/containerd.sock"
+	defaultSocket    = paths.ContainerdSocket
 	defaultNamespace = "default"
 )
 

@@ -12,6 +12,7 @@ import (
 
 	"keelson/runtime/bundle"
 	"keelson/runtime/logs"
+	"keelson/runtime/paths"
 	"keelson/runtime/timeline"
 	"keelson/services/connection"
 	"keelson/services/containerd"
@@ -65,10 +66,10 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.Dir = cmp.Or(o.Dir, bundle.ServicesDir)
-	o.Socket = cmp.Or(o.Socket, "/run/containerd/containerd.sock")
-	o.StateDir = cmp.Or(o.StateDir, "/run/keelson")
-	o.LogDir = cmp.Or(o.LogDir, "/var/log")
-	o.Runtime = cmp.Or(o.Runtime, "/usr/bin/runc")
+	o.Socket = cmp.Or(o.Socket, paths.ContainerdSocket)
+	o.StateDir = cmp.Or(o.StateDir, paths.State)
+	o.LogDir = cmp.Or(o.LogDir, paths.Logs)
+	o.Runtime = cmp.Or(o.Runtime, paths.Runc)
 	if o.Events == nil {
 		o.Events = func(timeline.Event) {}
 	}

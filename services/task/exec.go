@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/paths"
 )
 
 const (
 	// runtimeState is where the shim has the runtime keep the states of containers.
-	runtimeState = "/run/containerd/runc"
+	runtimeState = paths.ContainerdState + "/runc"
 	// execGrace is how long a command may take to end after its time is over.
 	execGrace = time.Second
 	// execOutput is how much of the output of a command is kept, in bytes.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/mounts"
+	"keelson/runtime/paths"
 )
 
 // ErrIncomplete is returned when the kernel has not unpacked the whole
@@ -26,8 +27,8 @@ var ErrIncomplete = errors.New("the root file system is incomplete")
 // the archive, wholeFile is its last entry. Archives of other builders have neither. The
 // tmpfs that is mounted on /run covers both.
 const (
-	begunFile = "/run/keelson/unpacking"
-	wholeFile = "/run/keelson/unpacked"
+	begunFile = paths.State + "/unpacking"
+	wholeFile = paths.State + "/unpacked"
 )
 
 // rdImage is the file to which a kernel with CONFIG_BLK_DEV_RAM copies everything from

@@ -16,14 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/console"
+	"keelson/runtime/paths"
 	"keelson/runtime/userspace"
 	"keelson/services/control"
 )
 
 const (
 	containerdConfig  = "/etc/containerd/runtime-config.toml"
-	containerdProgram = "/usr/bin/containerd"
-	containerdLog     = "/var/log/containerd.log"
+	containerdProgram = paths.Containerd
+	containerdLog     = paths.ContainerdLog
 	// configLimit is the most that is read, in bytes. A usual file has three lines.
 	configLimit = 1 << 20
 )

@@ -16,11 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	runtimelogs "keelson/runtime/logs"
+	"keelson/runtime/paths"
 	"keelson/runtime/watch"
 	"keelson/services/control"
 )
 
-const logDir = "/var/log"
+const logDir = paths.Logs
 
 // tailLimit bounds what is read from the end of a log to find its last lines.
 const tailLimit = 1 << 20

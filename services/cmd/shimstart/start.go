@@ -12,11 +12,13 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/paths"
 )
 
 // defaultSockets is the folder of the shims' sockets (containerd's
 // defaults.DefaultStateDir).
-const defaultSockets = "/run/containerd/s"
+const defaultSockets = paths.ShimSockets
 
 // grouping has the annotations with which several containers share a shim.
 var grouping = []string{"io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"}
