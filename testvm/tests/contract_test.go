@@ -2,7 +2,6 @@ package tests
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -135,29 +134,6 @@ services:
       cgroups: [/eve, /eve/services]
 `
 
-// toolbox returns a root overlay with a busybox that tests run through the agent.
-func toolbox(t *testing.T) string {
-	t.Helper()
-	tier.Tool(t, "busybox", "busybox-static")
-	dir := vmtest.Folder(t, "toolbox-root")
-	busybox, err := os.ReadFile("/bin/busybox")
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, filepath.Join(dir, "usr/bin/busybox"), busybox, 0o755)
-	return dir
-}
-
-func put(t *testing.T, path string, data []byte, mode os.FileMode) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, mode); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func contractImage(t *testing.T) image.Output {
 	t.Helper()
 	tier.VM(t)
@@ -179,27 +155,9 @@ func TestContract(t *testing.T) {
 			t.Run("files", func(t *testing.T) { checkCoveredFiles(t, v) })
 			t.Run("volumes", func(t *testing.T) { checkVolumes(t, v) })
 			t.Run("bindNS", func(t *testing.T) { checkBoundNamespaces(t, v) })
-			t.Run("service from a container", func(t *testing.T) {
-				v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q did /var/log/remote.out.log || service status remote | grep -q exited; do busybox usleep 50000; done")
-				if text := v.File("/var/log/remote.log"); text != "" {
-					t.Errorf("errors of the service: %s", text)
-				}
-			})
-			t.Run("notify socket", func(t *testing.T) {
-				if env := v.File(fmt.Sprintf("/proc/%d/environ", mainPID(t, v, "mapped"))); !strings.Contains(env, "NOTIFY_SOCKET=/dev/keelson/notify\x00") {
-					t.Errorf("environment %q", env)
-				}
-			})
-			t.Run("user namespace", func(t *testing.T) {
-				uids := v.File(fmt.Sprintf("/proc/%d/uid_map", mainPID(t, v, "mapped")))
-				if got := strings.Fields(uids); !slices.Equal(got, []string{"0", "100000", "65536"}) {
-					t.Errorf("the container's user ids are mapped as %q", uids)
-				}
-				root := fmt.Sprintf("/proc/%d/root", mainPID(t, v, "mapped"))
-				if owners := v.Output("/usr/bin/busybox", "stat", "-c", "%u:%g", root+"/", root+"/testapp"); owners != "100000:100000\n100000:100000\n" {
-					t.Errorf("the container's files belong to %q", owners)
-				}
-			})
+			t.Run("service from a container", func(t *testing.T) { checkRemoteControl(t, v) })
+			t.Run("notify socket", func(t *testing.T) { checkNotifySocket(t, v) })
+			t.Run("user namespace", func(t *testing.T) { checkUserNamespace(t, v) })
 			t.Run("mounts", func(t *testing.T) { checkMounts(t, v, c.name) })
 			t.Run("limits", func(t *testing.T) { checkLimits(t, v, c.name) })
 			t.Run("nested cgroups", func(t *testing.T) { checkNested(t, v, c.name) })
@@ -278,6 +236,32 @@ func checkBoundNamespaces(t *testing.T, v *vmtest.VM) {
 	}
 }
 
+// A container that has the command `service` and its socket controls other services.
+func checkRemoteControl(t *testing.T, v *vmtest.VM) {
+	v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q did /var/log/remote.out.log || service status remote | grep -q exited; do busybox usleep 50000; done")
+	if text := v.File("/var/log/remote.log"); text != "" {
+		t.Errorf("errors of the service: %s", text)
+	}
+}
+
+func checkNotifySocket(t *testing.T, v *vmtest.VM) {
+	if env := v.File(fmt.Sprintf("/proc/%d/environ", mainPID(t, v, "mapped"))); !strings.Contains(env, "NOTIFY_SOCKET=/dev/keelson/notify\x00") {
+		t.Errorf("environment %q", env)
+	}
+}
+
+func checkUserNamespace(t *testing.T, v *vmtest.VM) {
+	pid := mainPID(t, v, "mapped")
+	uids := v.File(fmt.Sprintf("/proc/%d/uid_map", pid))
+	if got := strings.Fields(uids); !slices.Equal(got, []string{"0", "100000", "65536"}) {
+		t.Errorf("the container's user ids are mapped as %q", uids)
+	}
+	root := fmt.Sprintf("/proc/%d/root", pid)
+	if owners := v.Output("/usr/bin/busybox", "stat", "-c", "%u:%g", root+"/", root+"/testapp"); owners != "100000:100000\n100000:100000\n" {
+		t.Errorf("the container's files belong to %q", owners)
+	}
+}
+
 var pidOf = regexp.MustCompile(`"pid": (\d+)`)
 
 func mainPID(t *testing.T, v *vmtest.VM, service string) int {
@@ -292,64 +276,6 @@ func mainPID(t *testing.T, v *vmtest.VM, service string) int {
 		t.Fatal(err)
 	}
 	return pid
-}
-
-// limitFiles are the files of limits in each hierarchy, and their contents. runc converts
-// 512 shares, half the default, to a weight of 59.
-var limitFiles = map[string]map[string]string{
-	"v2": {"/sys/fs/cgroup/eve/services/weighed/cpu.weight": "59\n", "/sys/fs/cgroup/%s/pids.max": "5\n"},
-	"v1": {"/sys/fs/cgroup/cpu/eve/services/weighed/cpu.shares": "512\n", "/sys/fs/cgroup/pids/%s/pids.max": "5\n"},
-}
-
-func checkLimits(t *testing.T, v *vmtest.VM, version string) {
-	v.Output("/usr/bin/busybox", "sh", "-c", "until service status hog | grep -q failed; do busybox usleep 50000; done")
-	if out := v.Output("/usr/bin/service", "list"); !strings.Contains(out, "killed by SIGKILL (out of memory)") {
-		t.Errorf("the service hog was not killed for its memory:\n%s", out)
-	}
-	v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q fork /var/log/forks.log; do busybox usleep 10000; done")
-	v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q 'cannot make another process: its limit is 5 (linux.resources.pids.limit of ' /run/keelson/timeline; do busybox usleep 10000; done")
-	if n := strings.Count(v.File("/run/keelson/timeline"), "cannot make another process"); n != 1 {
-		t.Errorf("the limit of processes is reported %d times, want once", n)
-	}
-	forks := mainPID(t, v, "forks")
-	cgroup := strings.TrimSpace(v.Output("/usr/bin/busybox", "sh", "-c", fmt.Sprintf(`grep -E "^0::|:pids:" /proc/%d/cgroup | head -n 1 | cut -d: -f3`, forks)))
-	for path, want := range limitFiles[version] {
-		if strings.Contains(path, "%s") {
-			path = fmt.Sprintf(path, cgroup)
-		}
-		if got := v.File(path); got != want {
-			t.Errorf("%s holds %q, want %q", path, got, want)
-		}
-	}
-}
-
-// nestedFiles are the limits of a service and of another in a cgroup below it.
-var nestedFiles = map[string]map[string]string{
-	"v2": {
-		"/sys/fs/cgroup/pods/memory.max": "67108864\n", "/sys/fs/cgroup/pods/pids.max": "50\n", "/sys/fs/cgroup/pods/pod/memory.max": "33554432\n",
-	},
-	"v1": {
-		"/sys/fs/cgroup/memory/pods/memory.limit_in_bytes": "67108864\n", "/sys/fs/cgroup/pids/pods/pids.max": "50\n",
-		"/sys/fs/cgroup/memory/pods/pod/memory.limit_in_bytes": "33554432\n",
-	},
-}
-
-// A service restarts while another runs in a cgroup below its own, and its limits hold
-// for both.
-func checkNested(t *testing.T, v *vmtest.VM, version string) {
-	pod, pods := mainPID(t, v, "pod"), mainPID(t, v, "pods")
-	v.Output("/usr/bin/service", "restart", "pods")
-	if got := mainPID(t, v, "pods"); got == pods {
-		t.Error("the service did not restart")
-	}
-	if got := mainPID(t, v, "pod"); got != pod {
-		t.Errorf("the nested service was process %d and is %d", pod, got)
-	}
-	for path, want := range nestedFiles[version] {
-		if got := v.File(path); got != want {
-			t.Errorf("%s holds %q, want %q", path, got, want)
-		}
-	}
 }
 
 // The root file system of a one-shot container is unmounted when it has ended.

@@ -140,3 +140,26 @@ func plain(t testing.TB) vm.Config {
 	t.Helper()
 	return machine(build(t, "plain", "services:\n  AGENT\n"))
 }
+
+// toolbox returns a root overlay with a busybox that tests run through the agent.
+func toolbox(t *testing.T) string {
+	t.Helper()
+	tier.Tool(t, "busybox", "busybox-static")
+	dir := vmtest.Folder(t, "toolbox-root")
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "usr/bin/busybox"), busybox, 0o755)
+	return dir
+}
+
+func put(t *testing.T, path string, data []byte, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, mode); err != nil {
+		t.Fatal(err)
+	}
+}

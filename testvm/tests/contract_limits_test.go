@@ -1,0 +1,67 @@
+package tests
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"keelson/testvm/vm/vmtest"
+)
+
+// limitFiles are the files of limits in each hierarchy, and their contents. runc converts
+// 512 shares, half the default, to a weight of 59.
+var limitFiles = map[string]map[string]string{
+	"v2": {"/sys/fs/cgroup/eve/services/weighed/cpu.weight": "59\n", "/sys/fs/cgroup/%s/pids.max": "5\n"},
+	"v1": {"/sys/fs/cgroup/cpu/eve/services/weighed/cpu.shares": "512\n", "/sys/fs/cgroup/pids/%s/pids.max": "5\n"},
+}
+
+func checkLimits(t *testing.T, v *vmtest.VM, version string) {
+	v.Output("/usr/bin/busybox", "sh", "-c", "until service status hog | grep -q failed; do busybox usleep 50000; done")
+	if out := v.Output("/usr/bin/service", "list"); !strings.Contains(out, "killed by SIGKILL (out of memory)") {
+		t.Errorf("the service hog was not killed for its memory:\n%s", out)
+	}
+	v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q fork /var/log/forks.log; do busybox usleep 10000; done")
+	v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q 'cannot make another process: its limit is 5 (linux.resources.pids.limit of ' /run/keelson/timeline; do busybox usleep 10000; done")
+	if n := strings.Count(v.File("/run/keelson/timeline"), "cannot make another process"); n != 1 {
+		t.Errorf("the limit of processes is reported %d times, want once", n)
+	}
+	forks := mainPID(t, v, "forks")
+	cgroup := strings.TrimSpace(v.Output("/usr/bin/busybox", "sh", "-c", fmt.Sprintf(`grep -E "^0::|:pids:" /proc/%d/cgroup | head -n 1 | cut -d: -f3`, forks)))
+	for path, want := range limitFiles[version] {
+		if strings.Contains(path, "%s") {
+			path = fmt.Sprintf(path, cgroup)
+		}
+		if got := v.File(path); got != want {
+			t.Errorf("%s holds %q, want %q", path, got, want)
+		}
+	}
+}
+
+// nestedFiles are the limits of a service and of another in a cgroup below it.
+var nestedFiles = map[string]map[string]string{
+	"v2": {
+		"/sys/fs/cgroup/pods/memory.max": "67108864\n", "/sys/fs/cgroup/pods/pids.max": "50\n", "/sys/fs/cgroup/pods/pod/memory.max": "33554432\n",
+	},
+	"v1": {
+		"/sys/fs/cgroup/memory/pods/memory.limit_in_bytes": "67108864\n", "/sys/fs/cgroup/pids/pods/pids.max": "50\n",
+		"/sys/fs/cgroup/memory/pods/pod/memory.limit_in_bytes": "33554432\n",
+	},
+}
+
+// A service restarts while another runs in a cgroup below its own, and its limits hold
+// for both.
+func checkNested(t *testing.T, v *vmtest.VM, version string) {
+	pod, pods := mainPID(t, v, "pod"), mainPID(t, v, "pods")
+	v.Output("/usr/bin/service", "restart", "pods")
+	if got := mainPID(t, v, "pods"); got == pods {
+		t.Error("the service did not restart")
+	}
+	if got := mainPID(t, v, "pod"); got != pod {
+		t.Errorf("the nested service was process %d and is %d", pod, got)
+	}
+	for path, want := range nestedFiles[version] {
+		if got := v.File(path); got != want {
+			t.Errorf("%s holds %q, want %q", path, got, want)
+		}
+	}
+}
