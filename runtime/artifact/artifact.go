@@ -1,0 +1,57 @@
+// Package artifact defines the bundle artifact: the OCI bundle of one service as an OCI
+// image layout, which the host's tool writes and a running machine reads to replace the
+// service.
+//
+// The layout (a folder, or a tar of it, which may be compressed with zstd or gzip) has one
+// manifest for each architecture:
+//
+//	artifactType  application/vnd.keelson.bundle.v1
+//	config        config.json of the bundle
+//	layers        runtime.json, then the root: layers, or one erofs image
+//	annotations   org.opencontainers.image.title: the name of the service
+//
+// Digest and version of a bundle are the digest of its manifest.
+//
+// Source: the OCI image specification 1.1 (manifest.md, "Guidelines for Artifact Usage";
+// image-layout.md).
+package artifact
+
+// Media types.
+const (
+	Type        = "application/vnd.keelson.bundle.v1"              // of the artifact
+	ConfigType  = "application/vnd.keelson.bundle.config.v1+json"  // config.json
+	RuntimeType = "application/vnd.keelson.bundle.runtime.v1+json" // runtime.json
+	ErofsType   = "application/vnd.keelson.bundle.root.v1.erofs"   // the root as one file system
+)
+
+// Annotations of the descriptor of an erofs image that is followed by a dm-verity hash tree
+// with superblock (the kernel's Documentation/admin-guide/device-mapper/verity.rst).
+const (
+	VerityRootHash = "keelson.verity.root-hash" // in hexadecimal
+	VerityOffset   = "keelson.verity.offset"    // of the superblock, in bytes
+)
+
+// File is the name of the file in an unpacked bundle that holds its Meta as JSON.
+const File = "artifact.json"
+
+// Names of the root in an unpacked bundle, below its folder.
+const (
+	RootDir   = "rootfs"     // unpacked layers
+	RootErofs = "root.erofs" // image of a file system
+)
+
+// ImageFile is the name of the configuration of a plain container image (config.md of the
+// OCI image specification), which has no config.json.
+const ImageFile = "image.json"
+
+// Meta describes an unpacked artifact.
+type Meta struct {
+	Digest       string `json:"digest"`                 // of the manifest: sha256:HEX
+	Name         string `json:"name,omitempty"`         // of the service; empty for a container image
+	Architecture string `json:"architecture"`           // in Go's spelling
+	Image        bool   `json:"image,omitempty"`        // a plain container image
+	Created      string `json:"created,omitempty"`      // RFC 3339
+	Size         int64  `json:"size"`                   // of the unpacked files, in bytes
+	RootHash     string `json:"rootHash,omitempty"`     // of dm-verity, in hexadecimal
+	VerityOffset int64  `json:"verityOffset,omitempty"` // of the hash tree in the erofs image, in bytes
+}
