@@ -9,6 +9,14 @@
 //	config        config.json of the bundle
 //	layers        runtime.json, then the root: layers, or one erofs image
 //	annotations   org.opencontainers.image.title: the name of the service
+//	              org.opencontainers.image.created: the time of its files, RFC 3339
+//	              keelson.root.writable: "true" if the service may write to its root
+//
+// The manifests are listed in index.json with their platform. root.path in config.json is
+// rootfs, and runtime.json has only the mounts that the service asks for: it names no path
+// of the bundle, because its folder on a machine is not known when it is written. The
+// machine mounts the root on rootfs: read-only, or as the lower layer of an overlay whose
+// upper layer is in memory if the root is writable, as the services of an image are.
 //
 // Digest and version of a bundle are the digest of its manifest.
 //
@@ -22,6 +30,13 @@ const (
 	ConfigType  = "application/vnd.keelson.bundle.config.v1+json"  // config.json
 	RuntimeType = "application/vnd.keelson.bundle.runtime.v1+json" // runtime.json
 	ErofsType   = "application/vnd.keelson.bundle.root.v1.erofs"   // the root as one file system
+)
+
+// Annotations of the manifest.
+const (
+	TitleKey     = "org.opencontainers.image.title"
+	CreatedKey   = "org.opencontainers.image.created"
+	RootWritable = "keelson.root.writable" // "true", or absent for a read-only root
 )
 
 // Annotations of the descriptor of an erofs image that is followed by a dm-verity hash tree
@@ -52,6 +67,7 @@ type Meta struct {
 	Image        bool   `json:"image,omitempty"`        // a plain container image
 	Created      string `json:"created,omitempty"`      // RFC 3339
 	Size         int64  `json:"size"`                   // of the unpacked files, in bytes
+	Writable     bool   `json:"writable,omitempty"`     // the root: RootWritable; false for a container image
 	RootHash     string `json:"rootHash,omitempty"`     // of dm-verity, in hexadecimal
 	VerityOffset int64  `json:"verityOffset,omitempty"` // of the hash tree in the erofs image, in bytes
 }
