@@ -70,4 +70,8 @@ type Meta struct {
 	Writable     bool   `json:"writable,omitempty"`     // the root: RootWritable; false for a container image
 	RootHash     string `json:"rootHash,omitempty"`     // of dm-verity, in hexadecimal
 	VerityOffset int64  `json:"verityOffset,omitempty"` // of the hash tree in the erofs image, in bytes
+
+	// Signatures are the minisign signatures that came with the artifact, one file each.
+	// Nobody has checked them.
+	Signatures []string `json:"signatures,omitempty"`
 }
