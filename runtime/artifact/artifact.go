@@ -10,13 +10,19 @@
 //	layers        runtime.json, then the root: layers, or one erofs image
 //	annotations   org.opencontainers.image.title: the name of the service
 //	              org.opencontainers.image.created: the time of its files, RFC 3339
+//	              keelson.architecture: in Go's spelling
 //	              keelson.root.writable: "true" if the service may write to its root
 //
-// The manifests are listed in index.json with their platform. root.path in config.json is
-// rootfs, and runtime.json has only the mounts that the service asks for: it names no path
-// of the bundle, because its folder on a machine is not known when it is written. The
-// machine mounts the root on rootfs: read-only, or as the lower layer of an overlay whose
-// upper layer is in memory if the root is writable, as the services of an image are.
+// The manifests are listed in index.json with their platform; keelson.architecture says the
+// same where the index is lost, as when one manifest is copied to a registry. In the tar,
+// oci-layout, index.json, manifests, configurations and layers follow each other in this
+// order.
+//
+// root.path in config.json is rootfs, and runtime.json has only the mounts that the service
+// asks for: it names no path of the bundle, because its folder on a machine is not known
+// when it is written. The machine mounts the root on rootfs: read-only, or as the lower
+// layer of an overlay whose upper layer is in memory if the root is writable, as the
+// services of an image are. A layer whose top folder is not owned by root lists it as "./".
 //
 // Digest and version of a bundle are the digest of its manifest.
 //
@@ -36,6 +42,7 @@ const (
 const (
 	TitleKey     = "org.opencontainers.image.title"
 	CreatedKey   = "org.opencontainers.image.created"
+	Architecture = "keelson.architecture"
 	RootWritable = "keelson.root.writable" // "true", or absent for a read-only root
 )
 
