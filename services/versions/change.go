@@ -1,0 +1,240 @@
+package versions
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"keelson/runtime/durable"
+)
+
+// operations are the durable changes of the store. Tests interrupt them.
+type operations interface {
+	WriteFile(path string, data []byte, perm fs.FileMode) error
+	Symlink(target, path string) error
+	Rename(from, to string) error
+	Remove(path string) error
+	RemoveAll(path string) error
+}
+
+type disk struct{}
+
+func (disk) WriteFile(path string, data []byte, perm fs.FileMode) error {
+	return durable.WriteFile(path, data, perm)
+}
+func (disk) Symlink(target, path string) error { return durable.Symlink(target, path) }
+func (disk) Rename(from, to string) error      { return durable.Rename(from, to) }
+func (disk) Remove(path string) error          { return durable.Remove(path) }
+func (disk) RemoveAll(path string) error       { return os.RemoveAll(path) }
+
+// largestRejected is how many rejected versions of a service are remembered.
+const largestRejected = 64
+
+// Stage makes an empty folder for an artifact that is being read. Only root may enter it.
+func (s *Store) Stage(name string) (dir string, err error) {
+	if err := durable.MkdirAll(filepath.Join(s.dir, name), 0o700); err != nil {
+		return "", err
+	}
+	if dir, err = os.MkdirTemp(filepath.Join(s.dir, name), stagingPart); err != nil {
+		return "", fmt.Errorf("cannot make a staging folder: %w", err)
+	}
+	return dir, nil
+}
+
+// Keep makes a version of a folder of Stage that holds one, and removes the folder. A
+// version that exists is left as it is.
+func (s *Store) Keep(name, staged string, version Target) error {
+	if !version.IsVersion() {
+		return fmt.Errorf("cannot keep %q: not a version", version)
+	}
+	if _, err := os.Lstat(s.Folder(name, version)); err == nil {
+		return s.Discard(staged)
+	}
+	return s.ops.Rename(staged, s.Folder(name, version))
+}
+
+// Discard removes a folder of Stage.
+func (s *Store) Discard(staged string) error {
+	if err := s.ops.RemoveAll(staged); err != nil {
+		return fmt.Errorf("cannot remove a staging folder: %w", err)
+	}
+	return nil
+}
+
+// Begin records a swap to next before the version that runs is stopped. Until Commit, the
+// old version stays current.
+func (s *Store) Begin(name string, next Target, record Record) error {
+	state, err := s.Read(name)
+	if err != nil {
+		return err
+	}
+	if state.Trial != nil {
+		return fmt.Errorf("cannot swap %s to %s: a swap to %s has begun", name, next, state.Trial.Next)
+	}
+	if next == state.Current {
+		return fmt.Errorf("cannot swap %s to %s: it is current", name, next)
+	}
+	return s.writeJSON(name, trialFile, Trial{Next: next, Record: record, Old: state.Current, Previous: state.Previous})
+}
+
+// Commit makes the version of the swap current, and the old one previous. Other versions
+// are removed.
+func (s *Store) Commit(name string) error {
+	state, err := s.Read(name)
+	if err != nil {
+		return err
+	}
+	if state.Trial == nil {
+		return fmt.Errorf("cannot commit the swap of %s: none has begun", name)
+	}
+	t := *state.Trial
+	if err := s.addRecord(name, t); err != nil {
+		return err
+	}
+	if err := s.ops.Symlink(string(t.Old), s.path(name, previousLink)); err != nil {
+		return err
+	}
+	if err := s.ops.Symlink(string(t.Next), s.path(name, currentLink)); err != nil {
+		return err
+	}
+	return s.committed(name, t)
+}
+
+// addRecord adds the record of the version of a swap, and keeps that of the old one.
+func (s *Store) addRecord(name string, t Trial) error {
+	records, err := s.records(name)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(records, func(target Target, _ Record) bool { return target != t.Old })
+	records[t.Next] = t.Record
+	return s.writeJSON(name, recordFile, records)
+}
+
+// committed follows the rename that commits a swap.
+func (s *Store) committed(name string, t Trial) error {
+	if err := s.ops.Remove(s.path(name, trialFile)); err != nil {
+		return err
+	}
+	return s.clean(name, t.Next, t.Old)
+}
+
+// Abort gives up a swap: the old version stays current. With a reason, the version of the
+// swap is rejected in future.
+func (s *Store) Abort(name, reason string) error {
+	state, err := s.Read(name)
+	if err != nil {
+		return err
+	}
+	if state.Trial == nil {
+		return nil
+	}
+	if reason != "" && state.Trial.Next.IsVersion() {
+		if err := s.reject(name, state.Trial.Next, reason); err != nil {
+			return err
+		}
+	}
+	// Commit may have been interrupted.
+	if state.Previous != state.Trial.Previous {
+		if err := s.setPrevious(name, state.Trial.Previous); err != nil {
+			return err
+		}
+	}
+	return s.ops.Remove(s.path(name, trialFile))
+}
+
+func (s *Store) setPrevious(name string, t Target) error {
+	if t == "" {
+		return s.ops.Remove(s.path(name, previousLink))
+	}
+	return s.ops.Symlink(string(t), s.path(name, previousLink))
+}
+
+// reject remembers a version that failed.
+func (s *Store) reject(name string, version Target, reason string) error {
+	all := map[Target]string{}
+	if _, err := s.readJSON(name, rejectedFile, &all); err != nil {
+		all = map[Target]string{} // It is lost, as when it was never written.
+	}
+	for _, other := range slices.Sorted(maps.Keys(all)) {
+		if len(all) >= largestRejected {
+			delete(all, other)
+		}
+	}
+	all[version] = reason
+	return s.writeJSON(name, rejectedFile, all)
+}
+
+// Forgive forgets that a version was rejected.
+func (s *Store) Forgive(name string, version Target) error {
+	all := map[Target]string{}
+	if _, err := s.readJSON(name, rejectedFile, &all); err != nil {
+		return err
+	}
+	if _, rejected := all[version]; !rejected {
+		return nil
+	}
+	delete(all, version)
+	return s.writeJSON(name, rejectedFile, all)
+}
+
+// Recover completes a commit that was interrupted, and removes what was being staged. It
+// returns the state with a Trial if a swap had begun and was not committed: then the
+// caller starts the old version and calls Abort.
+func (s *Store) Recover(name string) (State, error) {
+	state, err := s.Read(name)
+	if err != nil {
+		return state, err
+	}
+	errs := []error{s.cleanStaging(name)}
+	if t := state.Trial; t != nil && t.Next == state.Current {
+		errs = append(errs, s.committed(name, *t))
+		state.Trial = nil
+	}
+	return state, errors.Join(errs...)
+}
+
+// clean removes the versions that are neither of two targets.
+func (s *Store) clean(name string, keep ...Target) error {
+	return s.removeEach(name, func(entry string) bool {
+		return Target(entry).IsVersion() && !slices.Contains(keep, Target(entry))
+	})
+}
+
+func (s *Store) cleanStaging(name string) error {
+	return s.removeEach(name, func(entry string) bool { return strings.HasPrefix(entry, stagingPart) })
+}
+
+func (s *Store) removeEach(name string, garbage func(entry string) bool) error {
+	entries, err := os.ReadDir(filepath.Join(s.dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	errs := []error{err}
+	for _, e := range entries {
+		if garbage(e.Name()) {
+			errs = append(errs, s.ops.RemoveAll(s.path(name, e.Name())))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("cannot remove old versions of %s: %w", name, err)
+	}
+	return nil
+}
+
+func (s *Store) writeJSON(name, file string, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", s.path(name, file), err)
+	}
+	if err := durable.MkdirAll(filepath.Join(s.dir, name), 0o700); err != nil {
+		return err
+	}
+	return s.ops.WriteFile(s.path(name, file), text, 0o600)
+}

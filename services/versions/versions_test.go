@@ -1,0 +1,303 @@
+package versions
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"keelson/runtime/artifact"
+)
+
+// version returns the n-th version of the tests.
+func version(t testing.TB, n int) Target {
+	t.Helper()
+	v, err := TargetOf(fmt.Sprintf("sha256:%064x", n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// put makes version n of service web in s.
+func put(t testing.TB, s *Store, n int) Target {
+	t.Helper()
+	staged, err := s.Stage("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta := fmt.Sprintf(`{"digest":%q,"architecture":"amd64","size":1}`, version(t, n).Digest())
+	if err := os.WriteFile(filepath.Join(staged, artifact.File), []byte(meta), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Keep("web", staged, version(t, n)); err != nil {
+		t.Fatal(err)
+	}
+	return version(t, n)
+}
+
+// swap commits a swap of web to a target.
+func swap(t testing.TB, s *Store, to Target, by string) {
+	t.Helper()
+	if err := s.Begin("web", to, Record{At: time.Unix(1000, 0).UTC(), By: by}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Commit("web"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// is compares what the store holds of web.
+func is(t testing.TB, s *Store, current, previous Target) {
+	t.Helper()
+	state, err := s.Read("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state.Current != current || state.Previous != previous {
+		t.Errorf("current is %q and previous %q, want %q and %q", state.Current, state.Previous, current, previous)
+	}
+}
+
+// From the image's bundle to two versions, back, and to no service.
+func TestSwaps(t *testing.T) {
+	s := New(filepath.Join(t.TempDir(), "services"))
+	is(t, s, Image, "")
+	one := put(t, s, 1)
+	swap(t, s, one, "alice")
+	is(t, s, one, Image)
+	two := put(t, s, 2)
+	swap(t, s, two, "bob")
+	is(t, s, two, one)
+	swap(t, s, one, "carol") // back
+	is(t, s, one, two)
+	swap(t, s, Removed, "dave")
+	is(t, s, Removed, one)
+	state, err := s.Read("web")
+	if err != nil || state.Record.By != "dave" || state.Record.At.Unix() != 1000 {
+		t.Errorf("the record is %+v (%v), want that of dave", state.Record, err)
+	}
+	if names, err := s.Names(); err != nil || len(names) != 1 || names[0] != "web" {
+		t.Errorf("the store has %q (%v), want web", names, err)
+	}
+	if _, err := os.Stat(s.Folder("web", two)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("version 2 is neither current nor previous, but is there (%v)", err)
+	}
+	if meta, err := s.Meta("web", one); err != nil || meta.Digest != one.Digest() {
+		t.Errorf("version 1 is %+v (%v)", meta, err)
+	}
+	if _, err := s.Meta("web", two); err == nil || !strings.Contains(err.Error(), "has no version sha256:0000") {
+		t.Errorf("a version that is gone: %v", err)
+	}
+}
+
+// Garbage is removed only when a swap is committed, except what was being staged.
+func TestGarbage(t *testing.T) {
+	s := New(t.TempDir())
+	one, two, three := put(t, s, 1), put(t, s, 2), put(t, s, 3)
+	staged, err := s.Stage("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Begin("web", one, Record{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Abort("web", ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Recover("web"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(staged); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an interrupted staging was not removed: %v", err)
+	}
+	for _, v := range []Target{one, two, three} {
+		if _, err := os.Stat(s.Folder("web", v)); err != nil {
+			t.Errorf("no swap was committed: %v", err)
+		}
+	}
+	swap(t, s, two, "")
+	for v, want := range map[Target]bool{one: false, two: true, three: false} {
+		if _, err := os.Stat(s.Folder("web", v)); (err == nil) != want {
+			t.Errorf("version %s is there: %v, want %v", v, err == nil, want)
+		}
+	}
+}
+
+// A version that failed is remembered until it is forgiven, and only so many are.
+func TestRejected(t *testing.T) {
+	s := New(t.TempDir())
+	for n := range largestRejected + 3 {
+		v := put(t, s, n)
+		if err := s.Begin("web", v, Record{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Abort("web", fmt.Sprintf("reason %d", n)); err != nil {
+			t.Fatal(err)
+		}
+		if why, err := s.Rejected("web", v); err != nil || why != fmt.Sprintf("reason %d", n) {
+			t.Fatalf("version %d was rejected for %q (%v)", n, why, err)
+		}
+	}
+	if all, err := os.ReadFile(s.path("web", rejectedFile)); err != nil || strings.Count(string(all), "reason") != largestRejected {
+		t.Errorf("%d versions are remembered (%v), want %d", strings.Count(string(all), "reason"), err, largestRejected)
+	}
+	last := version(t, largestRejected+2)
+	if err := s.Forgive("web", last); err != nil {
+		t.Fatal(err)
+	}
+	if why, err := s.Rejected("web", last); err != nil || why != "" {
+		t.Errorf("a version that was forgiven is rejected for %q (%v)", why, err)
+	}
+}
+
+// errCut is a power cut.
+var errCut = errors.New("power cut")
+
+// cut fails at one operation, before or after its effect, and does nothing from then on.
+type cut struct {
+	disk
+	left  int
+	after bool
+}
+
+func (c *cut) do(f func() error) error {
+	c.left--
+	switch {
+	case c.left > 0:
+		return f()
+	case c.left == 0 && c.after:
+		_ = f()
+	}
+	return errCut
+}
+
+func (c *cut) WriteFile(path string, data []byte, perm fs.FileMode) error {
+	return c.do(func() error { return c.disk.WriteFile(path, data, perm) })
+}
+func (c *cut) Symlink(target, path string) error {
+	return c.do(func() error { return c.disk.Symlink(target, path) })
+}
+func (c *cut) Rename(from, to string) error {
+	return c.do(func() error { return c.disk.Rename(from, to) })
+}
+func (c *cut) Remove(path string) error { return c.do(func() error { return c.disk.Remove(path) }) }
+func (c *cut) RemoveAll(path string) error {
+	return c.do(func() error { return c.disk.RemoveAll(path) })
+}
+
+// A power cut at any operation of a swap, a swap that fails, or what follows a power cut,
+// leaves the old version or the new one current, and previous fits.
+func TestPowerCuts(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		for _, after := range []bool{false, true} {
+			for first := 1; ; first++ {
+				for second := 1; ; second++ {
+					if !powerCuts(t, fails, after, first, second) {
+						break
+					}
+				}
+				if !powerCuts(t, fails, after, first, 1000) {
+					break
+				}
+			}
+		}
+	}
+}
+
+// powerCuts cuts the power twice, at the given operations of the swap and of what follows
+// it. It reports whether both cuts came.
+func powerCuts(t *testing.T, fails, after bool, first, second int) (both bool) {
+	t.Helper()
+	s := New(t.TempDir())
+	one, two := put(t, s, 1), put(t, s, 2)
+	swap(t, s, one, "alice")
+	two = put(t, s, 2)
+	begin := func() error {
+		err := s.Begin("web", two, Record{By: "bob"})
+		if err == nil && fails {
+			return s.Abort("web", "bad")
+		}
+		if err == nil {
+			return s.Commit("web")
+		}
+		return err
+	}
+	recover := func() error {
+		state, err := s.Recover("web")
+		if err == nil && state.Trial != nil {
+			return s.Abort("web", "")
+		}
+		return err
+	}
+	s.ops = &cut{left: first, after: after}
+	cut1 := errors.Is(begin(), errCut)
+	s.ops = &cut{left: second, after: after}
+	cut2 := errors.Is(recover(), errCut)
+	s.ops = disk{}
+	if err := recover(); err != nil {
+		t.Fatalf("cuts at %d and %d: %v", first, second, err)
+	}
+	state, err := s.Read("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("fails %v, after %v, cuts at %d and %d", fails, after, first, second)
+	switch {
+	case state.Trial != nil:
+		t.Errorf("%s: the trial is still there", name)
+	case state.Current == one && state.Previous == Image && state.Record.By == "alice":
+	case state.Current == two && state.Previous == one && state.Record.By == "bob" && !fails:
+	default:
+		t.Errorf("%s: %+v", name, state)
+	}
+	for _, v := range []Target{state.Current, state.Previous} {
+		if _, err := s.Meta("web", v); v.IsVersion() && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if !cut1 && state.Current != two && !fails {
+		t.Errorf("%s: the swap ended without a cut, but is not committed", name)
+	}
+	return cut1 && cut2
+}
+
+// Links and files that others have damaged give an error that names them.
+func TestDamaged(t *testing.T) {
+	for name, damage := range map[string]func(s *Store) error{
+		currentLink:  func(s *Store) error { return os.Symlink("../../etc", s.path("web", currentLink)) },
+		previousLink: func(s *Store) error { return os.WriteFile(s.path("web", previousLink), nil, 0o600) },
+		recordFile:   func(s *Store) error { return os.WriteFile(s.path("web", recordFile), []byte("{"), 0o600) },
+		trialFile:    func(s *Store) error { return os.WriteFile(s.path("web", trialFile), []byte(`{"next":".."}`), 0o600) },
+		rejectedFile: func(s *Store) error { return os.Mkdir(s.path("web", rejectedFile), 0o700) },
+	} {
+		s := New(t.TempDir())
+		one := put(t, s, 1)
+		if err := damage(s); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.Read("web")
+		if _, err2 := s.Rejected("web", one); err == nil {
+			err = err2
+		}
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is damaged: %v, want an error that names it", name, err)
+		}
+	}
+}
+
+func FuzzTargetOf(f *testing.F) {
+	f.Add("sha256:" + strings.Repeat("0", 64))
+	f.Add("sha256:../" + strings.Repeat("0", 61))
+	f.Add("sha512:" + strings.Repeat("a", 64))
+	f.Fuzz(func(t *testing.T, d string) {
+		v, err := TargetOf(d)
+		if err == nil && (!v.IsVersion() || v.Digest() != d || filepath.Base(string(v)) != string(v)) {
+			t.Errorf("%q is version %q with digest %q", d, v, v.Digest())
+		}
+	})
+}
