@@ -10,16 +10,24 @@ import (
 	"keelson/runtime/timeline"
 )
 
-// announce announces once that all services run, or that all have been started once and
-// some have failed.
-func (s *Supervisor) announce() {
-	if s.stopping || !s.connected && len(s.services.names) > 0 {
-		return
-	}
+// announcer announces how the boot ended: ready, degraded, or one after the other.
+type announcer struct {
+	events func(timeline.Event)
+	now    func() time.Duration
+	store  store
+	done   announced
+}
+
+// announced says which stages of the boot have been announced.
+type announced struct{ ready, degraded bool }
+
+// update announces that all services run, or that all have been started once and some
+// have failed.
+func (a *announcer) update(all *services) {
 	var running int
 	var failed []string
-	for _, name := range s.services.names {
-		switch s.services.byName[name].first {
+	for _, name := range all.names {
+		switch all.byName[name].first {
 		case firstPending:
 			return
 		case firstUp:
@@ -28,15 +36,37 @@ func (s *Supervisor) announce() {
 			failed = append(failed, name)
 		}
 	}
-	switch {
-	case s.announced.ready:
-	case len(failed) == 0:
-		s.announced.ready = true
-		s.announceStage(timeline.Ready, fmt.Sprintf("%d services running", running))
-	case !s.announced.degraded:
-		s.announced.degraded = true
-		s.announceStage(timeline.Degraded, fmt.Sprintf("%d of %d services running; failed: %s",
-			running, len(s.services.names), strings.Join(failed, ", ")))
+	if len(failed) == 0 {
+		a.ready(fmt.Sprintf("%d services running", running))
+		return
+	}
+	a.degraded(fmt.Sprintf("%d of %d services running; failed: %s", running, len(all.names), strings.Join(failed, ", ")))
+}
+
+func (a *announcer) ready(result string) {
+	if !a.done.ready {
+		a.done.ready = true
+		a.stage(timeline.Ready, result)
+	}
+}
+
+// degraded comes before ready, or instead of it.
+func (a *announcer) degraded(result string) {
+	if !a.done.ready && !a.done.degraded {
+		a.done.degraded = true
+		a.stage(timeline.Degraded, result)
+	}
+}
+
+func (a *announcer) stage(stage, result string) {
+	a.events(timeline.Event{At: a.now(), Stage: stage, Result: result})
+	a.store.saveAnnounced(stage)
+}
+
+// announce announces how the boot ended, once that is known.
+func (s *Supervisor) announce() {
+	if !s.stopping && (s.connected || len(s.services.names) == 0) {
+		s.announcer.update(&s.services)
 	}
 }
 
@@ -51,16 +81,10 @@ func (s *Supervisor) watchFirstAnswer() {
 		return
 	}
 	s.send(func() {
-		if s.connected || s.stopping || s.announced != (announced{}) {
+		if s.connected || s.stopping {
 			return
 		}
-		s.announced.degraded = true
-		s.announceStage(timeline.Degraded, fmt.Sprintf("containerd does not answer after %v; %d services wait for it; log: %s",
+		s.announcer.degraded(fmt.Sprintf("containerd does not answer after %v; %d services wait for it; log: %s",
 			containerdTime, len(s.services.names), filepath.Join(s.options.LogDir, "containerd.log")))
 	})
-}
-
-func (s *Supervisor) announceStage(stage, result string) {
-	s.options.Events(timeline.Event{At: s.options.Now(), Stage: stage, Result: result})
-	s.store.saveAnnounced(stage)
 }

@@ -1,12 +1,10 @@
 package supervisor
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -41,7 +39,7 @@ func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Res
 		if e == machine.Start {
 			s.addNew(r.Names)
 		}
-		if unknown := s.unknown(r.Names); len(unknown) > 0 {
+		if unknown := s.services.unknown(r.Names); len(unknown) > 0 {
 			answer <- control.Response{Code: control.CodeNotFound, Error: "no such service: " + strings.Join(unknown, ", ")}
 		} else if order {
 			s.order(e, r.Names, answer)
@@ -56,7 +54,7 @@ func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Res
 	case response := <-answer:
 		return response
 	case <-ctx.Done():
-		s.post(func() { s.forget(answer) })
+		s.post(func() { s.waiters.forget(answer) })
 		return control.Response{Code: control.CodeFailed, Error: "the client has gone"}
 	case <-s.ended:
 		return control.Response{Code: control.CodeFailed, Error: "the supervisor ended"}
@@ -74,11 +72,6 @@ func (s *Supervisor) addNew(names []string) {
 			s.needContainerd()
 		}
 	}
-}
-
-// unknown returns the names without a service.
-func (s *Supervisor) unknown(names []string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return s.services.byName[name] != nil })
 }
 
 // list describes the named services, or all. Its code says whether the named services
@@ -118,13 +111,6 @@ func (s *Supervisor) shown(svc *service) *service {
 	return known
 }
 
-// waiter is a client that waits for its order to be carried out.
-type waiter struct {
-	event  machine.Event
-	names  []string
-	answer chan control.Response // with room for one
-}
-
 // order carries out an order, or defers it until the running services are known.
 func (s *Supervisor) order(e machine.Event, names []string, answer chan control.Response) {
 	if s.stopping && e != machine.Stop {
@@ -142,7 +128,7 @@ func (s *Supervisor) order(e machine.Event, names []string, answer chan control.
 	}
 	s.waiters = append(s.waiters, &waiter{e, names, answer})
 	s.reconcile()
-	s.wakeWaiters()
+	s.waiters.wake(&s.services)
 }
 
 // orderStop stops services and, before them, those that require them.
@@ -164,7 +150,7 @@ func (s *Supervisor) orderStart(e machine.Event, names []string) {
 		}
 		seen[name] = true
 		svc := s.services.byName[name]
-		delete(s.toStop, name)
+		delete(s.services.toStop, name)
 		svc.history = machine.History{}
 		svc.reload = true // The bundle may have been changed.
 		for _, other := range s.services.graph.Requires(name) {
@@ -177,61 +163,4 @@ func (s *Supervisor) orderStart(e machine.Event, names []string) {
 	for _, name := range names {
 		order(name, e)
 	}
-}
-
-// wakeWaiters answers the orders that are carried out.
-func (s *Supervisor) wakeWaiters() {
-	left := s.waiters[:0]
-	for _, w := range s.waiters {
-		if w.carriedOut(&s.services, s.toStop) {
-			w.answer <- w.outcome(&s.services)
-		} else {
-			left = append(left, w)
-		}
-	}
-	clear(s.waiters[len(left):])
-	s.waiters = left
-}
-
-// forget removes the waiter whose client has gone.
-func (s *Supervisor) forget(answer chan control.Response) {
-	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool { return w.answer == answer })
-}
-
-// carriedOut reports whether there is nothing more to wait for. A service that is not to
-// be stopped any more has stopped, or a later order starts it.
-func (w *waiter) carriedOut(all *services, toStop map[string]bool) bool {
-	for _, name := range w.names {
-		svc := all.byName[name]
-		done := !toStop[name]
-		if w.event != machine.Stop {
-			done = svc.state.Settled() || svc.state == machine.Running || svc.state == machine.Backoff || svc.blocked
-		}
-		if !done {
-			return false
-		}
-	}
-	return true
-}
-
-// outcome is the answer to an order that is carried out.
-func (w *waiter) outcome(all *services) control.Response {
-	var failed []string
-	for _, name := range w.names {
-		svc := all.byName[name]
-		why := ""
-		switch {
-		case w.event == machine.Stop && !svc.state.Settled():
-			why = "was ordered to start again"
-		case w.event != machine.Stop && svc.state != machine.Running && svc.state != machine.Exited:
-			why = cmp.Or(svc.reason, svc.lastExit, string(svc.state))
-		}
-		if why != "" {
-			failed = append(failed, fmt.Sprintf("%s: %s", name, why))
-		}
-	}
-	if len(failed) > 0 {
-		return control.Response{Code: control.CodeFailed, Error: strings.Join(failed, "\n")}
-	}
-	return control.Response{}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -104,7 +103,7 @@ func (s *Supervisor) unhealthy(svc *service, err error) {
 // cannotStart fails a start that was not tried, since it cannot succeed before the bundle
 // is changed.
 func (s *Supervisor) cannotStart(svc *service, err error) {
-	s.startEnded(svc)
+	svc.startEnded(s.options.Now())
 	svc.reason, svc.refused = "failed: "+err.Error(), false
 	svc.recordFirst(firstDown)
 	s.event(svc, svc.reason, svc.startup)
@@ -116,7 +115,7 @@ func (s *Supervisor) cannotStart(svc *service, err error) {
 
 // notStarted decides what follows a start that failed.
 func (s *Supervisor) notStarted(svc *service, err error) {
-	s.startEnded(svc)
+	svc.startEnded(s.options.Now())
 	if svc.state != machine.Starting {
 		s.apply(svc, machine.Fail) // It is not to start any more.
 		return
@@ -129,7 +128,7 @@ func (s *Supervisor) notStarted(svc *service, err error) {
 	svc.recordFirst(firstDown)
 	e := machine.AfterStartError(svc.settings(), &svc.history, svc.ended)
 	if e == machine.Retry {
-		s.planRestart(svc)
+		svc.planRestart(s.options.Random())
 	}
 	if e != machine.Retry || !again || !sameFailure(before, svc.reason) {
 		s.event(svc, svc.reason+svc.consequence(e)+svc.untilNextReport(e), svc.startup)
@@ -138,12 +137,6 @@ func (s *Supervisor) notStarted(svc *service, err error) {
 	if svc.refused {
 		s.watchBundle(svc)
 	}
-}
-
-// startEnded records that there is no container, and when its start ended.
-func (s *Supervisor) startEnded(svc *service) {
-	svc.task, svc.pid, svc.ended = nil, 0, s.options.Now()
-	svc.startup = svc.ended - svc.launched
 }
 
 // hasEnded decides what follows the end of a container.
@@ -171,7 +164,7 @@ func (s *Supervisor) hasEnded(svc *service, x task.Exit) {
 		result = "failed: " + result
 		svc.recordFirst(firstDown)
 	case machine.Retry:
-		s.planRestart(svc)
+		svc.planRestart(s.options.Random())
 		if svc.state == machine.Activating {
 			svc.reason = "failed: " + svc.lastExit + " before it was ready"
 			svc.recordFirst(firstDown)
@@ -179,20 +172,6 @@ func (s *Supervisor) hasEnded(svc *service, x task.Exit) {
 	}
 	s.event(svc, result+svc.consequence(e), 0)
 	s.apply(svc, e)
-}
-
-// planRestart counts a restart and sets the delay before it.
-func (s *Supervisor) planRestart(svc *service) {
-	svc.restarts++
-	failures := svc.history.Failures
-	if svc.refused {
-		failures = math.MaxInt // Only another bundle helps: the largest delay.
-	}
-	svc.delay = machine.BackoffDelay(svc.settings(), failures, s.options.Random())
-	if failures <= 1 {
-		// The time to make the container counts towards the first delay.
-		svc.delay = max(0, svc.delay-svc.startup)
-	}
 }
 
 // consequence says what follows an end or a failed start.

@@ -42,7 +42,7 @@ func (s *Supervisor) reconcile() {
 func (s *Supervisor) startIfPossible(svc *service) {
 	if svc.reload && s.connected {
 		svc.reload = false
-		s.unmount(svc) // as the bundle was before
+		svc.removeMounts(s.options.Logger) // as the bundle was before
 		s.reread(svc)
 	}
 	o := s.obstacle(svc)
@@ -55,8 +55,8 @@ func (s *Supervisor) startIfPossible(svc *service) {
 	if svc.blocked != o.lasting {
 		svc.blocked = o.lasting
 		s.changed = true
-		s.save(svc)
-		s.wakeWaiters()
+		s.store.save(svc)
+		s.waiters.wake(&s.services)
 		s.announce()
 	}
 	if o.why == "" {

@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"log/slog"
+	"math"
 	"path/filepath"
 	"time"
 
@@ -79,20 +81,9 @@ func (svc *service) cancelTimer() {
 	}
 }
 
-// add makes a service of a bundle. It returns false for a bundle of the rescue role.
-func (s *Supervisor) add(name string) bool {
-	svc := &service{name: name, dir: filepath.Join(s.options.Dir, name), state: machine.Stopped, since: s.options.Now()}
-	s.read(svc)
-	if svc.bundle != nil && svc.bundle.Settings.Role == bundle.RoleRescue {
-		return false
-	}
-	s.services.add(svc)
-	return true
-}
-
-// read loads the bundle of a service. One that cannot be loaded is reported when the
+// load reads the bundle of the service. One that cannot be loaded is reported when the
 // service is started.
-func (s *Supervisor) read(svc *service) {
+func (svc *service) load(logger *slog.Logger) {
 	svc.proven = false
 	svc.bundle, svc.broken = bundle.Load(svc.dir)
 	if svc.broken != nil {
@@ -100,22 +91,63 @@ func (s *Supervisor) read(svc *service) {
 		return
 	}
 	for _, warning := range svc.bundle.Warnings {
-		s.options.Logger.Warn("setting not understood", "service", svc.name, "error", warning)
+		logger.Warn("setting not understood", "service", svc.name, "error", warning)
 	}
 	if svc.bundle.Settings.Role == bundle.RoleRescue {
 		return
 	}
 	for _, warning := range svc.bundle.Inapplicable(bundle.KindService) {
-		s.options.Logger.Warn("setting ignored", "service", svc.name, "error", warning)
+		logger.Warn("setting ignored", "service", svc.name, "error", warning)
 	}
 	if warning := prepare.UnmappedRoot(svc.bundle); warning != "" {
-		s.options.Logger.Warn(warning, "service", svc.name)
+		logger.Warn(warning, "service", svc.name)
 	}
+}
+
+// startEnded records that there is no container, and when its start ended.
+func (svc *service) startEnded(now time.Duration) {
+	svc.task, svc.pid, svc.ended = nil, 0, now
+	svc.startup = svc.ended - svc.launched
+}
+
+// planRestart counts a restart and sets the delay before it. jitter is from 0 to 1.
+func (svc *service) planRestart(jitter float64) {
+	svc.restarts++
+	failures := svc.history.Failures
+	if svc.refused {
+		failures = math.MaxInt // Only another bundle helps: the largest delay.
+	}
+	svc.delay = machine.BackoffDelay(svc.settings(), failures, jitter)
+	if failures <= 1 {
+		// The time to make the container counts towards the first delay.
+		svc.delay = max(0, svc.delay-svc.startup)
+	}
+}
+
+func (svc *service) removeMounts(logger *slog.Logger) {
+	if svc.unmount == nil {
+		return
+	}
+	if err := svc.unmount(); err != nil {
+		logger.Error("cannot remove the mounts of a service", "service", svc.name, "error", err)
+	}
+	svc.unmount = nil
+}
+
+// add makes a service of a bundle. It returns false for a bundle of the rescue role.
+func (s *Supervisor) add(name string) bool {
+	svc := &service{name: name, dir: filepath.Join(s.options.Dir, name), state: machine.Stopped, since: s.options.Now()}
+	svc.load(s.options.Logger)
+	if svc.bundle != nil && svc.bundle.Settings.Role == bundle.RoleRescue {
+		return false
+	}
+	s.services.add(svc)
+	return true
 }
 
 // reread loads the bundle of a service again.
 func (s *Supervisor) reread(svc *service) {
-	s.read(svc)
+	svc.load(s.options.Logger)
 	s.services.claim(svc)
 	s.arrange()
 }

@@ -17,10 +17,11 @@ type services struct {
 	names  []string // sorted
 	taken  *bundle.Names
 	graph  *order.Graph
+	toStop map[string]bool // to stop as soon as no other needs them
 }
 
 func newServices() services {
-	return services{byName: map[string]*service{}, taken: bundle.NewNames("services")}
+	return services{byName: map[string]*service{}, taken: bundle.NewNames("services"), toStop: map[string]bool{}}
 }
 
 func (a *services) add(svc *service) {
@@ -48,6 +49,11 @@ func (a *services) arrange() []error {
 	var errs []error
 	a.graph, errs = order.New(wants)
 	return errs
+}
+
+// unknown returns the names without a service.
+func (a *services) unknown(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return a.byName[name] != nil })
 }
 
 func (a *services) allSettled() bool {

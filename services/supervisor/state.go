@@ -32,8 +32,8 @@ type saved struct {
 	task.Record                 // of the container
 }
 
-// save writes what is known of a service.
-func (s *Supervisor) save(svc *service) {
+// snapshot returns what the next supervisor needs to know of a service.
+func (svc *service) snapshot() saved {
 	now := saved{
 		State: svc.state, Pid: svc.pid, Launched: svc.launched, Started: svc.started, Ended: svc.ended, Delay: svc.delay,
 		Entered: svc.since, Restarts: svc.restarts, Failures: svc.history.Failures, Times: svc.history.Restarts,
@@ -42,7 +42,7 @@ func (s *Supervisor) save(svc *service) {
 	if svc.task != nil && svc.pid != 0 {
 		now.Record = svc.task.Record()
 	}
-	s.store.save(svc.name, now)
+	return now
 }
 
 // restore takes over what an earlier supervisor has saved, except the state.
@@ -60,13 +60,13 @@ type store struct {
 
 func (st store) file(name string) string { return filepath.Join(st.dir, "state", name) }
 
-func (st store) save(service string, state saved) {
-	text, err := json.Marshal(state)
+func (st store) save(svc *service) {
+	text, err := json.Marshal(svc.snapshot())
 	if err == nil {
-		err = writeFile(st.file(service+".json"), text)
+		err = writeFile(st.file(svc.name+".json"), text)
 	}
 	if err != nil {
-		st.logger.Error("cannot save the state of a service: the next supervisor will not know it", "service", service, "error", err)
+		st.logger.Error("cannot save the state of a service: the next supervisor will not know it", "service", svc.name, "error", err)
 	}
 }
 
@@ -79,9 +79,6 @@ func (st store) read(service string) (old saved, known bool) {
 	}
 	return old, true
 }
-
-// announced says which stages of the boot have been announced.
-type announced struct{ ready, degraded bool }
 
 // announced reads what this or an earlier supervisor has announced.
 func (st store) announced() announced {

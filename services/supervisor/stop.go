@@ -27,7 +27,7 @@ func (s *Supervisor) stopAll() {
 // stopped too, have ended.
 func (s *Supervisor) stopLater(names []string) {
 	for _, name := range names {
-		s.toStop[name] = true
+		s.services.toStop[name] = true
 	}
 	s.reconcile()
 }
@@ -39,11 +39,11 @@ func (s *Supervisor) stopNext() {
 	}
 	for _, name := range s.services.names {
 		svc := s.services.byName[name]
-		if !s.toStop[name] || s.services.isNeeded(name, s.toStop) {
+		if !s.services.toStop[name] || s.services.isNeeded(name) {
 			continue
 		}
 		if svc.state.Settled() {
-			delete(s.toStop, name)
+			delete(s.services.toStop, name)
 			s.changed = true // Others may have waited for this one.
 		}
 		s.apply(svc, machine.Stop)
@@ -52,9 +52,9 @@ func (s *Supervisor) stopNext() {
 
 // isNeeded reports whether a service that is to be stopped was started after this one and
 // has not ended.
-func (a *services) isNeeded(name string, toStop map[string]bool) bool {
+func (a *services) isNeeded(name string) bool {
 	for _, other := range a.graph.After(name) {
-		if toStop[other] && !a.byName[other].state.Settled() {
+		if a.toStop[other] && !a.byName[other].state.Settled() {
 			return true
 		}
 	}

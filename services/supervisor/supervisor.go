@@ -25,7 +25,6 @@ type Supervisor struct {
 	// The rest belongs to Serve's goroutine.
 	services    services
 	warned      map[string]bool // warnings about the order of services, logged once
-	toStop      map[string]bool // services to stop as soon as no other needs them
 	ctx         context.Context // of goroutines that Serve starts; ends with it
 	work        sync.WaitGroup
 	connecting  bool // to containerd, since there are services
@@ -33,9 +32,9 @@ type Supervisor struct {
 	stopping    bool
 	reconciling bool
 	changed     bool // something has changed since reconcile looked
-	waiters     []*waiter
+	waiters     waiters
 	delayed     []func() // orders to carry out once connected
-	announced   announced
+	announcer   announcer
 }
 
 // New makes a supervisor that does nothing yet.
@@ -47,8 +46,9 @@ func New(options Options) *Supervisor {
 		tasks:      options.Tasks,
 		store:      store{dir: options.StateDir, logger: options.Logger},
 		inbox:      make(chan func()), ended: make(chan struct{}), down: make(chan struct{}),
-		services: newServices(), warned: map[string]bool{}, toStop: map[string]bool{},
+		services: newServices(), warned: map[string]bool{},
 	}
+	s.announcer = announcer{events: options.Events, now: options.Now, store: s.store}
 	if s.tasks == nil {
 		s.tasks = runner{task.NewRunner(task.Options{
 			Connection: s.connection, LogDir: options.LogDir, Logger: options.Logger, Now: options.Now,
@@ -72,7 +72,7 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	if err := s.load(); err != nil {
 		return err
 	}
-	s.announced = s.store.announced()
+	s.announcer.done = s.store.announced()
 	s.arrange()
 	s.needContainerd()
 	s.work.Go(func() { s.connection.Watch(s.ctx) })

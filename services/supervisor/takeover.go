@@ -154,7 +154,7 @@ func (s *Supervisor) resume(svc *service, old saved, known bool, t containerd.Ta
 		svc.state, svc.since = old.State, old.Entered
 		if old.State == machine.Stopping {
 			svc.state = machine.Stopped
-			s.save(svc)
+			s.store.save(svc)
 		}
 	case s.stopping:
 		svc.state = machine.Stopped
@@ -196,5 +196,5 @@ func (s *Supervisor) adopt(svc *service, old saved, t containerd.Task) {
 		svc.state = machine.Activating
 		s.do(svc, machine.Probe)
 	}
-	s.save(svc)
+	s.store.save(svc)
 }

@@ -25,9 +25,9 @@ func (s *Supervisor) apply(svc *service, e machine.Event) {
 	if svc.state == machine.Stopped {
 		s.event(svc, "stopped", 0)
 	}
-	s.save(svc)
+	s.store.save(svc)
 	s.reconcile()
-	s.wakeWaiters()
+	s.waiters.wake(&s.services)
 	s.announce()
 }
 
@@ -80,7 +80,7 @@ func (s *Supervisor) do(svc *service, a machine.Action) {
 	case machine.CancelDelay:
 		svc.cancelTimer()
 	case machine.Release:
-		s.unmount(svc)
+		svc.removeMounts(s.options.Logger)
 	}
 }
 
@@ -125,16 +125,6 @@ func (s *Supervisor) kill(svc *service) {
 	if svc.task != nil {
 		svc.task.Kill(s.services.cgroupsOfOthers(svc))
 	}
-}
-
-func (s *Supervisor) unmount(svc *service) {
-	if svc.unmount == nil {
-		return
-	}
-	if err := svc.unmount(); err != nil {
-		s.options.Logger.Error("cannot remove the mounts of a service", "service", svc.name, "error", err)
-	}
-	svc.unmount = nil
 }
 
 // event shows people what became of a service.

@@ -38,12 +38,11 @@ func (c cgroup) nested(paths []string) (dirs []string) {
 }
 
 // copyLimits makes the limits of a service hold for those nested in it too.
-func (t *Task) copyLimits() error {
-	if !t.spec.Placement.Outer {
+func (p Placement) copyLimits() error {
+	if !p.Outer {
 		return nil
 	}
-	path := t.spec.Placement.Path
-	return prepare.CopyLimits(filepath.Join(path, bundle.OwnCgroup), path)
+	return prepare.CopyLimits(filepath.Join(p.Path, bundle.OwnCgroup), p.Path)
 }
 
 // emptyCgroup removes what a service with others nested in it has left in cgroups that

@@ -102,7 +102,7 @@ func (t *Task) wait(ctx context.Context, answer chan<- containerd.Exit) {
 				t.runner.Logger.Warn("lost the connection to containerd; the service keeps running", "service", t.spec.Name)
 				t.runner.Connection.Lost(tasks)
 				continue
-			case !t.runs(ctx, tasks):
+			case !t.spec.runs(ctx, tasks):
 				answer <- containerd.Exit{Code: unknownCode}
 				return
 			}
@@ -122,15 +122,15 @@ func (t *Task) wait(ctx context.Context, answer chan<- containerd.Exit) {
 
 // runs reports whether the container runs. It is true when that is not known: a
 // container is not removed because of an error of communication.
-func (t *Task) runs(ctx context.Context, tasks connection.Tasks) bool {
+func (s Spec) runs(ctx context.Context, tasks connection.Tasks) bool {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	list, err := tasks.List(ctx, t.spec.Bundle.Namespace())
+	list, err := tasks.List(ctx, s.Bundle.Namespace())
 	if err != nil {
 		return true
 	}
 	for _, task := range list {
-		if task.ID == t.spec.Name {
+		if task.ID == s.Name {
 			return task.Running
 		}
 	}

@@ -70,7 +70,7 @@ func (t *Task) start(ctx context.Context) (pid int, err error) {
 			return 0, err
 		case !t.runner.Connection.Failed(t.ctx, tasks, err):
 			t.remove(tasks)
-			return 0, t.explain(err)
+			return 0, t.spec.explain(err)
 		}
 	}
 }
@@ -78,11 +78,11 @@ func (t *Task) start(ctx context.Context) (pid int, err error) {
 // explain returns err, which the runtime failed with, together with the reason where
 // that is the configuration. A bundle that was started before is not refused: the image
 // has a runtime with other rules.
-func (t *Task) explain(err error) error {
-	if t.spec.Proven {
+func (s Spec) explain(err error) error {
+	if s.Proven {
 		return err
 	}
-	return t.spec.Bundle.Explain(err)
+	return s.Bundle.Explain(err)
 }
 
 // startWith makes and starts the task. Making it is never given up half-way, since
@@ -123,7 +123,7 @@ func (t *Task) attach(pid int) error {
 	t.pids.close() // of an attempt before
 	t.pids = newPidsWatch(t.spec.Bundle, pid, false)
 	t.record.LogAt = t.logEnds()
-	if err = t.copyLimits(); err == nil {
+	if err = t.spec.Placement.copyLimits(); err == nil {
 		err = t.listen()
 	}
 	if err != nil {
@@ -145,7 +145,7 @@ func (t *Task) create(ctx context.Context, tasks connection.Tasks) (int, error) 
 	}
 	spec := containerd.Spec{
 		ID: t.spec.Name, Namespace: t.spec.Bundle.Namespace(), JSON: text,
-		Stdout: t.output.Stdout(), Stderr: t.output.Stderr(), Terminal: t.terminal(),
+		Stdout: t.output.Stdout(), Stderr: t.output.Stderr(), Terminal: t.spec.terminal(),
 	}
 	pid, err := tasks.Create(ctx, spec)
 	if errors.Is(err, containerd.ErrNoKeyring) {

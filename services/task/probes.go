@@ -66,17 +66,9 @@ func (t *Task) logEnds() (ends [2]int64) {
 	return ends
 }
 
-// notifies reports whether the service has a socket for sd_notify(3).
-func (t *Task) notifies() bool {
-	settings := t.spec.Bundle.Settings
-	return settings.Ready.Kind == notifyKind || settings.Health.Kind == notifyKind
-}
-
-const notifyKind = "notify"
-
 // addNotifySocket gives the service its socket for sd_notify(3), if it has one.
 func (t *Task) addNotifySocket(e *bundle.Edit) {
-	if !t.notifies() {
+	if !t.spec.notifies() {
 		return
 	}
 	dir, mount := prepare.PrivateDir(t.spec.Bundle.Spec)
@@ -89,7 +81,7 @@ func (t *Task) addNotifySocket(e *bundle.Edit) {
 
 // listen receives the notifications of the service from now on.
 func (t *Task) listen() error {
-	if !t.notifies() {
+	if !t.spec.notifies() {
 		return nil
 	}
 	if t.notify != nil { // of an attempt before

@@ -63,6 +63,17 @@ type Spec struct {
 	Report    func(Event) // returns when the event has been handled; called from any goroutine
 }
 
+func (s Spec) terminal() bool {
+	return s.Bundle.Spec.Process != nil && s.Bundle.Spec.Process.Terminal
+}
+
+// notifies reports whether the service has a socket for sd_notify(3).
+func (s Spec) notifies() bool {
+	return s.Bundle.Settings.Ready.Kind == notifyKind || s.Bundle.Settings.Health.Kind == notifyKind
+}
+
+const notifyKind = "notify"
+
 // Placement is where the processes of a container are among the cgroups of services.
 type Placement struct {
 	Path   string   // of the container's cgroup
@@ -165,12 +176,8 @@ func (t *Task) others() []string { return t.spec.Placement.Others }
 // openOutput prepares for what the container prints, or has printed.
 func (t *Task) openOutput(adopted bool) {
 	t.output = t.runner.Output(OutputOf{
-		Service: t.spec.Name, Settings: t.spec.Bundle.Settings, Adopted: adopted, Streams: t.spec.Streams, Terminal: t.terminal(),
+		Service: t.spec.Name, Settings: t.spec.Bundle.Settings, Adopted: adopted, Streams: t.spec.Streams, Terminal: t.spec.terminal(),
 	})
-}
-
-func (t *Task) terminal() bool {
-	return t.spec.Bundle.Spec.Process != nil && t.spec.Bundle.Spec.Process.Terminal
 }
 
 // closeOutput comes before the end is reported: whoever hears of it may read the log.
