@@ -1,0 +1,226 @@
+package staging
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const blobsDir = v1.ImageBlobsDir
+
+// layout is an OCI image layout whose blobs are files of blobsDir, named by their digest
+// in hexadecimal. Each blob has the digest that its name says.
+type layout struct {
+	root   *os.Root
+	budget *budget
+	files  map[string][]byte // index.json and oci-layout
+	blobs  map[string]int64  // sizes
+}
+
+var blobName = regexp.MustCompile(`^blobs/sha256/([0-9a-f]{64})$`)
+
+// readLayout reads the tar of a layout. Files that are not part of one, such as those by
+// which `docker save` describes the same image again, are left out.
+func readLayout(root *os.Root, r io.Reader, b *budget) (*layout, error) {
+	l := &layout{root: root, budget: b, files: map[string][]byte{}, blobs: map[string]int64{}}
+	if err := root.Mkdir(blobsDir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make folder %s: %w", blobsDir, err)
+	}
+	unpacked, err := plain(r)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the archive: %w", err)
+	}
+	defer unpacked.Close()
+	archive := tar.NewReader(unpacked)
+	for n := 0; ; n++ {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the archive after %d entries: %w", n, err)
+		}
+		if n == maxMembers {
+			return nil, fmt.Errorf("cannot read the archive: %w: more than %d entries", errTooLarge, maxMembers)
+		}
+		if err := l.member(header, archive); err != nil {
+			return nil, fmt.Errorf("cannot read the archive: entry %q: %w", header.Name, err)
+		}
+	}
+	if err := drain(unpacked); err != nil {
+		return nil, fmt.Errorf("cannot read the end of the archive: %w", err)
+	}
+	return l, l.checkVersion()
+}
+
+// member reads one entry of the archive.
+func (l *layout) member(header *tar.Header, content io.Reader) error {
+	name := path.Clean(header.Name)
+	if path.IsAbs(name) || name == ".." || strings.HasPrefix(name, "../") {
+		return errors.New("the path leads out of the archive")
+	}
+	switch header.Typeflag {
+	case tar.TypeDir, tar.TypeXGlobalHeader:
+		return nil
+	case tar.TypeReg:
+	default:
+		return fmt.Errorf("type %q: an OCI image layout has only files and folders", header.Typeflag)
+	}
+	if name == v1.ImageIndexFile || name == v1.ImageLayoutFile {
+		if _, ok := l.files[name]; ok {
+			return errors.New("it is there twice")
+		}
+		data, err := document(content)
+		l.files[name] = data
+		return err
+	}
+	if m := blobName.FindStringSubmatch(name); m != nil {
+		return l.blob(m[1], header.Size, content)
+	}
+	if strings.HasPrefix(name, blobsDir+"/") {
+		return errors.New("blobs must have names of the form blobs/sha256/HEX")
+	}
+	return nil
+}
+
+// blob writes a blob and compares its digest.
+func (l *layout) blob(digest string, size int64, content io.Reader) error {
+	if _, ok := l.blobs[digest]; ok {
+		return errors.New("it is there twice")
+	}
+	if err := l.budget.take(size); err != nil {
+		return err
+	}
+	f, err := l.root.OpenFile(blobPath(digest), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(f, sum), content)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != digest {
+		return fmt.Errorf("its content has another digest, %s", got)
+	}
+	l.blobs[digest] = n
+	return nil
+}
+
+func blobPath(digest string) string { return path.Join(blobsDir, digest) }
+
+func (l *layout) checkVersion() error {
+	data, ok := l.files[v1.ImageLayoutFile]
+	if !ok {
+		return fmt.Errorf("this is not an OCI image layout: the archive has no file %s", v1.ImageLayoutFile)
+	}
+	var version v1.ImageLayout
+	if err := json.Unmarshal(data, &version); err != nil {
+		return fmt.Errorf("cannot read %s: %w", v1.ImageLayoutFile, err)
+	}
+	if version.Version != v1.ImageLayoutVersion {
+		return fmt.Errorf("cannot read version %q of an OCI image layout, want %s", version.Version, v1.ImageLayoutVersion)
+	}
+	if _, ok := l.files[v1.ImageIndexFile]; !ok {
+		return fmt.Errorf("this is not an OCI image layout: the archive has no file %s", v1.ImageIndexFile)
+	}
+	return nil
+}
+
+// find returns the name of the blob that d describes.
+func (l *layout) find(d v1.Descriptor) (digest string, err error) {
+	digest, ok := strings.CutPrefix(string(d.Digest), "sha256:")
+	if !ok {
+		return "", fmt.Errorf("digest %q: only sha256 is supported", d.Digest)
+	}
+	size, ok := l.blobs[digest]
+	switch {
+	case !ok:
+		return "", fmt.Errorf("blob %s is missing", d.Digest)
+	case size != d.Size:
+		return "", fmt.Errorf("blob %s has %d bytes, its descriptor says %d", d.Digest, size, d.Size)
+	}
+	return digest, nil
+}
+
+// parse reads a JSON document among the blobs.
+func (l *layout) parse(d v1.Descriptor, into any) error {
+	data, err := l.read(d)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("cannot read blob %s: %w", d.Digest, err)
+	}
+	return nil
+}
+
+func (l *layout) read(d v1.Descriptor) ([]byte, error) {
+	digest, err := l.find(d)
+	if err != nil {
+		return nil, err
+	}
+	f, err := l.root.Open(blobPath(digest))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := document(f)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read blob %s: %w", d.Digest, err)
+	}
+	return data, nil
+}
+
+// remove removes a blob.
+func (l *layout) remove(digest string) error {
+	if err := l.root.Remove(blobPath(digest)); err != nil {
+		return err
+	}
+	l.budget.give(l.blobs[digest])
+	delete(l.blobs, digest)
+	return nil
+}
+
+// retain removes all blobs but those that the descriptors name, which must exist.
+func (l *layout) retain(used ...v1.Descriptor) error {
+	keep := map[string]bool{}
+	for _, d := range used {
+		digest, err := l.find(d)
+		if err != nil {
+			return err
+		}
+		keep[digest] = true
+	}
+	for digest := range l.blobs {
+		if !keep[digest] {
+			if err := l.remove(digest); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// rename makes a blob a file of the bundle.
+func (l *layout) rename(d v1.Descriptor, name string) error {
+	digest, err := l.find(d)
+	if err != nil {
+		return err
+	}
+	if err := l.root.Rename(blobPath(digest), name); err != nil {
+		return err
+	}
+	delete(l.blobs, digest)
+	return nil
+}

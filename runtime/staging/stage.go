@@ -1,0 +1,198 @@
+package staging
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync/atomic"
+
+	"keelson/runtime/artifact"
+	"keelson/runtime/paths"
+)
+
+// Options of Stage. The zero value works.
+type Options struct {
+	Program      string           // runs Main: paths.Service by default
+	Args         []string         // of Program: stage-artifact by default
+	Architecture string           // in Go's spelling; this machine's by default
+	MaxSize      int64            // of the unpacked files, in bytes; 0: what is free, less a reserve
+	Progress     func(done int64) // is called with the number of bytes read; may be nil
+	Logger       *slog.Logger     // slog.Default by default
+}
+
+// Limits of what the parent reads of the child.
+const (
+	maxResult = 256 << 10 // on standard output: Meta has up to 32 KiB of signatures
+	maxStderr = 16 << 10
+)
+
+// result is what the child writes to its standard output.
+type result struct {
+	Meta  *artifact.Meta `json:"meta,omitempty"`
+	Error string         `json:"error,omitempty"`
+}
+
+// Stage reads an artifact from r into dir, an existing empty folder, in a confined child.
+// All files are on the disk when it returns. On an error dir is empty again.
+//
+// Stage reads r to its end. When it returns early, a goroutine may still wait for data
+// from r; it ends when the caller closes r.
+func Stage(ctx context.Context, o Options, dir string, r io.Reader) (artifact.Meta, error) {
+	meta, err := stage(ctx, o.withDefaults(), dir, r)
+	if err != nil {
+		return artifact.Meta{}, errors.Join(fmt.Errorf("cannot read the artifact: %w", err), empty(dir))
+	}
+	return meta, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Program == "" {
+		o.Program = paths.Service
+	}
+	if o.Args == nil {
+		o.Args = []string{"stage-artifact"}
+	}
+	if o.Architecture == "" {
+		o.Architecture = runtime.GOARCH
+	}
+	if o.Progress == nil {
+		o.Progress = func(int64) {}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+func stage(ctx context.Context, o Options, dir string, r io.Reader) (artifact.Meta, error) {
+	if o.MaxSize == 0 {
+		size, err := room(dir)
+		if err != nil {
+			return artifact.Meta{}, err
+		}
+		o.MaxSize = size
+	}
+	// The kernel sends the child's Pdeathsig when the thread that started it ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	c, err := start(ctx, o, dir)
+	if err != nil {
+		return artifact.Meta{}, fmt.Errorf("cannot start %s %s: %w", o.Program, strings.Join(o.Args, " "), err)
+	}
+	var over atomic.Bool
+	defer over.Store(true)
+	go c.feed(r, func(done int64) {
+		if !over.Load() {
+			o.Progress(done)
+		}
+	})
+	return c.wait(ctx, o)
+}
+
+// child is the running child.
+type child struct {
+	cmd            *exec.Cmd
+	input          io.WriteCloser
+	stdout, stderr limited
+	readErr        chan error
+}
+
+// feed copies r to the child until the child ends.
+func (c *child) feed(r io.Reader, progress func(int64)) {
+	buf := make([]byte, 64<<10)
+	var done int64
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			if _, err := c.input.Write(buf[:n]); err != nil {
+				return // The child has ended.
+			}
+			done += int64(n)
+			progress(done)
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				c.readErr <- err
+				_ = c.cmd.Process.Kill()
+			}
+			c.input.Close()
+			return
+		}
+	}
+}
+
+// wait waits for the child and returns its result.
+func (c *child) wait(ctx context.Context, o Options) (artifact.Meta, error) {
+	err := c.cmd.Wait()
+	if text := strings.TrimSpace(c.stderr.buf.String()); text != "" {
+		o.Logger.Warn("output of the child that reads an artifact", "output", text)
+	}
+	select {
+	case err := <-c.readErr:
+		return artifact.Meta{}, err
+	default:
+	}
+	if ctx.Err() != nil {
+		return artifact.Meta{}, context.Cause(ctx)
+	}
+	var res result
+	parseErr := json.Unmarshal(c.stdout.buf.Bytes(), &res)
+	switch {
+	case parseErr == nil && res.Error != "":
+		return artifact.Meta{}, errors.New(res.Error)
+	case err != nil:
+		return artifact.Meta{}, fmt.Errorf("the child ended early: %w; %s", err, lastLine(c.stderr.buf.String()))
+	case parseErr != nil:
+		return artifact.Meta{}, fmt.Errorf("cannot read the result of the child: %w", parseErr)
+	case res.Meta == nil:
+		return artifact.Meta{}, errors.New("the child had no result")
+	}
+	return *res.Meta, nil
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}
+
+// limited is a buffer that drops what exceeds its limit.
+type limited struct {
+	buf   bytes.Buffer
+	limit int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	l.buf.Write(p[:min(len(p), l.limit-l.buf.Len())])
+	return len(p), nil
+}
+
+// empty removes all that is in dir.
+func empty(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("cannot empty the staging folder: %w", err)
+	}
+	defer root.Close()
+	f, err := root.Open(".")
+	if err != nil {
+		return fmt.Errorf("cannot empty the staging folder: %w", err)
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	errs := []error{err}
+	for _, name := range names {
+		errs = append(errs, root.RemoveAll(name))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("cannot empty the staging folder %s: %w", dir, err)
+	}
+	return nil
+}

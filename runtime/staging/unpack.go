@@ -1,0 +1,184 @@
+package staging
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/artifact"
+	"keelson/runtime/bundle"
+)
+
+// Names of files in an unpacked bundle.
+const (
+	configFile  = "config.json"
+	runtimeFile = "runtime.json"
+)
+
+// settings say what unpack needs to know of the machine.
+type settings struct {
+	Architecture string
+	MaxSize      int64
+}
+
+// unpack reads an artifact from r into root, an empty folder. It leaves what it has
+// written behind on an error.
+func unpack(root *os.Root, r io.Reader, s settings) (artifact.Meta, error) {
+	l, err := readLayout(root, r, &budget{limit: s.MaxSize})
+	if err != nil {
+		return artifact.Meta{}, err
+	}
+	c, err := choose(l, s.Architecture)
+	if err != nil {
+		return artifact.Meta{}, err
+	}
+	meta, err := describe(c, s.Architecture)
+	if err != nil {
+		return artifact.Meta{}, fmt.Errorf("manifest %s: %w", c.descriptor.Digest, err)
+	}
+	if err := l.retain(append(c.manifest.Layers, c.manifest.Config)...); err != nil {
+		return artifact.Meta{}, fmt.Errorf("manifest %s: %w", c.descriptor.Digest, err)
+	}
+	if err := write(l, c, &meta); err != nil {
+		return artifact.Meta{}, err
+	}
+	return meta, finish(root, meta)
+}
+
+// describe returns what the manifest says of the artifact.
+func describe(c choice, architecture string) (artifact.Meta, error) {
+	notes := c.manifest.Annotations
+	meta := artifact.Meta{
+		Digest: string(c.descriptor.Digest), Architecture: architecture, Image: c.image != nil,
+		Created: notes[artifact.CreatedKey], Signatures: c.signatures,
+	}
+	if c.image != nil {
+		if meta.Created == "" && c.image.Created != nil {
+			meta.Created = c.image.Created.Format(time.RFC3339)
+		}
+	} else {
+		meta.Name = notes[artifact.TitleKey]
+		if err := bundle.CheckName("services", meta.Name); err != nil {
+			return meta, fmt.Errorf("annotation %s: %w", artifact.TitleKey, err)
+		}
+		switch value := notes[artifact.RootWritable]; value {
+		case "true":
+			meta.Writable = true
+		case "":
+		default:
+			return meta, fmt.Errorf("annotation %s: bad value %q, want true or nothing", artifact.RootWritable, value)
+		}
+	}
+	if _, err := time.Parse(time.RFC3339, meta.Created); meta.Created != "" && err != nil {
+		return meta, fmt.Errorf("annotation %s: bad time %q, want that of RFC 3339", artifact.CreatedKey, meta.Created)
+	}
+	return meta, nil
+}
+
+// write makes the files of the bundle from the blobs, and completes meta.
+func write(l *layout, c choice, meta *artifact.Meta) error {
+	layers := c.manifest.Layers
+	documents := []struct {
+		name string
+		blob v1.Descriptor
+	}{{artifact.ImageFile, c.manifest.Config}}
+	if c.image == nil {
+		documents[0].name = configFile
+		documents = append(documents, documents[0])
+		documents[1].name, documents[1].blob, layers = runtimeFile, layers[0], layers[1:]
+	}
+	for _, d := range documents {
+		data, err := l.read(d.blob)
+		if err == nil && !json.Valid(data) {
+			err = errors.New("it is not JSON")
+		}
+		if err == nil {
+			err = writeFile(l.root, d.name, data)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot read %s of the artifact: %w", d.name, err)
+		}
+		meta.Size += int64(len(data))
+	}
+	if c.image == nil && layers[0].MediaType == artifact.ErofsType {
+		return writeErofs(l, layers, meta)
+	}
+	if err := l.root.Mkdir(artifact.RootDir, 0o755); err != nil {
+		return fmt.Errorf("cannot make folder %s: %w", artifact.RootDir, err)
+	}
+	size, err := applyLayers(l, layers, filepath.Join(l.root.Name(), artifact.RootDir))
+	meta.Size += size
+	return err
+}
+
+// writeErofs makes the blob of the root file system a file of the bundle.
+func writeErofs(l *layout, layers []v1.Descriptor, meta *artifact.Meta) error {
+	d := layers[0]
+	fail := func(err error) error { return fmt.Errorf("cannot use layer %s: %w", d.Digest, err) }
+	if len(layers) > 1 {
+		return fail(errors.New("a root file system as an image must be the only layer"))
+	}
+	hash, offset := d.Annotations[artifact.VerityRootHash], d.Annotations[artifact.VerityOffset]
+	if hash != "" || offset != "" {
+		if sum, err := hex.DecodeString(hash); err != nil || len(sum) == 0 || len(sum) > 64 {
+			return fail(fmt.Errorf("annotation %s: bad value %q", artifact.VerityRootHash, hash))
+		}
+		n, err := strconv.ParseInt(offset, 10, 64)
+		if err != nil || n <= 0 || n >= d.Size || n%512 != 0 {
+			return fail(fmt.Errorf("annotation %s: bad value %q", artifact.VerityOffset, offset))
+		}
+		meta.RootHash, meta.VerityOffset = hash, n
+	}
+	if err := l.rename(d, artifact.RootErofs); err != nil {
+		return fail(err)
+	}
+	meta.Size += d.Size
+	return nil
+}
+
+// finish removes the blobs, adds the file with meta and makes all files durable.
+func finish(root *os.Root, meta artifact.Meta) error {
+	if err := root.RemoveAll(blobsDir); err != nil {
+		return fmt.Errorf("cannot remove the blobs: %w", err)
+	}
+	data, err := json.MarshalIndent(meta, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", artifact.File, err)
+	}
+	if err := writeFile(root, artifact.File, append(data, '\n')); err != nil {
+		return fmt.Errorf("cannot write %s: %w", artifact.File, err)
+	}
+	return syncFS(root)
+}
+
+func writeFile(root *os.Root, name string, data []byte) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
+}
+
+// syncFS writes the file system of root to its disk: one call instead of one for each of
+// thousands of files.
+func syncFS(root *os.Root) error {
+	f, err := root.Open(".")
+	if err != nil {
+		return fmt.Errorf("cannot sync the staging folder: %w", err)
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return fmt.Errorf("cannot sync the staging folder: %w", err)
+	}
+	return nil
+}
