@@ -37,19 +37,7 @@ var volatile = map[string]bool{
 // memory unless they lie on one that is not. Bind mounts of namespaces (nsfs) are
 // unmounted: the namespaces have mounts.
 func UnmountPlan(infos []*mountinfo.Info) []Step {
-	children := make(map[int][]*mountinfo.Info, len(infos))
-	known := make(map[int]bool, len(infos))
-	for _, m := range infos {
-		known[m.ID] = true
-	}
-	var roots []*mountinfo.Info
-	for _, m := range infos {
-		if m.ID == m.Parent || !known[m.Parent] {
-			roots = append(roots, m)
-		} else {
-			children[m.Parent] = append(children[m.Parent], m)
-		}
-	}
+	roots, children := mountTree(infos)
 	var plan []Step
 	seen := make(map[int]bool, len(infos)) // An inconsistent read may contain a cycle.
 	var walk func(m *mountinfo.Info, must bool)
@@ -72,6 +60,24 @@ func UnmountPlan(infos []*mountinfo.Info) []Step {
 		walk(roots[i], false)
 	}
 	return plan
+}
+
+// mountTree returns the mounts without a parent in infos, and the others by the ID of
+// their parent.
+func mountTree(infos []*mountinfo.Info) (roots []*mountinfo.Info, children map[int][]*mountinfo.Info) {
+	known := make(map[int]bool, len(infos))
+	for _, m := range infos {
+		known[m.ID] = true
+	}
+	children = make(map[int][]*mountinfo.Info, len(infos))
+	for _, m := range infos {
+		if m.ID == m.Parent || !known[m.Parent] {
+			roots = append(roots, m)
+		} else {
+			children[m.Parent] = append(children[m.Parent], m)
+		}
+	}
+	return roots, children
 }
 
 // UnmountAll unmounts all file systems of UnmountPlan, never lazily, and stops the loop,

@@ -115,31 +115,12 @@ type input struct {
 // readLines sends each line of r to the channel until r fails or stop is closed. It
 // buffers one line at most.
 func readLines(r io.Reader, to chan<- input, stop <-chan struct{}) {
-	var pending []byte
-	long := false
+	var l lineBuffer
 	buffer := make([]byte, maxLine)
 	for {
 		n, err := r.Read(buffer)
 		for _, c := range buffer[:n] {
-			next, end := input{}, true
-			switch {
-			case c == interrupt:
-				next.err = errInterrupt
-			case c == '\n' || c == '\r':
-				next.line = strings.ToValidUTF8(string(pending), "\uFFFD")
-				if long {
-					next = input{err: errLong}
-				}
-			case len(pending) == maxLine:
-				long, end = true, false
-			default:
-				pending, end = append(pending, c), false
-			}
-			if !end {
-				continue
-			}
-			pending, long = pending[:0], false
-			if !send(next, to, stop) {
+			if next, end := l.add(c); end && !send(next, to, stop) {
 				return
 			}
 		}
@@ -148,6 +129,32 @@ func readLines(r io.Reader, to chan<- input, stop <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// lineBuffer is a line that is not complete yet.
+type lineBuffer struct {
+	text []byte
+	long bool // it has more than maxLine bytes
+}
+
+// add adds a byte. It returns the line, and true, when the byte ends one.
+func (l *lineBuffer) add(c byte) (next input, end bool) {
+	switch {
+	case c == interrupt:
+		next.err = errInterrupt
+	case (c == '\n' || c == '\r') && l.long:
+		next.err = errLong
+	case c == '\n' || c == '\r':
+		next.line = strings.ToValidUTF8(string(l.text), "\uFFFD")
+	case len(l.text) == maxLine:
+		l.long = true
+		return input{}, false
+	default:
+		l.text = append(l.text, c)
+		return input{}, false
+	}
+	l.text, l.long = l.text[:0], false
+	return next, true
 }
 
 func send(i input, to chan<- input, stop <-chan struct{}) bool {

@@ -151,15 +151,7 @@ func (r *run) kill(process *os.Process) error {
 // wait returns when process has ended. When ctx ends first it stops the container; it
 // returns an error when that fails.
 func (r *run) wait(ctx context.Context, process *os.Process) (*os.ProcessState, error) {
-	type ended struct {
-		state *os.ProcessState
-		err   error
-	}
-	done := make(chan ended, 1)
-	go func() {
-		state, err := process.Wait()
-		done <- ended{state, err}
-	}()
+	done := await(process)
 	stopping := ctx.Done()
 	var kill, last <-chan time.Time
 	for {
@@ -192,6 +184,22 @@ func (r *run) wait(ctx context.Context, process *os.Process) (*os.ProcessState, 
 			_ = process.Kill()
 		}
 	}
+}
+
+// ended is the result of os.Process.Wait.
+type ended struct {
+	state *os.ProcessState
+	err   error
+}
+
+// await waits for a process in the background.
+func await(process *os.Process) <-chan ended {
+	done := make(chan ended, 1)
+	go func() {
+		state, err := process.Wait()
+		done <- ended{state, err}
+	}()
+	return done
 }
 
 // ended returns the reason why the container was ended, or nil.

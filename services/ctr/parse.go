@@ -141,16 +141,10 @@ func (inv *invocation) parseRest(args []string, names int) error {
 	case "containers info":
 		flags.BoolVar(&inv.spec, "spec", false, "")
 	}
-	var found []string
-	for len(args) > 0 {
-		if err := flags.Parse(args); err != nil {
-			return fmt.Errorf("%s: %w", inv.verb, err)
-		}
-		if args = flags.Args(); len(args) > 0 {
-			found, args = append(found, args[0]), args[1:]
-		}
-	}
+	found, err := parseMixed(flags, args)
 	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", inv.verb, err)
 	case len(found) > names:
 		return fmt.Errorf("%s: %q: %w", inv.verb, found[names], errUnsupported)
 	case len(found) < names:
@@ -161,6 +155,19 @@ func (inv *invocation) parseRest(args []string, names int) error {
 		inv.id = found[0]
 	}
 	return inv.setSignal(signal)
+}
+
+// parseMixed parses flags that may follow names, and returns the names.
+func parseMixed(flags *flag.FlagSet, args []string) (names []string, err error) {
+	for len(args) > 0 {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
+		}
+		if args = flags.Args(); len(args) > 0 {
+			names, args = append(names, args[0]), args[1:]
+		}
+	}
+	return names, nil
 }
 
 // setSignal sets a signal by number or by name.

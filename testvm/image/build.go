@@ -81,7 +81,7 @@ func relative(from, to string) (string, error) {
 }
 
 // complete fills in defaults.
-func (o *Options) complete() (err error) {
+func (o *Options) complete() error {
 	if o.Arch == "" {
 		o.Arch = runtime.GOARCH
 	}
@@ -91,12 +91,20 @@ func (o *Options) complete() (err error) {
 	if err := checkCompression(o.Compression); err != nil {
 		return err
 	}
-	if o.Name == "" && o.File == Stdin {
-		o.Name = stdinName
-	}
 	if o.Name == "" {
-		o.Name = strings.TrimSuffix(filepath.Base(o.File), filepath.Ext(o.File))
+		o.Name = nameOf(o.File)
 	}
+	if o.Progress == nil {
+		o.Progress = progress.Discard
+	}
+	if o.ModTime.IsZero() {
+		o.ModTime = time.Unix(0, 0)
+	}
+	return o.completePaths()
+}
+
+// completePaths makes paths absolute: apt takes no others.
+func (o *Options) completePaths() (err error) {
 	if o.GuestRoot != "" {
 		if o.GuestRoot, err = filepath.Abs(o.GuestRoot); err != nil {
 			return err
@@ -107,17 +115,16 @@ func (o *Options) complete() (err error) {
 			return err
 		}
 	}
-	// apt takes absolute paths only.
-	if o.CacheDir, err = filepath.Abs(o.CacheDir); err != nil {
-		return err
+	o.CacheDir, err = filepath.Abs(o.CacheDir)
+	return err
+}
+
+// nameOf returns the name of the image of a YAML file.
+func nameOf(file string) string {
+	if file == Stdin {
+		return stdinName
 	}
-	if o.Progress == nil {
-		o.Progress = progress.Discard
-	}
-	if o.ModTime.IsZero() {
-		o.ModTime = time.Unix(0, 0)
-	}
-	return nil
+	return strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
 }
 
 type builder struct {

@@ -73,18 +73,8 @@ type System struct {
 func Boot(t *testing.T, tree string, o Options) *System {
 	t.Helper()
 	tier.Root(t)
-	s := &System{t: t, patience: cmp.Or(o.Patience, patience), cmd: exec.Command("/proc/self/exe", o.Args...), exited: make(chan struct{})}
+	s := &System{t: t, patience: cmp.Or(o.Patience, patience), cmd: bootCommand(t, tree, o), exited: make(chan struct{})}
 	s.grown = sync.NewCond(&s.mu)
-	s.cmd.Env = append(os.Environ(), bootMarker+"="+tree, cgroupMarker+"="+makeCgroup(t), "KEELSON_CMDLINE="+o.CmdLine)
-	s.cmd.Env = append(s.cmd.Env, o.Env...)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS |
-		syscall.CLONE_NEWIPC, Pdeathsig: syscall.SIGKILL}
-	if !o.NotFirst {
-		s.cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID
-	}
-	if o.Terminal != nil {
-		s.cmd.Stdin = o.Terminal.open(t)
-	}
 	out, in, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -109,6 +99,22 @@ func Boot(t *testing.T, tree string, o Options) *System {
 		}
 	})
 	return s
+}
+
+// bootCommand returns this program, which Main makes the /init of the tree.
+func bootCommand(t *testing.T, tree string, o Options) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", o.Args...)
+	cmd.Env = append(os.Environ(), bootMarker+"="+tree, cgroupMarker+"="+makeCgroup(t), "KEELSON_CMDLINE="+o.CmdLine)
+	cmd.Env = append(cmd.Env, o.Env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS |
+		syscall.CLONE_NEWIPC, Pdeathsig: syscall.SIGKILL}
+	if !o.NotFirst {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID
+	}
+	if o.Terminal != nil {
+		cmd.Stdin = o.Terminal.open(t)
+	}
+	return cmd
 }
 
 // start starts the system from a thread that exists until the system ends, because

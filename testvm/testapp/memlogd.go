@@ -179,22 +179,24 @@ func logwrite(args []string) error {
 		if strings.HasPrefix(l.Source, "logwrite") {
 			continue
 		}
-		path := filepath.Join("/var/log", l.Source+".log")
-		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
-		if err != nil {
+		if err := appendLog(l, size); err != nil {
 			return err
-		}
-		fmt.Fprintf(f, "%s %s %s\n", l.Time.Format(time.RFC3339), l.Source, l.Msg)
-		info, err := f.Stat()
-		if err := errors.Join(err, f.Close()); err != nil {
-			return err
-		}
-		if info.Size() > size {
-			if err := rotateLog(path); err != nil {
-				return err
-			}
 		}
 	}
+}
+
+func appendLog(l logLine, size int64) error {
+	path := filepath.Join("/var/log", l.Source+".log")
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(f, "%s %s %s\n", l.Time.Format(time.RFC3339), l.Source, l.Msg)
+	info, err := f.Stat()
+	if err := errors.Join(err, f.Close()); err != nil || info.Size() <= size {
+		return err
+	}
+	return rotateLog(path)
 }
 
 func rotateLog(path string) error {

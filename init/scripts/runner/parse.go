@@ -88,50 +88,65 @@ func readPlain(path string) (p plain, interpreter string, err error) {
 // parsePlain parses a script. It returns errNeedsShell for expansions, patterns, pipes
 // and compound commands.
 func parsePlain(text string) (plain, error) {
-	s := scanner{text: text, line: 1}
-	var p plain
-	c := command{line: 1}
-	end := func(join string) error {
-		empty := len(c.args)+len(c.env)+len(c.redirects) == 0
-		if empty && (join != "" || c.join != "" || c.background) {
-			return errNeedsShell{s.line, "a list without a command"}
-		}
-		if c.background && c.join != "" {
-			return errNeedsShell{s.line, "a list in the background"}
-		}
-		if !empty {
-			p.commands = append(p.commands, c)
-		}
-		c = command{line: s.line, join: join}
-		return nil
-	}
+	p := parser{scanner: scanner{text: text, line: 1}, current: command{line: 1}}
 	for {
-		t, err := s.next()
-		switch {
-		case err != nil:
-			return plain{}, err
-		case t.kind == isEnd:
-			return p, end("")
-		case t.kind == isWord:
-			err = c.add(t, s.line)
-		case t.kind == isRedirect:
-			var r redirect
-			r, err = s.redirect(t)
-			c.redirects = append(c.redirects, r)
-		case t.text == "&":
-			c.background = true
-			err = end("")
-		case t.text == "\n" && len(c.args) == 0 && c.join != "":
-			continue // A list may continue on the next line.
-		case t.text == "\n" || t.text == ";":
-			err = end("")
-		default:
-			err = end(t.text)
+		t, err := p.next()
+		if err == nil && t.kind == isEnd {
+			err = p.end("")
+			return p.plain, err
+		}
+		if err == nil {
+			err = p.take(t)
 		}
 		if err != nil {
 			return plain{}, err
 		}
 	}
+}
+
+// parser collects the commands of a script.
+type parser struct {
+	scanner
+	plain   plain
+	current command
+}
+
+// take continues the current command, or ends it.
+func (p *parser) take(t token) error {
+	c := &p.current
+	switch {
+	case t.kind == isWord:
+		return c.add(t, p.line)
+	case t.kind == isRedirect:
+		r, err := p.redirect(t)
+		c.redirects = append(c.redirects, r)
+		return err
+	case t.text == "&":
+		c.background = true
+		return p.end("")
+	case t.text == "\n" && len(c.args) == 0 && c.join != "":
+		return nil // A list may continue on the next line.
+	case t.text == "\n" || t.text == ";":
+		return p.end("")
+	}
+	return p.end(t.text)
+}
+
+// end ends the current command. join is the operator between it and the next.
+func (p *parser) end(join string) error {
+	c := p.current
+	empty := len(c.args)+len(c.env)+len(c.redirects) == 0
+	if empty && (join != "" || c.join != "" || c.background) {
+		return errNeedsShell{p.line, "a list without a command"}
+	}
+	if c.background && c.join != "" {
+		return errNeedsShell{p.line, "a list in the background"}
+	}
+	if !empty {
+		p.plain.commands = append(p.plain.commands, c)
+	}
+	p.current = command{line: p.line, join: join}
+	return nil
 }
 
 // add adds a word to a command.

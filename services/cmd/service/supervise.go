@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -35,48 +36,40 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 	s := supervisor.New(supervisor.Options{Events: c.Event, Logger: log, Power: power})
 	side, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var helpers sync.WaitGroup
-	helpers.Go(func() {
-		if err := control.Serve(side, control.SocketPath, s); err != nil {
-			log.Error("cannot serve the service command", "error", err)
-		}
-	})
-	helpers.Go(func() {
-		press := func() {
-			log.Info("power button pressed")
-			if err := power(syscall.SIGUSR2); err != nil {
-				log.Error("cannot signal PID 1 to power off", "error", err)
+	help := func(failed string, f func() error) {
+		helpers.Go(func() {
+			if err := f(); err != nil {
+				log.Error(failed, "error", err)
 			}
-		}
-		if !env.Machine { // The button belongs to the outer system.
-			return
-		}
-		if err := powerbutton.Watch(side, "/dev/input", press); err != nil {
-			log.Error("cannot watch the power button", "error", err)
-		}
-	})
-	go func() { // Nothing waits for it: a driver may hang.
-		if !env.Machine { // The devices belong to the outer system.
-			return
-		}
-		if err := watchDevices(side, log); err != nil {
-			log.Error("cannot watch for new devices", "error", err)
-		}
-	}()
-	helpers.Go(func() {
-		if err := runtimelogs.Cap(side, containerdLog, containerdLogLimit); err != nil {
-			log.Error("cannot limit the log of containerd", "error", err)
-		}
-	})
+		})
+	}
+	help("cannot serve the service command", func() error { return control.Serve(side, control.SocketPath, s) })
+	help("cannot limit the log of containerd", func() error { return runtimelogs.Cap(side, containerdLog, containerdLogLimit) })
+	if env.Machine { // Else the button and the devices belong to the outer system.
+		help("cannot watch the power button", func() error { return powerbutton.Watch(side, "/dev/input", func() { press(power, log) }) })
+		go func() { // Nothing waits for it: a driver may hang.
+			if err := watchDevices(side, log); err != nil {
+				log.Error("cannot watch for new devices", "error", err)
+			}
+		}()
+	}
 	err := s.Serve(ctx)
 	cancel()
 	helpers.Wait()
 	flush, done := context.WithTimeout(context.Background(), flushLimit)
 	defer done()
-	err = errors.Join(err, c.Close(flush))
-	if err != nil {
+	if err = errors.Join(err, c.Close(flush)); err != nil {
 		return control.CodeFailed, err
 	}
 	return control.CodeOK, nil
+}
+
+// press powers off, as the power button does.
+func press(power func(syscall.Signal) error, log *slog.Logger) {
+	log.Info("power button pressed")
+	if err := power(syscall.SIGUSR2); err != nil {
+		log.Error("cannot signal PID 1 to power off", "error", err)
+	}
 }
 
 // powerBy returns a function that signals /init. It does not once

@@ -57,31 +57,16 @@ func relations(field string) (out [][]string) {
 // closure returns the packages of apt's complete solution that the asked ones need to
 // run, sorted by name.
 func closure(asked []string, solution []Package) []Package {
-	byName := map[string]Package{}
-	offered := map[string]string{}
-	for _, p := range solution {
-		byName[p.Name] = p
-		for _, v := range p.offers {
-			offered[v] = p.Name
-		}
-	}
+	all := newIndex(solution)
 	taken := map[string]bool{}
-	queue := slices.Clone(asked)
-	for len(queue) > 0 {
-		name := queue[0]
-		queue = queue[1:]
-		p, ok := byName[name]
-		if !ok {
-			if p, ok = byName[offered[name]]; !ok {
-				continue
-			}
-		}
-		if taken[p.Name] || slices.Contains(installOnly, p.Name) && !slices.Contains(asked, p.Name) {
+	for queue := slices.Clone(asked); len(queue) > 0; queue = queue[1:] {
+		p, ok := all.find(queue[0])
+		if !ok || taken[p.Name] || slices.Contains(installOnly, p.Name) && !slices.Contains(asked, p.Name) {
 			continue
 		}
 		taken[p.Name] = true
 		for _, alternatives := range p.depends {
-			queue = append(queue, satisfied(alternatives, byName, offered))
+			queue = append(queue, all.satisfied(alternatives))
 		}
 	}
 	var out []Package
@@ -94,13 +79,36 @@ func closure(asked []string, solution []Package) []Package {
 	return slices.CompactFunc(out, func(a, b Package) bool { return a.Name == b.Name })
 }
 
-func satisfied(alternatives []string, byName map[string]Package, offered map[string]string) string {
-	for _, a := range alternatives {
-		if _, ok := byName[a]; ok {
-			return a
+// index finds the packages of a solution.
+type index struct {
+	byName  map[string]Package
+	offered map[string]string // names of packages by what they provide
+}
+
+func newIndex(solution []Package) index {
+	x := index{byName: map[string]Package{}, offered: map[string]string{}}
+	for _, p := range solution {
+		x.byName[p.Name] = p
+		for _, v := range p.offers {
+			x.offered[v] = p.Name
 		}
-		if o := offered[a]; o != "" {
-			return o
+	}
+	return x
+}
+
+// find returns the package with the name, else one that provides it.
+func (x index) find(name string) (p Package, ok bool) {
+	if p, ok = x.byName[name]; !ok {
+		p, ok = x.byName[x.offered[name]]
+	}
+	return p, ok
+}
+
+// satisfied returns the package that is the first alternative in the solution.
+func (x index) satisfied(alternatives []string) string {
+	for _, a := range alternatives {
+		if p, ok := x.find(a); ok {
+			return p.Name
 		}
 	}
 	return ""

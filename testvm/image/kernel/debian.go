@@ -151,15 +151,9 @@ func reduce(ctx context.Context, dir string, asked []string) (*tree.Tree, error)
 	if err := runDepmod(ctx, dir, version); err != nil {
 		return nil, err
 	}
-	tables := modules.Tables{}
-	for name, into := range map[string]*string{
-		"dep": &tables.Dep, "softdep": &tables.Softdep, "alias": &tables.Alias, "builtin": &tables.Builtin,
-	} {
-		b, err := os.ReadFile(filepath.Join(dir, "modules."+name))
-		if err != nil {
-			return nil, err
-		}
-		*into = string(b)
+	tables, err := readTables(dir)
+	if err != nil {
+		return nil, err
 	}
 	want := asked
 	if want == nil {
@@ -180,6 +174,20 @@ func reduce(ctx context.Context, dir string, asked []string) (*tree.Tree, error)
 		return nil, err
 	}
 	return tree.FromDir(small)
+}
+
+// readTables reads the tables of depmod in a folder of modules.
+func readTables(dir string) (tables modules.Tables, err error) {
+	for name, into := range map[string]*string{
+		"dep": &tables.Dep, "softdep": &tables.Softdep, "alias": &tables.Alias, "builtin": &tables.Builtin,
+	} {
+		b, err := os.ReadFile(filepath.Join(dir, "modules."+name))
+		if err != nil {
+			return modules.Tables{}, err
+		}
+		*into = string(b)
+	}
+	return tables, nil
 }
 
 func move(from, to string) error {

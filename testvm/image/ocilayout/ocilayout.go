@@ -148,6 +148,10 @@ func EachBlob(img v1.Image, visit func(kind string, want v1.Hash, r io.Reader) e
 	if err := visit("configuration", manifest.Config.Digest, bytes.NewReader(config)); err != nil {
 		return err
 	}
+	return eachLayer(img, manifest.Layers, visit)
+}
+
+func eachLayer(img v1.Image, known []v1.Descriptor, visit func(kind string, want v1.Hash, r io.Reader) error) error {
 	layers, err := img.Layers()
 	if err != nil {
 		return err
@@ -155,9 +159,9 @@ func EachBlob(img v1.Image, visit func(kind string, want v1.Hash, r io.Reader) e
 	for i, l := range layers {
 		r, err := l.Compressed()
 		if err != nil {
-			return fmt.Errorf("layer %s: %w", manifest.Layers[i].Digest, err)
+			return fmt.Errorf("layer %s: %w", known[i].Digest, err)
 		}
-		if err := errors.Join(visit("layer", manifest.Layers[i].Digest, r), r.Close()); err != nil {
+		if err := errors.Join(visit("layer", known[i].Digest, r), r.Close()); err != nil {
 			return err
 		}
 	}
