@@ -49,7 +49,7 @@ func setClock(log *slog.Logger) (string, error) {
 	set := now
 	if doubt != "" {
 		set = built
-		log.Warn("the clock is not believed; it is set to the time of the image's build until a time service corrects it",
+		log.Warn("the clock is implausible and is set to the time of the image's build until a time service corrects it",
 			"clock", fmt.Sprintf("%s (%s)", now.Format(time.RFC3339), source), "reason", doubt, "set to", set.Format(time.RFC3339))
 	}
 	ts := unix.NsecToTimespec(set.UnixNano())

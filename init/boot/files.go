@@ -33,7 +33,7 @@ func Files(ctx context.Context, env userspace.Environment, dirs []string) error 
 func filesResult(r restore.Report, err error) (string, error) {
 	result := fmt.Sprintf("%d of the image copied", r.Copied)
 	if len(r.Kept) > 0 {
-		result += "; left as init made them: " + strings.Join(r.Kept, " ")
+		result += "; not replaced: " + strings.Join(r.Kept, " ")
 	}
 	if len(r.Failed) > 0 {
 		return "", fmt.Errorf("%s, %d missing or incomplete", result, len(r.Failed))

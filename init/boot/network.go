@@ -48,7 +48,7 @@ func network(ctx context.Context, rc roleContext) (string, error) {
 		case !p.NeedsLink():
 		case err == nil && !there:
 			late = append(late, strconv.Itoa(i))
-			rc.log.Warn("the boot goes on without a network device, which is configured when it comes", "ip", values[i])
+			rc.log.Warn("a network device is missing; the boot continues, and the device is configured when it appears", "ip", values[i])
 		default:
 			logErrors(rc.log, apply(ctx, list, i), "ip", values[i])
 			done = append(done, "ip="+values[i])

@@ -92,10 +92,9 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// Without a modprobe in the image the module is looked for here (there is no /proc
-// to go on with); any other
-// program that is missing is named, and the kernel gets a failure. It does not
-// execute itself without end, and arguments that mean roles of init start none.
+// Without a modprobe in the image, the helper looks for the module itself, which needs
+// /proc. Any other program that is missing is named, and the kernel gets a failure. The
+// helper does not execute itself forever, and arguments that name roles of init start none.
 func TestMissing(t *testing.T) {
 	dir := root(t)
 	if err := os.Symlink("../init", filepath.Join(dir, "sbin/linked")); err != nil {

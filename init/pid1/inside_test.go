@@ -197,7 +197,7 @@ func TestFilesBelowMounts(t *testing.T) {
 	if e := s.Stage(timelineReady...); e.Stage != "ready" {
 		t.Errorf("got %v", e)
 	}
-	s.Line("mounts files", "6 of the image copied", "left as init made them: /var/lock")
+	s.Line("mounts files", "6 of the image copied", "not replaced: /var/lock")
 	var st unix.Stat_t
 	must(t, unix.Stat(s.Root+"/var/lib/app/data", &st))
 	if got := s.File("/var/lib/app/data"); got != "data" || st.Uid != 100 || st.Gid != 101 {

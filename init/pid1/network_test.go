@@ -24,7 +24,7 @@ func TestLateNetworkDevice(t *testing.T) {
 	}
 	s.Line("not configured", "field client of ip=10.0.0:::24")
 	s.Line("DHCP client", "ip=dhcp,1,client-id")
-	s.Line("goes on without a network device", "ip="+late)
+	s.Line("a network device is missing", "ip="+late)
 	if got := s.File("/run/r/resolv.conf"); got != "nameserver 1.1.1.1\nnameserver 9.9.9.9\n" {
 		t.Errorf("resolv.conf is %q", got)
 	}

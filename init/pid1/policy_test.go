@@ -105,6 +105,6 @@ func TestShutdownContinuesAfterFailures(t *testing.T) {
 	wantEvents(t, got[:5], "shutdown: power off", "shutdown 000-bad: exited 1", "shutdown 000-bad: exited 1",
 		"shutdown 001-hangs: failed: timeout after 1s", "shutdown 002-good: exited 0")
 	for _, annotation := range []string{"keelson.on-failure=reboot", "keelson.on-failure=rescue"} {
-		s.Line("setting ignored", annotation, "makes no sense on the way down")
+		s.Line("setting ignored", annotation, "has no effect at shutdown")
 	}
 }

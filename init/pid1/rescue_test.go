@@ -191,7 +191,7 @@ func TestRescueEndsBySignal(t *testing.T) {
 			case "shell":
 				term.Until("# ")
 			case "nobody":
-				s.Line("there is nobody to ask", "error=")
+				s.Line("cannot open a terminal for the rescue prompt", "error=")
 				s.Line("rescue: waiting to be rebooted, powered off or halted")
 			case "forbidden":
 				s.Line("waiting to be rebooted, powered off or halted (keelson.on-failure=rescue, keelson.rescue=off)")

@@ -54,7 +54,7 @@ func TestBrokenSupervisor(t *testing.T) {
 			if code, took := s.Wait(), time.Since(began); code != codeDone || took > stopDefault+time.Minute {
 				t.Errorf("exit code %d after %v", code, took)
 			}
-			if n := strings.Count(s.Console(), "starting it again"); n > 5 {
+			if n := strings.Count(s.Console(), "restarting it"); n > 5 {
 				t.Errorf("restarts were logged %d times", n)
 			}
 		})

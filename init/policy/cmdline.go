@@ -152,7 +152,7 @@ func ForShutdown(b *bundle.Bundle) (Rules, error) {
 	if r.OnFailure == bundle.Continue {
 		return r, nil
 	}
-	err := fmt.Errorf("%s makes no sense on the way down: want %s", r.Source, bundle.Continue)
-	r.OnFailure, r.Source = bundle.Continue, "on the way down"
+	err := fmt.Errorf("%s has no effect at shutdown: want %s", r.Source, bundle.Continue)
+	r.OnFailure, r.Source = bundle.Continue, "at shutdown"
 	return r, err
 }

@@ -135,9 +135,9 @@ func TestParseCommandLine(t *testing.T) {
 }
 
 func TestForShutdown(t *testing.T) {
-	for annotation, word := range map[string]string{"": "by default", "on-failure=continue": "keelson.on-failure=continue", "on-failure=rescue": "on the way down", "on-failure=reboot": "on the way down"} {
+	for annotation, word := range map[string]string{"": "by default", "on-failure=continue": "keelson.on-failure=continue", "on-failure=rescue": "at shutdown", "on-failure=reboot": "at shutdown"} {
 		rules, err := ForShutdown(container(t, annotation, "retries=1"))
-		if (err != nil) != (word == "on the way down") || err != nil && !strings.Contains(err.Error(), annotation) {
+		if (err != nil) != (word == "at shutdown") || err != nil && !strings.Contains(err.Error(), annotation) {
 			t.Errorf("%s: %v", annotation, err)
 		}
 		if got := After(false, 2, rules); got.Action != Next || !strings.Contains(got.Words, word) {

@@ -20,8 +20,8 @@ var commands = []command{
 	{"log", "NAME [LINES]", "the end of what a container wrote"},
 	{"dmesg", "[LINES]", "the end of the kernel log"},
 	{"shell", "", "the image's rescue shell"},
-	{"retry", "", "run the failed container again, and go on when it succeeds"},
-	{"continue", "", "go on with the next container, and in the end the services"},
+	{"retry", "", "run the failed container again; continue when it succeeds"},
+	{"continue", "", "continue with the next container, then start the services"},
 	{"reboot", "", "reboot, in order"},
 	{"poweroff", "", "power off, in order"},
 	{"halt", "", "halt, in order"},
@@ -58,7 +58,7 @@ func parse(line string) (invocation, error) {
 	case slices.Contains(exitWords, inv.verb):
 		return inv, fmt.Errorf("to leave the prompt, type retry, continue, reboot, poweroff or halt")
 	case i < 0:
-		return inv, fmt.Errorf("no such command: %s. This is no shell; help lists what there is", quote(words[0]))
+		return inv, fmt.Errorf("no such command: %s; help lists the commands", quote(words[0]))
 	}
 	if inv.verb == "log" {
 		if len(args) == 0 {

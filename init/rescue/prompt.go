@@ -64,7 +64,7 @@ func (p *prompt) handle(ctx context.Context, in input) (how answer, action polic
 		write(p.terminal, in.err.Error()+"\n")
 		return 0, 0, false
 	default:
-		write(p.terminal, "\nThis does not leave: type retry, continue, reboot, poweroff or halt.\n")
+		write(p.terminal, "\nTo leave the prompt, type retry, continue, reboot, poweroff or halt.\n")
 		return closed, 0, true
 	}
 	inv, err := parse(in.line)

@@ -75,7 +75,7 @@ func (s *Session) ask(ctx context.Context) policy.Action {
 	for ctx.Err() == nil {
 		f, err := open(s.Path)
 		if err != nil {
-			s.Log.Error("there is nobody to ask", "error", err)
+			s.Log.Error("cannot open a terminal for the rescue prompt", "error", err)
 			return policy.Wait
 		}
 		resetTerminal(f, promptMode)

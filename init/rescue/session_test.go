@@ -100,18 +100,18 @@ func TestPromptSurvivesAnyInput(t *testing.T) {
 		{"log b\r", "001-b wrote nothing"},
 		{"log c\r", "No onboot container \"c\" has run"},
 		{"\r", ""},
-		{"rm -rf /\r", "This is no shell"},
+		{"rm -rf /\r", "no such command"},
 		{"exit\r", "retry, continue"},
 		{"shell\r", "has no shell"},
 		{"retry\r", "No container has failed"},
 		{"dmesg 3\r", "\n"},
 		{"half a line\x03", "^C"},
 		{"\x03\x03\x03", ""},
-		{"\x04", "This does not leave"},
-		{"\x04", "This does not leave"},
-		{"\x1a\x1c\x11\x00\x01\x02\x7f\x15\x17\xff\xfe\r", "This is no shell"},
-		{strings.Repeat("x", 3000) + "\r", "This is no shell"},
-		{strings.Repeat("y", 20000) + "\r", "This is no shell"}, // The kernel's line editor truncates it.
+		{"\x04", "To leave the prompt"},
+		{"\x04", "To leave the prompt"},
+		{"\x1a\x1c\x11\x00\x01\x02\x7f\x15\x17\xff\xfe\r", "no such command"},
+		{strings.Repeat("x", 3000) + "\r", "no such command"},
+		{strings.Repeat("y", 20000) + "\r", "no such command"}, // The kernel's line editor truncates it.
 		{"continu\x7f\x7f\x7f\x15list\r", "002-c"},
 	} {
 		term.Until(promptText)

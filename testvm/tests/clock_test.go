@@ -30,7 +30,7 @@ func TestImplausibleClock(t *testing.T) {
 			if now := seconds(t, v.Output("/usr/bin/busybox", "date", "+%s")); now < want || now > want+3600 {
 				t.Errorf("the clock is at %d, want %d", now, want)
 			}
-			if reported := strings.Contains(v.Console(), "the clock is not believed"); reported != (want == built) {
+			if reported := strings.Contains(v.Console(), "the clock is implausible"); reported != (want == built) {
 				t.Errorf("the console reports an implausible clock: %v, want %v", reported, want == built)
 			}
 			v.SignalInit(sigUSR2)

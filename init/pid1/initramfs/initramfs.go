@@ -80,7 +80,7 @@ func (u unpacking) verdict(memory func() string) (warning string, err error) {
 	case u.whole && u.complaint == "", !u.begun && u.complaint == "":
 		return "", nil
 	case u.whole, !u.begun && cause == causeTrailing:
-		return fmt.Sprintf("going on: the kernel says %q, but the image is complete; what the boot loader passed behind it (padding or another archive) was not used", u.complaint), nil
+		return fmt.Sprintf("continuing: the kernel says %q, but the image is complete; what follows it (padding or another archive) is ignored", u.complaint), nil
 	case cause == causeMemory:
 		return "", fmt.Errorf("%w: the kernel says %q; this machine has %s of memory: give the machine more memory or make the image smaller",
 			ErrIncomplete, u.complaint, memory())

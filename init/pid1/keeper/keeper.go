@@ -159,7 +159,7 @@ func (k *Keeper) cycle() (last bool) {
 		if times > 1 {
 			args = append(args, "times", times)
 		}
-		k.log.Error(k.name+" ended, starting it again", args...)
+		k.log.Error(k.name+" ended, restarting it", args...)
 	}
 	return k.pauseFor(delay)
 }
