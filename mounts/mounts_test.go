@@ -43,7 +43,7 @@ func FuzzParseOptions(f *testing.F) {
 		}
 		for w := range strings.SplitSeq(o.data, ",") {
 			if _, isFlag := flagOptions[w]; isFlag || fstabWords[w] && w != "" || propagationOptions[w] != 0 {
-				t.Fatalf("%q hands %q to the file system", s, w)
+				t.Fatalf("%q passes %q to the file system", s, w)
 			}
 		}
 	})

@@ -91,7 +91,7 @@ func TestCoreTableOnAnEmptyRoot(t *testing.T) {
 		}
 	}
 	if to, _ := os.Readlink("/var/run"); to != "/run" {
-		t.Errorf("/var/run leads to %q", to)
+		t.Errorf("/var/run points to %q", to)
 	}
 	if err := os.WriteFile("/x", nil, 0o600); err == nil {
 		t.Error("the root can be written to")
@@ -116,10 +116,10 @@ func TestReadOnlyRootWithoutMountPoints(t *testing.T) {
 	must(t, SealRoot())
 	err := Apply(writable())
 	if err == nil || !strings.Contains(err.Error(), "/var") {
-		t.Errorf("no word of the missing mount point: %v", err)
+		t.Errorf("the missing mount point is not reported: %v", err)
 	}
 	if len(at(t, "/run")) != 1 {
-		t.Error("what could be mounted was not")
+		t.Error("/run is not mounted")
 	}
 }
 
@@ -159,7 +159,7 @@ func TestVolumes(t *testing.T) {
 	for range 2 {
 		names, err := Volumes("/v")
 		if err == nil || !strings.Contains(err.Error(), "volume bad") {
-			t.Errorf("no word of the bad volume: %v", err)
+			t.Errorf("the bad volume is not reported: %v", err)
 		}
 		if strings.Join(names, " ") != "ro rw" {
 			t.Errorf("mounted %v", names)
@@ -177,7 +177,7 @@ func TestVolumes(t *testing.T) {
 	}
 }
 
-// What a mount covers is visible to one thread alone.
+// Uncovered shows files below mounts to the calling thread only.
 func TestUncovered(t *testing.T) {
 	if !inOwnRoot(t) {
 		return
@@ -205,6 +205,6 @@ func TestUncovered(t *testing.T) {
 		}
 	}
 	if RootIsInitramfs() {
-		t.Error("a tmpfs is taken for the initramfs")
+		t.Error("RootIsInitramfs returns true on a tmpfs")
 	}
 }

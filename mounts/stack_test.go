@@ -43,7 +43,7 @@ func TestStackPlan(t *testing.T) {
 	}
 	circle := []blockDevice{{name: "a", dev: 1, slaves: []string{"b"}}, {name: "b", dev: 2, disk: "a"}}
 	if got := below(circle, 1); len(got) != 2 {
-		t.Errorf("of a circle: %v", got)
+		t.Errorf("of a cycle: %v", got)
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	"keelson/testvm/tier"
 )
 
-// What is let go of a moment later was not busy.
-func TestUnmountIsPatient(t *testing.T) {
+// A file system whose last file is closed a moment later counts as unmounted, not as busy.
+func TestUnmountWaits(t *testing.T) {
 	if !inOwnRoot(t) {
 		return
 	}
@@ -33,7 +33,7 @@ func TestUnmountIsPatient(t *testing.T) {
 		time.AfterFunc(limit, func() { _ = hold.Close() })
 		busy, err := UnmountSteps([]Step{{Target: "/held"}})
 		if (len(busy) > 0) != late || errors.Is(err, unix.EBUSY) != late {
-			t.Errorf("let go of after %v: %v, %v", limit, busy, err)
+			t.Errorf("file closed after %v: %v, %v", limit, busy, err)
 		}
 	}
 }
@@ -71,8 +71,8 @@ func TestUnmountSteps(t *testing.T) {
 	}
 }
 
-// A disk whose mount is gone, but not the file that something has open for
-// writing, is found by what the kernel says, and its file system frozen: clean.
+// A disk that is not mounted any more, but on which a file is still open for writing, is
+// found through the kernel's block devices. Its file system is frozen and so clean.
 func TestHeldDisk(t *testing.T) {
 	tier.Root(t)
 	tier.Tool(t, "mke2fs", "e2fsprogs")
@@ -126,7 +126,7 @@ func thaw(target string) error {
 	return unix.IoctlSetInt(fd, 0xc0045878, 0) // FITHAW of linux/fs.h
 }
 
-// attachLoop gives a file a loop device, which goes with its last user.
+// attachLoop attaches a file to a loop device, which is detached with its last user.
 func attachLoop(t *testing.T, image string) blockDevice {
 	t.Helper()
 	out, err := exec.Command("losetup", "--find", "--show", image).CombinedOutput()
@@ -138,7 +138,7 @@ func attachLoop(t *testing.T, image string) blockDevice {
 	must(t, err)
 	t.Cleanup(func() { _ = stopDevice(d) })
 	if d.kind != loopDevice {
-		t.Errorf("%+v is no loop device", d)
+		t.Errorf("%+v is not a loop device", d)
 	}
 	return d
 }

@@ -69,7 +69,7 @@ func TestParseIP(t *testing.T) {
 	}
 }
 
-// A field that is not usable is named, and the others are there.
+// The error names the field that is not usable; the other fields are parsed.
 func TestParseIPNamesFields(t *testing.T) {
 	addr, prefix := netip.MustParseAddr, netip.MustParsePrefix
 	for _, tc := range []struct {
@@ -137,7 +137,7 @@ func FuzzParseIP(f *testing.F) {
 		case len(p.Device) > 15 || strings.ContainsAny(p.Device, "/\x00") || p.MTU < 0 || p.MTU > 65535 || len(p.Hostname) > 64:
 			t.Fatalf("%q: %+v", s, p)
 		case err == nil && s != "" && reflect.DeepEqual(p, IPParam{}) && !strings.Contains(s, ":") && !isMethod(s) && s != "0.0.0.0" && s[0] != '[' && !strings.Contains(s, "/"):
-			t.Fatalf("%q: nothing was taken and nothing said", s)
+			t.Fatalf("%q: neither a field nor an error", s)
 		}
 		for _, dns := range p.DNS {
 			if !dns.IsValid() {

@@ -18,7 +18,7 @@ func TestResolvConf(t *testing.T) {
 	}
 	path := resolvConfPath(etc)
 	if want := filepath.Join(dir, "run/r/resolv.conf"); path != want {
-		t.Fatalf("link leads to %s, want %s", path, want)
+		t.Fatalf("link points to %s, want %s", path, want)
 	}
 	one := netip.MustParseAddr("10.0.2.3")
 	if err := writeResolvConf(path, resolvConf([]netip.Addr{one, netip.MustParseAddr("fd00::53"), one})); err != nil {
@@ -28,7 +28,7 @@ func TestResolvConf(t *testing.T) {
 		t.Errorf("resolv.conf is %q", got)
 	}
 	if err := writeResolvConf(pnpFile, "nameserver 10.0.2.3\n"); err != nil {
-		t.Errorf("a link to what the kernel has: %v", err)
+		t.Errorf("a link to the kernel's file: %v", err)
 	}
 }
 

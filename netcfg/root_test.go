@@ -132,7 +132,7 @@ func TestApply(t *testing.T) {
 	if got := gateways(t, netlink.FAMILY_V4); got != "10.9.0.1 0" {
 		t.Errorf("gateways %s", got)
 	}
-	// What is there already, as from the kernel, stays as it is.
+	// An existing configuration, as from the kernel, is kept.
 	apply(t, "10.9.0.5:::16::eth0")
 	if got := addresses(t, "eth0"); strings.Contains(got, "/16") {
 		t.Errorf("eth0 has %s", got)
@@ -144,7 +144,7 @@ func TestApply(t *testing.T) {
 	}
 }
 
-// Clouds give a machine a single address and a gateway outside of it.
+// Clouds assign a single address, with a gateway outside of its prefix.
 func TestApplyOnLink(t *testing.T) {
 	if !inOwnNet(t) {
 		return
@@ -192,7 +192,7 @@ func TestApplyAsFarAsItGoes(t *testing.T) {
 	var uts unix.Utsname
 	must(t, unix.Uname(&uts))
 	if name, domain := unix.ByteSliceToString(uts.Nodename[:]), unix.ByteSliceToString(uts.Domainname[:]); name != "box" || domain != "example.org" {
-		t.Errorf("host is called %s, in domain %s", name, domain)
+		t.Errorf("host name %s, domain %s", name, domain)
 	}
 }
 
@@ -215,7 +215,7 @@ func TestApplyWaitsForTheDevice(t *testing.T) {
 	p, err := ParseIP("10.9.0.5:::::late0")
 	must(t, err)
 	if there, err := p.Present(); there || err != nil {
-		t.Errorf("it is there: %v, %v", there, err)
+		t.Errorf("Present returns %v, %v", there, err)
 	}
 	result := make(chan error, 1)
 	go func() { _, err := p.Apply(t.Context(), 0); result <- err }()
@@ -228,7 +228,7 @@ func TestApplyWaitsForTheDevice(t *testing.T) {
 	stop()
 	p.Device = "never0"
 	if _, err := p.Apply(over, 0); !errors.Is(err, ErrNoLink) {
-		t.Errorf("a device that never comes: %v", err)
+		t.Errorf("a device that never appears: %v", err)
 	}
 }
 
@@ -274,7 +274,7 @@ func TestInterfaces(t *testing.T) {
 	for _, bad := range []Interface{{}, {Name: "none9"}, {Name: "a", Add: "bridge", Peer: "b"}, {Name: "a", CreateInRoot: true},
 		{Name: "a", Add: "nosuchtype"}, {Name: "d0", Add: "bridge"}} {
 		if err := Interfaces(short, other.Process.Pid, []Interface{bad}); err == nil {
-			t.Errorf("%+v was taken", bad)
+			t.Errorf("%+v was accepted", bad)
 		}
 	}
 }

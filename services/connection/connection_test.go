@@ -76,8 +76,8 @@ func TestContainerdThatNeverListens(t *testing.T) {
 	})
 }
 
-// A call that took too long costs a containerd that hangs its life, and one that
-// answers nothing.
+// After a call that took too long, a containerd that hangs is killed, and one that answers
+// is not.
 func TestFailed(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err          error
@@ -101,7 +101,7 @@ func TestFailed(t *testing.T) {
 	}
 }
 
-// The end of the supervisor is not taken for a containerd that hangs.
+// containerd is not killed because a call ended with the supervisor.
 func TestCheckEndsWithTheSupervisor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{answer: hangs}
@@ -128,7 +128,7 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-// A call that ends in time does not have containerd checked.
+// After a call that ends in time, containerd is not checked.
 func TestCheckIfSlow(t *testing.T) {
 	for took, killed := range map[time.Duration]int{SlowTime / 2: 0, 2 * SlowTime: 1} {
 		synctest.Test(t, func(t *testing.T) {
@@ -144,7 +144,7 @@ func TestCheckIfSlow(t *testing.T) {
 	}
 }
 
-// The connection of another caller is not closed with one that was lost before.
+// The loss of an old connection does not close the new one of another caller.
 func TestLostTwice(t *testing.T) {
 	f := &fake{}
 	c := connected(t, f)

@@ -15,8 +15,8 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// stale is a containerd that lists a task whose shim has ended. A real one cannot be
-// brought into this state on purpose.
+// stale is a containerd that lists a task whose shim has ended. A test cannot bring a real
+// one into this state.
 type stale struct {
 	container, listed bool
 	forgets           bool // Delete removes the task from the list

@@ -172,7 +172,7 @@ func TestNotify(t *testing.T) {
 			b.do("notify WATCHDOG=1")
 			b.do("barrier")
 		}
-		for deadline := time.Now().Add(time.Minute); descriptors(t) > open; time.Sleep(time.Millisecond) { // That of the last message may still be open.
+		for deadline := time.Now().Add(time.Minute); descriptors(t) > open; time.Sleep(time.Millisecond) { // The one of the last message may still be open.
 			if time.Now().After(deadline) {
 				t.Fatalf("%d descriptors are open, %d were", descriptors(t), open)
 			}
@@ -214,7 +214,7 @@ func TestNotifyByName(t *testing.T) {
 	})
 }
 
-// Messages of a service whose cgroup is below another service's are not those of the other.
+// Messages of a service whose cgroup lies below another's are not accepted for the other.
 func TestNotifyNested(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		b := newBox(t, "nest/keelson.own")

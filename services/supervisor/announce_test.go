@@ -99,8 +99,8 @@ func TestFirstServiceIsAddedLate(t *testing.T) {
 	})
 }
 
-// Until containerd answers, the list shows what is known of a service, and none as
-// stopped that was not stopped.
+// Until containerd answers, the list shows the saved state of each service. It shows none
+// as stopped that was not stopped.
 func TestListWithoutContainerd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

@@ -35,7 +35,7 @@ func TestStopIsUndone(t *testing.T) {
 	})
 }
 
-// The order of a client that has gone is not waited for.
+// The supervisor forgets the order of a client that has disconnected.
 func TestClientThatHasGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, newFake(), map[string]string{"a": `"keelson.ready":"exec:never"`})

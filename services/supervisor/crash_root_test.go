@@ -44,7 +44,7 @@ func (s *system) order(verb, name string) (done chan struct{}) {
 	return done
 }
 
-// processes returns the processes of this PID namespace with what in their command lines.
+// processes returns the processes of this PID namespace whose command lines contain what.
 func processes(t *testing.T, what string) (pids []int) {
 	t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -87,7 +87,7 @@ func TestKillsDuringOrders(t *testing.T) {
 			kills[i%3]()
 			<-done
 			if i%2 == 0 {
-				continue // on top of what the kill has left
+				continue // in the state that the kill has left
 			}
 			s.until("web", "settled", func(v control.Service) bool { return running(v) || v.State == "stopped" })
 		}
@@ -169,7 +169,7 @@ func TestKilledShim(t *testing.T) {
 	})
 }
 
-// A containerd that hangs delays no stop, and is killed when it is needed.
+// A containerd that hangs does not delay a stop, and is killed when it is needed.
 func TestStoppedContainerd(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		s := newSystem(t, map[string]string{"web": counting, "other": counting}, nil)
@@ -180,7 +180,7 @@ func TestStoppedContainerd(t *testing.T) {
 			t.Fatal(err)
 		}
 		restarted := s.order(control.Restart, "web")
-		_ = s.containerd.Wait() // Nobody but the supervisor kills it.
+		_ = s.containerd.Wait() // Only the supervisor kills it.
 		s.startContainerd()
 		<-restarted
 		s.until("web", "running", running)

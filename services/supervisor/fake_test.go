@@ -12,8 +12,8 @@ import (
 	"keelson/services/task"
 )
 
-// fake is a containerd without containers. A task ends when its test says so, or by a
-// signal that it obeys.
+// fake is a containerd without containers. A task ends when the test ends it, or by a
+// signal that it does not ignore.
 type fake struct {
 	mu      sync.Mutex
 	running map[string]*fakeProcess

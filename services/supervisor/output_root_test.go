@@ -18,7 +18,7 @@ import (
 func TestLoggingDaemon(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		daemon := logstest.Start(t, logs.ExternalSocket, logs.QuerySocket)
-		// When it is ready it has printed.
+		// It has printed by the time it is ready.
 		s := newSystem(t, map[string]string{"web": "trap 'exit 0' TERM; echo up; echo bad >&2; touch /tmp/printed; while :; do sleep 0.05; done"},
 			map[string]string{"keelson.ready": "exec:/bin/busybox test -e /tmp/printed"})
 		s.until("web", "running", running)

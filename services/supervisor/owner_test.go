@@ -31,7 +31,7 @@ type fakeTask struct {
 	all   *fakeTasks
 	spec  task.Spec
 	calls []string // of the supervisor
-	said  string   // by sd_notify(3)
+	said  string   // status sent by sd_notify(3)
 }
 
 func (f *fakeTasks) add(spec task.Spec, calls ...string) Task {
@@ -48,7 +48,7 @@ func (f *fakeTasks) Adopt(_ context.Context, spec task.Spec, pid int, record *ta
 	return f.add(spec, fmt.Sprintf("adopt %d %v", pid, record))
 }
 
-// last returns the task that was made last, what was asked of it, and how many were made.
+// last returns the task that was made last, the calls to it, and how many were made.
 func (f *fakeTasks) last() (last *fakeTask, calls []string, count int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -126,8 +126,8 @@ func (o *owner) report(events ...task.Event) {
 	synctest.Wait()
 }
 
-// is compares the state of the service, how many tasks were made, and what was asked of
-// the last one.
+// is compares the state of the service, how many tasks were made, and the calls to the
+// last one.
 func (o *owner) is(t *testing.T, state machine.State, tasks int, calls ...string) {
 	t.Helper()
 	synctest.Wait()
@@ -141,7 +141,7 @@ func (o *owner) is(t *testing.T, state machine.State, tasks int, calls ...string
 	}
 }
 
-// From the crash of a service to its next start.
+// After a crash the task is replaced when the delay is over.
 func TestOwnerRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOwner(t, "")
@@ -158,7 +158,7 @@ func TestOwnerRestarts(t *testing.T) {
 	})
 }
 
-// Events of a task that is not the service's any more change nothing.
+// Events of a task that was replaced change nothing.
 func TestOwnerDropsLateEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOwner(t, "")
@@ -197,7 +197,7 @@ func TestOwnerProbes(t *testing.T) {
 	})
 }
 
-// A task is killed when it does not end in time, and given up while it starts.
+// A task is killed when it does not end in time, and aborted while it starts.
 func TestOwnerStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOwner(t, `"keelson.stop.timeout":"3s"`)
@@ -228,7 +228,7 @@ func TestOwnerStops(t *testing.T) {
 	})
 }
 
-// Mounts outlive a task that is started again, and no other.
+// Mounts outlive a task only if the service is started again.
 func TestOwnerUnmounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOwner(t, "")

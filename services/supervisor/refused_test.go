@@ -129,7 +129,7 @@ func TestProvenConfiguration(t *testing.T) {
 	})
 }
 
-// A change is noticed with and without inotify, and also when it came before.
+// A change is noticed with and without inotify, also when it precedes the watch.
 func TestBundleChanged(t *testing.T) {
 	dir := t.TempDir()
 	write := func(text string) {

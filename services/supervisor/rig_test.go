@@ -18,8 +18,8 @@ import (
 	"keelson/services/task"
 )
 
-// noOutput is for containers that print nothing: the time of a bubble stands still while a
-// goroutine waits for a pipe.
+// noOutput is for containers that print nothing: the time of a synctest bubble does not
+// advance while a goroutine reads from a pipe.
 type noOutput struct{ fake *fake }
 
 func (noOutput) Stdout() string          { return "" }

@@ -125,7 +125,7 @@ func TestKilledSupervisorTakesOver(t *testing.T) {
 			t.Errorf("announced as ready: %q", ready)
 		}
 
-		// The supervisor that took over notices the end.
+		// The next supervisor notices the end.
 		if err := syscall.Kill(after.PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}

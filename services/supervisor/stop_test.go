@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A stop signal is sent again if the runtime received it before it executed the program,
-// and is not if the program received it.
+// A stop signal is repeated if the runtime received it before it executed the program, and
+// not if the program received it.
 func TestStopBeforeTheProgramRuns(t *testing.T) {
 	for _, tt := range []struct {
 		becomes     string

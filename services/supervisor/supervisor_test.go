@@ -94,7 +94,7 @@ func TestAnnouncements(t *testing.T) {
 			t.Errorf("degraded %q", got)
 		}
 		r.is(t, "b", "failed", 0)
-		// When the bundle is repaired everything runs, which is announced too.
+		// When the bundle is repaired, all services run; that is announced too.
 		path := filepath.Join(r.options.Dir, "b", "config.json")
 		if err := os.WriteFile(path, []byte(`{"process":{"args":["x"]},"root":{"path":"rootfs"}}`), 0o644); err != nil {
 			t.Fatal(err)

@@ -17,8 +17,8 @@ import (
 	"keelson/services/task"
 )
 
-// A containerd that refuses to wait for a container is asked again every second, and each
-// reason is logged once.
+// When containerd refuses to wait for a container, the call is repeated every second, and
+// each reason is logged once.
 func TestWaitRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

@@ -94,7 +94,7 @@ func (f *fake) Program() string {
 	return f.program
 }
 
-// asProcess is the process of a fake.
+// asProcess is the first process of the task of a fake.
 type asProcess struct{ *fake }
 
 func (asProcess) Close() {}

@@ -75,8 +75,8 @@ func TestHandedPathStaysUntilCreated(t *testing.T) {
 	}
 }
 
-// A shim that is left of a failed attempt is not taken for the shim of the next, in the
-// same supervisor or in the next one.
+// A shim that remains of a failed attempt is not mistaken for the shim of the next attempt,
+// in the same supervisor or in the next one.
 func TestLeftoverShimGetsNoReader(t *testing.T) {
 	o, daemon := newOutputs(t)
 	first := o.open(OutputOf{Service: "web", Terminal: true}).(*output)

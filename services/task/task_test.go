@@ -19,7 +19,7 @@ func TestLife(t *testing.T) {
 	})
 }
 
-// What was made of a container that cannot be started is removed before that is
+// When a container cannot be started, its remains are removed before the failure is
 // reported.
 func TestNotStarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -31,8 +31,8 @@ func TestNotStarted(t *testing.T) {
 	})
 }
 
-// A start that is given up while containerd makes the task is not cut short, and the task
-// is not started.
+// A start that is aborted while containerd makes the task waits for the task, and does not
+// start it.
 func TestAbort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -47,7 +47,7 @@ func TestAbort(t *testing.T) {
 	})
 }
 
-// A process that has ended is enough when containerd and shim do not report the end.
+// The end of the process counts when neither containerd nor the shim reports it.
 func TestUnreportedEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -63,7 +63,7 @@ func TestUnreportedEnd(t *testing.T) {
 	})
 }
 
-// At shutdown neither containerd nor shim are waited for long.
+// At shutdown the wait for containerd and the shim is short.
 func TestUnreportedEndAtShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
