@@ -84,11 +84,11 @@ func CompleteVar() error {
 func devices() []Item {
 	return []Item{
 		{Thing: Node{"/dev/tty1", 0o620, 4, 1}, Why: "first virtual terminal"},
-		{Thing: Node{"/dev/tty", 0o666, 5, 0}, Why: "the terminal of who opens it"},
+		{Thing: Node{"/dev/tty", 0o666, 5, 0}, Why: "the controlling terminal of the process that opens it"},
 		{Thing: Link{"/proc/self/fd", "/dev/fd"}, Why: "shells open /dev/fd/N"},
-		{Thing: Link{"/proc/self/fd/0", "/dev/stdin"}, Why: "programs told to read a file"},
-		{Thing: Link{"/proc/self/fd/1", "/dev/stdout"}, Why: "programs told to log to a file"},
-		{Thing: Link{"/proc/self/fd/2", "/dev/stderr"}, Why: "programs told to log to a file"},
+		{Thing: Link{"/proc/self/fd/0", "/dev/stdin"}, Why: "programs that read only files"},
+		{Thing: Link{"/proc/self/fd/1", "/dev/stdout"}, Why: "programs that log only to files"},
+		{Thing: Link{"/proc/self/fd/2", "/dev/stderr"}, Why: "programs that log only to files"},
 		{Thing: Link{"/proc/kcore", "/dev/kcore"}, Why: "debuggers"},
 		{Thing: FS{"mqueue", "/dev/mqueue", "mqueue", common}, Why: "mq_overview(7)", Optional: true},
 		{Thing: FS{"shm", "/dev/shm", "tmpfs", common + ",mode=1777"}, Why: "shm_overview(7)"},
@@ -107,7 +107,7 @@ func kernel() []Item {
 		{Thing: FS{"pstore", "/sys/fs/pstore", "pstore", common}, Why: "logs of crashed kernels", Optional: true},
 		{Thing: FS{"bpf", "/sys/fs/bpf", "bpf", "nodev"}, Why: "pinned BPF objects", Optional: true},
 		{Thing: FS{"efivarfs", "/sys/firmware/efi/efivars", "efivarfs", common}, Why: "EFI variables", Optional: true},
-		{Thing: FS{"binfmt_misc", "/proc/sys/fs/binfmt_misc", "binfmt_misc", common}, Why: "foreign binaries", Optional: true},
+		{Thing: FS{"binfmt_misc", "/proc/sys/fs/binfmt_misc", "binfmt_misc", common}, Why: "binaries in other formats", Optional: true},
 	}
 }
 

@@ -146,7 +146,7 @@ func (t *Task) Placement() Placement { return t.spec.Placement }
 // Record returns what the next supervisor needs.
 func (t *Task) Record() Record { return t.record }
 
-// takeOver opens what is there of a container that runs.
+// takeOver opens the process and the files of a container that runs.
 func (t *Task) takeOver(pid int, record *Record) {
 	found := cgroupOf(pid)
 	if found.path != "" { // The bundle may have been changed.

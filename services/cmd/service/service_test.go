@@ -228,7 +228,7 @@ func TestIsInit(t *testing.T) {
 		}
 	}
 	if isInit(filepath.Join(dir, "none")) {
-		t.Error("a link that does not exist is taken for PID 1")
+		t.Error("a link that does not exist counts as PID 1")
 	}
 }
 
