@@ -260,3 +260,18 @@ func decodeTwice(t *testing.T, path string, data []byte, v, again any) bool {
 	}
 	return true
 }
+
+func TestJSON(t *testing.T) {
+	b, err := Load(write(t, goodConfig, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if config, runtime, err := b.JSON(); string(config) != goodConfig || string(runtime) != "{}" || err != nil {
+		t.Errorf("JSON() = %s, %s, %v", config, runtime, err)
+	}
+	b = &Bundle{Spec: &specs.Spec{Hostname: "a"}, Runtime: Runtime{Namespace: "b"}}
+	config, runtime, err := b.JSON()
+	if err != nil || !strings.Contains(string(config), `"hostname":"a"`) || !strings.Contains(string(runtime), `"namespace":"b"`) {
+		t.Errorf("JSON() = %s, %s, %v", config, runtime, err)
+	}
+}

@@ -30,8 +30,10 @@ func Load(dir string) (*Bundle, error) {
 		return nil, err
 	}
 	runtime := filepath.Join(dir, RuntimeFile)
-	_, err = readJSON(runtime, &b.Runtime)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	b.runtimeText, err = readJSON(runtime, &b.Runtime)
+	if errors.Is(err, fs.ErrNotExist) {
+		b.runtimeText = []byte("{}")
+	} else if err != nil {
 		return nil, err
 	}
 	if err := checkRuntime(runtime, &b.Runtime); err != nil {

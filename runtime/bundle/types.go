@@ -1,6 +1,8 @@
 package bundle
 
 import (
+	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,7 +36,24 @@ type Bundle struct {
 	Settings Settings
 	Warnings []error // about settings that are ignored
 
-	text []byte // of config.json
+	text        []byte // of config.json
+	runtimeText []byte // of runtime.json
+}
+
+// JSON returns the text of config.json and of runtime.json as Load read it, with fields
+// that this program does not know; {} for a file that the bundle does not have. A bundle
+// that was not read from files is encoded.
+func (b *Bundle) JSON() (config, runtime []byte, err error) {
+	if b.text != nil {
+		return b.text, b.runtimeText, nil
+	}
+	if config, err = json.Marshal(b.Spec); err != nil {
+		return nil, nil, fmt.Errorf("cannot encode %s: %w", ConfigFile, err)
+	}
+	if runtime, err = json.Marshal(b.Runtime); err != nil {
+		return nil, nil, fmt.Errorf("cannot encode %s: %w", RuntimeFile, err)
+	}
+	return config, runtime, nil
 }
 
 // Rootfs returns the absolute path of the root filesystem.
