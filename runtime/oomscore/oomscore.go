@@ -21,6 +21,8 @@ const (
 	Protected = -999
 	// Ordinary is for all other processes.
 	Ordinary = 0
+	// First is for processes that are killed before others.
+	First = 1000
 )
 
 // self applies to the whole process, whichever thread uses it.

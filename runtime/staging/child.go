@@ -3,12 +3,18 @@ package staging
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
+	"runtime/debug"
+	"sync"
 	"syscall"
 
+	"github.com/moby/sys/user"
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/artifact"
@@ -20,26 +26,84 @@ const ordersKey = "KEELSON_STAGING"
 
 // orders is what the child has to know.
 type orders struct {
-	Dir string // the staging folder
+	Dir      string // the staging folder
+	Users    bool   // the child has a user namespace of its own
+	Confined bool   // Dir is the root, and the child cannot leave it
 	settings
 }
 
-// start starts the child.
+func (o orders) environment() (string, error) {
+	text, err := json.Marshal(o)
+	return ordersKey + "=" + string(text), err
+}
+
+// namespaces of the child, without that of users.
+const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+
+// start starts the child, without a user namespace if the kernel refuses one.
 func start(ctx context.Context, o Options, dir string) (*child, error) {
-	text, err := json.Marshal(orders{dir, settings{o.Architecture, o.MaxSize}})
+	c, err := startIn(ctx, o, dir, namespaces|unix.CLONE_NEWUSER)
+	if err == nil {
+		return c, nil
+	}
+	var second error
+	if c, second = startIn(ctx, o, dir, namespaces); second != nil {
+		return nil, errors.Join(err, second)
+	}
+	noUserNamespace(o.Logger, err)
+	return c, nil
+}
+
+var logOnce sync.Once
+
+func noUserNamespace(log *slog.Logger, err error) {
+	logOnce.Do(func() {
+		log.Warn("artifacts are read without a user namespace of their own: the kernel refuses one", "error", err)
+	})
+}
+
+func startIn(ctx context.Context, o Options, dir string, flags uintptr) (*child, error) {
+	env, err := orders{Dir: dir, Users: flags&unix.CLONE_NEWUSER != 0, settings: settings{o.Architecture, o.MaxSize}}.environment()
 	if err != nil {
 		return nil, err
 	}
 	c := &child{stdout: limited{limit: maxResult}, stderr: limited{limit: maxStderr}, readErr: make(chan error, 1)}
 	c.cmd = exec.CommandContext(ctx, o.Program, o.Args...)
-	c.cmd.Env = []string{ordersKey + "=" + string(text)}
+	c.cmd.Env = []string{env}
 	c.cmd.Dir = "/"
 	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL, Setsid: true}
+	if flags&unix.CLONE_NEWUSER != 0 {
+		if err := mapAll(c.cmd.SysProcAttr); err != nil {
+			return nil, err
+		}
+	}
 	if c.input, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	return c, c.cmd.Start()
+}
+
+// mapAll maps all users and groups of this namespace to themselves, so that files can have
+// any owner.
+func mapAll(attr *syscall.SysProcAttr) error {
+	users, err := user.CurrentProcessUIDMap()
+	if err != nil {
+		return err
+	}
+	groups, err := user.CurrentProcessGIDMap()
+	if err != nil {
+		return err
+	}
+	attr.UidMappings, attr.GidMappings, attr.GidMappingsEnableSetgroups = same(users), same(groups), true
+	return nil
+}
+
+func same(ids []user.IDMap) (mappings []syscall.SysProcIDMap) {
+	for _, m := range ids {
+		mappings = append(mappings, syscall.SysProcIDMap{ContainerID: int(m.ID), HostID: int(m.ID), Size: int(m.Count)})
+	}
+	return mappings
 }
 
 // Main is the child of Stage. It returns its exit status.
@@ -64,8 +128,13 @@ func runChild(in io.Reader) (artifact.Meta, error) {
 	if err := json.Unmarshal([]byte(os.Getenv(ordersKey)), &todo); err != nil {
 		return artifact.Meta{}, fmt.Errorf("only keelson starts this program: cannot read %s: %w", ordersKey, err)
 	}
+	if !todo.Confined {
+		return artifact.Meta{}, confine(todo)
+	}
+	signal.Ignore(unix.SIGXFSZ) // A write then fails.
+	debug.SetMemoryLimit(maxData / 2)
 	unix.Umask(0)
-	root, err := os.OpenRoot(todo.Dir)
+	root, err := os.OpenRoot("/")
 	if err != nil {
 		return artifact.Meta{}, err
 	}

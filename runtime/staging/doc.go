@@ -1,3 +1,37 @@
 // Package staging reads a bundle artifact, or a plain container image, into an empty
-// folder. It trusts nothing of the artifact.
+// folder. It trusts nothing of the artifact. It validates neither config.json nor
+// signatures: that is the task of its caller.
+//
+// # Confinement
+//
+// Stage runs in the supervisor and parses nothing of the artifact. It starts a child
+// (Main) that gets the artifact on its standard input and answers on its standard output.
+// Before the child reads the first byte, it gives up what it does not need, and executes
+// itself again:
+//
+//   - Its user, mount, PID, network, IPC and UTS namespaces are its own. All users and
+//     groups are mapped to themselves, so that files can have any owner. It may make no
+//     more namespaces. A kernel that refuses a user namespace is reported once; the rest
+//     holds without it.
+//   - The staging folder is its root, and everything else is unmounted. On that mount,
+//     device nodes, set-user-ID and all programs are without effect.
+//   - Of its capabilities, CHOWN, DAC_OVERRIDE, FOWNER, FSETID and SETFCAP are left, also in the
+//     bounding set, and no_new_privs is set.
+//   - Landlock, from version 2 on, allows regular files, folders and links below the root.
+//     It forbids devices, FIFOs, sockets, TCP and signals to others.
+//   - Memory, CPU time, descriptors and the size of files are limited. The kernel kills it
+//     first when memory is short, and it does not outlive its parent.
+//
+// Capabilities, no_new_privs and Landlock belong to a thread, and a Go program has
+// several. execve(2) ends all threads but the one that calls it. So the child sets them on
+// one thread and executes itself from there, by the descriptor of its program, which the
+// new root does not contain. The program must be static for the same reason.
+//
+// The parent bounds what it reads of the child, checks the values of its answer, and that
+// the folder has the expected files and no links in their place. A child that an artifact
+// has taken over can still lie about the content: also about the digest.
+//
+// Sources: OCI image specification 1.1 (image-layout.md, image-index.md, manifest.md,
+// layer.md); user_namespaces(7), mount_namespaces(7), capabilities(7), landlock(7),
+// pivot_root(2), setrlimit(2), execveat(2), PR_SET_PDEATHSIG(2const).
 package staging

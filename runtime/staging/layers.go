@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path"
 	"strings"
 
@@ -58,13 +59,19 @@ func applyLayer(l *layout, d v1.Descriptor, dir string) (int64, error) {
 	if err := drain(content); err != nil {
 		return 0, err
 	}
+	if top := entries.top; top != nil { // Apply ignores it.
+		if err := errors.Join(os.Chown(dir, top.Uid, top.Gid), os.Chmod(dir, top.FileInfo().Mode())); err != nil {
+			return 0, fmt.Errorf("entry %q: %w", top.Name, err)
+		}
+	}
 	return entries.size, nil
 }
 
 // layerFilter refuses entries that no image needs, and counts the others.
 type layerFilter struct {
 	budget *budget
-	last   string // name of the entry in work
+	last   string      // name of the entry in work
+	top    *tar.Header // of the folder that the layer is unpacked into, if the layer lists it
 	size   int64
 }
 
@@ -76,6 +83,12 @@ func (f *layerFilter) accept(h *tar.Header) (bool, error) {
 	}
 	if err := checkEntry(h); err != nil {
 		return false, err
+	}
+	if h.Name == "." || h.Name == "/" {
+		if f.top = h; h.Typeflag != tar.TypeDir {
+			return false, errors.New("the root is not a folder")
+		}
+		return false, f.budget.entry(0)
 	}
 	size := int64(0)
 	if h.Typeflag == tar.TypeReg {

@@ -20,7 +20,7 @@ func room(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, fmt.Errorf("cannot find out how much room %s has: %w", dir, err)
 	}
-	free := int64(s.Bavail) * s.Frsize //nolint:unconvert
+	free := int64(s.Bavail) * int64(s.Frsize)
 	if s.Type == unix.TMPFS_MAGIC || s.Type == unix.RAMFS_MAGIC {
 		memory, err := available("/proc/meminfo")
 		if err != nil {

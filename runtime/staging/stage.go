@@ -94,7 +94,13 @@ func stage(ctx context.Context, o Options, dir string, r io.Reader) (artifact.Me
 			o.Progress(done)
 		}
 	})
-	return c.wait(ctx, o)
+	meta, err := c.wait(ctx, o)
+	if err == nil {
+		if err = checkMeta(meta, o.Architecture); err == nil {
+			err = checkFiles(dir, meta)
+		}
+	}
+	return meta, err
 }
 
 // child is the running child.

@@ -1,7 +1,6 @@
 package staging
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/artifact"
-	"keelson/runtime/bundle"
 )
 
 // Names of files in an unpacked bundle.
@@ -65,23 +63,17 @@ func describe(c choice, architecture string) (artifact.Meta, error) {
 		if meta.Created == "" && c.image.Created != nil {
 			meta.Created = c.image.Created.Format(time.RFC3339)
 		}
-	} else {
-		meta.Name = notes[artifact.TitleKey]
-		if err := bundle.CheckName("services", meta.Name); err != nil {
-			return meta, fmt.Errorf("annotation %s: %w", artifact.TitleKey, err)
-		}
-		switch value := notes[artifact.RootWritable]; value {
-		case "true":
-			meta.Writable = true
-		case "":
-		default:
-			return meta, fmt.Errorf("annotation %s: bad value %q, want true or nothing", artifact.RootWritable, value)
-		}
+		return meta, checkMeta(meta, architecture)
 	}
-	if _, err := time.Parse(time.RFC3339, meta.Created); meta.Created != "" && err != nil {
-		return meta, fmt.Errorf("annotation %s: bad time %q, want that of RFC 3339", artifact.CreatedKey, meta.Created)
+	meta.Name = notes[artifact.TitleKey]
+	switch value := notes[artifact.RootWritable]; value {
+	case "true":
+		meta.Writable = true
+	case "":
+	default:
+		return meta, fmt.Errorf("annotation %s: bad value %q, want true or nothing", artifact.RootWritable, value)
 	}
-	return meta, nil
+	return meta, checkMeta(meta, architecture)
 }
 
 // write makes the files of the bundle from the blobs, and completes meta.
@@ -127,16 +119,16 @@ func writeErofs(l *layout, layers []v1.Descriptor, meta *artifact.Meta) error {
 	if len(layers) > 1 {
 		return fail(errors.New("a root file system as an image must be the only layer"))
 	}
-	hash, offset := d.Annotations[artifact.VerityRootHash], d.Annotations[artifact.VerityOffset]
-	if hash != "" || offset != "" {
-		if sum, err := hex.DecodeString(hash); err != nil || len(sum) == 0 || len(sum) > 64 {
-			return fail(fmt.Errorf("annotation %s: bad value %q", artifact.VerityRootHash, hash))
-		}
+	if offset, ok := d.Annotations[artifact.VerityOffset]; ok {
 		n, err := strconv.ParseInt(offset, 10, 64)
-		if err != nil || n <= 0 || n >= d.Size || n%512 != 0 {
+		if err != nil || n >= d.Size {
 			return fail(fmt.Errorf("annotation %s: bad value %q", artifact.VerityOffset, offset))
 		}
-		meta.RootHash, meta.VerityOffset = hash, n
+		meta.VerityOffset = n
+	}
+	meta.RootHash = d.Annotations[artifact.VerityRootHash]
+	if err := checkMeta(*meta, meta.Architecture); err != nil {
+		return fail(err)
 	}
 	if err := l.rename(d, artifact.RootErofs); err != nil {
 		return fail(err)

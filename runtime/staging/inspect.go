@@ -1,0 +1,74 @@
+package staging
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"time"
+
+	"keelson/runtime/artifact"
+	"keelson/runtime/bundle"
+)
+
+var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+// checkMeta returns an error for values that no artifact can have. The parent checks them
+// again: an artifact may have taken over the child.
+func checkMeta(m artifact.Meta, architecture string) error {
+	sum, err := hex.DecodeString(m.RootHash)
+	switch {
+	case !digestForm.MatchString(m.Digest):
+		return fmt.Errorf("bad digest %q", m.Digest)
+	case m.Architecture != architecture:
+		return fmt.Errorf("bad architecture %q, want %s", m.Architecture, architecture)
+	case m.Size < 0:
+		return fmt.Errorf("bad size %d", m.Size)
+	case err != nil || len(sum) > 64:
+		return fmt.Errorf("annotation %s: bad value %q", artifact.VerityRootHash, m.RootHash)
+	case (m.VerityOffset == 0) != (m.RootHash == "") || m.VerityOffset < 0 || m.VerityOffset%512 != 0:
+		return fmt.Errorf("annotation %s: bad value %d", artifact.VerityOffset, m.VerityOffset)
+	case m.Image && (m.Name != "" || m.Writable || m.RootHash != ""):
+		return errors.New("a container image has values of an artifact")
+	}
+	if _, err := time.Parse(time.RFC3339, m.Created); m.Created != "" && err != nil {
+		return fmt.Errorf("annotation %s: bad time %q, want that of RFC 3339", artifact.CreatedKey, m.Created)
+	}
+	if m.Image {
+		return nil
+	}
+	if err := bundle.CheckName("services", m.Name); err != nil {
+		return fmt.Errorf("annotation %s: %w", artifact.TitleKey, err)
+	}
+	return nil
+}
+
+// checkFiles returns an error unless dir has the files of an unpacked artifact, and
+// nothing else: a link in their place would lead the supervisor elsewhere.
+func checkFiles(dir string, m artifact.Meta) error {
+	want := map[string]fs.FileMode{artifact.File: 0, configFile: 0, runtimeFile: 0, artifact.RootDir: fs.ModeDir}
+	if m.Image {
+		want = map[string]fs.FileMode{artifact.File: 0, artifact.ImageFile: 0, artifact.RootDir: fs.ModeDir}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("cannot read the staging folder: %w", err)
+	}
+	for _, e := range entries {
+		kind, ok := want[e.Name()]
+		if e.Name() == artifact.RootErofs && !m.Image {
+			delete(want, artifact.RootDir)
+			kind, ok = 0, true
+		}
+		if !ok || e.Type() != kind {
+			return fmt.Errorf("the child has left %s in the staging folder, which does not belong there", e.Name())
+		}
+		delete(want, e.Name())
+	}
+	for name := range want {
+		return fmt.Errorf("the child has not made %s", name)
+	}
+	return nil
+}
