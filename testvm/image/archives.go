@@ -53,7 +53,7 @@ func (m *maker) writeOCI(file string) error {
 		return err
 	}
 	files, err := ocilayout.FromImage(img, map[string]string{
-		"io.containerd.image.name": reference(m.Name), "org.opencontainers.image.ref.name": "latest",
+		"io.containerd.image.name": reference(m.Name), ocilayout.RefAnnotation: "latest",
 	})
 	if err != nil {
 		return err

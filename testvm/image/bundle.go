@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"keelson/runtime/bundle"
 	"keelson/testvm/image/config"
 	"keelson/testvm/image/source"
 	"keelson/testvm/image/tree"
@@ -44,7 +47,7 @@ func WriteBundle(ctx context.Context, o Options, container, dir string) error {
 	if err != nil {
 		return err
 	}
-	return writeNew(files, dir)
+	return writeNew(dir, files.WriteDir)
 }
 
 // container is a container of a YAML file.
@@ -94,31 +97,57 @@ func findContainer(c *config.Config, name string) (container, error) {
 	return container{}, fmt.Errorf("cannot choose container %q: name one of %s", name, strings.Join(folders, ", "))
 }
 
+// contents is what a bundle is made of.
+type contents struct {
+	spec    *specs.Spec
+	runtime bundle.Runtime // without the mounts that make rootfs in an image
+	files   *tree.Tree     // of the root
+	owners  ownership
+}
+
+// contents gets the contents of a container's bundle.
+func (a *assembler) contents(ctx context.Context, field string, img config.Image) (c contents, err error) {
+	if c.spec, c.runtime, err = a.settings(ctx, field, img); err != nil {
+		return c, err
+	}
+	c.owners = ownershipOf(c.spec)
+	c.files, err = a.files(ctx, field+".image", img.Image, false, c.owners)
+	return c, err
+}
+
+// top returns the folder of the root.
+func (c contents) top() tree.Entry {
+	return c.owners.of(tree.Entry{Path: "rootfs", Type: tree.Dir, Mode: 0o755})
+}
+
 // bundle returns the bundle of a container with its files in rootfs.
 func (a *assembler) bundle(ctx context.Context, field string, img config.Image) (*tree.Tree, error) {
-	spec, runtime, err := a.settings(ctx, field, img)
-	if err != nil {
-		return nil, err
-	}
-	owners := ownershipOf(spec)
-	files, err := a.files(ctx, field+".image", img.Image, false, owners)
+	c, err := a.contents(ctx, field, img)
 	if err != nil {
 		return nil, err
 	}
 	root := tree.New()
-	root.Set(owners.of(tree.Entry{Path: "rootfs", Type: tree.Dir, Mode: 0o755}))
-	putBelow(root, "rootfs", files)
-	return root, putBundle(root, "", spec, runtime)
+	root.Set(c.top())
+	putBelow(root, "rootfs", c.files)
+	return root, putBundle(root, "", c.spec, c.runtime)
 }
 
-// writeNew writes all of a tree, or nothing, to a folder that is empty or does not
-// exist.
-func writeNew(files *tree.Tree, dir string) error {
+// checkEmpty refuses a folder that has files.
+func checkEmpty(dir string) error {
 	switch present, err := os.ReadDir(dir); {
 	case len(present) > 0:
 		return fmt.Errorf("cannot write %s: the folder is not empty", dir)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("cannot write %s: %w", dir, err)
+	}
+	return nil
+}
+
+// writeNew writes all that write writes, or nothing, to a folder that is empty or does not
+// exist.
+func writeNew(dir string, write func(dir string) error) error {
+	if err := checkEmpty(dir); err != nil {
+		return err
 	}
 	parent := filepath.Dir(filepath.Clean(dir))
 	if err := os.MkdirAll(parent, 0o755); err != nil {
@@ -129,7 +158,7 @@ func writeNew(files *tree.Tree, dir string) error {
 		return fmt.Errorf("cannot write %s: %w", dir, err)
 	}
 	defer os.RemoveAll(temporary)
-	if err := files.WriteDir(temporary); err != nil {
+	if err := write(temporary); err != nil {
 		return err
 	}
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {

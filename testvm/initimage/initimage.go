@@ -18,11 +18,9 @@ import (
 	"keelson/testvm/image/tree"
 )
 
-// Annotations that name the image in LinuxKit's cache.
-const (
-	nameAnnotation = "io.containerd.image.name"
-	refAnnotation  = "org.opencontainers.image.ref.name"
-)
+// nameAnnotation names the image in LinuxKit's cache, together with
+// ocilayout.RefAnnotation.
+const nameAnnotation = "io.containerd.image.name"
 
 // Options of an init image.
 type Options struct {
@@ -43,7 +41,7 @@ func Write(w io.Writer, o Options) error {
 	if err != nil {
 		return err
 	}
-	files, err := ocilayout.FromIndex(index, map[string]string{nameAnnotation: o.Name, refAnnotation: o.Name},
+	files, err := ocilayout.FromIndex(index, map[string]string{nameAnnotation: o.Name, ocilayout.RefAnnotation: o.Name},
 		func(v1.Descriptor) bool { return true })
 	if err != nil {
 		return fmt.Errorf("cannot make init image %s: %w", o.Name, err)

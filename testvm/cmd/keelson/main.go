@@ -23,7 +23,7 @@ import (
 type cli struct {
 	Build     buildCmd     `cmd:"" help:"Assemble an image from a LinuxKit YAML file."`
 	Check     checkCmd     `cmd:"" help:"Check LinuxKit YAML files without building an image."`
-	Bundle    bundleCmd    `cmd:"" help:"Write the OCI bundle of one container of a LinuxKit YAML file."`
+	Bundle    bundleCmd    `cmd:"" help:"Write the OCI bundle of one container of a LinuxKit YAML file, or a service as a bundle artifact."`
 	Formats   formatsCmd   `cmd:"" help:"List the formats of images, their purpose and requirements."`
 	Run       runCmd       `cmd:"" help:"Boot an image in QEMU."`
 	Bench     benchCmd     `cmd:"" help:"Measure the boot of an image in virtual time."`

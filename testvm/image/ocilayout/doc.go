@@ -1,8 +1,9 @@
-// Package ocilayout makes the files of an OCI image layout that contains one index or
-// image.
+// Package ocilayout makes OCI image layouts: FromIndex and FromImage as a file tree in
+// memory, Layout as a folder or an archive that is written piece by piece. Artifact makes
+// images whose configuration and layers have other media types.
 //
-// It reads no layouts (go-containerregistry does), and images must fit in memory.
+// It reads no layouts (go-containerregistry does).
 //
-// Source: the OCI image specification (image-layout.md). Every blob is compared with its
-// digest.
+// Source: the OCI image specification (image-layout.md, manifest.md). Every blob is compared
+// with its digest.
 package ocilayout

@@ -18,6 +18,9 @@ import (
 // version is the content of the file oci-layout.
 const version = `{"imageLayoutVersion":"1.0.0"}`
 
+// RefAnnotation names an entry in the index of a layout.
+const RefAnnotation = "org.opencontainers.image.ref.name"
+
 // FromIndex returns a layout of index with those of its images for which want returns
 // true. The index itself is unchanged and keeps its digest.
 func FromIndex(index v1.ImageIndex, annotations map[string]string, want func(v1.Descriptor) bool) (*tree.Tree, error) {

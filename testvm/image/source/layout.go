@@ -200,7 +200,7 @@ func pullLayout(ctx context.Context, r name.Reference, want wantedPlatforms) (*t
 	if err != nil {
 		return nil, err
 	}
-	annotations := map[string]string{refAnnotation: r.Name()}
+	annotations := map[string]string{ocilayout.RefAnnotation: r.Name()}
 	if d.MediaType.IsIndex() {
 		index, err := d.ImageIndex()
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"keelson/testvm/image/ocilayout"
 	"keelson/testvm/image/progress"
 	"keelson/testvm/image/tree"
 )
@@ -76,7 +77,7 @@ func TestLayoutAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	const ref = "registry.example.org/app:v1"
-	if err := p.AppendIndex(index, layout.WithAnnotations(map[string]string{refAnnotation: ref})); err != nil {
+	if err := p.AppendIndex(index, layout.WithAnnotations(map[string]string{ocilayout.RefAnnotation: ref})); err != nil {
 		t.Fatal(err)
 	}
 	files, err := f.Layout(t.Context(), "oci:lay", nil)

@@ -19,11 +19,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"keelson/testvm/image/cache"
+	"keelson/testvm/image/ocilayout"
 	"keelson/testvm/image/tree"
 )
-
-// refAnnotation names an image in the index of a layout.
-const refAnnotation = "org.opencontainers.image.ref.name"
 
 func (f *Fetcher) platform() v1.Platform { return v1.Platform{OS: "linux", Architecture: f.Arch} }
 
@@ -95,7 +93,7 @@ func withTag(entries []v1.Descriptor, tag string) (found []v1.Descriptor, seen s
 	var names []string
 	for _, d := range entries {
 		names = append(names, describe(d))
-		if tag == "" || d.Annotations[refAnnotation] == tag || d.Digest.String() == tag {
+		if tag == "" || d.Annotations[ocilayout.RefAnnotation] == tag || d.Digest.String() == tag {
 			found = append(found, d)
 		}
 	}
@@ -122,7 +120,7 @@ func tagged(tag string) string {
 
 func describe(d v1.Descriptor) string {
 	s := d.Digest.String()
-	if n := d.Annotations[refAnnotation]; n != "" {
+	if n := d.Annotations[ocilayout.RefAnnotation]; n != "" {
 		s = n
 	}
 	if d.Platform != nil {
@@ -217,8 +215,8 @@ func (f *Fetcher) pull(ctx context.Context, r name.Reference, dir string) error 
 	if err := dropDamaged(p, img); err != nil {
 		return err
 	}
-	return p.ReplaceImage(img, func(d v1.Descriptor) bool { return d.Annotations[refAnnotation] == r.Name() },
-		layout.WithAnnotations(map[string]string{refAnnotation: r.Name()}))
+	return p.ReplaceImage(img, func(d v1.Descriptor) bool { return d.Annotations[ocilayout.RefAnnotation] == r.Name() },
+		layout.WithAnnotations(map[string]string{ocilayout.RefAnnotation: r.Name()}))
 }
 
 // dropDamaged removes blobs whose digest is wrong, because existing blobs are not

@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"keelson/testvm/image/ocilayout"
 	"keelson/testvm/image/progress"
 )
 
@@ -96,7 +97,7 @@ func TestLayout(t *testing.T) {
 	}
 	for _, arch := range []string{"amd64", "arm64"} {
 		err := p.AppendImage(testImage(t, arch, arch), layout.WithPlatform(v1.Platform{OS: "linux", Architecture: arch}),
-			layout.WithAnnotations(map[string]string{refAnnotation: "v1"}))
+			layout.WithAnnotations(map[string]string{ocilayout.RefAnnotation: "v1"}))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,165 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"keelson/runtime/artifact"
+	"keelson/runtime/bundle"
+	"keelson/testvm/image/config"
+	"keelson/testvm/image/ocilayout"
+	"keelson/testvm/image/source"
+	"keelson/testvm/image/tree"
+)
+
+// Artifact says what a bundle artifact holds.
+type Artifact struct {
+	Service string   // its name, or its folder in an image
+	Archs   []string // one manifest each; the host's if empty
+}
+
+// Manifest identifies what was written for one architecture.
+type Manifest struct {
+	Digest string
+	Arch   string // empty if it is unknown
+}
+
+// WriteArtifact writes the bundle artifact (package runtime/artifact) of one service of
+// o's files. config.json is as Build writes it. runtime.json lacks the mounts that make
+// rootfs in an image.
+func WriteArtifact(ctx context.Context, o Options, a Artifact, to Target) ([]Manifest, error) {
+	doc, err := o.parse()
+	if err != nil {
+		return nil, err
+	}
+	service, err := findService(&doc.Config, a.Service)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.File, err)
+	}
+	if err := to.check(); err != nil {
+		return nil, err
+	}
+	makers, err := artifactMakers(o, doc, service, a)
+	if err != nil {
+		return nil, err
+	}
+	var layout ocilayout.Layout
+	var made []Manifest
+	for _, m := range makers {
+		digest, err := m.add(ctx, &layout)
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, Manifest{digest, m.Arch})
+	}
+	return made, to.write(&layout, makers[0].ModTime)
+}
+
+// findService returns the service of that name or folder.
+func findService(c *config.Config, name string) (container, error) {
+	if found, err := findContainer(&config.Config{Services: c.Services}, name); err == nil {
+		return found, nil
+	}
+	found, err := findContainer(c, name)
+	if err != nil {
+		return container{}, err
+	}
+	return container{}, fmt.Errorf("cannot make an artifact of %s: only services can be replaced on a running machine", found.folder)
+}
+
+// artifactMaker makes the artifact of a service for one architecture.
+type artifactMaker struct {
+	*builder
+	service container
+	tag     string // in index.json, for tools that select a manifest by its tag
+}
+
+// artifactMakers returns one for each architecture, after it has checked what they need.
+func artifactMakers(o Options, doc *config.Document, service container, a Artifact) ([]artifactMaker, error) {
+	archs := slices.Clone(a.Archs)
+	if len(archs) == 0 {
+		archs = []string{o.Arch}
+	}
+	var makers []artifactMaker
+	for _, o.Arch = range archs {
+		one := o
+		if err := one.complete(); err != nil {
+			return nil, err
+		}
+		m := artifactMaker{newBuilder(one, doc), service, one.Arch}
+		if slices.ContainsFunc(makers, func(other artifactMaker) bool { return other.Arch == m.Arch }) {
+			return nil, fmt.Errorf("cannot make an artifact for %s twice", m.Arch)
+		}
+		if err := m.requireTools(); err != nil {
+			return nil, err
+		}
+		makers = append(makers, m)
+	}
+	if len(makers) == 1 {
+		makers[0].tag = "latest"
+	}
+	return makers, nil
+}
+
+func (m artifactMaker) requireTools() error {
+	var need []tool
+	if kind, _ := source.Split(m.expand(m.service.image.Image)); kind == source.Deb {
+		need = slices.Clone(debTools)
+	}
+	return requireTools(need)
+}
+
+// add adds the artifact to a layout and returns the digest of its manifest.
+func (m artifactMaker) add(ctx context.Context, layout *ocilayout.Layout) (string, error) {
+	img, err := m.image(ctx)
+	if err != nil {
+		return "", err
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return "", err
+	}
+	return digest.String(), layout.AddImage(img, map[string]string{ocilayout.RefAnnotation: m.tag},
+		&v1.Platform{OS: "linux", Architecture: m.Arch})
+}
+
+func (m artifactMaker) image(ctx context.Context) (v1.Image, error) {
+	c, err := m.assembler().contents(ctx, m.service.field, m.service.image)
+	if err != nil {
+		return nil, err
+	}
+	files := tree.New()
+	if err := putBundle(files, "", c.spec, c.runtime); err != nil {
+		return nil, err
+	}
+	configFile, _ := files.Get(bundle.ConfigFile)
+	runtimeFile, _ := files.Get(bundle.RuntimeFile)
+	runtime, err := ocilayout.Bytes(artifact.RuntimeType, runtimeFile.Data)
+	if err != nil {
+		return nil, err
+	}
+	root, err := m.root(c)
+	if err != nil {
+		return nil, err
+	}
+	annotations := map[string]string{
+		artifact.TitleKey: m.service.image.Name, artifact.Architecture: m.Arch,
+		artifact.CreatedKey: m.ModTime.UTC().Format(time.RFC3339),
+	}
+	if !c.spec.Root.Readonly {
+		annotations[artifact.RootWritable] = "true"
+	}
+	return ocilayout.Artifact(artifact.Type, artifact.ConfigType, configFile.Data, []ocilayout.Blob{runtime, root}, annotations)
+}
+
+// root packs the root of the service.
+func (m artifactMaker) root(c contents) (root ocilayout.Blob, err error) {
+	task := m.Progress.Start("packing the root of " + m.service.image.Name + " for " + m.Arch)
+	defer func() { task.Done(err) }()
+	top := c.top()
+	return ocilayout.Layer(c.files, m.ModTime, top.UID, top.GID)
+}
