@@ -23,9 +23,10 @@ import (
 
 // Root describes a read-only root file system.
 type Root struct {
-	Tree *tree.Tree
-	Time time.Time // of everything in it
-	ID   uuid.UUID // where the file system has one
+	Tree     *tree.Tree
+	Time     time.Time // of everything in it
+	ID       uuid.UUID // where the file system has one
+	UID, GID int       // own the root folder
 }
 
 // Make writes a file system of the given type, squashfs or erofs, to file.
@@ -40,16 +41,16 @@ func (r Root) Make(ctx context.Context, fstype, file string) error {
 }
 
 // squashfs passes a tar archive to mksquashfs, so that owners and nodes need no
-// privilege. The root folder is not in the archive; its owner is set by an option.
+// privilege. The root folder is not in the archive; options set its owner and mode.
 func (r Root) squashfs(ctx context.Context, file string) error {
 	seconds := strconv.FormatInt(r.Time.Unix(), 10)
 	return r.feed(ctx, "fakeroot", "--", "mksquashfs", "-", file, "-tar", "-noappend", "-quiet", "-no-progress", "-comp", "zstd", "-Xcompression-level", "9",
-		"-mkfs-time", seconds, "-all-time", seconds, "-root-mode", "755", "-root-uid", "0", "-root-gid", "0")
+		"-mkfs-time", seconds, "-all-time", seconds, "-root-mode", "755", "-root-uid", strconv.Itoa(r.UID), "-root-gid", strconv.Itoa(r.GID))
 }
 
 // unpackAndMake is run by fakeroot(1), which records owners and nodes for mkfs.erofs
 // without the privilege to make them.
-const unpackAndMake = `tar -xpf - -C "$1" && exec mkfs.erofs --quiet -x-1 -zlz4hc -C65536 -T"$3" -U"$4" "$2" "$1"`
+const unpackAndMake = `chmod 755 "$1" && chown "$5" "$1" && tar -xpf - -C "$1" && exec mkfs.erofs --quiet -x-1 -zlz4hc -C65536 -T"$3" -U"$4" "$2" "$1"`
 
 func (r Root) erofs(ctx context.Context, file string) error {
 	dir, err := os.MkdirTemp(filepath.Dir(file), ".erofs-")
@@ -58,7 +59,7 @@ func (r Root) erofs(ctx context.Context, file string) error {
 	}
 	defer os.RemoveAll(dir)
 	err = r.feed(ctx, "fakeroot", "--", "sh", "-c", unpackAndMake, "erofs", dir, file,
-		strconv.FormatInt(r.Time.Unix(), 10), r.ID.String())
+		strconv.FormatInt(r.Time.Unix(), 10), r.ID.String(), fmt.Sprintf("%d:%d", r.UID, r.GID))
 	return OrFull(dir, err)
 }
 
