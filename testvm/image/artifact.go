@@ -2,24 +2,38 @@ package image
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/uuid"
 
 	"keelson/runtime/artifact"
 	"keelson/runtime/bundle"
 	"keelson/testvm/image/config"
+	"keelson/testvm/image/format"
+	"keelson/testvm/image/fsimage"
 	"keelson/testvm/image/ocilayout"
 	"keelson/testvm/image/source"
 	"keelson/testvm/image/tree"
+)
+
+// Kinds of the root in a bundle artifact.
+const (
+	RootLayers = "layers" // a layer, which a machine unpacks
+	RootErofs  = "erofs"  // a file system with a dm-verity tree, which a machine mounts
 )
 
 // Artifact says what a bundle artifact holds.
 type Artifact struct {
 	Service string   // its name, or its folder in an image
 	Archs   []string // one manifest each; the host's if empty
+	Root    string   // RootLayers if empty
 }
 
 // Manifest identifies what was written for one architecture.
@@ -47,9 +61,15 @@ func WriteArtifact(ctx context.Context, o Options, a Artifact, to Target) ([]Man
 	if err != nil {
 		return nil, err
 	}
+	temporary, err := os.MkdirTemp("", "keelson-bundle-")
+	if err != nil {
+		return nil, fmt.Errorf("cannot make an artifact: %w", err)
+	}
+	defer os.RemoveAll(temporary)
 	var layout ocilayout.Layout
 	var made []Manifest
 	for _, m := range makers {
+		m.temporary = temporary
 		digest, err := m.add(ctx, &layout)
 		if err != nil {
 			return nil, err
@@ -74,12 +94,17 @@ func findService(c *config.Config, name string) (container, error) {
 // artifactMaker makes the artifact of a service for one architecture.
 type artifactMaker struct {
 	*builder
-	service container
-	tag     string // in index.json, for tools that select a manifest by its tag
+	service   container
+	erofs     bool
+	tag       string // in index.json, for tools that select a manifest by its tag
+	temporary string // folder
 }
 
 // artifactMakers returns one for each architecture, after it has checked what they need.
 func artifactMakers(o Options, doc *config.Document, service container, a Artifact) ([]artifactMaker, error) {
+	if a.Root != "" && a.Root != RootLayers && a.Root != RootErofs {
+		return nil, fmt.Errorf("cannot make an artifact with a root of kind %q: use %s or %s", a.Root, RootLayers, RootErofs)
+	}
 	archs := slices.Clone(a.Archs)
 	if len(archs) == 0 {
 		archs = []string{o.Arch}
@@ -90,7 +115,7 @@ func artifactMakers(o Options, doc *config.Document, service container, a Artifa
 		if err := one.complete(); err != nil {
 			return nil, err
 		}
-		m := artifactMaker{newBuilder(one, doc), service, one.Arch}
+		m := artifactMaker{builder: newBuilder(one, doc), service: service, erofs: a.Root == RootErofs, tag: one.Arch}
 		if slices.ContainsFunc(makers, func(other artifactMaker) bool { return other.Arch == m.Arch }) {
 			return nil, fmt.Errorf("cannot make an artifact for %s twice", m.Arch)
 		}
@@ -109,6 +134,15 @@ func (m artifactMaker) requireTools() error {
 	var need []tool
 	if kind, _ := source.Split(m.expand(m.service.image.Image)); kind == source.Deb {
 		need = slices.Clone(debTools)
+	}
+	if m.erofs {
+		f, err := format.Find(format.KernelErofs)
+		if err != nil {
+			return err
+		}
+		for _, t := range f.Tools(m.Arch) {
+			need = append(need, tool{t.Program, t.Package})
+		}
 	}
 	return requireTools(need)
 }
@@ -142,7 +176,7 @@ func (m artifactMaker) image(ctx context.Context) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := m.root(c)
+	root, err := m.root(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -157,9 +191,32 @@ func (m artifactMaker) image(ctx context.Context) (v1.Image, error) {
 }
 
 // root packs the root of the service.
-func (m artifactMaker) root(c contents) (root ocilayout.Blob, err error) {
+func (m artifactMaker) root(ctx context.Context, c contents) (root ocilayout.Blob, err error) {
 	task := m.Progress.Start("packing the root of " + m.service.image.Name + " for " + m.Arch)
 	defer func() { task.Done(err) }()
+	if m.erofs {
+		return m.fileSystem(ctx, c)
+	}
 	top := c.top()
 	return ocilayout.Layer(c.files, m.ModTime, top.UID, top.GID)
+}
+
+// fileSystem makes the root as a file system that is followed by a hash tree.
+func (m artifactMaker) fileSystem(ctx context.Context, c contents) (ocilayout.Blob, error) {
+	h := sha256.New()
+	_ = tree.WriteCPIO(h, append([]tree.Entry{c.top()}, c.files.Entries()...), m.ModTime, nil) // A hash never fails.
+	id := uuid.NewSHA1(uuid.NameSpaceOID, h.Sum(nil))
+	file, top := filepath.Join(m.temporary, m.Arch+".erofs"), c.top()
+	if err := (fsimage.Root{Tree: c.files, Time: m.ModTime, ID: id, UID: top.UID, GID: top.GID}).Make(ctx, "erofs", file); err != nil {
+		return ocilayout.Blob{}, err
+	}
+	hashes, err := fsimage.AddVerity(file, id)
+	if err != nil {
+		return ocilayout.Blob{}, fsimage.OrFull(m.temporary, err)
+	}
+	root, err := ocilayout.File(artifact.ErofsType, file)
+	root.Annotations = map[string]string{
+		artifact.VerityRootHash: hashes.RootHash, artifact.VerityOffset: strconv.FormatInt(hashes.Offset, 10),
+	}
+	return root, err
 }

@@ -5,5 +5,5 @@
 // Partitions are made by package disk.
 //
 // Sources: mksquashfs(1) "-tar", mkfs.erofs(1), fakeroot(1), mkfs.fat(8),
-// mcopy(1) of mtools, mke2fs(8). Sizes are in bytes.
+// mcopy(1) of mtools, mke2fs(8); for dm-verity, veritysetup(8). Sizes are in bytes.
 package fsimage
