@@ -68,17 +68,11 @@ func waitReexec(t *testing.T, s *nstest.System, n int) {
 // powerOffCleanly powers the system off and checks that the shutdown is complete.
 func powerOffCleanly(t *testing.T, s *nstest.System) {
 	t.Helper()
-	powerOffOnce(t, s)
-	s.Line("shutdown services: exited 0")
-}
-
-// powerOffOnce powers off. The supervisor may have died meanwhile.
-func powerOffOnce(t *testing.T, s *nstest.System) {
-	t.Helper()
 	s.Signal(unix.SIGUSR2)
 	if code := s.Wait(); code != codeDone {
 		t.Errorf("exit code %d", code)
 	}
+	s.Line("shutdown services: exited 0")
 	s.Line("shutdown mounts: unmounted")
 	// Other lines may appear twice: PID 1 may re-execute itself while it logs one.
 	if n := strings.Count(s.Console(), "shutdown mounts"); n != 1 {

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/oomscore"
+	"keelson/runtime/threads"
 )
 
 // Protect protects this process, and the daemons that inherit its value, from the OOM
@@ -65,28 +65,15 @@ func raiseSoftLimit() error {
 	return nil
 }
 
-// threads is how many threads PID 1 creates at its start, in addition to those of the
+// threadCount is how many threads PID 1 creates at its start, in addition to those of the
 // runtime: two that run Go code, and one for each goroutine that may be in a system call
 // at the same time: signals, the two writers of the console, two keepers, the boot list,
 // the runtime's poller, and abandoned steps of the shutdown that hang.
-const threads = 16
+const threadCount = 16
 
-// StartThreads creates all threads that PID 1 will ever need. The runtime creates a
-// thread when none is idle and never gives one back. If the kernel refuses a thread,
-// because of a lack of memory or too many processes, the runtime ends the program, which
-// is a kernel panic in PID 1. To get all threads, StartThreads locks that many
-// goroutines to threads at the same time.
+// StartThreads creates all threads that PID 1 will ever need: its end, when the kernel
+// refuses it a thread, would be a kernel panic.
 func StartThreads() {
 	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
-	var started, ended sync.WaitGroup
-	started.Add(threads)
-	for range threads {
-		ended.Go(func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread() // Otherwise the thread would end with the goroutine.
-			started.Done()
-			started.Wait()
-		})
-	}
-	ended.Wait()
+	threads.Create(threadCount)
 }

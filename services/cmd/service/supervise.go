@@ -13,6 +13,7 @@ import (
 	"keelson/runtime/console"
 	runtimelogs "keelson/runtime/logs"
 	"keelson/runtime/powerbutton"
+	"keelson/runtime/threads"
 	"keelson/runtime/userspace"
 	"keelson/services/control"
 	"keelson/services/supervisor"
@@ -25,10 +26,18 @@ const flushLimit = 2 * time.Second
 // bytes.
 const containerdLogLimit = 1 << 20
 
+// threadCount is how many threads the supervisor creates at its start: two that run Go
+// code, and one for each goroutine that is likely to be in a system call at the same time:
+// the two writers of the console, signals, new devices, the power button, containerd's
+// log, files, and commands of probes. It may need more, and is restarted if the kernel
+// refuses one.
+const threadCount = 12
+
 // supervise runs the supervisor. It ends when SIGTERM has stopped all services. Until
 // then it also serves the control socket and watches the power button; it keeps running
 // when these fail.
 func supervise(ctx context.Context, _ invocation) (int, error) {
+	threads.Create(threadCount)
 	env := userspace.Read()
 	c := console.New(console.Options{Devices: consoles(env), Kmsg: env.Machine})
 	log := c.Logger()
