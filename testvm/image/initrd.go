@@ -24,26 +24,18 @@ func (b *builder) writeInitrd(file string, root *tree.Tree, ucode []byte) error 
 	if err != nil {
 		return err
 	}
+	defer packed.Close()
 	return cache.WriteTo(file, func(w io.Writer) error {
 		if _, err := w.Write(append(ucode, make([]byte, -len(ucode)&3)...)); err != nil {
 			return err
 		}
-		return copyFrom(w, packed)
+		_, err := io.Copy(w, packed)
+		return err
 	})
 }
 
-func copyFrom(w io.Writer, file string) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = io.Copy(w, f)
-	return err
-}
-
-// pack returns the file in the cache that holds the root, compressed.
-func (b *builder) pack(root *tree.Tree) (string, error) {
+// pack opens the file in the cache that holds the root, compressed.
+func (b *builder) pack(root *tree.Tree) (*os.File, error) {
 	root = root.Clone()
 	addNodes(root)
 	root.Remove(unpackedFile) // Only the last entry may have this name.
@@ -51,13 +43,13 @@ func (b *builder) pack(root *tree.Tree) (string, error) {
 	entries := append(initFirst(root.Entries()), tree.Entry{Path: unpackedFile, Type: tree.File, Mode: 0o444, Data: []byte("keelson build\n")})
 	h, size := sha256.New(), counter(0)
 	if err := tree.WriteCPIO(io.MultiWriter(h, &size), entries, b.ModTime, inContainer); err != nil {
-		return "", err
+		return nil, err
 	}
 	how := compressions[cmp.Or(b.Compression, Fast)]
 	store := cache.Store{Dir: filepath.Join(b.CacheDir, "initrds")}
 	key := cache.Key("stream", how.key, fmt.Sprintf("%x", h.Sum(nil)))
-	if file, ok := store.Path(key); ok {
-		return file, nil
+	if f, ok := store.Open(key); ok {
+		return f, nil
 	}
 	task := b.Progress.Start(fmt.Sprintf("packing a root of %d MB", root.Size()>>20))
 	err := store.Write(key, func(w io.Writer) error {
@@ -69,9 +61,16 @@ func (b *builder) pack(root *tree.Tree) (string, error) {
 	})
 	task.Done(err)
 	if err != nil {
-		return "", fmt.Errorf("cannot pack the initrd: %w", err)
+		return nil, fmt.Errorf("cannot pack the initrd: %w", err)
 	}
-	return filepath.Join(store.Dir, key), store.Keep(cachedInitrds)
+	f, err := os.Open(filepath.Join(store.Dir, key))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the packed initrd: %w", err)
+	}
+	if err := store.Keep(cachedInitrds); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // Nodes returns the device nodes that /dev holds before devtmpfs is mounted there. The

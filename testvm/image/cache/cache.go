@@ -44,13 +44,16 @@ func Check(file, want string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	return errors.Join(check(f, want), f.Close())
+}
+
+func check(f *os.File, want string) error {
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return err
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != want {
-		return fmt.Errorf("%s has digest %s, not %s", file, got, want)
+		return fmt.Errorf("%s has digest %s, not %s", f.Name(), got, want)
 	}
 	return nil
 }
@@ -106,11 +109,25 @@ func (s Store) Put(key string, data []byte) error {
 	return WriteFile(filepath.Join(s.Dir, key+".sha256"), []byte(hex.EncodeToString(sum[:])))
 }
 
-// Path returns the file stored under key, or false if there is none or it is damaged.
-func (s Store) Path(key string) (string, bool) {
-	file := filepath.Join(s.Dir, key)
-	want, err := os.ReadFile(file + ".sha256")
-	return file, err == nil && Check(file, string(want)) == nil
+// Open opens the file stored under key, or returns false if there is none or it is damaged.
+// The file can be read to its end although another build may remove it from the store.
+func (s Store) Open(key string) (*os.File, bool) {
+	f, err := os.Open(filepath.Join(s.Dir, key))
+	if err != nil {
+		return nil, false
+	}
+	want, err := os.ReadFile(f.Name() + ".sha256")
+	if err == nil {
+		err = check(f, string(want))
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, false
+	}
+	return f, true
 }
 
 // Write stores what write writes under key, without holding it in memory.

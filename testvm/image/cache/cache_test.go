@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -23,6 +24,39 @@ func TestStoreChecksWhatItGives(t *testing.T) {
 	}
 	if _, ok := s.Get("a"); ok {
 		t.Error("a damaged file was given")
+	}
+}
+
+// A file that is open can be read after it was removed; a damaged one is not opened.
+func TestOpen(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	if _, ok := s.Open("a"); ok {
+		t.Error("an empty store has a file")
+	}
+	for _, name := range []string{"a", "b"} {
+		if err := s.Put(name, []byte("data of "+name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, ok := s.Open("a")
+	if !ok {
+		t.Fatal("the file is not there")
+	}
+	defer f.Close()
+	if err := s.Keep(0); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(f); err != nil || string(text) != "data of a" {
+		t.Errorf("read %q, %v", text, err)
+	}
+	if err := s.Put("b", []byte("data")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.Dir, "b"), []byte("dada"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.Open("b"); ok {
+		t.Error("a damaged file was opened")
 	}
 }
 

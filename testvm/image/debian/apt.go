@@ -53,7 +53,8 @@ func (a *Archive) open(ctx context.Context) error {
 	}
 	conf := a.conf(dir) + hostAcquire(ctx)
 	for name, data := range map[string]string{"debian.sources": text, "apt.conf": conf, "status": ""} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o644); err != nil {
+		// The apt of another build may read the file meanwhile.
+		if err := cache.WriteFile(filepath.Join(dir, name), []byte(data)); err != nil {
 			return fmt.Errorf("cannot write apt's configuration: %w", err)
 		}
 	}
