@@ -13,7 +13,7 @@ type ExecArgs struct {
 	Args    []string
 	Env     []string
 	Stdin   []byte
-	Timeout time.Duration // the program is killed after that; 0: a minute
+	Timeout time.Duration // the program is killed after that; 0: five minutes
 }
 
 // ExecResult is the exit code of a program, or the name of the signal that killed it, and

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const execTimeout = time.Minute
+const execTimeout = 5 * time.Minute
 
 // Conn is a connection to a client.
 type Conn interface {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -35,6 +36,8 @@ func Accelerator(ctx context.Context, arch, kernel string) (string, error) {
 	if arch != runtime.GOARCH || kernel == "" || !openable("/dev/kvm") {
 		return TCG, nil
 	}
+	probing.Lock()
+	defer probing.Unlock()
 	memo, err := memoFile(arch, kernel)
 	if err != nil {
 		return "", err
@@ -54,6 +57,9 @@ func Accelerator(ctx context.Context, arch, kernel string) (string, error) {
 	}
 	return answer, remember(memo, answer+"\n"+why+"\n")
 }
+
+// probing is held during a probe. Machines that start meanwhile use its answer.
+var probing sync.Mutex
 
 func openable(path string) bool {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)

@@ -76,7 +76,7 @@ func startArgs(c Config) []string {
 	}
 	m := machines[c.Machine]
 	line := c.Append + m.append
-	if c.Accel == TCG {
+	if c.Accel == TCG && !c.VirtualTime {
 		line += m.tcgAppend
 	}
 	return append(args, "-append", line)

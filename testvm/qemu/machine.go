@@ -19,7 +19,7 @@ import (
 )
 
 // startDeadline bounds the time until QEMU answers on its control socket.
-const startDeadline = 30 * time.Second
+const startDeadline = 2 * time.Minute
 
 // Machine is a running QEMU.
 type Machine struct {
@@ -43,10 +43,21 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(c.Publish) > 0 {
+		publishing.Lock()
+		defer publishing.Unlock()
+		if c.Publish, err = withPorts(c.Publish); err != nil {
+			return nil, err
+		}
+	}
 	return launch(ctx, c)
 }
 
-// complete sets everything that Args needs and makes missing disks.
+// publishing is held from the choice of free ports until QEMU listens on them, so that no
+// other machine of this process gets the same.
+var publishing sync.Mutex
+
+// complete sets everything that Args needs, except free ports, and makes missing disks.
 func complete(ctx context.Context, c Config) (Config, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -56,9 +67,6 @@ func complete(ctx context.Context, c Config) (Config, error) {
 		if err := d.create(); err != nil {
 			return c, err
 		}
-	}
-	if c.Publish, err = withPorts(c.Publish); err != nil {
-		return c, err
 	}
 	if c.Accel == "" {
 		c.Accel, err = Accelerator(ctx, c.Arch, c.Kernel)

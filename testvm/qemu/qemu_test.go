@@ -22,14 +22,14 @@ func TestArgs(t *testing.T) {
 		has     []string // neighbours on the command line
 		without string
 	}{
-		{"amd64", func(*Config) {}, []string{"-M q35 -accel tcg -cpu max", "-m 512M -smp 2 -kernel k -initrd i -append quiet",
+		{"amd64", func(*Config) {}, []string{"-M q35 -accel tcg -cpu max", "-m 512M -smp 2 -kernel k -initrd i -append quiet no_timer_check",
 			"-chardev socket,id=console,fd=3 -serial chardev:console", "-no-reboot",
 			"-device virtserialport,chardev=agent,name=org.keelson.agent.0"}, "-icount"},
-		{"kvm", func(c *Config) { c.Accel = KVM }, []string{"-accel kvm -cpu host"}, "max"},
+		{"kvm", func(c *Config) { c.Accel = KVM }, []string{"-accel kvm -cpu host", "-append quiet -chardev"}, "max"},
 		{"arm64", func(c *Config) { c.Arch, c.Machine = ARM64, "virt" }, []string{"-M virt,gic-version=3 -accel tcg -cpu cortex-a72"}, "q35"},
 		{"arm64 kvm", func(c *Config) { c.Arch, c.Machine, c.Accel = ARM64, "virt", KVM }, []string{"-M virt,gic-version=host -accel kvm -cpu host"}, "cortex"},
 		{"virtual time", func(c *Config) { c.VirtualTime, c.Seed = true, 7 },
-			[]string{"-cpu qemu64,+rdrand -icount shift=0,sleep=off -seed 7", "-chardev file,id=console,path=/dev/fd/3"}, "virtio"},
+			[]string{"-cpu qemu64,+rdrand -icount shift=0,sleep=off -seed 7", "-append quiet -chardev", "-chardev file,id=console,path=/dev/fd/3"}, "virtio"},
 		{"no initrd", func(c *Config) { c.Initrd = "" }, []string{"-kernel k -append"}, "-initrd"},
 		{"ports", func(c *Config) { c.Publish = []Forward{{"tcp", 80, 8080}, {"udp", 53, 53}} },
 			[]string{"-netdev user,id=net0,hostfwd=tcp:127.0.0.1:80-:8080,hostfwd=udp:127.0.0.1:53-:53"}, "0.0.0.0"},
