@@ -13,7 +13,8 @@ import (
 )
 
 // No figure exceeds its budget (testvm/bench/budget.json), and two measurements of an
-// image agree.
+// image agree. It boots a machine on every processor, so it does not run in parallel with
+// other tests.
 func TestBenchAgrees(t *testing.T) {
 	o := benchImage(t, "bench", bench.ImageYAML)
 	report, err := bench.Measure(vmtest.Context(t), o)
@@ -45,23 +46,18 @@ func TestBenchAgrees(t *testing.T) {
 
 const tolerance = 0.01
 
-var benchImages = map[string]bench.Options{}
-
 // benchImage builds an image of the benchmark once.
 func benchImage(t *testing.T, name string, yamlFor func(string) ([]byte, error)) bench.Options {
 	t.Helper()
 	tier.VM(t)
-	o, ok := benchImages[name]
-	if !ok {
+	return measures.Get(name, func() bench.Options {
 		yaml, err := yamlFor(guestRoot(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		out := vmtest.Image(t, name, qemu.AMD64, string(yaml))
-		o = bench.Options{Name: name, Kernel: out.Kernel, Initrd: out.Initrd, Append: out.Cmdline}
-		benchImages[name] = o
-	}
-	return o
+		return bench.Options{Name: name, Kernel: out.Kernel, Initrd: out.Initrd, Append: out.Cmdline}
+	})
 }
 
 // wantStages checks that the stages that init reports agree with the marks that
@@ -94,6 +90,7 @@ func wantStages(t *testing.T, r *bench.Report) {
 // Each program of the guest needs instructions to start, and the initialisation of its
 // packages is a part of them.
 func TestBenchStartup(t *testing.T) {
+	t.Parallel()
 	all, err := bench.MeasureStartup(vmtest.Context(t), benchImage(t, "startup", bench.StartupYAML))
 	if err != nil {
 		t.Fatal(err)
@@ -117,6 +114,7 @@ func TestBenchStartup(t *testing.T) {
 // An image is compared with itself on two processors: both boots have all marks. The
 // difference of their times depends on the load of the host and is not checked.
 func TestBenchCompare(t *testing.T) {
+	t.Parallel()
 	o := benchImage(t, "bench", bench.ImageYAML)
 	c, err := bench.Compare(vmtest.Context(t), o, o, 1)
 	if err != nil {

@@ -55,14 +55,12 @@ func bootBoard(t *testing.T, b format.Boot) measured {
 	to := target{arch: b.Arch, kernel: "deb:linux-image-" + b.Arch, formats: b.Format.Name, cmdline: "console=ttyS1,115200"}
 	out := buildFor(t, to, "board-"+b.Arch, strings.NewReplacer("CHECKS", boardChecks, "MOUNT", boardMount).Replace(onBoard))
 	m := measured{size: sizeOf(t, out.Files)}
-	dir := t.TempDir()
-	card := filepath.Join(dir, filepath.Base(out.File(b.Format.Files[0])))
-	tool(t, "cp", "--sparse=always", out.File(b.Format.Files[0]), card)
+	card := diskCopy(t, out.File(b.Format.Files[0]), b.Bus)
 	i, err := session.Find(card, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if i, err = i.Unpack(dir); err != nil {
+	if i, err = i.Unpack(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()

@@ -69,6 +69,7 @@ services:
 
 // One boot is checked in many respects, then powered off.
 func TestSystem(t *testing.T) {
+	t.Parallel()
 	c := machine(build(t, "standard", standard))
 	disk := filepath.Join(t.TempDir(), "data.img")
 	makeExt4(t, disk, "64M")
@@ -213,6 +214,7 @@ func checkRoot(t *testing.T, v *vmtest.VM) {
 // The example of make run boots on arm64: all services come up, and the power button
 // stops them.
 func TestDemoOnARM64(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	guestRootOf(t, qemu.ARM64)
 	file := filepath.Join(vmtest.Repository(t), "examples/demo.yml")

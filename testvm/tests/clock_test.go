@@ -15,6 +15,7 @@ import (
 // An implausible time of the hardware clock is reported, and the system starts at the
 // time of the image's build; a plausible one is used.
 func TestImplausibleClock(t *testing.T) {
+	t.Parallel()
 	config := machine(build(t, "clock", "services:\n  AGENT\n", toolbox(t)))
 	text, err := os.ReadFile(filepath.Join(guestRoot(t), "usr/lib/keelson/build-time"))
 	if err != nil {

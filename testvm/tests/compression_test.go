@@ -13,6 +13,7 @@ import (
 
 // The smallest example boots with each compression of the initrd.
 func TestMinimal(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	root := guestRoot(t)
 	file := filepath.Join(vmtest.Repository(t), "examples/minimal.yml")

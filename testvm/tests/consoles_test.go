@@ -17,6 +17,7 @@ import (
 // a virtual terminal, and a console whose driver is a module that is loaded after the
 // first messages.
 func TestConsoles(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	dir := overlay(t, "consoles-root", map[string]string{"etc/issue": "Welcome aboard\n"})
 	c := machine(build(t, "consoles", "services:\n  AGENT\n", dir))

@@ -34,6 +34,7 @@ services:
 
 // Upstream's containerd and shim work in place of keelson's.
 func TestStockContainerd(t *testing.T) {
+	t.Parallel()
 	v := vmtest.Boot(t, machine(withStock(t, "stock", "containerd", "containerd-shim-runc-v2", "ctr")))
 	v.Stage(timeline.Ready)
 	if !strings.Contains(v.Output("/usr/bin/ctr", "plugins", "ls"), "io.containerd.cri") {
@@ -51,6 +52,7 @@ func TestStockContainerd(t *testing.T) {
 
 // Upstream's ctr works with keelson's containerd and prints the same as keelson's ctr.
 func TestStockCtr(t *testing.T) {
+	t.Parallel()
 	v := vmtest.Boot(t, machine(withStock(t, "stock-ctr", "ctr")))
 	v.Stage(timeline.Ready)
 	if strings.Contains(v.Output("/usr/bin/ctr", "plugins", "ls"), "io.containerd.cri") {
@@ -104,14 +106,16 @@ func withStock(t *testing.T, name string, programs ...string) image.Output {
 
 const containerdModule = "github.com/containerd/containerd/v2"
 
-// stock builds upstream's programs once, at the version that keelson uses. They are
-// built in a module of their own because they need many modules that keelson does not.
+// stock returns a folder with upstream's programs.
 func stock(t *testing.T) string {
 	t.Helper()
-	dir := vmtest.Folder(t, "stock-programs")
-	if _, err := os.Stat(filepath.Join(dir, "ctr")); err == nil {
-		return dir
-	}
+	return folder(t, "stock-programs", func(dir string) { buildStock(t, dir) })
+}
+
+// buildStock builds upstream's programs at the version that keelson uses. They are built in
+// a module of their own because they need many modules that keelson does not.
+func buildStock(t *testing.T, dir string) {
+	t.Helper()
 	run := func(where string, args ...string) string {
 		cmd := exec.Command("go", args...)
 		cmd.Dir = where
@@ -134,7 +138,6 @@ func stock(t *testing.T) string {
 		args = append(args, containerdModule+"/cmd/"+program)
 	}
 	run(module, args...)
-	return dir
 }
 
 // checkCtr lists services and runs a program in one of them.

@@ -144,6 +144,7 @@ func contractImage(t *testing.T) image.Output {
 
 // The promises of LinuxKit's YAML and runtime.json hold with both versions of cgroups.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, append string }{{"v2", ""}, {"v1", " linuxkit.unified_cgroup_hierarchy=0"}} {
 		t.Run("cgroup "+c.name, func(t *testing.T) {
 			config := machine(contractImage(t))

@@ -24,6 +24,7 @@ services:
 // Devices that appear late get their drivers: while onboot containers run, while services
 // run, and after the supervisor has been killed.
 func TestLateDevices(t *testing.T) {
+	t.Parallel()
 	config := machine(build(t, "late-devices", waitingForDevice))
 	config.Machine = "pc" // Its PCI bus supports hot-plugging.
 	config.Room = true

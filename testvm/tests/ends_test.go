@@ -57,6 +57,7 @@ func overlay(t *testing.T, name string, files map[string]string) string {
 // ctrl-alt-delete. In every kind of shutdown onshutdown containers run, with scripts
 // before and after them.
 func TestSignals(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	const shell = "#!/bin/busybox sh\n"
 	dir := overlay(t, "ends-root", map[string]string{
@@ -112,6 +113,7 @@ func checkScripts(t *testing.T, v *vmtest.VM) {
 
 // The hypervisor's power button powers the guest off.
 func TestPowerButton(t *testing.T) {
+	t.Parallel()
 	v := vmtest.Boot(t, plain(t))
 	v.Stage("ready")
 	if err := v.PowerOff(vmtest.Context(t)); err != nil {
@@ -121,6 +123,7 @@ func TestPowerButton(t *testing.T) {
 
 // The link /sbin/poweroff powers off.
 func TestPowerOffCommand(t *testing.T) {
+	t.Parallel()
 	v := vmtest.Boot(t, plain(t))
 	v.Stage("ready")
 	v.Output("/sbin/poweroff")
@@ -130,6 +133,7 @@ func TestPowerOffCommand(t *testing.T) {
 // A microVM without ACPI cannot power off; a reset ends it. The kernel does not find its
 // virtio devices either, including the agent's port, so a script orders the power-off.
 func TestPowerOffWithoutACPI(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	dir := overlay(t, "no-acpi-root", map[string]string{
 		"etc/init.d/030-off": "#!/bin/busybox sh\nexec /bin/busybox kill -USR2 1\n",

@@ -20,6 +20,7 @@ import (
 // The image that make init-image packs gives the same root as the tree that it is made
 // of, for both architectures, and boots.
 func TestInitImage(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	trees := map[string]string{qemu.AMD64: guestRoot(t), qemu.ARM64: guestRootOf(t, qemu.ARM64)}
 	lay := packed(t, trees)

@@ -49,6 +49,7 @@ var greedyKinds = []struct {
 // started, stopped, restarted and logged, their probes run commands, and they get what
 // they need of the same resource. The machine shuts down cleanly at the end.
 func TestLimitsExhausted(t *testing.T) {
+	t.Parallel()
 	c := machine(build(t, "limited", limited))
 	c.Memory = 512
 	v := vmtest.Boot(t, c)

@@ -65,6 +65,7 @@ func withFolder(t *testing.T, path string, write func(string) error) {
 // keelson replaces LinuxKit's packages if it is listed after them: their programs can be
 // used, and none of their scripts runs.
 func TestAfterLinuxKitInit(t *testing.T) {
+	t.Parallel()
 	root := guestRoot(t)
 	yaml := fmt.Sprintf(afterLinuxKit, vmtest.KernelOf(qemu.AMD64), network, "dir:"+linuxKitInit(t), "dir:"+root)
 	yaml = strings.NewReplacer("AGENT", strings.TrimSpace(strings.ReplaceAll(agentService, "PAYLOAD", payload(t, qemu.AMD64))), "PAYLOAD", payload(t, qemu.AMD64)).Replace(yaml)

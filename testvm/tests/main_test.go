@@ -6,10 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"keelson/testvm/bench"
 	"keelson/testvm/image"
 	"keelson/testvm/qemu"
 	"keelson/testvm/tier"
@@ -35,9 +35,11 @@ const agentService = `
     binds: ["/dev:/dev"]
 `
 
+// What tests build once and share.
 var (
-	buildLock sync.Mutex
-	built     = map[string]image.Output{}
+	images   vmtest.Shared[image.Output]
+	folders  vmtest.Shared[string] // by their name below vmtest.Folder
+	measures vmtest.Shared[bench.Options]
 )
 
 // guestRoot returns the tree that make has built.
@@ -61,12 +63,20 @@ func guestRootOf(t testing.TB, arch string) string {
 // payload returns a root file system with the agent and testapp.
 func payload(t testing.TB, arch string) string {
 	t.Helper()
-	dir := vmtest.Folder(t, "payload-"+arch)
-	if _, err := os.Stat(filepath.Join(dir, "testapp")); err != nil {
+	return folder(t, "payload-"+arch, func(dir string) {
 		vmtest.Program(t, arch, "./testvm/agent/cmd/agent", filepath.Join(dir, "agent"))
 		vmtest.Program(t, arch, "./testvm/testapp", filepath.Join(dir, "testapp"))
-	}
-	return dir
+	})
+}
+
+// folder returns a folder that fill has filled once.
+func folder(t testing.TB, name string, fill func(dir string)) string {
+	t.Helper()
+	return folders.Get(name, func() string {
+		dir := vmtest.Folder(t, name)
+		fill(dir)
+		return dir
+	})
 }
 
 // build makes an image of the given sections once. In them PAYLOAD stands for a root file
@@ -88,12 +98,15 @@ type target struct {
 func buildFor(t testing.TB, to target, name, sections string, overlays ...string) image.Output {
 	t.Helper()
 	tier.VM(t)
-	buildLock.Lock()
-	defer buildLock.Unlock()
-	key := fmt.Sprintf("%s %+v", name, to)
-	if out, ok := built[key]; ok {
-		return out
-	}
+	return images.Get(fmt.Sprintf("%s %+v", name, to), func() image.Output {
+		formats := strings.FieldsFunc(to.formats, func(r rune) bool { return r == ',' })
+		return vmtest.Image(t, name, to.arch, to.yaml(t, sections, overlays), formats...)
+	})
+}
+
+// yaml returns the YAML of an image for the target.
+func (to target) yaml(t testing.TB, sections string, overlays []string) string {
+	t.Helper()
 	arch, kernel := to.arch, cmp.Or(to.kernel, vmtest.KernelOf(to.arch))
 	inits := []string{fmt.Sprintf("%q", "dir:"+guestRootOf(t, arch))}
 	for _, o := range overlays {
@@ -106,9 +119,7 @@ func buildFor(t testing.TB, to target, name, sections string, overlays ...string
 		yaml = strings.Replace(yaml, "  cmdline:", "  modules: ["+to.modules+"]\n  cmdline:", 1)
 	}
 	yaml = strings.ReplaceAll(yaml, "AGENT", strings.TrimSpace(agentService))
-	yaml = strings.ReplaceAll(yaml, "PAYLOAD", payload(t, arch))
-	built[key] = vmtest.Image(t, name, arch, yaml, strings.FieldsFunc(to.formats, func(r rune) bool { return r == ',' })...)
-	return built[key]
+	return strings.ReplaceAll(yaml, "PAYLOAD", payload(t, arch))
 }
 
 // machine returns a machine with 1 GiB that boots out.
@@ -117,11 +128,11 @@ func machine(out image.Output) vm.Config {
 		Append: out.Cmdline, Memory: 1024}}
 }
 
-// until repeats check for a minute, as long as it returns a problem, and fails the test with
-// the last one.
+// until repeats check for five minutes, as long as it returns a problem, and fails the test
+// with the last one.
 func until(t *testing.T, check func() (problem string)) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(vmtest.Patience / 2)
 	for {
 		problem := check()
 		if problem == "" {
@@ -145,13 +156,13 @@ func plain(t testing.TB) vm.Config {
 func toolbox(t *testing.T) string {
 	t.Helper()
 	tier.Tool(t, "busybox", "busybox-static")
-	dir := vmtest.Folder(t, "toolbox-root")
-	busybox, err := os.ReadFile("/bin/busybox")
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, filepath.Join(dir, "usr/bin/busybox"), busybox, 0o755)
-	return dir
+	return folder(t, "toolbox-root", func(dir string) {
+		busybox, err := os.ReadFile("/bin/busybox")
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, filepath.Join(dir, "usr/bin/busybox"), busybox, 0o755)
+	})
 }
 
 func put(t *testing.T, path string, data []byte, mode os.FileMode) {

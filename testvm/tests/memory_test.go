@@ -41,6 +41,7 @@ services:
 // A service that takes all memory is killed and the reason is reported; no other process
 // is killed.
 func TestMemoryExhausted(t *testing.T) {
+	t.Parallel()
 	dir := overlay(t, "hungry-root", map[string]string{
 		"etc/init.d/030-late": "#!/bin/busybox sh\nread x </proc/self/oom_score_adj; echo script has $x\n",
 	})

@@ -42,6 +42,7 @@ files:
 // modprobe.d blocks is not loaded when a container makes the kernel request it. The
 // modules are compressed in ways that the kernel cannot unpack.
 func TestContractFromModules(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"xz", "zstd"} {
 		tier.Tool(t, tool, map[string]string{"xz": "xz-utils", "zstd": "zstd"}[tool])
 	}

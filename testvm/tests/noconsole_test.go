@@ -28,6 +28,7 @@ const junk = "JUNKJUNKJUNK"
 // with several kinds of initramfs. The kernel gives /init no file descriptors then. Junk
 // after the archive, which some boot loaders leave, is reported and does no harm.
 func TestNoInitialConsole(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	const services = "services:\n  AGENT\n"
 	out := build(t, "plain", services)
@@ -86,6 +87,7 @@ func checkComesUp(t *testing.T, c vm.Config, console string, warned bool) {
 // A truncated initramfs stops the boot, and the message blames the archive, not a lack of
 // memory.
 func TestTruncatedInitramfs(t *testing.T) {
+	t.Parallel()
 	c := plain(t)
 	c.Initrd = changed(t, c.Initrd, func(b []byte) []byte { return b[:len(b)-len(b)/8] })
 	v := vmtest.Boot(t, c)
@@ -143,6 +145,7 @@ func changed(t *testing.T, file string, change func([]byte) []byte) string {
 // /init of arm64, which has its own entry point, starts without file descriptors too. Its
 // log shows on the kernel's early console.
 func TestNoInitialConsoleOnARM64(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	tier.Long(t)
 	const arch = qemu.ARM64

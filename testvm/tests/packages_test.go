@@ -168,6 +168,7 @@ func ofPackages(t *testing.T, name, sections string, overlays ...string) image.O
 // LinuxKit's default image works with keelson in place of its init and no other change:
 // all paths that its containers bind exist.
 func TestLinuxKitDefaultImage(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	certificates := t.TempDir()
 	withFolder(t, filepath.Join(certificates, "etc/ssl/certs/ca-certificates.crt"), func(path string) error { return os.WriteFile(path, nil, 0o644) })
@@ -179,6 +180,7 @@ func TestLinuxKitDefaultImage(t *testing.T) {
 
 // LinuxKit's smallest example works with every package that binds paths of the root.
 func TestLinuxKitPackages(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	sections := strings.NewReplacer(
 		"ONBOOT", entries(oneShots...),

@@ -19,6 +19,7 @@ import (
 // children are not affected, the kernel log has the panic, and the machine can be powered
 // off.
 func TestPanicInInit(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	dir := vmtest.Folder(t, "faulty-root")
 	cmd := exec.Command("go", "build", "-tags", "faults", "-trimpath", "-o", filepath.Join(dir, "init"), "keelson/init")

@@ -38,6 +38,7 @@ services:
 // A disk that an onboot container mounts on /var stores logs and containerd's data; the
 // files of one boot do not disturb the next.
 func TestVarOnADisk(t *testing.T) {
+	t.Parallel()
 	c := machine(build(t, "persistent", persistent))
 	disk := filepath.Join(t.TempDir(), "var.img")
 	c.Disks = []qemu.Disk{{Path: disk, Size: 64 << 20}}

@@ -56,6 +56,7 @@ func buildPersistent(t *testing.T, arch string, formats []string, services strin
 // what a service writes, and is unmounted at shutdown. The rest of the disk does not
 // change.
 func TestPersistentPartition(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		format, arch, bus, device string
 		often                     bool
@@ -129,6 +130,7 @@ func remember(t *testing.T, v *vmtest.VM, boot int) {
 // A machine that boots from elsewhere stores its data on a disk that is empty at first. If
 // there is no such disk, one line reports it and no service is started.
 func TestPersistentDisk(t *testing.T) {
+	t.Parallel()
 	out := buildPersistent(t, qemu.AMD64, nil, agentService, "FORMAT=", "FORMAT=/dev/vda", `keelson.retries: "6"`, `keelson.retries: "1"`)
 	c := machine(out)
 	c.Publish = []qemu.Forward{{Guest: 6379}}
@@ -252,6 +254,7 @@ func blocksOf(t *testing.T, disk string) int64 {
 // A GPT whose first copy was half written when the power was cut is repaired from the
 // backup at the end of the disk, if no firmware has done so.
 func TestPersistentTornTable(t *testing.T) {
+	t.Parallel()
 	tier.Tool(t, "sfdisk", "fdisk")
 	out := buildPersistent(t, qemu.AMD64, nil, "")
 	dir := t.TempDir()

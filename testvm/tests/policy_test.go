@@ -30,6 +30,7 @@ services:
 // When an onboot container fails, the machine ends as the command line says, and no other
 // container starts.
 func TestOnbootPolicies(t *testing.T) {
+	t.Parallel()
 	for policy, want := range map[string]vm.Exit{"reboot": vm.Rebooted, "poweroff": vm.PoweredDown, "halt": vm.Halted} {
 		t.Run(policy, func(t *testing.T) {
 			m := machine(build(t, "failing", failing))
@@ -54,6 +55,7 @@ func TestOnbootPolicies(t *testing.T) {
 
 // The power button works while an onboot container hangs.
 func TestPowerButtonWhileBooting(t *testing.T) {
+	t.Parallel()
 	const hangs = `
 onboot:
   - name: hangs

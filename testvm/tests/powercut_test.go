@@ -73,6 +73,7 @@ var moments = []moment{
 // services and has every write that redis acknowledged. Data that were not flushed to the
 // disk are lost at random.
 func TestPowerCuts(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	if *cuts == 0 {
 		t.Skip("-powercut.cuts is 0")
@@ -93,6 +94,7 @@ func TestPowerCuts(t *testing.T) {
 
 // Without fsync power cuts lose writes, and the test notices it.
 func TestPowerCutsLoseWrites(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	tier.Long(t)
 	r := newCutter(t, 1, append([]string{`"--appendfsync", "always"`, `"--appendfsync", "no"`}, cutImage[2:]...)...)

@@ -21,16 +21,18 @@ type measured struct {
 	wall, cpu time.Duration // from QEMU's start to ready
 }
 
-// report is the table of all boots.
+// report is the table of all boots. The row of a boot that failed is empty.
 type report struct{ rows []string }
 
-func (r *report) add(t *testing.T, b format.Boot, m measured) {
+// row returns the row of a boot.
+func row(t *testing.T, b format.Boot, m measured) string {
+	t.Helper()
 	if t.Failed() {
-		return
+		return ""
 	}
-	r.rows = append(r.rows, fmt.Sprintf("| %s | %s | %s | %s | %.1f | %.1f | %.1f | %.1f |\n", b.Format.Name, b.Arch, b.Machine, b.Bus,
-		float64(m.size)/1e6, m.guest.Seconds(), m.wall.Seconds(), m.cpu.Seconds()))
 	t.Logf("%.1f MB, ready after %v (%v of processor time)", float64(m.size)/1e6, m.wall, m.cpu)
+	return fmt.Sprintf("| %s | %s | %s | %s | %.1f | %.1f | %.1f | %.1f |\n", b.Format.Name, b.Arch, b.Machine, b.Bus,
+		float64(m.size)/1e6, m.guest.Seconds(), m.wall.Seconds(), m.cpu.Seconds())
 }
 
 const reportHead = `| format | architecture | machine | disk on | MB | kernel to ready, s | QEMU's start to ready, s | processor time, s |

@@ -41,6 +41,7 @@ func (p person) prompted(after string) {
 // The rescue prompt works on the serial line, in an image without a shell: it shows what
 // failed, only an answer ends it, and the boot continues.
 func TestRescuePrompt(t *testing.T) {
+	t.Parallel()
 	m := machine(build(t, "failing", failing))
 	m.Append += " quiet keelson.onboot=rescue"
 	p := person{vmtest.Boot(t, m), t}
@@ -89,6 +90,7 @@ services:
 // control and the host's root. When it ends, the prompt follows, which can start it again.
 // The power button works meanwhile.
 func TestRescueShell(t *testing.T) {
+	t.Parallel()
 	m := machine(build(t, "rescue-shell", rescueShell))
 	m.Append += " quiet keelson.rescue"
 	p := person{vmtest.Boot(t, m), t}
@@ -108,6 +110,7 @@ func TestRescueShell(t *testing.T) {
 
 // The answer reboot reboots the machine.
 func TestRescueReboots(t *testing.T) {
+	t.Parallel()
 	m := plain(t)
 	m.Append += " quiet keelson.rescue=on"
 	p := person{vmtest.Boot(t, m), t}

@@ -24,20 +24,17 @@ const ballastSize = 60 << 20
 func ballast(t *testing.T) image.Output {
 	t.Helper()
 	tier.VM(t)
-	dir := vmtest.Folder(t, "ballast-root")
-	file := filepath.Join(dir, "ballast")
-	if _, err := os.Stat(file); err != nil {
+	dir := folder(t, "ballast-root", func(dir string) {
 		data := make([]byte, ballastSize)
 		_, _ = rand.Read(data)
-		if err := os.WriteFile(file, data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+		put(t, filepath.Join(dir, "ballast"), data, 0o644)
+	})
 	return build(t, "ballast", "services:\n  AGENT\n", dir)
 }
 
 // With each kind of initramfs runc can pivot, and the root is in memory once.
 func TestInitramfs(t *testing.T) {
+	t.Parallel()
 	for _, fstype := range []string{"ramfs", "tmpfs"} {
 		t.Run(fstype, func(t *testing.T) {
 			out := ballast(t)
@@ -83,6 +80,7 @@ func memoryInUse(t *testing.T, meminfo string) int64 {
 // The kernel only logs that the initramfs did not fit into memory, and continues; /init
 // stops and reports what to do.
 func TestTooLittleMemory(t *testing.T) {
+	t.Parallel()
 	c := machine(ballast(t))
 	c.Memory = 288
 	v := vmtest.Boot(t, c)
@@ -94,6 +92,7 @@ func TestTooLittleMemory(t *testing.T) {
 
 // The tree of an initrd also boots from a disk.
 func TestDiskRoot(t *testing.T) {
+	t.Parallel()
 	c, tree := diskRoot(t)
 	disk := c.Disks[0].Path
 	makeExt4(t, disk, "256M", "-d", tree)
@@ -112,6 +111,7 @@ func TestDiskRoot(t *testing.T) {
 
 // A read-only root must have the mount points.
 func TestDiskRootWithoutMountPoints(t *testing.T) {
+	t.Parallel()
 	c, tree := diskRoot(t)
 	if err := os.RemoveAll(filepath.Join(tree, "run")); err != nil {
 		t.Fatal(err)
@@ -142,6 +142,7 @@ func diskRoot(t *testing.T) (vm.Config, string) {
 
 // A broken bundle affects only its own container.
 func TestBrokenBundles(t *testing.T) {
+	t.Parallel()
 	const broken = `
 onboot:
   - name: good
@@ -212,6 +213,7 @@ services:
 
 // PID 1 reaps orphans.
 func TestOrphans(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	root, dir := guestRoot(t), vmtest.Folder(t, "orphans-root")
 	bin := filepath.Join(dir, "usr/bin")

@@ -42,6 +42,7 @@ var leaveScripts = map[string]string{
 // A tree boots from file systems that no format uses, started by another initramfs than
 // the builder's.
 func TestReadOnlyRoots(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	tier.Root(t) // owners of the tree
 	out := build(t, "on-root", onRoot)
@@ -64,6 +65,7 @@ func TestReadOnlyRoots(t *testing.T) {
 
 // A root that does not appear or has no system is reported, with the disks that exist.
 func TestNoRoot(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	out := buildFor(t, target{arch: qemu.AMD64, formats: format.KernelSquashfs}, "format-amd64", onRoot)
 	i, err := session.Find(out.File("-squashfs.img"), "")
@@ -144,11 +146,6 @@ exec switch_root /sysroot /init
 // stage builds an initramfs that mounts a root on the first NVMe disk and starts it.
 func stage(t *testing.T, name, leave string) image.Output {
 	t.Helper()
-	buildLock.Lock()
-	defer buildLock.Unlock()
-	if out, ok := built[name]; ok {
-		return out
-	}
 	dir := vmtest.Folder(t, name+"-root")
 	for _, d := range []string{"dev", "proc", "sys", "run", "sysroot", "bin"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
@@ -158,8 +155,7 @@ func stage(t *testing.T, name, leave string) image.Output {
 	if err := os.WriteFile(filepath.Join(dir, "init"), fmt.Appendf(nil, stageInit, leave), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	built[name] = vmtest.Image(t, name, qemu.AMD64, fmt.Sprintf(
+	return vmtest.Image(t, name, qemu.AMD64, fmt.Sprintf(
 		"kernel: {image: %q, modules: [isofs]}\ninit: [\"deb:busybox-static\", %q]\n",
 		vmtest.KernelOf(qemu.AMD64), "dir:"+dir))
-	return built[name]
 }

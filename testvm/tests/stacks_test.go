@@ -92,6 +92,7 @@ echo kept >/var/d2/kept
 // file of a disk that no mount shows, with a loop device on another, and with stacks of
 // loop, device-mapper and md devices with file systems between them.
 func TestStackedDisks(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	dir := vmtest.Folder(t, "stacks-root")
 	put(t, filepath.Join(dir, "etc/stacks/lost.sh"), []byte(lostScript), 0o644)

@@ -19,6 +19,7 @@ import (
 // kernels do, modules are loaded, core dumps reach their program, and keys are requested. A
 // program that the image does not have is reported in the kernel log.
 func TestStaticUsermodeHelper(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	tier.Long(t)
 	dir := overlay(t, "helper-root", map[string]string{

@@ -16,6 +16,7 @@ import (
 // are loaded, disks are unmounted, and the machine reboots. In the same boot a second system
 // runs inside it, as in a container, and its end does not affect the first.
 func TestProcMountedBeforeInit(t *testing.T) {
+	t.Parallel()
 	tier.VM(t)
 	program, err := os.ReadFile(filepath.Join(guestRoot(t), "init"))
 	if err != nil {
@@ -44,7 +45,7 @@ func TestProcMountedBeforeInit(t *testing.T) {
 		b=/bin/busybox
 		$b mount -o bind /inner /inner
 		$b chroot /inner /init >/run/inner.log 2>&1 &
-		for i in $($b seq 90); do # The agent kills a command that takes over a minute.
+		for i in $($b seq 480); do # The agent kills a command that takes over five minutes.
 			$b grep -q "boot: done" /run/inner.log && break
 			$b sleep 0.5
 		done

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 
 	"keelson/testvm/image"
@@ -103,26 +102,20 @@ func Tiny(t testing.TB, do string) vm.Config {
 	return TinyOn(t, qemu.AMD64, do)
 }
 
-var (
-	tinyLock   sync.Mutex
-	tinyImages = map[string]image.Output{}
-)
+// tinyImages holds the image of Tiny for each architecture.
+var tinyImages Shared[image.Output]
 
 // TinyOn is like Tiny for any architecture.
 func TinyOn(t testing.TB, arch, do string) vm.Config {
 	t.Helper()
 	tier.VM(t)
-	tinyLock.Lock()
-	defer tinyLock.Unlock()
-	out, ok := tinyImages[arch]
-	if !ok {
+	out := tinyImages.Get(arch, func() image.Output {
 		root := Folder(t, "tiny-root-"+arch)
 		Program(t, arch, "./testvm/testapp", filepath.Join(root, "init"))
 		Program(t, arch, "./testvm/agent/cmd/agent", filepath.Join(root, "usr/bin/agent"))
 		buttons := map[string]string{qemu.AMD64: ", button", qemu.ARM64: ", virtio_input"}[arch]
-		out = Image(t, "tiny-"+arch, arch, fmt.Sprintf(tinyYAML, KernelOf(arch), buttons, qemu.ConsoleDevice(arch), root))
-		tinyImages[arch] = out
-	}
+		return Image(t, "tiny-"+arch, arch, fmt.Sprintf(tinyYAML, KernelOf(arch), buttons, qemu.ConsoleDevice(arch), root))
+	})
 	return vm.Config{Config: qemu.Config{Arch: arch, Kernel: out.Kernel, Initrd: out.Initrd,
 		Memory: 256, CPUs: 1, Append: out.Cmdline + " testapp.do=" + do}}
 }
