@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"testing"
 
@@ -25,20 +26,25 @@ type entry struct {
 	data string
 }
 
+// header returns one whose owner is this user: only root may give files away.
+func header(name string, kind byte, target string) tar.Header {
+	return tar.Header{Name: name, Typeflag: kind, Linkname: target, Mode: 0o755, Uid: os.Getuid(), Gid: os.Getgid()}
+}
+
 func file(name, data string) entry {
-	return entry{tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}, data}
+	return entry{header(name, tar.TypeReg, ""), data}
 }
 
 func folder(name string) entry {
-	return entry{Header: tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755}}
+	return entry{Header: header(name, tar.TypeDir, "")}
 }
 
 func symlink(name, target string) entry {
-	return entry{Header: tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target, Mode: 0o777}}
+	return entry{Header: header(name, tar.TypeSymlink, target)}
 }
 
 func hardLink(name, target string) entry {
-	return entry{Header: tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: target, Mode: 0o644}}
+	return entry{Header: header(name, tar.TypeLink, target)}
 }
 
 // pack returns a tar.

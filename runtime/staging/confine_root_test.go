@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// empty readers are enough: the program of these tests reads no artifact.
+// nothing is enough for the programs of these tests, which read no artifact.
 var nothing = strings.NewReader("")
 
 func TestConfinement(t *testing.T) {
