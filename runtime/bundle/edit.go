@@ -52,12 +52,7 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, change := range []struct {
-		in    object
-		name  string
-		value any
-		do    bool
-	}{
+	err = apply([]change{
 		{root, "path", b.Rootfs(), true},
 		{process, "terminal", e.Terminal, e.Terminal != nil},
 		{process, "oomScoreAdj", e.OOMScoreAdj, e.OOMScoreAdj != nil},
@@ -67,15 +62,31 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 		{top, "mounts", mounts, mounts != nil},
 		{top, "root", root, true},
 		{top, "process", process, true},
-	} {
-		if !change.do {
-			continue
-		}
-		if err := change.in.set(change.name, change.value); err != nil {
-			return nil, err
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	return json.Marshal(top)
+}
+
+// change sets a field of an object, if do is true.
+type change struct {
+	in    object
+	name  string
+	value any
+	do    bool
+}
+
+func apply(changes []change) error {
+	for _, c := range changes {
+		if !c.do {
+			continue
+		}
+		if err := c.in.set(c.name, c.value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // linux reports whether e changes the section for Linux.
