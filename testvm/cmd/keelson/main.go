@@ -24,6 +24,8 @@ type cli struct {
 	Build     buildCmd     `cmd:"" help:"Assemble an image from a LinuxKit YAML file."`
 	Check     checkCmd     `cmd:"" help:"Check LinuxKit YAML files without building an image."`
 	Bundle    bundleCmd    `cmd:"" help:"Write the OCI bundle of one container of a LinuxKit YAML file, or a service as a bundle artifact."`
+	Sign      signCmd      `cmd:"" help:"Sign a bundle artifact with a key of minisign."`
+	Verify    verifyCmd    `cmd:"" help:"Verify the digests and the signature of a bundle artifact."`
 	Formats   formatsCmd   `cmd:"" help:"List the formats of images, their purpose and requirements."`
 	Run       runCmd       `cmd:"" help:"Boot an image in QEMU."`
 	Bench     benchCmd     `cmd:"" help:"Measure the boot of an image in virtual time."`
