@@ -26,6 +26,7 @@ type cli struct {
 	Bundle    bundleCmd    `cmd:"" help:"Write the OCI bundle of one container of a LinuxKit YAML file, or a service as a bundle artifact."`
 	Sign      signCmd      `cmd:"" help:"Sign a bundle artifact with a key of minisign."`
 	Verify    verifyCmd    `cmd:"" help:"Verify the digests and the signature of a bundle artifact."`
+	Pull      pullCmd      `cmd:"" help:"Fetch an image or a bundle artifact from a registry as an OCI layout."`
 	Formats   formatsCmd   `cmd:"" help:"List the formats of images, their purpose and requirements."`
 	Run       runCmd       `cmd:"" help:"Boot an image in QEMU."`
 	Bench     benchCmd     `cmd:"" help:"Measure the boot of an image in virtual time."`

@@ -47,7 +47,7 @@ func TestHelp(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"build", "run", "check", "bundle", "bench", "init-image", "version"} {
+	for _, want := range []string{"build", "run", "check", "bundle", "pull", "bench", "init-image", "version"} {
 		if !slices.Contains(verbs, want) {
 			t.Errorf("no verb %s among %q", want, verbs)
 		}

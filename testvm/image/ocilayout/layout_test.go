@@ -21,7 +21,7 @@ func TestLayoutComparesDigests(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
-		"content": "", "Content": "its content has digest sha256:", "conten": "the size of 7 bytes", "contents": "the size of 7 bytes",
+		"content": "", "Content": "its content has digest sha256:", "con": "the size of 7 bytes", "contents": "the size of 7 bytes",
 	} {
 		blob := good
 		blob.open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }
