@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -97,8 +98,12 @@ func (p *puller) add(d *remote.Descriptor, archs []string) error {
 	return fmt.Errorf("its media type %s is neither an image's nor an index's", d.MediaType)
 }
 
-func annotations(tag string) map[string]string {
-	return map[string]string{ocilayout.RefAnnotation: tag}
+// tagged returns the annotations of an entry of an index, such as signatures, with a tag.
+func tagged(annotations map[string]string, tag string) map[string]string {
+	all := map[string]string{}
+	maps.Copy(all, annotations)
+	all[ocilayout.RefAnnotation] = tag
+	return all
 }
 
 // addIndex adds an index with everything in it.
@@ -108,7 +113,7 @@ func (p *puller) addIndex(index v1.ImageIndex) error {
 		return err
 	}
 	p.made = append(p.made, Manifest{Digest: digest.String()})
-	return p.layout.AddIndex(index, annotations(p.tag))
+	return p.layout.AddIndex(index, tagged(nil, p.tag))
 }
 
 // addArchs adds the images of an index for some architectures, without the index.
@@ -136,7 +141,7 @@ func (p *puller) addArchs(index v1.ImageIndex, archs []string) error {
 		if len(archs) > 1 {
 			tag = arch
 		}
-		if err := p.layout.AddImage(img, annotations(tag), d.Platform); err != nil {
+		if err := p.layout.AddImage(img, tagged(d.Annotations, tag), d.Platform); err != nil {
 			return err
 		}
 		p.made = append(p.made, Manifest{d.Digest.String(), arch})
@@ -180,7 +185,7 @@ func (p *puller) addImage(img v1.Image, archs []string) error {
 	}
 	made.Digest = digest.String()
 	p.made = append(p.made, made)
-	return p.layout.AddImage(img, annotations(p.tag), platform)
+	return p.layout.AddImage(img, tagged(nil, p.tag), platform)
 }
 
 // platformOf returns the platform of an image or of a bundle artifact; nil if it is unknown.

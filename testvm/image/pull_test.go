@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -86,6 +87,7 @@ func TestPullArtifact(t *testing.T) {
 		t.Fatal(err)
 	}
 	entries, index := layoutAt(t, written)
+	index = withAnnotation(t, index, artifact.SignatureKey, "signed") // as keelson sign adds it to index.json
 	// crane push --index, and crane push of one manifest.
 	if err := remote.WriteIndex(tag(t, repository+":both"), index); err != nil {
 		t.Fatal(err)
@@ -102,23 +104,52 @@ func TestPullArtifact(t *testing.T) {
 	if err != nil || !slices.Equal(got, made) {
 		t.Fatalf("pulled %v, %v, want %v", got, err, made)
 	}
-	if d := cmp.Diff(filesIn(t, written), filesIn(t, pulled)); d != "" {
+	want, have := filesIn(t, written), filesIn(t, pulled)
+	delete(want, "index.json")
+	delete(have, "index.json")
+	if d := cmp.Diff(want, have); d != "" {
 		t.Error(d)
+	}
+	for i := range entries {
+		entries[i].Annotations[artifact.SignatureKey] = "signed"
+	}
+	if got, _ := layoutAt(t, pulled); !cmp.Equal(got, entries) {
+		t.Errorf("index.json lists %+v, want %+v", got, entries)
 	}
 	single := filepath.Join(dir, "single")
 	got, err = Pull(t.Context(), repository+":one", nil, Target{Name: single}, progress.Discard)
 	if err != nil || !slices.Equal(got, made[1:]) {
 		t.Fatalf("pulled %v, %v, want %v", got, err, made[1:])
 	}
-	want := []v1.Descriptor{entries[1]} // The platform comes from the manifest.
-	want[0].Annotations = map[string]string{ocilayout.RefAnnotation: "one"}
+	alone := entries[1:] // The platform comes from the manifest.
+	alone[0].Annotations = map[string]string{ocilayout.RefAnnotation: "one"}
 	entries, index = layoutAt(t, single)
-	if d := cmp.Diff(want, entries); d != "" {
+	if d := cmp.Diff(alone, entries); d != "" {
 		t.Error(d)
 	}
 	if a := artifactOf(t, index, entries[0]); a.manifest.Annotations[artifact.Architecture] != format.ARM64 {
 		t.Errorf("annotations: %v", a.manifest.Annotations)
 	}
+}
+
+// withAnnotation adds an annotation to all entries of an index.
+func withAnnotation(t *testing.T, index v1.ImageIndex, key, value string) v1.ImageIndex {
+	t.Helper()
+	m, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out v1.ImageIndex = empty.Index
+	for _, d := range m.Manifests {
+		img, err := index.Image(d.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Annotations = maps.Clone(d.Annotations)
+		d.Annotations[key] = value
+		out = mutate.AppendManifests(out, mutate.IndexAddendum{Add: img, Descriptor: d})
+	}
+	return out
 }
 
 // imagesFor returns an index of random images.
