@@ -25,7 +25,8 @@ func (g Gain) Name() string {
 	return g.Field + "=" + g.Item
 }
 
-func (g Gain) String() string { return g.Name() + ": " + g.Why }
+// String returns the gain for people, on one line.
+func (g Gain) String() string { return shorten(g.Name()) + ": " + g.Why }
 
 // Compare returns the privileges that new has beyond old, ordered by field. A nil old
 // stands for a service without privileges: see least.
@@ -49,14 +50,27 @@ type comparison struct {
 	gains    []Gain
 }
 
+// Bounds of what is recorded about a bundle that somebody else wrote. An item is what a
+// person may have to write into a policy; without it, only the whole field can be allowed.
+const (
+	mostGains   = 1000
+	longestItem = 200
+)
+
 // add records a gain.
 func (c *comparison) add(field, item string, was, is any, why string) {
+	if len(c.gains) >= mostGains {
+		return
+	}
+	if len(item) > longestItem {
+		item = ""
+	}
 	c.gains = append(c.gains, Gain{Field: field, Item: item, Was: short(was), Is: short(is), Why: why})
 }
 
 // judge is a visitor for diff, which adds the gains of a difference.
 func (c *comparison) judge(field string, was, is any, leaf bool) bool {
-	if rule, ok := rules[field]; ok {
+	if rule := ruleFor(field); rule != nil {
 		rule(c, field, was, is)
 		return true
 	}
@@ -68,15 +82,8 @@ func (c *comparison) judge(field string, was, is any, leaf bool) bool {
 
 // changed records a difference that no rule knows to be harmless.
 func (c *comparison) changed(field string, was, is any) {
-	item := text(is)
-	if len(item) > longestItem {
-		item = ""
-	}
-	c.add(field, item, was, is, reason(field))
+	c.add(field, text(is), was, is, reason(field))
 }
-
-// longestItem bounds what a person may have to write into a policy.
-const longestItem = 200
 
 // visitor handles a difference. It returns true if it has handled the fields below, too.
 // A leaf has none.

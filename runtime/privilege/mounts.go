@@ -16,15 +16,22 @@ type mount struct {
 	value              object          // as in the file
 }
 
-// restrictions has each flag that restricts a mount, with its opposite. The recursive ones
-// of mount_setattr(2) are flags of their own.
-var restrictions = map[string]string{}
-
-func init() {
-	for _, pair := range [][2]string{{"ro", "rw"}, {"nosuid", "suid"}, {"nodev", "dev"}, {"noexec", "exec"}, {"nosymfollow", "symfollow"}} {
-		restrictions[pair[0]] = pair[1]
-		restrictions["r"+pair[0]] = "r" + pair[1]
+// restriction returns the flag that an option sets or clears, among those that restrict a
+// mount, or "". The recursive ones of mount_setattr(2) are flags of their own.
+func restriction(option string) (flag string, sets bool) {
+	plain, recursive := option, ""
+	if rest, ok := strings.CutPrefix(option, "r"); ok && option != "ro" && option != "rw" {
+		plain, recursive = rest, "r"
 	}
+	switch plain {
+	case "ro", "nosuid", "nodev", "noexec", "nosymfollow":
+		return recursive + plain, true
+	case "rw":
+		return recursive + "ro", false
+	case "suid", "dev", "exec", "symfollow":
+		return recursive + "no" + plain, false
+	}
+	return "", false
 }
 
 // ignoredOptions concern the times of accesses.
@@ -59,15 +66,12 @@ func parseMount(v any) mount {
 // flag reads an option that restricts the mount, or has no effect on its privileges. A
 // later option overrides an earlier one.
 func (m *mount) flag(option string) bool {
-	if _, ok := restrictions[option]; ok {
-		m.restrict[option] = true
+	if flag, sets := restriction(option); sets {
+		m.restrict[flag] = true
 		return true
-	}
-	for restricting, opposite := range restrictions {
-		if option == opposite {
-			delete(m.restrict, restricting)
-			return true
-		}
+	} else if flag != "" {
+		delete(m.restrict, flag)
+		return true
 	}
 	if slices.Contains(propagations, option) {
 		m.propagation = max(m.propagation, spread(option))
@@ -97,7 +101,7 @@ func (m mount) within(other mount) bool {
 		return false
 	}
 	for flag := range other.restrict {
-		if !m.restrict[flag] {
+		if !m.restrict[flag] && !m.restrict["r"+flag] {
 			return false
 		}
 	}
@@ -173,8 +177,10 @@ func mounts(c *comparison, field string, was, is any) {
 	for i := range kept {
 		kept[i] = -1
 	}
+	newAt := map[string]bool{} // destinations of mounts that are new
 	for j, m := range now {
-		i := slices.IndexFunc(before, func(o mount) bool { return m.within(o) })
+		i := slices.IndexFunc(before, m.within)
+		newAt[m.dest] = newAt[m.dest] || i < 0
 		switch {
 		case i >= 0:
 			kept[i] = j
@@ -182,11 +188,8 @@ func mounts(c *comparison, field string, was, is any) {
 			c.add(field, m.String(), sameDestination(before, m), m.value, "the mount is new, or less restricted")
 		}
 	}
-	replaced := func(m mount) bool { // by one that is a gain, or covers the same
-		return slices.ContainsFunc(now, func(n mount) bool { return n.dest == m.dest && !slices.ContainsFunc(before, n.within) })
-	}
 	for i, m := range before {
-		if kept[i] < 0 && m.below(now) && !replaced(m) {
+		if kept[i] < 0 && m.below(now) && !newAt[m.dest] { // A new one is a gain, or covers the same.
 			c.add(field, "without "+m.String(), m.value, nil, "the mount covered a part of another one")
 		}
 	}

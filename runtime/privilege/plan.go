@@ -17,7 +17,8 @@ type Change struct {
 	Is    string `json:"is"`
 }
 
-func (c Change) String() string { return fmt.Sprintf("%s: %s -> %s", c.Field, c.Was, c.Is) }
+// String returns the change for people, on one line.
+func (c Change) String() string { return fmt.Sprintf("%s: %s -> %s", shorten(c.Field), c.Was, c.Is) }
 
 // Plan returns all differences of two bundles, ordered by field. A nil old stands for
 // the bundle with which Compare compares an added service.

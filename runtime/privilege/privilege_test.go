@@ -1,7 +1,6 @@
 package privilege
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -110,6 +109,7 @@ var replacements = []struct {
 	{`["ro","nosuid","rbind"]`, `["rbind"]`, []string{"mounts=/etc/web:/etc/web:rbind"}, nil},
 	{`["ro","nosuid","rbind"]`, `["nosuid","ro","noexec","rbind","private"]`, nil, []string{"mounts=/etc/web:/etc/web:nosuid,rbind,ro"}},
 	{`["ro","nosuid","rbind"]`, `["ro","nosuid","rbind","rw"]`, []string{"mounts=/etc/web:/etc/web:nosuid,rbind,ro,rw"}, nil},
+	{`["ro","nosuid","rbind"]`, `["rro","nosuid","rbind"]`, nil, []string{"mounts=/etc/web:/etc/web:nosuid,rbind,ro"}},
 	{`"rshared"`, `"rslave"`, nil, []string{"mounts=/var/lib/web:/data:rbind,rshared,rw"}},
 	{`{"destination":"/data/secret","type":"tmpfs","source":"tmpfs","options":["size=1m"]},`, ``, []string{"mounts=without tmpfs:/data/secret:size=1m"}, []string{"mounts=tmpfs:/data/secret:size=1m"}},
 	{`{"destination":"/data/secret"`, `{"destination":"/tmp","type":"tmpfs","source":"tmpfs","options":["mode=1777"]},{"destination":"/data/secret"`, nil, nil},
@@ -259,59 +259,5 @@ func TestCompareAddedService(t *testing.T) {
 	shared := strings.Replace(strings.Replace(plain, `{"type":"network"},`, "", 1), `,"capabilities":{}`, "", 1)
 	if got := names(compare(t, nil, load(t, shared, "{}"))); !slices.Equal(got, want) {
 		t.Errorf("gains %q, want %q", got, want)
-	}
-}
-
-func TestPlan(t *testing.T) {
-	new := strings.NewReplacer(`["/usr/sbin/web"]`, `["/bin/web","-v"]`, `"PATH=/bin"`, `"PATH=/sbin","TZ=UTC"`, `"limit":1000`, `"limit":2000`,
-		`"keelson.ready":"tcp:80",`, ``, `"source":"/etc/web"`, `"source":"/etc"`, `{"type":"network"},`, ``).Replace(service)
-	changes, err := Plan(load(t, service, preparations), load(t, new, strings.Replace(preparations, `["web"]`, `[]`, 1)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, c := range changes {
-		got = append(got, c.String())
-	}
-	want := []string{
-		`annotations.keelson.ready: tcp:80 -> none`,
-		`linux.namespaces[network]: {"type":"network"} -> none`,
-		`linux.resources.memory.limit: 1000 -> 2000`,
-		`mounts[/etc/web]: {"destination":"/etc/web","options":["ro","nosuid","rbind"],"source":"/etc/web","type":"bind"} -> {"destination":"/etc/web","options":["ro","nosuid","rbind"],"source":"/etc","type":"bind"}`,
-		`process.args: ["/usr/sbin/web"] -> ["/bin/web","-v"]`,
-		`process.env[PATH]: /bin -> /sbin`,
-		`process.env[TZ]: none -> UTC`,
-		`runtime.cgroups: ["web"] -> []`,
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("plan:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-}
-
-// The mounts that make the root of a service in an image are not in an artifact.
-func TestPlanWithoutRootMounts(t *testing.T) {
-	const dir = "../bundle/testdata/containers/services/web"
-	old, err := bundle.Load(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := os.ReadFile(filepath.Join(dir, bundle.ConfigFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := old.Runtime
-	r.Mounts = r.Mounts[1:]
-	runtime, err := json.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	old.Dir = "/containers/services/web" // as in the image
-	new := load(t, string(config), string(runtime))
-	changes, err := Plan(old, new)
-	if err != nil || len(changes) > 0 {
-		t.Errorf("plan %v, %v", changes, err)
-	}
-	if gains := compare(t, old, new); len(gains) > 0 {
-		t.Errorf("gains %q", names(gains))
 	}
 }

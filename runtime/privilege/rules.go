@@ -11,48 +11,82 @@ import (
 // rule adds the gains of a field and of the fields below it, whose values differ.
 type rule func(c *comparison, field string, was, is any)
 
-// rules has the fields of which some differences are harmless. Each difference of another
-// field is a gain.
-var rules map[string]rule
-
-func init() { // not in the declaration, since rules refer to judge and judge refers to rules
-	rules = map[string]rule{
-		"ociVersion": harmless,
-		"hostname":   ownName, "domainname": ownName,
-
+// ruleFor returns the rule for a field of which some differences are harmless, or nil. Each
+// difference of another field is a gain.
+func ruleFor(field string) rule {
+	switch field {
+	case "ociVersion",
 		// What runs in the container.
-		"process.args": harmless, "process.env": harmless, "process.cwd": harmless,
-		"process.terminal": harmless, "process.consoleSize": harmless,
-
-		"process.user":            user,
-		"process.capabilities":    capabilities,
-		"process.rlimits":         rlimits,
-		"process.noNewPrivileges": switchedOff("programs with the set-user-ID bit or file capabilities may raise privileges"),
-		"process.apparmorProfile": appArmor,
-		"process.oomScoreAdj":     oomScore,
-
-		"root.path":     rootPath,
-		"root.readonly": switchedOff("the root file system becomes writable"),
-		"mounts":        mounts,
-		"annotations":   annotations,
-
-		"linux.namespaces":        namespaces,
-		"linux.devices":           added("a device node is made", device),
-		"linux.maskedPaths":       removed("the path becomes visible"),
-		"linux.readonlyPaths":     removed("the path becomes writable"),
-		"linux.rootfsPropagation": propagation,
-		"linux.seccomp":           seccomp,
-
-		"linux.resources.devices":      deviceRules,
-		"linux.resources.memory.limit": limit, "linux.resources.memory.swap": limit, "linux.resources.pids.limit": limit,
-		"linux.resources.cpu": cpu,
-
-		"runtime.cgroups":    added("a cgroup is made on the machine", text),
-		"runtime.mkdir":      added("a folder is made on the machine", text),
-		"runtime.interfaces": added("a network interface of the machine is made or moved", text),
-		"runtime.mounts":     hostMounts,
-		"runtime.bindNS":     bindNS,
+		"process.args", "process.env", "process.cwd", "process.terminal", "process.consoleSize":
+		return harmless
+	case "hostname", "domainname":
+		return ownName
+	case "process.user":
+		return user
+	case "process.capabilities":
+		return capabilities
+	case "process.rlimits":
+		return rlimits
+	case "process.noNewPrivileges":
+		return switchedOff("programs with the set-user-ID bit or file capabilities may raise privileges")
+	case "process.apparmorProfile":
+		return appArmor
+	case "process.oomScoreAdj":
+		return oomScore
+	case "root.path":
+		return rootPath
+	case "root.readonly":
+		return switchedOff("the root file system becomes writable")
+	case "mounts":
+		return mounts
+	case "annotations":
+		return annotations
 	}
+	if strings.HasPrefix(field, "linux.") {
+		return linuxRule(field)
+	}
+	return runtimeRule(field)
+}
+
+func linuxRule(field string) rule {
+	switch field {
+	case "linux.namespaces":
+		return namespaces
+	case "linux.devices":
+		return added("a device node is made", device)
+	case "linux.maskedPaths":
+		return removed("the path becomes visible")
+	case "linux.readonlyPaths":
+		return removed("the path becomes writable")
+	case "linux.rootfsPropagation":
+		return propagation
+	case "linux.seccomp":
+		return seccomp
+	case "linux.resources.devices":
+		return deviceRules
+	case "linux.resources.memory.limit", "linux.resources.memory.swap", "linux.resources.pids.limit":
+		return limit
+	case "linux.resources.cpu":
+		return cpu
+	}
+	return nil
+}
+
+// runtimeRule returns rules for runtime.json, which is about the machine.
+func runtimeRule(field string) rule {
+	switch field {
+	case "runtime.cgroups":
+		return added("a cgroup is made on the machine", text)
+	case "runtime.mkdir":
+		return added("a folder is made on the machine", text)
+	case "runtime.interfaces":
+		return added("a network interface of the machine is made or moved", text)
+	case "runtime.mounts":
+		return hostMounts
+	case "runtime.bindNS":
+		return bindNS
+	}
+	return nil
 }
 
 // reasons explain differences of fields without a rule, by the beginning of the field.

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -208,17 +211,23 @@ func text(v any) string {
 }
 
 // short is text in at most a line of a terminal.
-func short(v any) string {
+func short(v any) string { return shorten(text(v)) }
+
+// shorten returns a text that can be shown on a terminal: its beginning, quoted if it has
+// control characters.
+func shorten(s string) string {
 	const longest = 120
-	s := text(v)
-	if len(s) <= longest {
-		return s
+	if len(s) > longest {
+		end := longest
+		for end > 0 && !utf8.RuneStart(s[end]) {
+			end--
+		}
+		s = s[:end] + "…"
 	}
-	end := longest
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
 	}
-	return s[:end] + "…"
+	return s
 }
 
 // rest returns the fields of o other than those named, as JSON; "" if there are none.

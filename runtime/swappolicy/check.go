@@ -149,8 +149,13 @@ func (p *Policy) checkGains(r Request, listed []string) error {
 	if len(gains) == 0 {
 		return nil
 	}
+	const most = 20 // that are shown
 	var whys, lines []string
-	for _, g := range gains {
+	for i, g := range gains {
+		if i == most {
+			whys = append(whys, fmt.Sprintf("and %d more", len(gains)-most))
+			break
+		}
 		whys = append(whys, g.String())
 		if line := fmt.Sprintf("%q", suggestion(g)); !slices.Contains(lines, line) {
 			lines = append(lines, line)

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -114,20 +113,19 @@ func parse(path string, text []byte) (*Policy, error) {
 	return p, nil
 }
 
-// The library's errors for a key that is not in a type, and for one that occurs twice.
-var (
-	unknownKey  = regexp.MustCompile(`field (.*) not found in type swappolicy\.\w+`)
-	repeatedKey = regexp.MustCompile(`field (.*) already set in type swappolicy\.\w+`)
-)
-
 // plain returns an error of the library as one line without names of types.
 func plain(err error) error {
 	var lines []string
 	for line := range strings.Lines(strings.TrimPrefix(err.Error(), "yaml: ")) {
 		line = strings.TrimSpace(line)
+		if start, _, ok := strings.Cut(line, " not found in type "); ok {
+			line = strings.Replace(start, "field", "unknown key", 1)
+		}
+		if start, _, ok := strings.Cut(line, " already set in type "); ok {
+			line = strings.Replace(start, "field", "key", 1) + " occurs twice"
+		}
 		if line != "unmarshal errors:" {
-			line = unknownKey.ReplaceAllString(line, "unknown key $1")
-			lines = append(lines, repeatedKey.ReplaceAllString(line, "key $1 occurs twice"))
+			lines = append(lines, line)
 		}
 	}
 	return errors.New(strings.Join(lines, "; "))
@@ -174,7 +172,7 @@ func (p *Policy) checkRule(field string, r rule) error {
 		}
 	}
 	for i, name := range r.Gain {
-		if privilege, _, _ := strings.Cut(name, "="); privilege == "" || strings.ContainsAny(privilege, " \t") {
+		if privilege, item, hasItem := strings.Cut(name, "="); privilege == "" || strings.ContainsAny(privilege, " \t") || hasItem && item == "" {
 			return fmt.Errorf("%s.gain[%d]: %q is not a privilege: want FIELD or FIELD=ITEM, as a refusal shows it", field, i, name)
 		}
 	}

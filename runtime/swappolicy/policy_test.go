@@ -178,6 +178,7 @@ func TestBadFiles(t *testing.T) {
 		{"services: [{name: a}, {name: a}]", "services[1].name: \"a\" occurs twice"},
 		{"services: [{name: a, signed-by: [x]}]", "services[0].signed-by[0]: there is no key"},
 		{"services: [{name: a, gain: ['=x']}]", "services[0].gain[0]"},
+		{"services: [{name: a, gain: ['root=']}]", "services[0].gain[0]"},
 		{"default: {allow: [swap]}\n---\ndefault: {allow: [swap]}\n", "only one YAML document"},
 		{"a: [", "line 1"},
 		{"\tx", "cannot start any token"},
