@@ -109,8 +109,22 @@ func (m mount) within(other mount) bool {
 }
 
 // String returns the mount as a policy names it: SOURCE:DESTINATION:OPTIONS, with the type
-// as the source if it is not a bind.
+// as the source if it is not a bind, and the options in alphabetical order.
 func (m mount) String() string {
+	options := m.options()
+	slices.Sort(options)
+	return m.line(slices.Compact(options))
+}
+
+// options returns the options as they are in the file.
+func (m mount) options() (all []string) {
+	for _, o := range list(m.value["options"]) {
+		all = append(all, text(o))
+	}
+	return all
+}
+
+func (m mount) line(options []string) string {
 	source := m.kind
 	switch {
 	case m.kind == "bind":
@@ -118,15 +132,9 @@ func (m mount) String() string {
 	case m.source != m.kind:
 		source += " " + m.source
 	}
-	options := list(m.value["options"])
-	var words []string
-	for _, o := range options {
-		words = append(words, text(o))
-	}
-	slices.Sort(words)
 	s := source + ":" + m.dest
-	if words = slices.Compact(words); len(words) > 0 {
-		s += ":" + strings.Join(words, ",")
+	if len(options) > 0 {
+		s += ":" + strings.Join(options, ",")
 	}
 	if m.rest != "" {
 		s += " " + m.rest

@@ -67,7 +67,9 @@ func named(tree object, dir string) object {
 	linux := inner(tree, "linux")
 	resources := inner(linux, "resources")
 	runtime := inner(tree, "runtime")
-	nameBy(tree, "mounts", func(o object) string { return str(o["destination"]) })
+	if all := list(tree["mounts"]); len(all) > 0 {
+		tree["mounts"] = mountLines(all)
+	}
 	nameBy(process, "rlimits", func(o object) string { return str(o["type"]) })
 	nameBy(linux, "namespaces", func(o object) string { return str(o["type"]) })
 	nameBy(linux, "devices", func(o object) string { return str(o["path"]) })
@@ -90,6 +92,21 @@ func named(tree object, dir string) object {
 	runtime["mounts"] = mounts
 	nameBy(runtime, "mounts", func(o object) string { return str(o["destination"]) })
 	return tree
+}
+
+// mountLines returns mounts by destination, each on a line. Several mounts at one
+// destination are numbered.
+func mountLines(all []any) object {
+	lines := object{}
+	for i, v := range all {
+		m := parseMount(v)
+		name := "[" + m.dest + "]"
+		if lines[name] != nil {
+			name = fmt.Sprintf("[%s #%d]", m.dest, i+1)
+		}
+		lines[name] = m.line(m.options())
+	}
+	return lines
 }
 
 // inner replaces a field that is an object by a copy of it, which it returns.

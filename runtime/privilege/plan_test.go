@@ -27,7 +27,7 @@ func TestPlan(t *testing.T) {
 		`annotations.keelson.ready: tcp:80 -> none`,
 		`linux.namespaces[network]: {"type":"network"} -> none`,
 		`linux.resources.memory.limit: 1000 -> 2000`,
-		`mounts[/etc/web]: {"destination":"/etc/web","options":["ro","nosuid","rbind"],"source":"/etc/web","type":"bind"} -> {"destination":"/etc/web","options":["ro","nosuid","rbind"],"source":"/etc","type":"bind"}`,
+		`mounts[/etc/web]: /etc/web:/etc/web:ro,nosuid,rbind -> /etc:/etc/web:ro,nosuid,rbind`,
 		`process.args: ["/usr/sbin/web"] -> ["/bin/web","-v"]`,
 		`process.env[PATH]: /bin -> /sbin`,
 		`process.env[TZ]: none -> UTC`,

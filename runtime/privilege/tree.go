@@ -150,7 +150,7 @@ func least() *bundle.Bundle {
 		Mounts: []specs.Mount{
 			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
 			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
-			{Destination: "/proc", Type: "proc", Source: "proc", Options: append(slices.Clone(sys), "relatime")},
+			{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "nodev", "noexec", "relatime"}},
 			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: sys},
 			{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: append(slices.Clone(sys), "relatime", "ro")},
 		},

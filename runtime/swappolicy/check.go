@@ -109,7 +109,7 @@ func (p *Policy) refuse(r Request, why, line string) *RefusedError {
 		entry = s.Name
 	}
 	return &RefusedError{Name: r.Name, Verb: r.Verb, Why: why,
-		Allow: fmt.Sprintf("the image needs %q in the entry of services with the name %q in %s (docs/swap-policy.md)", line, entry, p.path)}
+		Allow: fmt.Sprintf("%s of the image needs the line %s in the entry of services with the name %s (docs/swap-policy.md)", p.path, line, entry)}
 }
 
 // checkSignature wants a signature by one of the keys.
@@ -151,20 +151,26 @@ func (p *Policy) checkGains(r Request, listed []string) error {
 	}
 	const most = 20 // that are shown
 	var whys, lines []string
-	for i, g := range gains {
-		if i == most {
-			whys = append(whys, fmt.Sprintf("and %d more", len(gains)-most))
+	for _, g := range gains {
+		line := fmt.Sprintf("%q", suggestion(g))
+		if slices.Contains(lines, line) {
+			continue
+		}
+		if len(lines) == most {
+			whys = append(whys, "and more")
 			break
 		}
+		lines = append(lines, line)
 		whys = append(whys, g.String())
-		if line := fmt.Sprintf("%q", suggestion(g)); !slices.Contains(lines, line) {
-			lines = append(lines, line)
-		}
 	}
 	for _, name := range listed {
 		lines = append(lines, fmt.Sprintf("%q", name))
 	}
-	e := p.refuse(r, "it asks for more privileges than the image's: "+strings.Join(whys, "; "), "gain: ["+strings.Join(lines, ", ")+"]")
+	than := "the image's"
+	if r.Image == nil {
+		than = "a service has by default"
+	}
+	e := p.refuse(r, "it asks for more privileges than "+than+": "+strings.Join(whys, "; "), "gain: ["+strings.Join(lines, ", ")+"]")
 	e.Gains = gains
 	return e
 }
