@@ -12,9 +12,9 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// plain returns the tar in r, which may be compressed: its first bytes tell.
+// plain returns the tar in r. Its first bytes decide whether it is compressed.
 func plain(r io.Reader) (io.ReadCloser, error) {
-	buffered := bufio.NewReader(r)
+	buffered := bufio.NewReaderSize(r, 64<<10) // the size of a pipe
 	magic, err := buffered.Peek(4)
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):

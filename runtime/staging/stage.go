@@ -12,7 +12,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"sync/atomic"
+	"sync"
 
 	"keelson/runtime/artifact"
 	"keelson/runtime/paths"
@@ -24,7 +24,7 @@ type Options struct {
 	Args         []string         // of Program: stage-artifact by default
 	Architecture string           // in Go's spelling; this machine's by default
 	MaxSize      int64            // of the unpacked files, in bytes; 0: what is free, less a reserve
-	Progress     func(done int64) // is called with the number of bytes read; may be nil
+	Progress     func(done int64) // is called with the number of bytes read, from another goroutine; may be nil
 	Logger       *slog.Logger     // slog.Default by default
 }
 
@@ -87,13 +87,9 @@ func stage(ctx context.Context, o Options, dir string, r io.Reader) (artifact.Me
 	if err != nil {
 		return artifact.Meta{}, fmt.Errorf("cannot start %s %s: %w", o.Program, strings.Join(o.Args, " "), err)
 	}
-	var over atomic.Bool
-	defer over.Store(true)
-	go c.feed(r, func(done int64) {
-		if !over.Load() {
-			o.Progress(done)
-		}
-	})
+	progress := &reporter{report: o.Progress}
+	defer progress.stop()
+	go c.feed(r, progress)
 	meta, err := c.wait(ctx, o)
 	if err == nil {
 		if err = checkMeta(meta, o.Architecture); err == nil {
@@ -111,8 +107,26 @@ type child struct {
 	readErr        chan error
 }
 
+// reporter calls report until it is stopped.
+type reporter struct {
+	mu     sync.Mutex
+	report func(int64)
+}
+
+func (p *reporter) call(done int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report(done)
+}
+
+func (p *reporter) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report = func(int64) {}
+}
+
 // feed copies r to the child until the child ends.
-func (c *child) feed(r io.Reader, progress func(int64)) {
+func (c *child) feed(r io.Reader, progress *reporter) {
 	buf := make([]byte, 64<<10)
 	var done int64
 	for {
@@ -122,7 +136,7 @@ func (c *child) feed(r io.Reader, progress func(int64)) {
 				return // The child has ended.
 			}
 			done += int64(n)
-			progress(done)
+			progress.call(done)
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {

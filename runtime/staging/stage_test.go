@@ -2,14 +2,33 @@ package staging
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"keelson/mounts"
+	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
+
+var childDir string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if childDir != "" {
+		os.RemoveAll(childDir)
+	}
+	os.Exit(code)
+}
 
 // childProgram builds the program that the children of these tests are: it is static, as
 // the guest's is.
@@ -27,16 +46,6 @@ var childProgram = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-var childDir string
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if childDir != "" {
-		os.RemoveAll(childDir)
-	}
-	os.Exit(code)
-}
-
 func options(t *testing.T) Options {
 	t.Helper()
 	tier.Root(t)
@@ -47,20 +56,133 @@ func options(t *testing.T) Options {
 	return Options{Program: program, Architecture: "amd64"}
 }
 
+// Owners, modes and file capabilities are those of the layer, although the child has a
+// user namespace of its own.
 func TestStage(t *testing.T) {
 	o := options(t)
 	i := newImage(t)
-	i.add("amd64", i.artifact(i.layer(file("bin/x", "text"))))
+	ping := file("bin/ping", "program")
+	ping.Uid, ping.Gid, ping.Mode = 1000, 4_000_000_000, 0o4750
+	// struct vfs_cap_data, version 2: CAP_NET_RAW, effective.
+	capability := "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+	ping.PAXRecords = map[string]string{xattr + "security.capability": capability}
+	i.add("amd64", i.artifact(i.layer(folder("bin"), ping)))
+	data := i.tar()
+	var done int64
+	o.Progress = func(n int64) { done = n }
 	dir := t.TempDir()
-	meta, err := Stage(t.Context(), o, dir, bytes.NewReader(i.tar()))
-	if err != nil {
+	if _, err := Stage(t.Context(), o, dir, bytes.NewReader(data)); err != nil {
 		t.Fatal(err)
 	}
-	if meta.Name != "web" {
-		t.Errorf("meta %+v", meta)
+	if done != int64(len(data)) {
+		t.Errorf("progress %d, want %d", done, len(data))
 	}
-	data, err := os.ReadFile(filepath.Join(dir, "rootfs/bin/x"))
-	if err != nil || string(data) != "text" {
-		t.Errorf("rootfs/bin/x: %q, %v", data, err)
+	path := filepath.Join(dir, "rootfs/bin/ping")
+	var s unix.Stat_t
+	if err := unix.Stat(path, &s); err != nil || s.Uid != 1000 || s.Gid != 4_000_000_000 || s.Mode != unix.S_IFREG|0o4750 {
+		t.Errorf("owner %d:%d, mode %o, %v", s.Uid, s.Gid, s.Mode, err)
 	}
+	buf := make([]byte, 64)
+	if n, err := unix.Getxattr(path, "security.capability", buf); err != nil || string(buf[:n]) != capability {
+		t.Errorf("security.capability %q, %v", buf[:max(n, 0)], err)
+	}
+}
+
+func TestReaderFails(t *testing.T) {
+	o := options(t)
+	dir, broken := t.TempDir(), errors.New("connection lost")
+	_, err := Stage(t.Context(), o, dir, io.MultiReader(strings.NewReader("text"), iotestErr{broken}))
+	if !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
+	}
+	wantEmpty(t, dir)
+}
+
+type iotestErr struct{ err error }
+
+func (r iotestErr) Read([]byte) (int, error) { return 0, r.err }
+
+// An error is returned although the sender neither sends more nor closes.
+func TestReaderStays(t *testing.T) {
+	o := options(t)
+	r, w := io.Pipe()
+	defer r.Close()
+	go w.Write(bytes.Repeat([]byte("text"), 1000))
+	dir := t.TempDir()
+	_, err := Stage(t.Context(), o, dir, r)
+	checkRefusal(t, err, "cannot read the archive")
+	wantEmpty(t, dir)
+}
+
+func TestProgramIsMissing(t *testing.T) {
+	tier.Root(t)
+	_, err := Stage(t.Context(), Options{Program: "/none"}, t.TempDir(), nothing)
+	checkRefusal(t, err, "cannot start /none stage-artifact")
+}
+
+func TestFullDisk(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		o := options(t)
+		dir := t.TempDir()
+		if err := mounts.Mount("tmpfs", dir, "tmpfs", []string{"size=32m"}); err != nil {
+			t.Fatal(err)
+		}
+		defer mounts.Unmount(dir, 0)
+		i := newImage(t)
+		i.add("amd64", i.artifact(i.layer(file("big", strings.Repeat("x", 20<<20)))))
+		_, err := Stage(t.Context(), o, dir, bytes.NewReader(i.tar()))
+		checkRefusal(t, err, "blobs/sha256 more than 15 MiB") // 32 MiB less the reserve, and a page for the folder
+		wantEmpty(t, dir)
+		o.MaxSize = 1 << 30
+		_, err = Stage(t.Context(), o, dir, bytes.NewReader(i.tar()))
+		checkRefusal(t, err, `"big" no space left on device`)
+		wantEmpty(t, dir)
+	})
+}
+
+// Without a user namespace the child is confined all the same.
+func TestWithoutUserNamespace(t *testing.T) {
+	const marker = "KEELSON_NO_USERS"
+	tier.Root(t)
+	if os.Getenv(marker) != "" {
+		if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+			t.Fatal(err)
+		}
+		TestConfinement(t)
+		return
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestWithoutUserNamespace$", "-test.v")
+	cmd.Env = append(os.Environ(), marker+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if err := mapAll(cmd.SysProcAttr); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("without a user namespace")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// BenchmarkStage reads an artifact of one small file with the guest's program, whose path
+// is in KEELSON_STAGE: to build one here would count as memory of the children.
+func BenchmarkStage(b *testing.B) {
+	tier.Root(b)
+	o := Options{Program: os.Getenv("KEELSON_STAGE"), Architecture: "amd64"}
+	if o.Program == "" {
+		b.Skip("KEELSON_STAGE names no program")
+	}
+	i := newImage(b)
+	i.add("amd64", i.artifact(i.layer(file("x", "text"))))
+	data := i.tar()
+	for b.Loop() {
+		if _, err := Stage(b.Context(), o, b.TempDir(), bytes.NewReader(data)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_CHILDREN, &u); err != nil {
+		b.Fatal(err)
+	}
+	cpu := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	b.ReportMetric(cpu.Seconds()*1000/float64(b.N), "CPU-ms/op")
+	b.ReportMetric(float64(u.Maxrss)/1024, "MiB")
 }

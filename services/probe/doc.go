@@ -5,8 +5,9 @@
 //
 //   - TCP and HTTP use a socket made in the container's network namespace. The socket is
 //     made on a thread that ends afterwards, so that no thread of this process stays in
-//     another namespace. A process that uses this package must therefore not start
-//     children with a Pdeathsig, which the kernel sends when the thread ends.
+//     another namespace. The kernel sends a Pdeathsig when the thread that started the
+//     child ends: a process that uses this package must keep that thread with
+//     runtime.LockOSThread until the child has ended.
 //   - The path of a Unix socket is resolved in the container's root; no symbolic link
 //     leads out of it.
 //   - Messages of sd_notify(3) are received on a socket in a private folder of the
