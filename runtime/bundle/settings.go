@@ -69,6 +69,8 @@ type Settings struct {
 	Timeout   time.Duration // one-shot: of each attempt, 0 is none
 	Retries   int           // one-shot: after a pause of Delay, doubling to MaxDelay
 
+	SwapProbation time.Duration // how long a version that was swapped in must stay ready
+
 	LogSize int64 // bytes, for each of stdout and stderr; 0: by the size of the disk
 }
 
@@ -87,6 +89,7 @@ func Defaults() Settings {
 		Role: RoleService, Restart: RestartOnFailure, Delay: 100 * time.Millisecond, MaxDelay: 30 * time.Second,
 		HealthInterval: 10 * time.Second, HealthTimeout: 5 * time.Second, HealthRetries: 3,
 		StopSignal: syscall.SIGTERM, StopTimeout: 10 * time.Second,
+		SwapProbation: 30 * time.Second,
 	}
 }
 
@@ -167,9 +170,10 @@ var setters = map[string]func(*Settings, string) string{
 	"on-failure": func(s *Settings, v string) string {
 		return oneOf(&s.OnFailure, v, Continue, Rescue, Reboot, PowerOff, Halt)
 	},
-	"timeout":  func(s *Settings, v string) string { return duration(&s.Timeout, v) },
-	"retries":  func(s *Settings, v string) string { return count(&s.Retries, v) },
-	"log.size": func(s *Settings, v string) string { return size(&s.LogSize, v) },
+	"swap.probation": func(s *Settings, v string) string { return duration(&s.SwapProbation, v) },
+	"timeout":        func(s *Settings, v string) string { return duration(&s.Timeout, v) },
+	"retries":        func(s *Settings, v string) string { return count(&s.Retries, v) },
+	"log.size":       func(s *Settings, v string) string { return size(&s.LogSize, v) },
 }
 
 func oneOf(to *string, value string, allowed ...string) string {

@@ -21,7 +21,7 @@ func TestParseSettings(t *testing.T) {
 		"keelson.health": "exec:/bin/check -q", "keelson.health.interval": "5s", "keelson.health.timeout": "1s",
 		"keelson.health.retries": "2", "keelson.stop.signal": "INT", "keelson.stop.timeout": "0s",
 		"keelson.on-failure": "reboot", "keelson.timeout": "30s", "keelson.retries": "4",
-		"keelson.log.size": "1.5MiB", "keelson.role": "rescue",
+		"keelson.log.size": "1.5MiB", "keelson.role": "rescue", "keelson.swap.probation": "1m",
 	})
 	want := Settings{
 		Role: RoleRescue, Restart: RestartAlways, Delay: time.Second, MaxDelay: time.Minute, Limit: Limit{5, 2 * time.Minute},
@@ -29,7 +29,7 @@ func TestParseSettings(t *testing.T) {
 		Ready: Probe{Kind: "http", Target: "80/health", Addresses: localhost, Path: "/health"}, ReadyTimeout: 3 * time.Second,
 		Health: Probe{Kind: "exec", Target: "/bin/check -q", Args: []string{"/bin/check", "-q"}}, HealthInterval: 5 * time.Second, HealthTimeout: time.Second, HealthRetries: 2,
 		StopSignal: syscall.SIGINT, OnFailure: "reboot", Timeout: 30 * time.Second, Retries: 4,
-		LogSize: 3 << 19,
+		LogSize: 3 << 19, SwapProbation: time.Minute,
 	}
 	if len(errs) != 0 || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, errs, want)

@@ -1,5 +1,7 @@
 // Package control is the protocol between the supervisor and its clients. A connection to
-// a Unix stream socket carries one JSON request and one JSON response. The mode of the
+// a Unix stream socket carries one JSON request in a line, and JSON responses in lines: any
+// number with Progress, and a last one without. The request to swap a service is followed
+// by the artifact, until the client shuts down its side of the connection. The mode of the
 // socket is 0600, so only root may connect, in the system or in a container that has the
 // socket.
 package control
@@ -42,6 +44,10 @@ const (
 	PowerOff = "poweroff"
 	Reboot   = "reboot"
 	Halt     = "halt"
+	Swap     = "swap"     // replace a service by the artifact that follows the request
+	Rollback = "rollback" // replace a service by its previous version
+	Remove   = "remove"   // stop a service, and forget it or mask that of the image
+	Diff     = "diff"     // list what differs from the image
 )
 
 const (
@@ -59,20 +65,39 @@ type Service struct {
 	Restarts int       `json:"restarts"`
 	LastExit string    `json:"lastExit,omitempty"`
 	Error    string    `json:"error,omitempty"`
-	Status   string    `json:"status,omitempty"` // what it reports, or waits for
+	Status   string    `json:"status,omitempty"`  // what it reports, or waits for
+	Version  string    `json:"version,omitempty"` // digest of what replaces the bundle of the image
 }
 
 // Request requests Verb for the services in Names. List without names lists all.
 type Request struct {
 	Verb  string   `json:"verb"`
 	Names []string `json:"names,omitempty"`
+	Force bool     `json:"force,omitempty"` // Swap: also a version that was rejected
+
+	// These are set by Serve.
+	Peer     string            `json:"-"` // the process that sent the request, for people
+	Body     io.Reader         `json:"-"` // what follows the request of Swap; nil for other verbs
+	Progress func(text string) `json:"-"` // sends a response with Progress
 }
 
 // Response is the result of a request. Code is an exit status for the command line.
 type Response struct {
-	Services []Service `json:"services,omitempty"`
-	Error    string    `json:"error,omitempty"`
-	Code     int       `json:"code"`
+	Services []Service    `json:"services,omitempty"`
+	Changes  []Difference `json:"changes,omitempty"` // Diff
+	Progress string       `json:"progress,omitempty"`
+	Error    string       `json:"error,omitempty"`
+	Code     int          `json:"code"`
+}
+
+// Difference is a service that differs from the image.
+type Difference struct {
+	Name     string    `json:"name"`
+	Change   string    `json:"change"`             // swapped, added, removed or reverted
+	Version  string    `json:"version,omitempty"`  // digest of what runs
+	Previous string    `json:"previous,omitempty"` // what Rollback would bring: a digest, image or removed
+	Since    time.Time `json:"since,omitzero"`
+	By       string    `json:"by,omitempty"`
 }
 
 // Handler answers requests. It is called from several goroutines.
@@ -120,26 +145,34 @@ func Serve(ctx context.Context, socket string, h Handler) error {
 }
 
 // answer answers one request. The context of the handler ends when the client closes the
-// connection.
+// connection; a client that sends a body may close its side.
 func answer(ctx context.Context, conn net.Conn, h Handler) {
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })() // Ends the read of a body.
 	var request Request
 	if err := conn.SetReadDeadline(time.Now().Add(requestTime)); err != nil {
 		return
 	}
-	if err := json.NewDecoder(io.LimitReader(conn, requestLimit)).Decode(&request); err != nil {
+	decoder := json.NewDecoder(io.LimitReader(conn, requestLimit))
+	if err := decoder.Decode(&request); err != nil {
 		send(conn, Response{Error: fmt.Sprintf("cannot read request: %v", err), Code: CodeUsage})
 		return
 	}
-	if err := conn.SetReadDeadline(time.Time{}); err != nil {
-		return
+	request.Peer = peer(conn)
+	request.Progress = func(text string) { send(conn, Response{Progress: text}) }
+	if request.Verb == Swap {
+		request.Body = body(ctx, decoder, conn)
+	} else {
+		if err := conn.SetReadDeadline(time.Time{}); err != nil {
+			return
+		}
+		go func() {
+			defer cancel()
+			_, _ = conn.Read(make([]byte, 1)) // Returns when either side closes.
+		}()
 	}
-	go func() {
-		defer cancel()
-		_, _ = conn.Read(make([]byte, 1)) // Returns when either side closes.
-	}()
 	send(conn, h.Control(ctx, request))
 }
 
@@ -151,19 +184,5 @@ func send(conn net.Conn, r Response) {
 
 // Call sends one request and waits for its response.
 func Call(ctx context.Context, socket string, r Request) (Response, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", socket)
-	if err != nil {
-		return Response{}, fmt.Errorf("cannot reach the supervisor at %s: %w", socket, err)
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := json.NewEncoder(conn).Encode(r); err != nil {
-		return Response{}, fmt.Errorf("cannot send a request to the supervisor: %w", err)
-	}
-	var response Response
-	if err := json.NewDecoder(conn).Decode(&response); err != nil {
-		return Response{}, fmt.Errorf("the supervisor ended without an answer: %w", err)
-	}
-	return response, nil
+	return CallWith(ctx, socket, r, nil, nil)
 }

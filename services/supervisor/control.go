@@ -30,6 +30,12 @@ func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Res
 		}
 		return control.Response{}
 	}
+	switch r.Verb {
+	case control.Swap, control.Rollback, control.Remove:
+		return s.controlSwap(ctx, r)
+	case control.Diff:
+		return s.differences()
+	}
 	e, order := orders[r.Verb]
 	if !order && r.Verb != control.List || order && len(r.Names) == 0 {
 		return control.Response{Code: control.CodeUsage, Error: fmt.Sprintf("cannot do %q", r.Verb)}
@@ -67,7 +73,7 @@ func (s *Supervisor) addNew(names []string) {
 		if s.services.byName[name] != nil || filepath.Base(name) != name || name == "." || name == ".." {
 			continue
 		}
-		if info, err := os.Stat(filepath.Join(s.options.Dir, name)); err == nil && info.IsDir() && s.add(name) {
+		if info, err := os.Stat(filepath.Join(s.options.Dir, name)); err == nil && info.IsDir() && s.addCurrent(name, true) {
 			s.arrange()
 			s.needContainerd()
 		}
@@ -88,6 +94,7 @@ func (s *Supervisor) list(names []string) control.Response {
 		response.Services = append(response.Services, control.Service{
 			Name: name, State: string(svc.state), PID: svc.pid, Since: wall.Add(svc.since - boot),
 			Restarts: svc.restarts, LastExit: svc.lastExit, Error: svc.reason, Status: svc.status,
+			Version: svc.version.Digest(),
 		})
 		if !all && svc.state != machine.Running {
 			response.Code = control.CodeNotRunning
@@ -102,7 +109,7 @@ func (s *Supervisor) shown(svc *service) *service {
 	if s.connected {
 		return svc
 	}
-	known := &service{name: svc.name, state: machine.Waiting, since: svc.since, status: "containerd does not answer yet"}
+	known := &service{name: svc.name, version: svc.version, state: machine.Waiting, since: svc.since, status: "containerd does not answer yet"}
 	if old, ok := s.store.read(svc.name); ok {
 		known.restore(old)
 		known.state, known.pid, known.since = old.State, old.Pid, old.Entered

@@ -45,7 +45,7 @@ func (s *Supervisor) attach(svc *service, placement task.Placement, begin func(c
 			})
 		},
 	})
-	svc.task = t
+	svc.task, svc.from = t, svc.dir
 }
 
 // handle turns what a task reports into an event of the state machine.
@@ -108,7 +108,7 @@ func (s *Supervisor) cannotStart(svc *service, err error) {
 	svc.recordFirst(firstDown)
 	s.event(svc, svc.reason, svc.startup)
 	s.apply(svc, machine.Fail)
-	if svc.clash == nil && svc.bundle == nil {
+	if svc.clash == nil && svc.bundle == nil && svc.state == machine.Failed {
 		s.watchBundle(svc)
 	}
 }
@@ -134,7 +134,7 @@ func (s *Supervisor) notStarted(svc *service, err error) {
 		s.event(svc, svc.reason+svc.consequence(e)+svc.untilNextReport(e), svc.startup)
 	}
 	s.apply(svc, e)
-	if svc.refused {
+	if svc.refused && (svc.state == machine.Backoff || svc.state == machine.Failed) { // A swap may have gone on.
 		s.watchBundle(svc)
 	}
 }

@@ -3,6 +3,8 @@ package supervisor
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -10,13 +12,17 @@ import (
 	"syscall"
 	"time"
 
+	"keelson/runtime/artifact"
 	"keelson/runtime/bundle"
 	"keelson/runtime/logs"
 	"keelson/runtime/paths"
+	"keelson/runtime/staging"
+	"keelson/runtime/swappolicy"
 	"keelson/runtime/timeline"
 	"keelson/services/connection"
 	"keelson/services/containerd"
 	"keelson/services/task"
+	"keelson/services/versions"
 )
 
 // Task is what the supervisor asks of one life of a container. *task.Task implements it.
@@ -46,6 +52,8 @@ type Options struct {
 	StateDir string // /run/keelson
 	LogDir   string // /var/log
 	Runtime  string // OCI runtime that runs the commands of probes: /usr/bin/runc
+	Versions string // versions of services: /var/lib/keelson/services
+	Policy   string // says what may be swapped: /etc/keelson/swap.yml
 
 	Events func(timeline.Event)       // receives what is shown to people
 	Logger *slog.Logger               // receives the rest
@@ -61,7 +69,27 @@ type Options struct {
 	Exec    task.Exec                           // runs commands of probes
 	Tasks   Tasks                               // makes tasks of the above and containerd
 
+	Stage Stage // reads artifacts
+
 	Changed func(ctx context.Context, dir string) (bool, error) // waits for a change of the bundle in dir; false when ctx ends
+}
+
+// Stage reads an artifact into dir, an empty folder. On an error, dir is empty again.
+// progress is called from time to time; it does not block.
+type Stage func(ctx context.Context, dir string, artifact io.Reader, progress func(string)) (artifact.Meta, error)
+
+// stageWith reads artifacts in a confined process.
+func stageWith(logger *slog.Logger) Stage {
+	return func(ctx context.Context, dir string, r io.Reader, progress func(string)) (artifact.Meta, error) {
+		const step = 16 << 20
+		next := int64(step)
+		return staging.Stage(ctx, staging.Options{Logger: logger, Progress: func(done int64) {
+			if done >= next {
+				next = done + step
+				progress(fmt.Sprintf("read %d MiB", done>>20))
+			}
+		}}, dir, r)
+	}
 }
 
 func (o Options) withDefaults() Options {
@@ -70,6 +98,8 @@ func (o Options) withDefaults() Options {
 	o.StateDir = cmp.Or(o.StateDir, paths.State)
 	o.LogDir = cmp.Or(o.LogDir, paths.Logs)
 	o.Runtime = cmp.Or(o.Runtime, paths.Runc)
+	o.Versions = cmp.Or(o.Versions, versions.Dir)
+	o.Policy = cmp.Or(o.Policy, swappolicy.Path)
 	if o.Events == nil {
 		o.Events = func(timeline.Event) {}
 	}
@@ -99,6 +129,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Exec == nil {
 		o.Exec = task.NewExec(o.Runtime, o.StateDir)
+	}
+	if o.Stage == nil {
+		o.Stage = stageWith(o.Logger)
 	}
 	if o.Changed == nil {
 		o.Changed = bundleChanged

@@ -90,10 +90,12 @@ func newOwnerIn(t *testing.T, dir, annotations string, f *fake) *owner {
 	t.Helper()
 	config := `{"process":{"args":["x"],"cwd":"/"},"root":{"path":"rootfs"},"annotations":{` + annotations + `}}`
 	put(t, filepath.Join(dir, "services/a/config.json"), config)
+	put(t, filepath.Join(dir, "swap.yml"), "services: [{name: '*', allow: [swap, add, remove, rollback], signed-by: [], gain: ['*']}]")
 	o := &owner{fakeTasks: &fakeTasks{}}
 	begin := time.Now()
 	o.Supervisor = New(Options{
 		Dir: filepath.Join(dir, "services"), StateDir: dir, LogDir: dir, Tasks: o.fakeTasks,
+		Versions: filepath.Join(dir, "versions"), Stage: fakeStage, Policy: filepath.Join(dir, "swap.yml"),
 		Dial:   func(context.Context) (connection.Tasks, error) { return f, nil },
 		Now:    func() time.Duration { return time.Since(begin) },
 		Random: func() float64 { return 0 },
@@ -108,7 +110,13 @@ func newOwnerIn(t *testing.T, dir, annotations string, f *fake) *owner {
 	o.stop = func() {
 		cancel()
 		synctest.Wait()
-		o.report(task.Ended{})
+		o.mu.Lock()
+		all := slices.Clone(o.made)
+		o.mu.Unlock()
+		for _, one := range all { // Those that have ended before are not heard.
+			one.spec.Report(task.Ended{})
+			synctest.Wait()
+		}
 		if err := <-done; err != nil {
 			t.Error(err)
 		}

@@ -3,23 +3,26 @@ package supervisor
 import (
 	"log/slog"
 	"math"
-	"path/filepath"
 	"time"
 
 	"keelson/runtime/bundle"
 	"keelson/runtime/prepare"
 	"keelson/services/machine"
+	"keelson/services/versions"
 )
 
 // service is what is known of a service. Serve's goroutine owns it.
 type service struct {
-	name, dir string
-	bundle    *bundle.Bundle // nil: it cannot be loaded
-	broken    error          // why
-	clash     error          // another service has its name or cgroup: it cannot be started
-	reload    bool           // the bundle is to be read again before the next start
-	proven    bool           // the bundle has been started
-	unwatch   func()         // ends the watch for a change of the bundle; nil: there is none
+	name    string
+	dir     string          // of the bundle that the next start uses
+	version versions.Target // that is current
+	trial   *trial          // a swap that has not ended; nil: there is none
+	bundle  *bundle.Bundle  // nil: it cannot be loaded
+	broken  error           // why
+	clash   error           // another service has its name or cgroup: it cannot be started
+	reload  bool            // the bundle is to be read again before the next start
+	proven  bool            // the bundle has been started
+	unwatch func()          // ends the watch for a change of the bundle; nil: there is none
 
 	state    machine.State
 	since    time.Duration // when state was entered
@@ -39,6 +42,7 @@ type service struct {
 	startup  time.Duration // how long the start took
 	ended    time.Duration // when it ended, or its start failed
 	delay    time.Duration // from ended to the next start
+	from     string        // folder of the bundle of task
 	unmount  func() error  // removes its mounts; nil: there are none
 	timer    *time.Timer   // for Delay or Timeout
 }
@@ -81,11 +85,27 @@ func (svc *service) cancelTimer() {
 	}
 }
 
+// addCurrent makes a service of the current version of a name, if there is one. A store
+// that cannot be read leaves the image's.
+func (s *Supervisor) addCurrent(name string, inImage bool) bool {
+	state, err := s.versions.Recover(name)
+	if err != nil {
+		s.options.Logger.Error("cannot find out whether a service was swapped", "service", name, "error", err)
+	}
+	if state.Trial != nil {
+		return s.addInterrupted(name, state, inImage)
+	}
+	if state.Current == versions.Removed || state.Current == versions.Image && !inImage {
+		return false
+	}
+	return s.add(name, state.Current)
+}
+
 // load reads the bundle of the service. One that cannot be loaded is reported when the
 // service is started.
 func (svc *service) load(logger *slog.Logger) {
 	svc.proven = false
-	svc.bundle, svc.broken = bundle.Load(svc.dir)
+	svc.bundle, svc.broken = versions.Load(svc.dir, svc.name)
 	if svc.broken != nil {
 		svc.bundle = nil
 		return
@@ -135,8 +155,8 @@ func (svc *service) removeMounts(logger *slog.Logger) {
 }
 
 // add makes a service of a bundle. It returns false for a bundle of the rescue role.
-func (s *Supervisor) add(name string) bool {
-	svc := &service{name: name, dir: filepath.Join(s.options.Dir, name), state: machine.Stopped, since: s.options.Now()}
+func (s *Supervisor) add(name string, version versions.Target) bool {
+	svc := &service{name: name, version: version, dir: s.dirOf(name, version), state: machine.Stopped, since: s.options.Now()}
 	svc.load(s.options.Logger)
 	if svc.bundle != nil && svc.bundle.Settings.Role == bundle.RoleRescue {
 		return false

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -41,14 +42,55 @@ func (a *services) claim(svc *service) {
 
 // arrange computes which services wait for which others. The services can be started in spite of errors.
 func (a *services) arrange() []error {
+	var errs []error
+	a.graph, errs = order.New(a.wants())
+	return errs
+}
+
+func (a *services) wants() map[string]order.Wants {
 	wants := map[string]order.Wants{}
 	for name, svc := range a.byName {
-		settings := svc.settings()
-		wants[name] = order.Wants{After: settings.After, Requires: settings.Requires}
+		wants[name] = wantsOf(svc.settings())
 	}
-	var errs []error
-	a.graph, errs = order.New(wants)
-	return errs
+	return wants
+}
+
+func wantsOf(settings bundle.Settings) order.Wants {
+	return order.Wants{After: settings.After, Requires: settings.Requires}
+}
+
+// check returns an error if a service cannot have a bundle beside all others: their names,
+// cgroups or order conflict.
+func (a *services) check(name string, b *bundle.Bundle) error {
+	taken := bundle.NewNames("services")
+	for _, other := range a.names {
+		if svc := a.byName[other]; other != name && svc.clash == nil && taken.Add(other) == nil && svc.bundle != nil {
+			_ = taken.AddCgroup(other, svc.bundle.Cgroup(other)) // A conflict of others is not new.
+		}
+	}
+	if err := taken.Add(name); err != nil {
+		return err
+	}
+	if err := taken.AddCgroup(name, b.Cgroup(name)); err != nil {
+		return err
+	}
+	wants := a.wants()
+	_, before := order.New(wants)
+	wants[name] = wantsOf(b.Settings)
+	_, after := order.New(wants)
+	return errors.Join(slices.DeleteFunc(after, func(err error) bool {
+		return slices.ContainsFunc(before, func(old error) bool { return old.Error() == err.Error() })
+	})...)
+}
+
+// remove forgets a service.
+func (a *services) remove(name string) {
+	delete(a.byName, name)
+	a.names = slices.Sorted(maps.Keys(a.byName))
+	a.taken = bundle.NewNames("services")
+	for _, other := range a.names {
+		a.claim(a.byName[other])
+	}
 }
 
 // unknown returns the names without a service.

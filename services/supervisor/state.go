@@ -2,7 +2,9 @@ package supervisor
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -29,6 +31,7 @@ type saved struct {
 	LastExit    string          `json:"lastExit,omitempty"`
 	Reason      string          `json:"reason,omitempty"`
 	First       firstStart      `json:"first"`
+	From        string          `json:"from,omitempty"` // folder of the bundle of the container
 	task.Record                 // of the container
 }
 
@@ -37,7 +40,7 @@ func (svc *service) snapshot() saved {
 	now := saved{
 		State: svc.state, Pid: svc.pid, Launched: svc.launched, Started: svc.started, Ended: svc.ended, Delay: svc.delay,
 		Entered: svc.since, Restarts: svc.restarts, Failures: svc.history.Failures, Times: svc.history.Restarts,
-		LastExit: svc.lastExit, Reason: svc.reason, First: svc.first,
+		LastExit: svc.lastExit, Reason: svc.reason, First: svc.first, From: svc.from,
 	}
 	if svc.task != nil && svc.pid != 0 {
 		now.Record = svc.task.Record()
@@ -48,6 +51,7 @@ func (svc *service) snapshot() saved {
 // restore takes over what an earlier supervisor has saved, except the state.
 func (svc *service) restore(old saved) {
 	svc.restarts, svc.lastExit, svc.reason, svc.first = old.Restarts, old.LastExit, old.Reason, old.First
+	svc.from = old.From
 	svc.launched, svc.started, svc.ended, svc.delay = old.Launched, old.Started, old.Ended, old.Delay
 	svc.history = machine.History{Failures: old.Failures, Restarts: old.Times}
 }
@@ -67,6 +71,13 @@ func (st store) save(svc *service) {
 	}
 	if err != nil {
 		st.logger.Error("cannot save the state of a service: the next supervisor will not know it", "service", svc.name, "error", err)
+	}
+}
+
+// remove forgets a service.
+func (st store) remove(service string) {
+	if err := os.Remove(st.file(service + ".json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		st.logger.Error("cannot remove the state of a service", "service", service, "error", err)
 	}
 }
 

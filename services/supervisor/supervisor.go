@@ -3,13 +3,16 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"keelson/runtime/bundle"
 	"keelson/services/connection"
 	"keelson/services/task"
+	"keelson/services/versions"
 )
 
 // Supervisor owns the services. Make one with New.
@@ -18,6 +21,8 @@ type Supervisor struct {
 	connection *connection.Connection
 	tasks      Tasks
 	store      store
+	versions   *versions.Store
+	staging    chan struct{} // full while an artifact is being read
 	inbox      chan func()   // run by Serve's goroutine
 	ended      chan struct{} // closed when Serve has returned
 	down       chan struct{} // closed at shutdown
@@ -35,6 +40,7 @@ type Supervisor struct {
 	waiters     waiters
 	delayed     []func() // orders to carry out once connected
 	announcer   announcer
+	swapping    map[string]bool // services whose swap a client has ordered
 }
 
 // New makes a supervisor that does nothing yet.
@@ -46,6 +52,7 @@ func New(options Options) *Supervisor {
 		tasks:      options.Tasks,
 		store:      store{dir: options.StateDir, logger: options.Logger},
 		inbox:      make(chan func()), ended: make(chan struct{}), down: make(chan struct{}),
+		versions: versions.New(options.Versions), staging: make(chan struct{}, 1), swapping: map[string]bool{},
 		services: newServices(), warned: map[string]bool{},
 	}
 	s.announcer = announcer{events: options.Events, now: options.Now, store: s.store}
@@ -117,10 +124,23 @@ func (s *Supervisor) load() error {
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		s.add(name)
+	swapped, err := s.versions.Names()
+	if err != nil {
+		s.options.Logger.Error("services run as in the image", "error", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(union(names, swapped))) {
+		s.addCurrent(name, slices.Contains(names, name))
 	}
 	return nil
+}
+
+// union returns the set of all names.
+func union(lists ...[]string) map[string]bool {
+	all := map[string]bool{}
+	for _, name := range slices.Concat(lists...) {
+		all[name] = true
+	}
+	return all
 }
 
 // needContainerd starts to connect to containerd once there are services: PID 1 does not

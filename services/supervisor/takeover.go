@@ -90,6 +90,7 @@ func (s *Supervisor) namespaces() (map[string][]string, error) {
 // had ended for good.
 func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 	s.reconciling = true // once, for all of them
+	var undone []*service
 	for _, name := range s.services.names {
 		svc := s.services.byName[name]
 		old, known := s.store.read(name)
@@ -97,9 +98,16 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 			svc.restore(old)
 		}
 		t, exists := found[name]
-		s.resume(svc, old, known, t, exists)
+		undo, resume := s.resumeSwap(svc, old, t, exists)
+		if undo {
+			undone = append(undone, svc)
+		}
+		if resume {
+			s.resume(svc, old, known, t, exists)
+		}
 	}
 	s.reconciling = false
+	s.undoSwaps(undone)
 	s.reconcile()
 	s.announce()
 	for _, order := range s.delayed {

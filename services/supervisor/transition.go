@@ -27,6 +27,7 @@ func (s *Supervisor) apply(svc *service, e machine.Event) {
 	}
 	s.store.save(svc)
 	s.reconcile()
+	s.followSwap(svc)
 	s.waiters.wake(&s.services)
 	s.announce()
 }

@@ -68,23 +68,22 @@ func (s *Store) Discard(staged string) error {
 }
 
 // Begin records a swap to next before the version that runs is stopped. Until Commit, the
-// old version stays current.
-func (s *Store) Begin(name string, next Target, record Record) error {
+// old version stays current. ran says whether the service is to run, for Recover.
+func (s *Store) Begin(name string, next Target, ran bool, record Record) error {
 	state, err := s.Read(name)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if state.Trial != nil {
+	case next == state.Current:
+		return fmt.Errorf("cannot swap %s to %s: it is current", name, next)
+	case state.Trial != nil && state.Trial.Next != state.Current:
 		return fmt.Errorf("cannot swap %s to %s: a swap to %s has begun", name, next, state.Trial.Next)
 	}
-	if next == state.Current {
-		return fmt.Errorf("cannot swap %s to %s: it is current", name, next)
-	}
-	return s.writeJSON(name, trialFile, Trial{Next: next, Record: record, Old: state.Current, Previous: state.Previous})
+	return s.writeJSON(name, trialFile, Trial{Next: next, Record: record, Ran: ran, Old: state.Current, Previous: state.Previous})
 }
 
-// Commit makes the version of the swap current, and the old one previous. Other versions
-// are removed.
+// Commit makes the version of the swap current, and the old one previous. Clean should
+// follow.
 func (s *Store) Commit(name string) error {
 	state, err := s.Read(name)
 	if err != nil {
@@ -100,10 +99,11 @@ func (s *Store) Commit(name string) error {
 	if err := s.ops.Symlink(string(t.Old), s.path(name, previousLink)); err != nil {
 		return err
 	}
-	if err := s.ops.Symlink(string(t.Next), s.path(name, currentLink)); err != nil {
-		return err
+	err = s.ops.Symlink(string(t.Next), s.path(name, currentLink))
+	if current, _ := s.link(name, currentLink); current == t.Next {
+		return nil // An error came after the rename.
 	}
-	return s.committed(name, t)
+	return err
 }
 
 // addRecord adds the record of the version of a swap, and keeps that of the old one.
@@ -117,12 +117,25 @@ func (s *Store) addRecord(name string, t Trial) error {
 	return s.writeJSON(name, recordFile, records)
 }
 
-// committed follows the rename that commits a swap.
-func (s *Store) committed(name string, t Trial) error {
-	if err := s.ops.Remove(s.path(name, trialFile)); err != nil {
+// Clean removes the record of a swap that was committed, and all versions but the current
+// and the previous one.
+func (s *Store) Clean(name string) error {
+	state, err := s.Read(name)
+	if err != nil {
 		return err
 	}
-	return s.clean(name, t.Next, t.Old)
+	if state.Trial != nil {
+		if state.Trial.Next != state.Current {
+			return fmt.Errorf("cannot remove old versions of %s: a swap has begun", name)
+		}
+		if err := s.ops.Remove(s.path(name, trialFile)); err != nil {
+			return err
+		}
+	}
+	return s.removeEach(name, func(entry string) bool {
+		t := Target(entry)
+		return t.IsVersion() && t != state.Current && t != state.Previous
+	})
 }
 
 // Abort gives up a swap: the old version stays current. With a reason, the version of the
@@ -192,19 +205,12 @@ func (s *Store) Recover(name string) (State, error) {
 	if err != nil {
 		return state, err
 	}
-	errs := []error{s.cleanStaging(name)}
+	err = s.cleanStaging(name)
 	if t := state.Trial; t != nil && t.Next == state.Current {
-		errs = append(errs, s.committed(name, *t))
+		err = errors.Join(err, s.Clean(name))
 		state.Trial = nil
 	}
-	return state, errors.Join(errs...)
-}
-
-// clean removes the versions that are neither of two targets.
-func (s *Store) clean(name string, keep ...Target) error {
-	return s.removeEach(name, func(entry string) bool {
-		return Target(entry).IsVersion() && !slices.Contains(keep, Target(entry))
-	})
+	return state, err
 }
 
 func (s *Store) cleanStaging(name string) error {

@@ -49,6 +49,7 @@ type Record struct {
 type Trial struct {
 	Next     Target `json:"next"`
 	Record   Record `json:"record"`             // of Next
+	Ran      bool   `json:"ran"`                // the service was to run when the swap began
 	Old      Target `json:"old"`                // current when the swap began
 	Previous Target `json:"previous,omitempty"` // previous when the swap began
 }
@@ -136,9 +137,13 @@ func (s *Store) link(name, file string) (Target, error) {
 	return "", fmt.Errorf("cannot use link %s: it leads to %q, which is no version", path, text)
 }
 
-// readJSON decodes a file. known is false if it does not exist.
+// readJSON decodes a file of a service.
 func (s *Store) readJSON(name, file string, v any) (known bool, err error) {
-	path := s.path(name, file)
+	return readJSON(s.path(name, file), v)
+}
+
+// readJSON decodes a file. known is false if it does not exist.
+func readJSON(path string, v any) (known bool, err error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

@@ -43,10 +43,10 @@ func put(t testing.TB, s *Store, n int) Target {
 // swap commits a swap of web to a target.
 func swap(t testing.TB, s *Store, to Target, by string) {
 	t.Helper()
-	if err := s.Begin("web", to, Record{At: time.Unix(1000, 0).UTC(), By: by}); err != nil {
+	if err := s.Begin("web", to, true, Record{At: time.Unix(1000, 0).UTC(), By: by}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Commit("web"); err != nil {
+	if err := errors.Join(s.Commit("web"), s.Clean("web")); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -103,7 +103,7 @@ func TestGarbage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Begin("web", one, Record{}); err != nil {
+	if err := s.Begin("web", one, true, Record{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Abort("web", ""); err != nil {
@@ -133,7 +133,7 @@ func TestRejected(t *testing.T) {
 	s := New(t.TempDir())
 	for n := range largestRejected + 3 {
 		v := put(t, s, n)
-		if err := s.Begin("web", v, Record{}); err != nil {
+		if err := s.Begin("web", v, true, Record{}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Abort("web", fmt.Sprintf("reason %d", n)); err != nil {
@@ -218,12 +218,15 @@ func powerCuts(t *testing.T, fails, after bool, first, second int) (both bool) {
 	swap(t, s, one, "alice")
 	two = put(t, s, 2)
 	begin := func() error {
-		err := s.Begin("web", two, Record{By: "bob"})
+		err := s.Begin("web", two, true, Record{By: "bob"})
 		if err == nil && fails {
 			return s.Abort("web", "bad")
 		}
 		if err == nil {
-			return s.Commit("web")
+			err = s.Commit("web")
+		}
+		if err == nil {
+			err = s.Clean("web")
 		}
 		return err
 	}

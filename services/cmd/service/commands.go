@@ -24,6 +24,11 @@ const usage = `usage: service [COMMAND]
   start|stop|restart NAME…  do that, and wait until it is done
   logs [-f] [-n LINES] NAME print the output of a service, stderr first; -f: follow it; -n: only the last lines
   boot [--json]             print the timeline of the boot
+  swap [-f] NAME ARTIFACT   replace a service by a bundle artifact: a file, a folder, or - for standard input;
+                            -f: also by one that failed before
+  rollback NAME             replace a service by its previous version
+  remove NAME               stop a service that was added, or mask one of the image
+  diff [--json]             list the services that differ from the image
   poweroff|reboot|halt [-f] shut the machine down; -f: immediately, without stopping anything
   version                   print the version of keelson
 
@@ -73,6 +78,10 @@ func init() {
 		control.Halt:     {power, force, 0, 0, forceFlag, false},
 		"logs":           {logs, "[-f] [-n LINES] NAME", 1, 1, logFlags, false},
 		"boot":           {boot, "[--json]", 0, 0, jsonFlag, false},
+		control.Swap:     {swap, "[-f] NAME ARTIFACT|-", 2, 2, forceFlag, false},
+		control.Rollback: {rollback, "NAME", 1, 1, noFlags, false},
+		control.Remove:   {remove, "NAME", 1, 1, noFlags, false},
+		control.Diff:     {diff, "[--json]", 0, 0, jsonFlag, false},
 		"version":        {showVersion, "", 0, 0, noFlags, false},
 		"supervise":      {supervise, "", 0, 0, noFlags, false},
 		"containerd":     {startContainerd, "", 0, 0, noFlags, false},
@@ -173,6 +182,8 @@ func (inv *invocation) arguments(c command, args []string) error {
 	switch {
 	case c.max == 0 && n > 0:
 		return fmt.Errorf("unexpected argument %q", inv.names[0])
+	case n > 0 && n < c.min:
+		return errors.New("an argument is missing")
 	case n < c.min:
 		return errors.New("no service is named")
 	case c.max > 0 && n > c.max:

@@ -1,0 +1,294 @@
+package supervisor
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"time"
+
+	"keelson/runtime/bundle"
+	"keelson/services/control"
+	"keelson/services/machine"
+	"keelson/services/swap"
+	"keelson/services/versions"
+)
+
+// readyTime is how long a new version may take to become ready, unless it has
+// keelson.ready.timeout.
+const readyTime = time.Minute
+
+// trial is a swap of a service that has not ended. Package swap says what follows what.
+type trial struct {
+	name      string
+	state     swap.State
+	next      versions.Target
+	by        string
+	dir       string         // bundle of the new version
+	new       *bundle.Bundle // the new version; nil: the service is removed
+	probation time.Duration
+
+	old      versions.Target
+	oldDir   string // bundle of the old version; empty: there is none
+	ran      bool   // the old version was to run
+	exited   bool   // the old version had exited successfully
+	reason   string // why the swap fails
+	rejected bool   // the new version is refused in future
+	begun    time.Duration
+	timer    *time.Timer
+	progress func(string)            // must not block
+	answer   chan<- control.Response // with room for one; nil: nobody waits
+}
+
+// from names the old version for people.
+func (t *trial) from() string {
+	if t.oldDir == "" {
+		return "no version"
+	}
+	return t.old.String()
+}
+
+// tell shows the client how far the swap is.
+func (t *trial) tell(format string, args ...any) {
+	if t.progress != nil {
+		t.progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// acceptable checks a new version as at the boot, beside all other services.
+func (s *Supervisor) acceptable(name string, b *bundle.Bundle) error {
+	if b.Settings.Role == bundle.RoleRescue {
+		return errors.New("annotation keelson.role: a rescue shell is no service")
+	}
+	return s.services.check(name, b)
+}
+
+// obstacleToSwap says why no swap of a service can begin now.
+func (s *Supervisor) obstacleToSwap(name string) error {
+	svc := s.services.byName[name]
+	switch {
+	case s.stopping:
+		return errors.New("the system is shutting down")
+	case !s.connected && len(s.services.names) > 0:
+		return errors.New("containerd does not answer yet")
+	case svc != nil && svc.trial != nil:
+		return fmt.Errorf("a swap to %s has begun", svc.trial.next)
+	}
+	return nil
+}
+
+// beginTrial begins a swap that is recorded on the disk.
+func (s *Supervisor) beginTrial(t *trial) {
+	svc := s.services.byName[t.name]
+	if svc == nil {
+		svc = &service{name: t.name, dir: t.dir, state: machine.Stopped, since: s.options.Now()}
+		svc.load(s.options.Logger)
+		s.services.add(svc)
+		s.arrange()
+		s.needContainerd()
+	} else {
+		t.oldDir, t.ran, t.exited = svc.dir, !svc.state.Settled(), svc.state == machine.Exited
+	}
+	t.state, t.begun, svc.trial = swap.Accepted, s.options.Now(), t
+	s.swapEvent(svc, swap.Begin)
+}
+
+// swapEvent changes the state of a swap, and does what follows.
+func (s *Supervisor) swapEvent(svc *service, e swap.Event) {
+	t := svc.trial
+	on := swap.On
+	if t.next == versions.Removed {
+		on = swap.OnRemoval
+	}
+	next := on(t.state, e)
+	if next.State == t.state {
+		return
+	}
+	s.options.Logger.Debug("swap changes", "service", svc.name, "from", t.state, "to", next.State, "event", e)
+	t.state = next.State
+	for _, a := range next.Actions {
+		s.doSwap(svc, a, e)
+	}
+	if t.state.Ended() {
+		s.endTrial(svc, t)
+	}
+}
+
+func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
+	t := svc.trial
+	switch a {
+	case swap.Replace:
+		s.replace(svc, t)
+	case swap.Stop:
+		t.tell("stopping")
+		s.orderStop([]string{svc.name})
+		s.followSwap(svc) // It may have stopped before.
+	case swap.ArmLate:
+		s.armSwap(svc, t.lateness(svc), swap.Late)
+	case swap.ArmProbation:
+		t.tell("ready after %s; probation of %v", seconds(s.options.Now()-t.begun), t.probation)
+		s.armSwap(svc, t.probation, swap.Passed)
+	case swap.Disarm:
+		t.disarm()
+	case swap.Reject:
+		t.reason, t.rejected = s.failure(svc, e), t.next.IsVersion()
+	case swap.Restore:
+		t.reason = cmp.Or(t.reason, "the service was ordered to stop")
+		s.restore(svc, t)
+	case swap.Commit:
+		s.record(svc, func() error { return s.versions.Commit(svc.name) })
+	case swap.Abort:
+		reason := t.reason
+		if !t.rejected {
+			reason = ""
+		}
+		s.record(svc, func() error { return s.versions.Abort(svc.name, reason) })
+	}
+}
+
+// replace stops the old version and starts the new one.
+func (s *Supervisor) replace(svc *service, t *trial) {
+	s.event(svc, fmt.Sprintf("swapping %s for %s, ordered by %s", t.from(), t.next, cmp.Or(t.by, "nobody known")), 0)
+	t.tell("replacing %s", t.from())
+	svc.dir = t.dir
+	s.startOther(svc)
+}
+
+// startOther starts the service from another bundle, after a stop if it runs.
+func (s *Supervisor) startOther(svc *service) {
+	svc.history = machine.History{}
+	svc.reload = true
+	delete(s.services.toStop, svc.name)
+	s.apply(svc, machine.Restart)
+	s.reconcile() // It may have been waiting already.
+}
+
+// restore starts the old version, if it ran.
+func (s *Supervisor) restore(svc *service, t *trial) {
+	s.event(svc, fmt.Sprintf("swap to %s failed: %s; restoring %s", t.next, t.reason, t.from()), 0)
+	t.tell("failed: %s; restoring %s", t.reason, t.from())
+	if t.oldDir != "" {
+		svc.dir = t.oldDir
+	}
+	if t.oldDir != "" && t.ran && svc.state != machine.Stopped {
+		s.startOther(svc)
+		return
+	}
+	svc.reload = true
+	s.stopLater([]string{svc.name})
+	s.followSwap(svc) // It may have stopped before.
+}
+
+// followSwap turns the state of a service into an event of its swap.
+func (s *Supervisor) followSwap(svc *service) {
+	t := svc.trial
+	if t == nil || s.stopping {
+		return
+	}
+	if svc.state == machine.Stopped {
+		s.swapEvent(svc, swap.Gone)
+		return
+	}
+	if svc.reload {
+		return // What happens concerns the version before.
+	}
+	switch svc.state {
+	case machine.Running:
+		s.swapEvent(svc, swap.Up)
+	case machine.Exited:
+		if t.state == swap.Restoring || t.exited || t.oldDir == "" {
+			s.swapEvent(svc, swap.Up)
+		} else {
+			s.swapEvent(svc, swap.Down)
+		}
+	case machine.Failing, machine.Backoff, machine.Failed:
+		s.swapEvent(svc, swap.Down)
+	}
+}
+
+// failure says why the new version is rejected.
+func (s *Supervisor) failure(svc *service, e swap.Event) string {
+	switch {
+	case e == swap.Late:
+		return fmt.Sprintf("not ready within %v (%s)", svc.trial.lateness(svc), cmp.Or(svc.status, string(svc.state)))
+	case svc.state == machine.Exited:
+		return svc.lastExit + ", while the version before kept running"
+	}
+	return cmp.Or(svc.reason, svc.lastExit, string(svc.state))
+}
+
+// record changes the disk, which may take long, and reports the result to the swap.
+func (s *Supervisor) record(svc *service, change func() error) {
+	s.work.Go(func() {
+		err := change()
+		s.send(func() {
+			if svc.trial == nil {
+				return
+			}
+			if err == nil {
+				s.swapEvent(svc, swap.Recorded)
+				return
+			}
+			s.options.Logger.Error("cannot record a swap", "service", svc.name, "version", svc.trial.next, "error", err)
+			svc.trial.reason = cmp.Or(svc.trial.reason, err.Error())
+			s.swapEvent(svc, swap.Unrecorded)
+		})
+	})
+}
+
+// endTrial answers who waits for a swap.
+func (s *Supervisor) endTrial(svc *service, t *trial) {
+	t.disarm()
+	svc.trial = nil
+	var response control.Response
+	if t.state == swap.Committed {
+		svc.version = t.next
+		s.event(svc, fmt.Sprintf("swap to %s committed", t.next), s.options.Now()-t.begun)
+		s.work.Go(func() {
+			if err := s.versions.Clean(svc.name); err != nil {
+				s.options.Logger.Warn("old versions use space", "service", svc.name, "error", err)
+			}
+		})
+	} else {
+		response.Code = control.CodeFailed
+		response.Error = fmt.Sprintf("swap to %s failed: %s; %s is restored and %s", t.next, t.reason, t.from(), svc.state)
+	}
+	if t.state == swap.Committed && t.next == versions.Removed || t.state == swap.Restored && t.oldDir == "" {
+		s.drop(svc)
+	}
+	if t.answer != nil {
+		t.answer <- response
+	}
+}
+
+// lateness is how long the new version may take to become ready, from the begin of the
+// swap.
+func (t *trial) lateness(svc *service) time.Duration {
+	limit := readyTime
+	if t.new != nil && t.new.Settings.ReadyTimeout > 0 {
+		limit = t.new.Settings.ReadyTimeout
+	}
+	return svc.settings().StopTimeout + limit
+}
+
+// armSwap sends e after d, unless the timer is armed again or stopped.
+func (s *Supervisor) armSwap(svc *service, d time.Duration, e swap.Event) {
+	t := svc.trial
+	t.disarm()
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() {
+		s.send(func() {
+			if t.timer == timer && svc.trial == t && !s.stopping {
+				t.timer = nil
+				s.swapEvent(svc, e)
+			}
+		})
+	})
+	t.timer = timer
+}
+
+func (t *trial) disarm() {
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
+	}
+}

@@ -1,0 +1,100 @@
+package supervisor
+
+import (
+	"fmt"
+	"slices"
+
+	"keelson/services/containerd"
+	"keelson/services/control"
+	"keelson/services/machine"
+	"keelson/services/swap"
+	"keelson/services/versions"
+)
+
+// interruptedReason is why a swap is undone that an earlier supervisor had begun.
+const interruptedReason = "it was interrupted"
+
+// addInterrupted makes a service of a name whose swap was interrupted: of the new version,
+// which may run, until resumeSwap knows what runs.
+func (s *Supervisor) addInterrupted(name string, state versions.State, inImage bool) bool {
+	t := &trial{name: name, state: swap.Accepted, next: state.Trial.Next, old: state.Current, reason: interruptedReason, ran: state.Trial.Ran}
+	if t.old != versions.Removed && (t.old != versions.Image || inImage) {
+		t.oldDir = s.dirOf(name, t.old)
+	}
+	svc := &service{name: name, version: t.old, trial: t, state: machine.Stopped, since: s.options.Now()}
+	svc.dir = t.oldDir
+	if t.next != versions.Removed {
+		svc.dir = s.dirOf(name, t.next)
+	}
+	svc.load(s.options.Logger)
+	s.services.add(svc)
+	return true
+}
+
+// resumeSwap prepares to undo a swap that was interrupted, before the service is resumed.
+// undo is true if the new version runs; then the service is resumed with that. resume is
+// false if there is nothing to resume.
+func (s *Supervisor) resumeSwap(svc *service, old saved, t containerd.Task, exists bool) (undo, resume bool) {
+	trial := svc.trial
+	if trial == nil {
+		return false, true
+	}
+	s.event(svc, fmt.Sprintf("swap to %s failed: %s; restoring %s", trial.next, trial.reason, trial.from()), 0)
+	if isOld := old.From == trial.oldDir && old.Pid == t.PID; exists && !isOld && trial.next != versions.Removed {
+		return true, true
+	}
+	if trial.oldDir == "" {
+		return false, false
+	}
+	svc.dir = trial.oldDir
+	s.reread(svc)
+	return false, true
+}
+
+// undoSwaps stops the new versions that run, and continues with the other swaps that were
+// interrupted.
+func (s *Supervisor) undoSwaps(running []*service) {
+	for _, name := range s.services.names {
+		svc := s.services.byName[name]
+		if svc.trial == nil {
+			continue
+		}
+		svc.trial.state = swap.Restoring
+		switch {
+		case slices.Contains(running, svc):
+			s.restore(svc, svc.trial)
+		default:
+			if svc.trial.ran && svc.trial.oldDir != "" && !s.stopping && (svc.state == machine.Stopped || svc.state == machine.Stopping) {
+				s.apply(svc, machine.Start) // The swap has stopped it.
+			}
+			s.followSwap(svc)
+		}
+	}
+}
+
+// drop forgets a service that has stopped and was removed.
+func (s *Supervisor) drop(svc *service) {
+	svc.cancelTimer()
+	svc.removeMounts(s.options.Logger)
+	if svc.unwatch != nil {
+		svc.unwatch()
+	}
+	s.event(svc, "removed", 0)
+	delete(s.services.toStop, svc.name)
+	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool {
+		if !slices.Contains(w.names, svc.name) {
+			return false
+		}
+		response := control.Response{}
+		if w.event != machine.Stop {
+			response = control.Response{Code: control.CodeFailed, Error: svc.name + ": was removed"}
+		}
+		w.answer <- response
+		return true
+	})
+	s.services.remove(svc.name)
+	s.store.remove(svc.name)
+	s.arrange()
+	s.reconcile()
+	s.announce()
+}

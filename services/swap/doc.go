@@ -1,0 +1,8 @@
+// Package swap is the replacement of a service's version as a table: for a state and an
+// event, the next state and the actions. It does nothing itself, so that every cell can be
+// tested; the supervisor turns what happens into events and carries out the actions.
+//
+// A swap begins when an artifact was read and accepted. It ends in Committed or Restored;
+// after a power cut or the death of the supervisor, a swap that was not committed is
+// undone.
+package swap

@@ -1,0 +1,163 @@
+package swap
+
+import (
+	"fmt"
+	"strings"
+)
+
+// State of a swap.
+type State string
+
+// The states of a swap.
+const (
+	Accepted   State = "accepted"   // the version is stored and the swap recorded; the old one is current and may run
+	Replacing  State = "replacing"  // the old version is stopped, then the new one started
+	Probation  State = "probation"  // the new version is ready and must stay so
+	Committing State = "committing" // the new version is being made current
+	Restoring  State = "restoring"  // the new version failed; the old one is started again
+	Aborting   State = "aborting"   // the record of the swap is being removed
+	Committed  State = "committed"  // the new version is current
+	Restored   State = "restored"   // the old version is current
+)
+
+// States returns all states.
+func States() []State {
+	return []State{Accepted, Replacing, Probation, Committing, Restoring, Aborting, Committed, Restored}
+}
+
+// Ended reports whether nothing follows a state.
+func (s State) Ended() bool { return s == Committed || s == Restored }
+
+// Event is something that happens to a swap.
+type Event string
+
+// The events of a swap.
+const (
+	Begin      Event = "begin"      // order
+	Up         Event = "up"         // the version that is to run is ready, or has exited as the old one did
+	Down       Event = "down"       // that version failed, ended, or is unhealthy
+	Gone       Event = "gone"       // the service has stopped: by the swap that removes it, else by an order
+	Late       Event = "late"       // the time to become ready is over
+	Passed     Event = "passed"     // the probation is over
+	Recorded   Event = "recorded"   // the disk has the result
+	Unrecorded Event = "unrecorded" // the disk could not take it
+)
+
+// Events returns all events.
+func Events() []Event {
+	return []Event{Begin, Up, Down, Gone, Late, Passed, Recorded, Unrecorded}
+}
+
+// Action is something that the supervisor does for a swap.
+type Action string
+
+// The actions of the supervisor.
+const (
+	Replace      Action = "replace"       // stop the old version, start the new one
+	Stop         Action = "stop"          // stop the service
+	ArmLate      Action = "arm-late"      // send Late when the time to become ready is over
+	ArmProbation Action = "arm-probation" // send Passed when the probation is over
+	Disarm       Action = "disarm"        // send neither
+	Reject       Action = "reject"        // the version is to be remembered as one that failed
+	Restore      Action = "restore"       // stop the new version, start the old one if it ran
+	Commit       Action = "commit"        // make the new version current, then send Recorded or Unrecorded
+	Abort        Action = "abort"         // remove the record of the swap, then send Recorded or Unrecorded
+)
+
+// Next is a cell of the table.
+type Next struct {
+	State   State
+	Actions []Action
+}
+
+// table has the cells in which something happens to the swap of a version. In Restoring,
+// the old version may fail as the new one did: it is current all the same. If the record
+// of a swap stays on the disk, the next supervisor undoes the swap again.
+var table = map[State]map[Event]Next{
+	Accepted: {
+		Begin: {Replacing, []Action{ArmLate, Replace}},
+	},
+	Replacing: {
+		Up:   {Probation, []Action{ArmProbation}},
+		Down: {Restoring, []Action{Disarm, Reject, Restore}},
+		Gone: {Restoring, []Action{Disarm, Restore}},
+		Late: {Restoring, []Action{Reject, Restore}},
+	},
+	Probation: {
+		Down:   {Restoring, []Action{Disarm, Reject, Restore}},
+		Gone:   {Restoring, []Action{Disarm, Restore}},
+		Passed: {Committing, []Action{Commit}},
+	},
+	Committing: {
+		Recorded:   {Committed, nil},
+		Unrecorded: {Restoring, []Action{Restore}},
+	},
+	Restoring: {
+		Up:   {Aborting, []Action{Abort}},
+		Down: {Aborting, []Action{Abort}},
+		Gone: {Aborting, []Action{Abort}},
+	},
+	Aborting: {
+		Recorded:   {Restored, nil},
+		Unrecorded: {Restored, nil},
+	},
+}
+
+// removal has the cells in which something happens to the removal of a service.
+var removal = map[State]map[Event]Next{
+	Accepted: {
+		Begin: {Replacing, []Action{Stop}},
+	},
+	Replacing: {
+		Gone: {Committing, []Action{Commit}},
+		Up:   {Aborting, []Action{Abort}}, // A later order has started it again.
+		Down: {Aborting, []Action{Abort}},
+	},
+	Committing: {
+		Recorded:   {Committed, nil},
+		Unrecorded: {Aborting, []Action{Abort}},
+	},
+	Restoring: { // The supervisor died while the service was being removed.
+		Up:   {Aborting, []Action{Abort}},
+		Down: {Aborting, []Action{Abort}},
+		Gone: {Aborting, []Action{Abort}},
+	},
+	Aborting: {
+		Recorded:   {Restored, nil},
+		Unrecorded: {Restored, nil},
+	},
+}
+
+// On returns what follows event e in state s of a swap.
+func On(s State, e Event) Next { return lookUp(table, s, e) }
+
+// OnRemoval returns what follows event e in state s of the removal of a service.
+func OnRemoval(s State, e Event) Next { return lookUp(removal, s, e) }
+
+func lookUp(table map[State]map[Event]Next, s State, e Event) Next {
+	if next, ok := table[s][e]; ok {
+		return next
+	}
+	return Next{State: s}
+}
+
+// Diagram returns the table of a swap as a Mermaid state diagram, for the documentation.
+func Diagram() string {
+	var b strings.Builder
+	b.WriteString("stateDiagram-v2\n    [*] --> accepted\n")
+	for _, s := range States() {
+		for _, e := range Events() {
+			next, ok := table[s][e]
+			if !ok {
+				continue
+			}
+			label := string(e)
+			for i, a := range next.Actions {
+				label += []string{" / ", ", "}[min(i, 1)] + string(a)
+			}
+			fmt.Fprintf(&b, "    %s --> %s: %s\n", s, next.State, label)
+		}
+	}
+	b.WriteString("    committed --> [*]\n    restored --> [*]\n")
+	return b.String()
+}

@@ -1,0 +1,47 @@
+package versions
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"keelson/runtime/artifact"
+	"keelson/runtime/bundle"
+)
+
+// Load reads the bundle of a service in dir, which is a version or the bundle of the
+// image.
+func Load(dir, name string) (*bundle.Bundle, error) {
+	b, err := bundle.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	b.Name = name
+	var meta artifact.Meta
+	if known, err := readJSON(filepath.Join(dir, artifact.File), &meta); err != nil || !known {
+		return b, err
+	}
+	if _, err := os.Lstat(filepath.Join(dir, artifact.RootErofs)); !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot mount the root of %s: erofs images are not supported: make the artifact with --root layers", dir)
+	}
+	if meta.Writable {
+		b.Runtime.Mounts = append(writableRoot(dir), b.Runtime.Mounts...)
+	}
+	return b, nil
+}
+
+// writableRoot returns the mounts that cover the root of a version by an overlay in memory,
+// as services of an image have it: what a container writes is gone after its end, and the
+// version stays as it was checked.
+func writableRoot(dir string) []bundle.Mount {
+	root, tmp := filepath.Join(dir, artifact.RootDir), filepath.Join(dir, "tmp")
+	return []bundle.Mount{
+		{Destination: tmp, Type: "tmpfs", Source: "tmpfs"},
+		{Destination: tmp, Options: []string{"remount", "private"}},
+		{Destination: root, Type: "overlay", Source: "overlay", Options: []string{
+			"lowerdir=" + root, "upperdir=" + filepath.Join(tmp, "upper"), "workdir=" + filepath.Join(tmp, "work"),
+		}},
+	}
+}
