@@ -139,5 +139,23 @@ func runChild(in io.Reader) (artifact.Meta, error) {
 		return artifact.Meta{}, err
 	}
 	defer root.Close()
-	return unpack(root, in, todo.settings)
+	meta, err := unpack(root, in, todo.settings)
+	if err != nil {
+		return artifact.Meta{}, err
+	}
+	return meta, syncFS(root)
+}
+
+// syncFS writes the file system of root to its disk: one call instead of one for each of
+// thousands of files.
+func syncFS(root *os.Root) error {
+	f, err := root.Open(".")
+	if err != nil {
+		return fmt.Errorf("cannot sync the staging folder: %w", err)
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return fmt.Errorf("cannot sync the staging folder: %w", err)
+	}
+	return nil
 }

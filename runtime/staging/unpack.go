@@ -11,7 +11,6 @@ import (
 	"time"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sys/unix"
 
 	"keelson/runtime/artifact"
 )
@@ -137,7 +136,7 @@ func writeErofs(l *layout, layers []v1.Descriptor, meta *artifact.Meta) error {
 	return nil
 }
 
-// finish removes the blobs, adds the file with meta and makes all files durable.
+// finish removes the blobs, and adds the file with meta.
 func finish(root *os.Root, meta artifact.Meta) error {
 	if err := root.RemoveAll(blobsDir); err != nil {
 		return fmt.Errorf("cannot remove the blobs: %w", err)
@@ -149,7 +148,7 @@ func finish(root *os.Root, meta artifact.Meta) error {
 	if err := writeFile(root, artifact.File, append(data, '\n')); err != nil {
 		return fmt.Errorf("cannot write %s: %w", artifact.File, err)
 	}
-	return syncFS(root)
+	return nil
 }
 
 func writeFile(root *os.Root, name string, data []byte) error {
@@ -159,18 +158,4 @@ func writeFile(root *os.Root, name string, data []byte) error {
 	}
 	_, err = f.Write(data)
 	return errors.Join(err, f.Close())
-}
-
-// syncFS writes the file system of root to its disk: one call instead of one for each of
-// thousands of files.
-func syncFS(root *os.Root) error {
-	f, err := root.Open(".")
-	if err != nil {
-		return fmt.Errorf("cannot sync the staging folder: %w", err)
-	}
-	defer f.Close()
-	if err := unix.Syncfs(int(f.Fd())); err != nil {
-		return fmt.Errorf("cannot sync the staging folder: %w", err)
-	}
-	return nil
 }
