@@ -42,12 +42,12 @@ const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | un
 
 // start starts the child, without a user namespace if the kernel refuses one.
 func start(ctx context.Context, o Options, dir string) (*child, error) {
-	c, err := startIn(ctx, o, dir, namespaces|unix.CLONE_NEWUSER)
+	c, err := launch(ctx, o, dir, namespaces|unix.CLONE_NEWUSER)
 	if err == nil {
 		return c, nil
 	}
 	var second error
-	if c, second = startIn(ctx, o, dir, namespaces); second != nil {
+	if c, second = launch(ctx, o, dir, namespaces); second != nil {
 		return nil, errors.Join(err, second)
 	}
 	noUserNamespace(o.Logger, err)
@@ -62,7 +62,7 @@ func noUserNamespace(log *slog.Logger, err error) {
 	})
 }
 
-func startIn(ctx context.Context, o Options, dir string, flags uintptr) (*child, error) {
+func launch(ctx context.Context, o Options, dir string, flags uintptr) (*child, error) {
 	env, err := orders{Dir: dir, Users: flags&unix.CLONE_NEWUSER != 0, settings: settings{o.Architecture, o.MaxSize}}.environment()
 	if err != nil {
 		return nil, err

@@ -22,8 +22,8 @@ func open(path string) error {
 	return err
 }
 
-// startIn starts a program that does not exist in new namespaces.
-func startIn(flags uintptr) error {
+// launch starts a program that does not exist in new namespaces.
+func launch(flags uintptr) error {
 	cmd := exec.Command("/none")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
