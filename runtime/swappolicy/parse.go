@@ -73,7 +73,7 @@ func Load(path string) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the policy for swaps, so none is allowed: %w", err)
 	}
-	p, err := parse(path, text)
+	p, err := Parse(path, text)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the policy for swaps, so none is allowed: %w", err)
 	}
@@ -96,7 +96,8 @@ func read(path string) ([]byte, error) {
 	return text, err
 }
 
-func parse(path string, text []byte) (*Policy, error) {
+// Parse reads the text of a policy. Errors begin with path.
+func Parse(path string, text []byte) (*Policy, error) {
 	p := &Policy{path: path, keys: map[string]signature.Key{}}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.SetStrict(true)

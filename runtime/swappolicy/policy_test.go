@@ -216,7 +216,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("a: &a [*a]")
 	f.Add("services:\n- name: a\n  <<: {allow: [swap]}\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		p, err := parse("swap.yml", []byte(text))
+		p, err := Parse("swap.yml", []byte(text))
 		if err != nil {
 			return
 		}

@@ -50,15 +50,17 @@ services:
 files:
   - {path: etc/x, source: none.conf}
   - {path: etc/y, contents: y}
+  - {path: etc/keelson/swap.yml, contents: "defaults: {}"}
 volumes:
   - {name: v, image: "registry.example/v:v1", format: oci}
 `)
 	wantStarts(t, problems, []string{
 		"a.yml:3: init[0]: cannot find image dir:none", "a.yml:5: services[0].command: ", "a.yml:10: services[2].userns: ",
 		"a.yml:12: services[3].hostname: ", "a.yml:14: files[0]: ",
+		"a.yml:16: files[2]: /etc/keelson/swap.yml: line 1: unknown key defaults",
 	})
 	wantStarts(t, notChecked, []string{
-		"a.yml:2: kernel.image: is not on this host", "a.yml:3: init[1]: is not on this host", "a.yml:17: volumes[0].image: is not", "a.yml:6: services[1].image: is not",
+		"a.yml:2: kernel.image: is not on this host", "a.yml:3: init[1]: is not on this host", "a.yml:18: volumes[0].image: is not", "a.yml:6: services[1].image: is not",
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"keelson/runtime/swappolicy"
 	"keelson/testvm/image/config"
 	"keelson/testvm/image/tree"
 )
@@ -21,6 +22,11 @@ func (a *assembler) file(field string, f config.File) error {
 	}
 	if err != nil {
 		return a.doc.ErrorAt(field, err)
+	}
+	if "/"+e.Path == swappolicy.Path && e.Type == tree.File { // A machine would refuse every swap.
+		if _, err := swappolicy.Parse(swappolicy.Path, e.Data); err != nil {
+			return a.doc.ErrorAt(field, err)
+		}
 	}
 	if err := a.putFile(e); err != nil {
 		return a.doc.ErrorAt(field+".path", err)
