@@ -80,17 +80,23 @@ func folder(t testing.TB, name string, fill func(dir string)) string {
 }
 
 // build makes an image of the given sections once. In them PAYLOAD stands for a root file
-// system with /agent and /testapp, and AGENT for the service of the agent.
+// system with /agent and /testapp, and AGENT for the service of the agent. The initrd is not
+// compressed, because host and guest would need seconds to pack and unpack it.
 func build(t testing.TB, name, sections string, overlays ...string) image.Output {
 	t.Helper()
-	return buildFor(t, target{arch: qemu.AMD64}, name, sections, overlays...)
+	return buildFor(t, target{arch: qemu.AMD64, compression: image.None}, name, sections, overlays...)
 }
+
+// compressed is the target of images whose test needs a compressed initrd, or one of that
+// size.
+var compressed = target{arch: qemu.AMD64}
 
 // target is what an image is built for. Empty fields have defaults.
 type target struct {
 	arch, kernel string // kernel: the kernel of the tests
 	formats      string // separated by commas: kernel and initrd
 	modules      string // separated by commas: the builder's default
+	compression  string // of the initrd: the builder's default
 	cmdline      string // the console of the default machine, and a network
 }
 
@@ -99,8 +105,10 @@ func buildFor(t testing.TB, to target, name, sections string, overlays ...string
 	t.Helper()
 	tier.VM(t)
 	return images.Get(fmt.Sprintf("%s %+v", name, to), func() image.Output {
-		formats := strings.FieldsFunc(to.formats, func(r rune) bool { return r == ',' })
-		return vmtest.Image(t, name, to.arch, to.yaml(t, sections, overlays), formats...)
+		return vmtest.Build(t, image.Options{
+			YAML: []byte(to.yaml(t, sections, overlays)), Name: name, Arch: to.arch, Compression: to.compression,
+			Formats: strings.FieldsFunc(to.formats, func(r rune) bool { return r == ',' }),
+		})
 	})
 }
 
@@ -149,7 +157,7 @@ func until(t *testing.T, check func() (problem string)) {
 // plain returns a machine that boots an image with only the agent.
 func plain(t testing.TB) vm.Config {
 	t.Helper()
-	return machine(build(t, "plain", "services:\n  AGENT\n"))
+	return machine(buildFor(t, compressed, "plain", "services:\n  AGENT\n"))
 }
 
 // toolbox returns a root overlay with a busybox that tests run through the agent.

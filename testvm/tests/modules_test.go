@@ -47,7 +47,7 @@ func TestContractFromModules(t *testing.T) {
 		tier.Tool(t, tool, map[string]string{"xz": "xz-utils", "zstd": "zstd"}[tool])
 	}
 	kernel := buildFor(t, target{arch: qemu.AMD64, modules: "default, binfmt_misc, configfs, fuse"}, "modules", "services:\n  AGENT\n")
-	out := buildFor(t, target{arch: qemu.AMD64, kernel: "file:" + kernel.Kernel}, "as-modules", asModules, toolbox(t), compressed(t, kernel))
+	out := buildFor(t, target{arch: qemu.AMD64, kernel: "file:" + kernel.Kernel}, "as-modules", asModules, toolbox(t), withPackedModules(t, kernel))
 	v := vmtest.Boot(t, machine(out))
 	v.Stage(timeline.Ready)
 	for _, e := range v.Timeline() {
@@ -69,10 +69,10 @@ func TestContractFromModules(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// compressed returns a root with the modules of an image, each compressed so that the
+// withPackedModules returns a root with the modules of an image, each compressed so that the
 // kernel cannot unpack it: Debian's 6.1 unpacks no modules, and no kernel accepts xz with a
 // check other than CRC32.
-func compressed(t *testing.T, out image.Output) string {
+func withPackedModules(t *testing.T, out image.Output) string {
 	t.Helper()
 	whole, root := t.TempDir(), t.TempDir()
 	unpack(t, out.Initrd, whole)

@@ -31,7 +31,7 @@ func TestNoInitialConsole(t *testing.T) {
 	t.Parallel()
 	tier.VM(t)
 	const services = "services:\n  AGENT\n"
-	out := build(t, "plain", services)
+	out := buildFor(t, compressed, "plain", services)
 	t.Run("hvc0", func(t *testing.T) {
 		c := machine(out)
 		c.VirtConsole = filepath.Join(t.TempDir(), "hvc0")

@@ -29,7 +29,7 @@ func ballast(t *testing.T) image.Output {
 		_, _ = rand.Read(data)
 		put(t, filepath.Join(dir, "ballast"), data, 0o644)
 	})
-	return build(t, "ballast", "services:\n  AGENT\n", dir)
+	return buildFor(t, compressed, "ballast", "services:\n  AGENT\n", dir)
 }
 
 // With each kind of initramfs runc can pivot, and the root is in memory once.
@@ -130,7 +130,7 @@ func diskRoot(t *testing.T) (vm.Config, string) {
 	t.Helper()
 	tier.VM(t)
 	tier.Root(t) // owners and device nodes of the tree
-	out := build(t, "plain", "services:\n  AGENT\n")
+	out := buildFor(t, compressed, "plain", "services:\n  AGENT\n")
 	tree := t.TempDir()
 	unpack(t, out.Initrd, tree)
 	c := machine(out)

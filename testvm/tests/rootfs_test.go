@@ -45,7 +45,7 @@ func TestReadOnlyRoots(t *testing.T) {
 	t.Parallel()
 	tier.VM(t)
 	tier.Root(t) // owners of the tree
-	out := build(t, "on-root", onRoot)
+	out := buildFor(t, compressed, "on-root", onRoot)
 	tree := t.TempDir()
 	unpack(t, out.Initrd, tree)
 	for _, k := range rootKinds {

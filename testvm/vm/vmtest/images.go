@@ -70,14 +70,17 @@ func Program(t testing.TB, arch, pkg, output string) {
 	}
 }
 
-// Image builds an image from a LinuxKit YAML, as kernel and initrd unless
-// formats are given.
-func Image(t testing.TB, name, arch, yaml string, formats ...string) image.Output {
+// Image builds an image from a LinuxKit YAML, as kernel and initrd.
+func Image(t testing.TB, name, arch, yaml string) image.Output {
 	t.Helper()
-	out, err := image.Build(Context(t), image.Options{
-		YAML: []byte(yaml), File: filepath.Join(folder, name+".yml"), Name: name, Arch: arch,
-		OutDir: Folder(t, name), Formats: formats,
-	})
+	return Build(t, image.Options{YAML: []byte(yaml), Name: name, Arch: arch})
+}
+
+// Build builds an image in the folder that has its name.
+func Build(t testing.TB, o image.Options) image.Output {
+	t.Helper()
+	o.File, o.OutDir = filepath.Join(folder, o.Name+".yml"), Folder(t, o.Name)
+	out, err := image.Build(Context(t), o)
 	if err != nil {
 		t.Fatal(err)
 	}
