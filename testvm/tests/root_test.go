@@ -228,9 +228,11 @@ func TestOrphans(t *testing.T) {
 		t.Fatal(err)
 	}
 	vmtest.Program(t, qemu.AMD64, "./testvm/testapp", filepath.Join(bin, "containerd"))
-	v := vmtest.Boot(t, machine(build(t, "orphans", "services:\n  AGENT\n", dir)))
+	c := machine(build(t, "orphans", "services:\n  AGENT\n", dir))
+	c.OneThread = false // PID 1 reaps while orphans are made.
+	v := vmtest.Boot(t, c)
 	v.Line(fmt.Sprintf("keelson-test: orphans %d", 10000))
-	v.Stage("ready")
+	v.Stage("ready", "degraded") // On a busy host, containerd starts too late.
 	noZombies(t, v)
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
