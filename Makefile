@@ -196,8 +196,8 @@ needs-test:
 
 test: needs-test keelson lint guest-amd64 guest-arm64 guest-riscv64 guest-s390x ## Run all tests: plain, root and VM tier
 	# Without vet, which lint has run.
-	$(GORACE) test -p $(PACKAGES) -race -short -vet=off $(GUEST_ROOMS)
 	# The longest packages start first, so that no processor is idle at the end.
+	$(GORACE) test -p $(PACKAGES) -race -short -vet=off ./init/pid1 ./services/supervisor $(GUEST_ROOMS)
 	$(GO) test -p $(PACKAGES) -vet=off -timeout $(if $(KEELSON_EVERYTHING),180m,60m) ./testvm/tests ./testvm/chaos ./testvm/image ./testvm/...
 
 test-all: ## Run the long tests too: every format on every machine that boots it; table in build/formats.md
