@@ -1,0 +1,199 @@
+package tests
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/image"
+	"keelson/testvm/qemu"
+	"keelson/testvm/vm"
+	"keelson/testvm/vm/vmtest"
+)
+
+// swapImage has redis, and a disk on /var.
+const swapImage = `
+onboot:
+  - name: var
+    image: deb:e2fsprogs,busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "/sbin/tune2fs -l /dev/vda >/dev/null 2>&1 || /sbin/mke2fs -q -t ext4 /dev/vda; mount -t ext4 /dev/vda /outer/var; mkdir -p /outer/var/log /outer/var/lib"]
+    capabilities: [CAP_SYS_ADMIN, CAP_DAC_OVERRIDE]
+    devices: [{path: all, type: b}]
+    rootfsPropagation: shared
+    binds: ["/dev:/dev", "/:/outer:rshared,rbind"]
+services:
+  AGENT
+  - name: redis
+` + redisFields
+
+// redisFields are the fields of service redis, to be completed.
+const redisFields = `    image: deb:redis-server
+    command: ["/usr/bin/redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""]
+    net: host
+    annotations: {keelson.ready: "tcp:6379", keelson.swap.probation: 2s}
+`
+
+// redisArtifact writes an artifact of redis with a changed line.
+func redisArtifact(t *testing.T, line, changed string) []byte {
+	t.Helper()
+	yaml := "services:\n  - name: redis\n" + strings.Replace(redisFields, line, changed, 1)
+	out := filepath.Join(t.TempDir(), "redis.tar.zst")
+	_, err := image.WriteArtifact(vmtest.Context(t), image.Options{YAML: []byte(yaml), File: "redis.yml"},
+		image.Artifact{Service: "redis", Archs: []string{qemu.AMD64}}, image.Target{Name: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// swapper swaps redis in a machine.
+type swapper struct {
+	*testing.T
+	*vmtest.VM
+}
+
+// service runs a command of service. With an empty reason it must succeed, else it must
+// fail for that reason.
+func (s swapper) service(reason string, args ...string) string {
+	s.Helper()
+	r, err := s.Exec(vmtest.Context(s.T), append([]string{"/usr/bin/service"}, args...)...)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if (r.Code == 0) != (reason == "") || !strings.Contains(r.Stderr, reason) {
+		s.Fatalf("service %q ended with code %d: %s%s, want %q", args, r.Code, r.Stdout, r.Stderr, reason)
+	}
+	return r.Stdout
+}
+
+// put writes a file of the machine.
+func (s swapper) put(path string, data []byte) {
+	s.Helper()
+	if err := s.Client().WriteFile(vmtest.Context(s.T), path, data, 0o600); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// runs compares the oom_score_adj of redis, which differs between versions, and what
+// differs from the image: empty for nothing.
+func (s swapper) runs(score, change string) {
+	s.Helper()
+	until(s.T, func() string { // The next supervisor may still be restoring it.
+		r, err := s.Exec(vmtest.Context(s.T), "/usr/bin/service", "status", "redis")
+		if err != nil || r.Code != 0 {
+			return fmt.Sprintf("redis does not run: %s%s (%v)", r.Stdout, r.Stderr, err)
+		}
+		return ""
+	})
+	all, err := s.Client().Processes(vmtest.Context(s.T))
+	if err != nil {
+		s.Fatal(err)
+	}
+	found := 0
+	for _, p := range all {
+		if p.Name != "redis-server" {
+			continue
+		}
+		found++
+		if got := strings.TrimSpace(s.File(fmt.Sprintf("/proc/%d/oom_score_adj", p.PID))); got != score {
+			s.Errorf("redis has the oom_score_adj %s, want %s", got, score)
+		}
+	}
+	if found != 1 {
+		s.Errorf("redis runs %d times", found)
+	}
+	var changes []struct{ Name, Change, By string }
+	if err := json.Unmarshal([]byte(s.service("", "diff", "--json")), &changes); err != nil {
+		s.Fatal(err)
+	}
+	got := ""
+	for _, c := range changes {
+		got += c.Name + " " + c.Change
+		if !strings.Contains(c.By, "user 0") {
+			s.Errorf("the change was ordered by %q", c.By)
+		}
+	}
+	if got != change {
+		s.Errorf("the machine differs by %q, want %q", got, change)
+	}
+}
+
+// redis is swapped, also over a reboot. Versions that fail, archives that are damaged, and
+// a supervisor that is killed leave the version before.
+func TestSwap(t *testing.T) {
+	t.Parallel()
+	good := redisArtifact(t, "net: host", "net: host\n    oomScoreAdj: 77")
+	bad := redisArtifact(t, `""]`, `"", "--no-such-option"]`)
+	c := machine(build(t, "swap", swapImage))
+	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "var.img"), Size: 256 << 20}}
+	s := swapper{t, vmtest.Boot(t, c)}
+	s.Stage(timeline.Ready)
+	s.runs("0", "")
+	const goodTar, badTar, cutTar = "/run/good.tar.zst", "/run/bad.tar.zst", "/run/cut.tar.zst"
+	s.put(goodTar, good)
+	s.put(badTar, bad)
+	s.put(cutTar, good[:len(good)/2])
+
+	s.service("cannot read the artifact", "swap", "redis", cutTar)
+	s.service("no such service", "remove", "nothing")
+	s.service("the artifact is for service redis", "swap", "other", goodTar)
+	s.service("the policy does not allow", "remove", "redis")
+	s.runs("0", "")
+
+	if out := s.service("", "swap", "redis", goodTar); !strings.Contains(out, "probation of 2s") {
+		t.Errorf("the swap showed %q", out)
+	}
+	s.runs("77", "redis swapped")
+	s.service("is current", "swap", "redis", goodTar)
+
+	s.service("exited 1", "swap", "redis", badTar)
+	s.runs("77", "redis swapped")
+	s.service("failed before", "swap", "redis", badTar)
+
+	s.SignalInit(sigTERM)
+	s.Exit(vm.Rebooted)
+	s.VM = vmtest.Boot(t, c)
+	s.Stage(timeline.Ready)
+	s.runs("77", "redis swapped")
+
+	s.service("", "rollback", "redis")
+	s.runs("0", "redis reverted")
+	s.killInProbation()
+	s.runs("0", "redis reverted")
+}
+
+// killInProbation kills the supervisor while the next version is on probation.
+func (s swapper) killInProbation() {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(vmtest.Context(s.T), vmtest.Patience)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Exec(ctx, "/usr/bin/service", "rollback", "redis")
+		ended <- err
+	}()
+	s.Line("service redis: swapping image for sha256:.*")
+	all, err := s.Client().Processes(ctx)
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, p := range all {
+		line, err := s.ReadFile(ctx, fmt.Sprintf("/proc/%d/cmdline", p.PID))
+		if err == nil && strings.Contains(string(line), "service\x00supervise") { // It may have ended.
+			if err := s.Client().Signal(ctx, p.PID, 9); err != nil {
+				s.Fatal(err)
+			}
+		}
+	}
+	<-ended
+	s.Line("was interrupted; restoring image")
+}
