@@ -74,6 +74,7 @@ type Request struct {
 	Verb  string   `json:"verb"`
 	Names []string `json:"names,omitempty"`
 	Force bool     `json:"force,omitempty"` // Swap: also a version that was rejected
+	Plan  bool     `json:"plan,omitempty"`  // Swap, Rollback, Remove: only say what would change
 
 	// These are set by Serve.
 	Peer     string            `json:"-"` // the process that sent the request, for people
@@ -85,6 +86,7 @@ type Request struct {
 type Response struct {
 	Services []Service    `json:"services,omitempty"`
 	Changes  []Difference `json:"changes,omitempty"` // Diff
+	Plan     []string     `json:"plan,omitempty"`
 	Progress string       `json:"progress,omitempty"`
 	Error    string       `json:"error,omitempty"`
 	Code     int          `json:"code"`

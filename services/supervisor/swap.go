@@ -28,6 +28,7 @@ type trial struct {
 	probation time.Duration
 
 	old      versions.Target
+	inImage  bool   // the image has the service
 	oldDir   string // bundle of the old version; empty: there is none
 	ran      bool   // the old version was to run
 	exited   bool   // the old version had exited successfully

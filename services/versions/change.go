@@ -36,9 +36,14 @@ func (disk) RemoveAll(path string) error       { return os.RemoveAll(path) }
 // largestRejected is how many rejected versions of a service are remembered.
 const largestRejected = 64
 
-// Stage makes an empty folder for an artifact that is being read. Only root may enter it.
+// searchable is the mode of folders that lead to the root of a version: a container in a user
+// namespace has to pass, and nobody but root lists them.
+const searchable = 0o711
+
+// Stage makes an empty folder, which only root may enter, for an artifact that is being
+// read.
 func (s *Store) Stage(name string) (dir string, err error) {
-	if err := durable.MkdirAll(filepath.Join(s.dir, name), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Join(s.dir, name), searchable); err != nil {
 		return "", err
 	}
 	if dir, err = os.MkdirTemp(filepath.Join(s.dir, name), stagingPart); err != nil {
@@ -56,6 +61,9 @@ func (s *Store) Keep(name, staged string, version Target) error {
 	if _, err := os.Lstat(s.Folder(name, version)); err == nil {
 		return s.Discard(staged)
 	}
+	if err := os.Chmod(staged, searchable); err != nil {
+		return fmt.Errorf("cannot keep a version: %w", err)
+	}
 	return s.ops.Rename(staged, s.Folder(name, version))
 }
 
@@ -65,6 +73,22 @@ func (s *Store) Discard(staged string) error {
 		return fmt.Errorf("cannot remove a staging folder: %w", err)
 	}
 	return nil
+}
+
+// RemoveUnused removes a version that was kept and that no swap has begun to use. Any other
+// target is left alone.
+func (s *Store) RemoveUnused(name string, version Target) error {
+	if !version.IsVersion() {
+		return nil
+	}
+	state, err := s.Read(name)
+	if err != nil {
+		return err
+	}
+	if version == state.Current || version == state.Previous || state.Trial != nil && state.Trial.Next == version {
+		return nil
+	}
+	return s.removeEach(name, func(entry string) bool { return Target(entry) == version })
 }
 
 // Begin records a swap to next before the version that runs is stopped. Until Commit, the
@@ -239,7 +263,7 @@ func (s *Store) writeJSON(name, file string, v any) error {
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", s.path(name, file), err)
 	}
-	if err := durable.MkdirAll(filepath.Join(s.dir, name), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Join(s.dir, name), searchable); err != nil {
 		return err
 	}
 	return s.ops.WriteFile(s.path(name, file), text, 0o600)

@@ -128,6 +128,25 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
+// A version that was refused before its swap began is removed, and no other.
+func TestRemoveUnused(t *testing.T) {
+	s := New(t.TempDir())
+	one := put(t, s, 1)
+	swap(t, s, one, "")
+	two, three := put(t, s, 2), put(t, s, 3)
+	if err := s.Begin("web", two, true, Record{}); err != nil {
+		t.Fatal(err)
+	}
+	for v, gone := range map[Target]bool{one: false, two: false, three: true, Image: false, Removed: false} {
+		if err := s.RemoveUnused("web", v); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(s.Folder("web", v)); v.IsVersion() && errors.Is(err, fs.ErrNotExist) != gone {
+			t.Errorf("version %s: %v, want gone: %v", v, err, gone)
+		}
+	}
+}
+
 // A version that failed is remembered until it is forgiven, and only so many are.
 func TestRejected(t *testing.T) {
 	s := New(t.TempDir())

@@ -28,6 +28,7 @@ const usage = `usage: service [COMMAND]
                             -f: also by one that failed before
   rollback NAME             replace a service by its previous version
   remove NAME               stop a service that was added, or mask one of the image
+                            swap, rollback and remove take -plan: only show what would change
   diff [--json]             list the services that differ from the image
   poweroff|reboot|halt [-f] shut the machine down; -f: immediately, without stopping anything
   version                   print the version of keelson
@@ -49,6 +50,7 @@ type invocation struct {
 	json    bool
 	follow  bool
 	force   bool
+	plan    bool
 	lines   int
 	path    string // folder of bundles, as LinuxKit's -path; empty: not given
 	verbose bool
@@ -78,9 +80,9 @@ func init() {
 		control.Halt:     {power, force, 0, 0, forceFlag, false},
 		"logs":           {logs, "[-f] [-n LINES] NAME", 1, 1, logFlags, false},
 		"boot":           {boot, "[--json]", 0, 0, jsonFlag, false},
-		control.Swap:     {swap, "[-f] NAME ARTIFACT|-", 2, 2, forceFlag, false},
-		control.Rollback: {rollback, "NAME", 1, 1, noFlags, false},
-		control.Remove:   {remove, "NAME", 1, 1, noFlags, false},
+		control.Swap:     {swap, "[-plan] [-f] NAME ARTIFACT|-", 2, 2, swapFlags, false},
+		control.Rollback: {rollback, "[-plan] NAME", 1, 1, planFlag, false},
+		control.Remove:   {remove, "[-plan] NAME", 1, 1, planFlag, false},
 		control.Diff:     {diff, "[--json]", 0, 0, jsonFlag, false},
 		"version":        {showVersion, "", 0, 0, noFlags, false},
 		"supervise":      {supervise, "", 0, 0, noFlags, false},
@@ -98,6 +100,13 @@ func showVersion(_ context.Context, inv invocation) (int, error) {
 func noFlags(*flag.FlagSet, *invocation)         {}
 func jsonFlag(f *flag.FlagSet, inv *invocation)  { f.BoolVar(&inv.json, "json", false, "") }
 func forceFlag(f *flag.FlagSet, inv *invocation) { f.BoolVar(&inv.force, "f", false, "") }
+
+func planFlag(f *flag.FlagSet, inv *invocation) { f.BoolVar(&inv.plan, "plan", false, "") }
+
+func swapFlags(f *flag.FlagSet, inv *invocation) {
+	forceFlag(f, inv)
+	planFlag(f, inv)
+}
 
 func logFlags(f *flag.FlagSet, inv *invocation) {
 	f.BoolVar(&inv.follow, "f", false, "")

@@ -23,17 +23,17 @@ func swap(ctx context.Context, inv invocation) (int, error) {
 		return control.CodeFailed, fmt.Errorf("cannot swap %s: %w", name, err)
 	}
 	defer body.Close()
-	return change(ctx, inv, control.Request{Verb: control.Swap, Names: []string{name}, Force: inv.force}, body)
+	return change(ctx, inv, control.Request{Verb: control.Swap, Names: []string{name}, Force: inv.force, Plan: inv.plan}, body)
 }
 
 // rollback replaces a service by its previous version.
 func rollback(ctx context.Context, inv invocation) (int, error) {
-	return change(ctx, inv, control.Request{Verb: control.Rollback, Names: inv.names}, nil)
+	return change(ctx, inv, control.Request{Verb: control.Rollback, Names: inv.names, Plan: inv.plan}, nil)
 }
 
 // remove stops a service, and forgets it or masks that of the image.
 func remove(ctx context.Context, inv invocation) (int, error) {
-	return change(ctx, inv, control.Request{Verb: control.Remove, Names: inv.names}, nil)
+	return change(ctx, inv, control.Request{Verb: control.Remove, Names: inv.names, Plan: inv.plan}, nil)
 }
 
 // change sends a request that changes the version of a service, and shows its progress.
@@ -44,8 +44,14 @@ func change(ctx context.Context, inv invocation, r control.Request, body io.Read
 	if err != nil {
 		return control.CodeFailed, explain(err)
 	}
+	for _, line := range response.Plan {
+		fmt.Fprintf(inv.out, "%s: %s\n", r.Names[0], line)
+	}
 	if response.Error != "" {
 		return max(response.Code, control.CodeFailed), errors.New(response.Error)
+	}
+	if r.Plan {
+		return control.CodeOK, nil
 	}
 	fmt.Fprintf(inv.out, "%s: %s committed\n", r.Names[0], r.Verb)
 	if !versions.New(versions.Dir).Lasts() {
