@@ -90,6 +90,11 @@ func (r *run) all(ctx context.Context) (err error) {
 		return err
 	}
 	defer remove()
+	defer func() {
+		if ctx.Err() != nil {
+			r.killLeft()
+		}
+	}()
 	if prepare.NeededAfterCreate(r.bundle) {
 		return r.createAndStart(ctx, dir)
 	}

@@ -258,6 +258,13 @@ func (r *run) delete() error {
 	return nil
 }
 
+// killLeft kills what a runtime that was interrupted has left in the container's cgroup.
+func (r *run) killLeft() {
+	if left := prepare.KillLeft(r.bundle.Cgroup(r.bundle.Name), killGrace); left > 0 {
+		r.options.Logger.Error("processes of a container that was ended cannot be killed", "container", r.bundle.Name, "processes", left)
+	}
+}
+
 // readProcess reads a runtime's PID file.
 func readProcess(path string) (*os.Process, error) {
 	text, err := os.ReadFile(path)

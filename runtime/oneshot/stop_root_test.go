@@ -69,6 +69,45 @@ func TestTimeoutWhileStarting(t *testing.T) {
 	})
 }
 
+// A process that the runtime has left in the container's cgroup is killed before Run
+// returns: no other container could be made there.
+func TestTimeoutLeavesNoProcess(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		b := container(t, "000-x", "exec sleep 600", map[string]string{"keelson.stop.timeout": "0s"}, boundRoot)
+		hierarchy := "/sys/fs/cgroup"
+		if _, err := os.Stat(hierarchy + "/cgroup.procs"); err != nil {
+			hierarchy += "/pids"
+		}
+		cgroup := filepath.Join(hierarchy, b.Cgroup(b.Name))
+		left := filepath.Join(t.TempDir(), "left")
+		o := options(t)
+		o.Runtime = script(t, fmt.Sprintf(`case "$*" in *run*--bundle*) ;; *) exit 0;; esac
+mkdir -p %[1]s
+sh -c 'echo $$ >%[1]s/cgroup.procs; echo $$ >%[2]s.new; mv %[2]s.new %[2]s; exec sleep 600' &
+until [ -e %[2]s ]; do sleep 0.01; done
+while :; do sleep 0.01; done
+`, cgroup, left))
+		ctx, end := context.WithCancelCause(t.Context())
+		go func() {
+			for _, err := os.Stat(left); err != nil; _, err = os.Stat(left) {
+				time.Sleep(10 * time.Millisecond)
+			}
+			end(errors.New("shutdown"))
+		}()
+		Run(ctx, b, o)
+		pid, err := os.ReadFile(left)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if procs, err := os.ReadFile(filepath.Join(cgroup, "cgroup.procs")); err != nil || len(procs) > 0 {
+			t.Errorf("process %s was left: the cgroup has %q (%v)", pid, procs, err)
+		}
+		if err := os.Remove(cgroup); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A runtime that has not created the container when the timeout expires may finish, and
 // the container is killed then. A runtime that never finishes is killed.
 func TestTimeoutBeforeRuntimeKnowsContainer(t *testing.T) {
