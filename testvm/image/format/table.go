@@ -24,7 +24,7 @@ var Table = []Format{
 		boots: []boot{
 			{arch: AMD64, machine: Q35, often: true}, {arch: AMD64, machine: MicroVM, often: true},
 			{arch: ARM64, machine: Virt, often: true},
-			{arch: RISCV, machine: RISCVirt, often: true}, {arch: S390X, machine: S390CCW, often: true},
+			{arch: RISCV, machine: RISCVirt}, {arch: S390X, machine: S390CCW},
 		},
 	},
 	{
