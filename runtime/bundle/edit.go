@@ -13,12 +13,19 @@ import (
 
 // Edit has the changes of config.json for the runtime. A zero field changes nothing.
 type Edit struct {
-	Terminal    *bool           // process.terminal
-	OOMScoreAdj *int            // process.oomScoreAdj
-	Env         []string        // appended to process.env
-	Mounts      []specs.Mount   // appended to mounts
-	CgroupsPath string          // linux.cgroupsPath
-	Without     []ResourceLimit // removed from linux.resources
+	Terminal    *bool               // process.terminal
+	OOMScoreAdj *int                // process.oomScoreAdj
+	Env         []string            // appended to process.env
+	Mounts      []specs.Mount       // appended to mounts
+	CgroupsPath string              // linux.cgroupsPath
+	Seccomp     *specs.LinuxSeccomp // linux.seccomp
+	Without     []ResourceLimit     // removed from linux.resources
+}
+
+// WantsFilter reports whether keelson.seccomp asks for a filter of system calls. One in
+// config.json has precedence.
+func (b *Bundle) WantsFilter() bool {
+	return b.Settings.Seccomp == SeccompDefault && b.Spec != nil && !HasFilter(b.Spec.Linux)
 }
 
 // Edited returns config.json, changed by e, for a runtime that reads it in another folder:
@@ -58,6 +65,7 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 		{process, "oomScoreAdj", e.OOMScoreAdj, e.OOMScoreAdj != nil},
 		{process, "env", slices.Concat(b.Spec.Process.Env, e.Env), len(e.Env) > 0},
 		{linux, "cgroupsPath", e.CgroupsPath, e.CgroupsPath != ""},
+		{linux, "seccomp", e.Seccomp, e.Seccomp != nil},
 		{top, "linux", linux, e.linux()},
 		{top, "mounts", mounts, mounts != nil},
 		{top, "root", root, true},
@@ -90,7 +98,7 @@ func apply(changes []change) error {
 }
 
 // linux reports whether e changes the section for Linux.
-func (e Edit) linux() bool { return e.CgroupsPath != "" || len(e.Without) > 0 }
+func (e Edit) linux() bool { return e.CgroupsPath != "" || len(e.Without) > 0 || e.Seccomp != nil }
 
 // linux returns the section for Linux without the limits of e.Without. It is empty when
 // the file has none or e does not change it.
@@ -148,8 +156,12 @@ func (b *Bundle) mounts(top object, more []specs.Mount) ([]any, error) {
 // relativeBind reports whether the source of m is relative to the folder in which the
 // runtime runs.
 func relativeBind(m specs.Mount) bool {
-	bind := m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
-	return bind && !filepath.IsAbs(m.Source)
+	return IsBind(m) && !filepath.IsAbs(m.Source)
+}
+
+// IsBind reports whether a mount of config.json is a bind mount, recursive or not.
+func IsBind(m specs.Mount) bool {
+	return m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
 }
 
 // errTwice is returned for a field that occurs twice with conflicting values.

@@ -79,6 +79,16 @@ func TestEdited(t *testing.T) {
 			Edit{Without: []ResourceLimit{{Path: []string{"memory", "limit"}}, {Path: []string{"pids", "limit"}}, {Path: []string{"unified", "memory.max"}}}},
 			`{"process":{"args":["a"]},"root":{"path":"DIR/r"},"linux":{"resources":{"memory":{"newer":2}}}}`,
 		},
+		{
+			`{"process":{"args":["a"]},"root":{"path":"r"},"linux":{"newer":1}}`,
+			Edit{Seccomp: &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}},
+			`{"process":{"args":["a"]},"root":{"path":"DIR/r"},"linux":{"newer":1,"seccomp":{"defaultAction":"SCMP_ACT_ERRNO"}}}`,
+		},
+		{ // An empty filter is none.
+			`{"process":{"args":["a"]},"root":{"path":"r"},"linux":{"SECCOMP":{}}}`,
+			Edit{Seccomp: &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}},
+			`{"process":{"args":["a"]},"root":{"path":"DIR/r"},"linux":{"seccomp":{"defaultAction":"SCMP_ACT_ERRNO"}}}`,
+		},
 		{ // The case of field names is ignored, as in the runtime's decoder.
 			`{"Process":{"Args":["a"],"TERMINAL":true},"root":{"Path":"r"}}`,
 			Edit{Terminal: new(bool)},

@@ -116,6 +116,12 @@ var namespaceTypes = []specs.LinuxNamespaceType{
 	specs.UTSNamespace, specs.UserNamespace, specs.CgroupNamespace, specs.TimeNamespace,
 }
 
+// HasFilter reports whether a configuration filters system calls. runc takes one that is
+// empty for none.
+func HasFilter(linux *specs.Linux) bool {
+	return linux != nil && linux.Seccomp != nil && (linux.Seccomp.DefaultAction != "" || len(linux.Seccomp.Syscalls) > 0)
+}
+
 // checkSeccomp checks the words of the filter. runc ignores unknown names of system calls.
 func (c *refusals) checkSeccomp() {
 	s := c.linux.Seccomp

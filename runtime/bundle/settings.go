@@ -42,6 +42,12 @@ const (
 	RoleRescue  = "rescue" // a rescue shell, not a service
 )
 
+// Values of Settings.Seccomp.
+const (
+	SeccompNone    = "none"
+	SeccompDefault = "default" // the filter that container engines use by default
+)
+
 // Settings are the values of the annotations keelson.* of a bundle.
 type Settings struct {
 	Role string // RoleService or RoleRescue
@@ -69,6 +75,8 @@ type Settings struct {
 	Timeout   time.Duration // one-shot: of each attempt, 0 is none
 	Retries   int           // one-shot: after a pause of Delay, doubling to MaxDelay
 
+	Seccomp string // SeccompNone or SeccompDefault, for a bundle without a filter of its own
+
 	SwapProbation time.Duration // how long a version that was swapped in must stay ready
 
 	LogSize int64 // bytes, for each of stdout and stderr; 0: by the size of the disk
@@ -89,7 +97,7 @@ func Defaults() Settings {
 		Role: RoleService, Restart: RestartOnFailure, Delay: 100 * time.Millisecond, MaxDelay: 30 * time.Second,
 		HealthInterval: 10 * time.Second, HealthTimeout: 5 * time.Second, HealthRetries: 3,
 		StopSignal: syscall.SIGTERM, StopTimeout: 10 * time.Second,
-		SwapProbation: 30 * time.Second,
+		Seccomp: SeccompNone, SwapProbation: 30 * time.Second,
 	}
 }
 
@@ -170,6 +178,7 @@ var setters = map[string]func(*Settings, string) string{
 	"on-failure": func(s *Settings, v string) string {
 		return oneOf(&s.OnFailure, v, Continue, Rescue, Reboot, PowerOff, Halt)
 	},
+	"seccomp":        func(s *Settings, v string) string { return oneOf(&s.Seccomp, v, SeccompNone, SeccompDefault) },
 	"swap.probation": func(s *Settings, v string) string { return duration(&s.SwapProbation, v) },
 	"timeout":        func(s *Settings, v string) string { return duration(&s.Timeout, v) },
 	"retries":        func(s *Settings, v string) string { return count(&s.Retries, v) },

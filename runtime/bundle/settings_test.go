@@ -21,7 +21,7 @@ func TestParseSettings(t *testing.T) {
 		"keelson.health": "exec:/bin/check -q", "keelson.health.interval": "5s", "keelson.health.timeout": "1s",
 		"keelson.health.retries": "2", "keelson.stop.signal": "INT", "keelson.stop.timeout": "0s",
 		"keelson.on-failure": "reboot", "keelson.timeout": "30s", "keelson.retries": "4",
-		"keelson.log.size": "1.5MiB", "keelson.role": "rescue", "keelson.swap.probation": "1m",
+		"keelson.log.size": "1.5MiB", "keelson.role": "rescue", "keelson.swap.probation": "1m", "keelson.seccomp": "default",
 	})
 	want := Settings{
 		Role: RoleRescue, Restart: RestartAlways, Delay: time.Second, MaxDelay: time.Minute, Limit: Limit{5, 2 * time.Minute},
@@ -29,7 +29,7 @@ func TestParseSettings(t *testing.T) {
 		Ready: Probe{Kind: "http", Target: "80/health", Addresses: localhost, Path: "/health"}, ReadyTimeout: 3 * time.Second,
 		Health: Probe{Kind: "exec", Target: "/bin/check -q", Args: []string{"/bin/check", "-q"}}, HealthInterval: 5 * time.Second, HealthTimeout: time.Second, HealthRetries: 2,
 		StopSignal: syscall.SIGINT, OnFailure: "reboot", Timeout: 30 * time.Second, Retries: 4,
-		LogSize: 3 << 19, SwapProbation: time.Minute,
+		LogSize: 3 << 19, SwapProbation: time.Minute, Seccomp: SeccompDefault,
 	}
 	if len(errs) != 0 || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, errs, want)
@@ -130,6 +130,7 @@ func TestBadSettingsLeaveDefaults(t *testing.T) {
 		"keelson.stop.signal":     {"", "0", "65", "SIGNOTHING", "SIGRTMIN+31", "SIGRTMIN-1", "SIGRTMAX+1"},
 		"keelson.stop.timeout":    {"ten"},
 		"keelson.on-failure":      {"panic"},
+		"keelson.seccomp":         {"", "Default", "strict", "default,none"},
 		"keelson.timeout":         {"1", "-1s", "25h"},
 		"keelson.retries":         {"-1", "many"},
 		"keelson.role":            {"", "shell"},

@@ -19,6 +19,7 @@ import (
 type Options struct {
 	Runtime   string        // path of the OCI runtime's program
 	Root      string        // its state directory, /run/runc when empty
+	Service   string        // program that makes filters of system calls, paths.Service when empty
 	LogDir    string        // for PREFIXname.log and PREFIXname.out.log
 	LogPrefix string        // such as "onboot."
 	Append    bool          // a further attempt: its output is appended to that of the previous one
@@ -85,7 +86,7 @@ func (r *run) all(ctx context.Context) (err error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, r.options.Timeout, why)
 		defer cancel()
 	}
-	dir, remove, err := r.configured()
+	dir, remove, err := r.configured(ctx)
 	if err != nil {
 		return err
 	}
@@ -102,16 +103,20 @@ func (r *run) all(ctx context.Context) (err error) {
 }
 
 // configured returns the folder of the configuration that the runtime reads: the
-// bundle's own, or a temporary one without a terminal and without limits that the
-// kernel does not support. Programs that have a terminal configured, as `runc spec`
-// writes it, write to the logs.
-func (r *run) configured() (dir string, remove func(), err error) {
-	edit := bundle.Edit{Without: r.unsupported()}
+// bundle's own, or a temporary one with the filter of system calls that an annotation asks
+// for, without a terminal and without limits that the kernel does not support. Programs
+// that have a terminal configured, as `runc spec` writes it, write to the logs.
+func (r *run) configured(ctx context.Context) (dir string, remove func(), err error) {
+	filter, err := r.filter(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	edit := bundle.Edit{Without: r.unsupported(), Seccomp: filter}
 	if s := r.bundle.Spec; s != nil && s.Process != nil && s.Process.Terminal {
 		r.options.Logger.Warn("setting ignored: onboot and onshutdown containers have no terminal, output goes to the log", "container", r.bundle.Name, "field", "process.terminal")
 		edit.Terminal = new(bool)
 	}
-	if edit.Terminal == nil && len(edit.Without) == 0 {
+	if edit.Terminal == nil && len(edit.Without) == 0 && filter == nil {
 		return r.bundle.Dir, func() {}, nil
 	}
 	dir, err = os.MkdirTemp(r.options.LogDir, ".config-")

@@ -60,9 +60,13 @@ func (r *run) onTerminal(ctx context.Context, tty *os.File) (err error) {
 	r.outputs.write = [2]*os.File{tty, tty}
 	r.input = tty
 	without := r.unsupported()
+	filter, err := r.filter(ctx)
+	if err != nil {
+		return err
+	}
 	for _, own := range []bool{true, false} { // a terminal of its own, then tty
 		_ = os.Remove(r.runtimeLog)
-		if err := writeConfig(r.bundle, dir, bundle.Edit{Terminal: &own, Without: without}); err != nil {
+		if err := writeConfig(r.bundle, dir, bundle.Edit{Terminal: &own, Without: without, Seccomp: filter}); err != nil {
 			return err
 		}
 		if err = r.runForeground(ctx, dir); err == nil || ctx.Err() != nil || r.result.ExitCode >= 0 {

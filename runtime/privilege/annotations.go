@@ -46,6 +46,11 @@ func annotations(c *comparison, field string, was, is any) {
 				continue
 			}
 			why = "the service can delay the shutdown of the machine longer"
+		case own && name == "seccomp":
+			if now.Seccomp == before.Seccomp || now.Seccomp == bundle.SeccompDefault {
+				continue
+			}
+			why = "system calls are filtered no more"
 		case own && name == "log.size":
 			if b[key] != nil && a[key] != nil && now.LogSize <= before.LogSize {
 				continue

@@ -118,6 +118,8 @@ var replacements = []struct {
 
 	{`tcp:80`, `tcp:80","com.example.x":"1`, []string{"annotations=com.example.x=1"}, []string{"annotations=com.example.x=none"}},
 	{`tcp:80`, `tcp:80","keelson.role":"rescue`, []string{"annotations=keelson.role=rescue"}, []string{"annotations=keelson.role=none"}},
+	{`tcp:80`, `tcp:80","keelson.seccomp":"default`, nil, []string{"annotations=keelson.seccomp=none"}},
+	{`tcp:80`, `tcp:80","keelson.seccomp":"none`, nil, nil},
 	{`"keelson.stop.timeout":"5s"`, `"keelson.stop.timeout":"4s"`, nil, []string{"annotations=keelson.stop.timeout=5s"}},
 	{`"keelson.stop.timeout":"5s"`, `"keelson.stop.timeout":"5s","keelson.log.size":"1GiB"`, []string{"annotations=keelson.log.size=1GiB"}, []string{"annotations=keelson.log.size=none"}},
 
@@ -259,5 +261,38 @@ func TestCompareAddedService(t *testing.T) {
 	shared := strings.Replace(strings.Replace(plain, `{"type":"network"},`, "", 1), `,"capabilities":{}`, "", 1)
 	if got := names(compare(t, nil, load(t, shared, "{}"))); !slices.Equal(got, want) {
 		t.Errorf("gains %q, want %q", got, want)
+	}
+}
+
+// Without a filter in config.json, keelson.seccomp makes one. Whatever takes its place is a
+// gain.
+func TestDefaultFilter(t *testing.T) {
+	config := func(annotation, filter string) string {
+		return `{"process":{"args":["/x"]},"root":{"path":"rootfs"},"annotations":{` + annotation + `},"linux":{` + filter + `}}`
+	}
+	const (
+		on, off, unknown = `"keelson.seccomp":"default"`, `"keelson.seccomp":"none"`, `"keelson.seccomp":"x"`
+		own, empty       = `"seccomp":{"defaultAction":"SCMP_ACT_ALLOW"}`, `"seccomp":{}`
+	)
+	for _, c := range []struct {
+		old, new string
+		want     []string
+	}{
+		{config(on, ""), config(on, ""), nil},
+		{config("", ""), config(on, ""), nil},
+		{config(off, ""), config(unknown, ""), nil},
+		{config(on, ""), config("", ""), []string{"annotations=keelson.seccomp=none"}},
+		{config(on, ""), config(off, ""), []string{"annotations=keelson.seccomp=none"}},
+		{config(on, ""), config(unknown, ""), []string{"annotations=keelson.seccomp=x"}},
+		{config(on, ""), config(on, own), []string{"linux.seccomp=own"}},
+		{config(on, ""), config("", own), []string{"annotations=keelson.seccomp=none", "linux.seccomp=own"}},
+		{config(on, ""), config(on, empty), nil},
+		{config(off, ""), config(on, own), nil},
+		{config("", own), config(on, ""), []string{"linux.seccomp=none"}},
+		{config(on, own), config(on, own), nil},
+	} {
+		if got := names(compare(t, load(t, c.old, "{}"), load(t, c.new, "{}"))); !slices.Equal(got, c.want) {
+			t.Errorf("%s\n%s\ngot  %q\nwant %q", c.old, c.new, got, c.want)
+		}
 	}
 }

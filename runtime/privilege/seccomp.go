@@ -1,6 +1,10 @@
 package privilege
 
-import "slices"
+import (
+	"slices"
+
+	"keelson/runtime/bundle"
+)
 
 // ranks orders the actions of seccomp by how much they restrict (seccomp(2)).
 var ranks = map[string]int{
@@ -26,10 +30,23 @@ func seccomp(c *comparison, field string, was, is any) {
 	if a != nil {
 		c.weakerFilter(field, a, b)
 	}
+	if filters(b) && !filters(a) && c.hadDefaultFilter() {
+		c.add(field, "own", was, is, "the filter takes the place of that of keelson.seccomp")
+	}
 	for _, key := range []string{"flags", "listenerPath", "listenerMetadata"} {
 		diff(field+"."+key, a[key], b[key], c.judge)
 	}
 	c.others(field, a, b, "defaultAction", "defaultErrnoRet", "architectures", "flags", "listenerPath", "listenerMetadata", "syscalls")
+}
+
+// filters reports whether an object is a filter, as bundle.HasFilter.
+func filters(o object) bool { return str(o["defaultAction"]) != "" || len(list(o["syscalls"])) > 0 }
+
+// hadDefaultFilter reports whether the annotation of the old bundle asks for a filter.
+func (c *comparison) hadDefaultFilter() bool {
+	annotations, _ := c.old["annotations"].(object)
+	settings, _ := bundle.ParseSettings(settingsOf(annotations))
+	return settings.Seccomp == bundle.SeccompDefault
 }
 
 func (c *comparison) weakerFilter(field string, a, b object) {

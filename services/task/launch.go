@@ -12,6 +12,7 @@ import (
 	"keelson/runtime/keyring"
 	"keelson/runtime/oomscore"
 	"keelson/runtime/prepare"
+	"keelson/runtime/seccomp"
 	"keelson/services/connection"
 	"keelson/services/containerd"
 )
@@ -136,6 +137,11 @@ func (t *Task) create(ctx context.Context, tasks connection.Tasks) (int, error) 
 	edit := bundle.Edit{OOMScoreAdj: ownScore(t.spec.Bundle.Spec.Process, oomscore.Inherited())}
 	t.addNotifySocket(&edit)
 	edit.Without = t.unsupported()
+	filter, err := seccomp.Filter(t.spec.Bundle)
+	if err != nil {
+		return 0, err
+	}
+	edit.Seccomp = filter
 	if t.spec.Placement.Outer {
 		edit.CgroupsPath = filepath.Join(t.spec.Placement.Path, bundle.OwnCgroup)
 	}

@@ -40,7 +40,7 @@ Options of LinuxKit's service, for start, stop and restart:
   -sock PATH                ignored: the supervisor knows the socket of containerd
   -path DIR                 must be the folder of this system's services
 
-/init starts these: supervise, containerd, unpack-module, stage-artifact.
+/init starts these: supervise, containerd, unpack-module, seccomp-filter, stage-artifact.
 `
 
 // invocation is a parsed command line.
@@ -88,6 +88,7 @@ func init() {
 		"supervise":      {supervise, "", 0, 0, noFlags, false},
 		"containerd":     {startContainerd, "", 0, 0, noFlags, false},
 		"unpack-module":  {unpackModule, "", 0, 0, noFlags, false},
+		"seccomp-filter": {seccompFilter, "DIR", 1, 1, noFlags, false},
 		"stage-artifact": {stageArtifact, "", 0, 0, noFlags, false},
 	}
 }

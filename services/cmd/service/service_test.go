@@ -35,6 +35,7 @@ func TestParse(t *testing.T) {
 		{"supervise", ""},
 		{"containerd", ""},
 		{"unpack-module", ""},
+		{"seccomp-filter /containers/onboot/000-x", "/containers/onboot/000-x"},
 		{"-q start a", "a"},
 		{"-v --containerd-namespace services.linuxkit stop a", "a"},
 		{"start -sock /run/containerd/containerd.sock -path /containers/services a", "a"},
