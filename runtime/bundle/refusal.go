@@ -90,14 +90,18 @@ func (c *refusals) add(field, item, format string, args ...any) {
 	c.found = append(c.found, Refusal{field, item, fmt.Sprintf(format, args...)})
 }
 
-// namespace returns the namespace of a kind that the container has or joins, or nil if it
+// NamespaceOf returns the namespace of a kind that a container has or joins, or nil if it
 // uses the system's.
-func (c *refusals) namespace(kind specs.LinuxNamespaceType) *specs.LinuxNamespace {
-	i := slices.IndexFunc(c.linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == kind })
+func NamespaceOf(linux *specs.Linux, kind specs.LinuxNamespaceType) *specs.LinuxNamespace {
+	i := slices.IndexFunc(linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == kind })
 	if i < 0 {
 		return nil
 	}
-	return &c.linux.Namespaces[i]
+	return &linux.Namespaces[i]
+}
+
+func (c *refusals) namespace(kind specs.LinuxNamespaceType) *specs.LinuxNamespace {
+	return NamespaceOf(c.linux, kind)
 }
 
 // fresh reports whether the container gets a new namespace of a kind.

@@ -26,7 +26,7 @@ func (g Gain) Name() string {
 }
 
 // String returns the gain for people, on one line.
-func (g Gain) String() string { return shorten(g.Name()) + ": " + g.Why }
+func (g Gain) String() string { return Shorten(g.Name()) + ": " + g.Why }
 
 // Compare returns the privileges that new has beyond old, ordered by field. A nil old
 // stands for a service without privileges: see least.

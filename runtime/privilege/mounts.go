@@ -160,11 +160,11 @@ func (m mount) ownMemory() bool {
 // below reports whether m is mounted at or below another mount that is not the container's
 // own memory.
 func (m mount) below(others []mount) bool {
-	return slices.ContainsFunc(others, func(o mount) bool { return !o.ownMemory() && covers(o.dest, m.dest) })
+	return slices.ContainsFunc(others, func(o mount) bool { return !o.ownMemory() && Covers(o.dest, m.dest) })
 }
 
-// covers reports whether inner is outer or below it.
-func covers(outer, inner string) bool {
+// Covers reports whether inner is outer or below it.
+func Covers(outer, inner string) bool {
 	return inner == outer || strings.HasPrefix(inner, strings.TrimSuffix(outer, "/")+"/")
 }
 
@@ -227,7 +227,7 @@ func sameDestination(all []mount, m mount) any {
 func reordered(before []mount, kept []int) bool {
 	for j := range before {
 		for i := range j {
-			related := covers(before[i].dest, before[j].dest) || covers(before[j].dest, before[i].dest)
+			related := Covers(before[i].dest, before[j].dest) || Covers(before[j].dest, before[i].dest)
 			if related && kept[i] >= 0 && kept[j] >= 0 && kept[i] > kept[j] {
 				return true
 			}

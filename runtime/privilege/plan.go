@@ -18,7 +18,7 @@ type Change struct {
 }
 
 // String returns the change for people, on one line.
-func (c Change) String() string { return fmt.Sprintf("%s: %s -> %s", shorten(c.Field), c.Was, c.Is) }
+func (c Change) String() string { return fmt.Sprintf("%s: %s -> %s", Shorten(c.Field), c.Was, c.Is) }
 
 // Plan returns all differences of two bundles, ordered by field. A nil old stands for
 // the bundle with which Compare compares an added service.

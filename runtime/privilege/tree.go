@@ -211,11 +211,11 @@ func text(v any) string {
 }
 
 // short is text in at most a line of a terminal.
-func short(v any) string { return shorten(text(v)) }
+func short(v any) string { return Shorten(text(v)) }
 
-// shorten returns a text that can be shown on a terminal: its beginning, quoted if it has
+// Shorten returns a text that can be shown on a terminal: its beginning, quoted if it has
 // control characters.
-func shorten(s string) string {
+func Shorten(s string) string {
 	const longest = 120
 	if len(s) > longest {
 		end := longest

@@ -181,7 +181,7 @@ func (s *Supervisor) allowed(verb string, t *trial) (err error) {
 // missingBind returns an error for a bind of a file that does not exist.
 func missingBind(b *bundle.Bundle) error {
 	for i, m := range b.Spec.Mounts {
-		if m.Type != "bind" && !slices.Contains(m.Options, "bind") && !slices.Contains(m.Options, "rbind") || !filepath.IsAbs(m.Source) {
+		if !bundle.IsBind(m) || !filepath.IsAbs(m.Source) {
 			continue
 		}
 		if _, err := os.Stat(m.Source); errors.Is(err, fs.ErrNotExist) && !slices.Contains(b.Runtime.Mkdir, m.Source) {

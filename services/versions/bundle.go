@@ -32,6 +32,26 @@ func Load(dir, name string) (*bundle.Bundle, error) {
 	return b, nil
 }
 
+// LoadCurrent reads the current bundle of a service, with the image's in the folder
+// images. It is nil if the service does not exist or was removed.
+func (s *Store) LoadCurrent(images, name string) (*bundle.Bundle, error) {
+	state, err := s.Read(name)
+	if err != nil {
+		return nil, err
+	}
+	switch state.Current {
+	case Removed:
+		return nil, nil
+	case Image:
+		dir := filepath.Join(images, name)
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return Load(dir, name)
+	}
+	return Load(s.Folder(name, state.Current), name)
+}
+
 // writableRoot returns the mounts that cover the root of a version by an overlay in memory,
 // as services of an image have it: what a container writes is gone after its end, and the
 // version stays as it was checked.

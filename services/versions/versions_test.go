@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keelson/runtime/artifact"
+	"keelson/runtime/bundle"
 )
 
 // version returns the n-th version of the tests.
@@ -322,4 +323,41 @@ func FuzzTargetOf(f *testing.F) {
 			t.Errorf("%q is version %q with digest %q", d, v, v.Digest())
 		}
 	})
+}
+
+// LoadCurrent reads the version that is current, or the image's.
+func TestLoadCurrent(t *testing.T) {
+	dir := t.TempDir()
+	s, images := New(filepath.Join(dir, "store")), filepath.Join(dir, "images")
+	write := func(dir, command string) {
+		t.Helper()
+		text := fmt.Sprintf(`{"process":{"args":[%q]},"root":{"path":"rootfs"}}`, command)
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, bundle.ConfigFile), []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(name, command string) {
+		t.Helper()
+		b, err := s.LoadCurrent(images, name)
+		if err != nil || (b == nil) != (command == "") || b != nil && (b.Spec.Process.Args[0] != command || b.Name != name) {
+			t.Errorf("%s: %+v, %v; want %q", name, b, err, command)
+		}
+	}
+	want("web", "")
+	write(filepath.Join(images, "web"), "image")
+	want("web", "image")
+	first := put(t, s, 1)
+	write(s.Folder("web", first), "first")
+	swap(t, s, first, "x")
+	want("web", "first")
+	want("other", "")
+	swap(t, s, Removed, "x")
+	want("web", "")
+	write(filepath.Join(images, "bad"), "")
+	if err := os.WriteFile(filepath.Join(images, "bad", bundle.ConfigFile), []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := s.LoadCurrent(images, "bad"); err == nil {
+		t.Errorf("no error for a bundle that cannot be read: %+v", b)
+	}
 }

@@ -30,6 +30,8 @@ const usage = `usage: service [COMMAND]
   remove NAME               stop a service that was added, or mask one of the image
                             swap, rollback and remove take -plan: only show what would change
   diff [--json]             list the services that differ from the image
+  security [--json] [NAME]  show how far services are isolated from the machine, and what would isolate
+                            them further; with NAME, all findings
   poweroff|reboot|halt [-f] shut the machine down; -f: immediately, without stopping anything
   version                   print the version of keelson
 
@@ -84,6 +86,7 @@ func init() {
 		control.Rollback: {rollback, "[-plan] NAME", 1, 1, planFlag, false},
 		control.Remove:   {remove, "[-plan] NAME", 1, 1, planFlag, false},
 		control.Diff:     {diff, "[--json]", 0, 0, jsonFlag, false},
+		"security":       {assess, "[--json] [NAME]", 0, 1, jsonFlag, false},
 		"version":        {showVersion, "", 0, 0, noFlags, false},
 		"supervise":      {supervise, "", 0, 0, noFlags, false},
 		"containerd":     {startContainerd, "", 0, 0, noFlags, false},
