@@ -11,6 +11,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/security"
 	"keelson/testvm/image/config"
 	"keelson/testvm/image/ocispec"
 	"keelson/testvm/image/source"
@@ -33,6 +34,8 @@ type assembler struct {
 	lower  map[string]string // folder in the root of an image's files, by reference and owners
 	ids    map[string]uint32
 	names  *bundle.Names // cgroups in use by services
+
+	services []security.Report // how far services are isolated, in their order
 }
 
 func newAssembler(doc *config.Document, imgs images, expand, path func(string) string) *assembler {
@@ -138,6 +141,7 @@ func (a *assembler) container(ctx context.Context, dir, field string, img config
 	if err != nil {
 		return err
 	}
+	a.assess(field, img.Name, spec, runtime)
 	if err := a.addCgroup(field, path.Base(dir), spec.Linux.CgroupsPath); err != nil {
 		return a.doc.ErrorAt(field, err)
 	}
@@ -147,6 +151,18 @@ func (a *assembler) container(ctx context.Context, dir, field string, img config
 	}
 	runtime.Mounts = append(ocispec.RootMounts(dir, lower, spec.Root.Readonly), runtime.Mounts...)
 	return putBundle(a.root, dir, spec, runtime)
+}
+
+// assess records how far a service is isolated.
+func (a *assembler) assess(field, name string, spec *specs.Spec, runtime bundle.Runtime) {
+	if !strings.HasPrefix(field, "services[") {
+		return
+	}
+	b := &bundle.Bundle{Name: name, Spec: spec, Runtime: runtime}
+	b.Settings, _ = bundle.ParseSettings(spec.Annotations) // Validate has reported mistakes.
+	if b.Settings.Role != bundle.RoleRescue {
+		a.services = append(a.services, security.Assess(b))
+	}
 }
 
 // settings returns the content of the two files of a bundle.

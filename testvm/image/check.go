@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"keelson/runtime/security"
 	"keelson/testvm/image/source"
 	"keelson/testvm/image/tree"
 )
@@ -12,7 +13,8 @@ import (
 // with file and line.
 type Report struct {
 	Problems   []error
-	NotChecked []error // parts whose image is not on this host
+	NotChecked []error           // parts whose image is not on this host
+	Services   []security.Report // how far the services that were checked are isolated
 }
 
 // Check finds everything that keeps Build from making an image of o's files, and
@@ -36,6 +38,7 @@ func Check(ctx context.Context, o Options, pull bool) (r Report) {
 	for _, part := range a.parts() {
 		r.add(part(ctx))
 	}
+	r.Services = a.services
 	return r
 }
 

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
+	"keelson/runtime/security"
 	"keelson/testvm/image"
 )
 
@@ -15,6 +17,8 @@ type checkCmd struct {
 	Guest string   `type:"path" help:"Guest tree that the reference keelson in init stands for."`
 	Cache string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
 	Pull  bool     `help:"Fetch images from registries and Debian's packages, and check the containers that use them too."`
+
+	Security bool `help:"Show how far each service is isolated from the machine, and what to write to isolate it further."`
 }
 
 // Run prints the problems in the files, one per line. The error contains their number.
@@ -31,7 +35,24 @@ func (c *checkCmd) Run(ctx context.Context) error {
 	}
 	report := image.Check(ctx, o, c.Pull)
 	done()
-	return printReport(os.Stdout, report)
+	err = printReport(os.Stdout, report)
+	if c.Security {
+		err = errors.Join(err, printSecurity(os.Stdout, report.Services))
+	}
+	return err
+}
+
+// printSecurity prints a table of services, if there are any, then the findings of each.
+func printSecurity(w io.Writer, services []security.Report) error {
+	if len(services) == 0 {
+		return nil
+	}
+	err := security.PrintTable(w, services)
+	for _, s := range services {
+		fmt.Fprintln(w)
+		err = errors.Join(err, s.Print(w))
+	}
+	return err
 }
 
 func printReport(w io.Writer, r image.Report) error {
