@@ -163,7 +163,7 @@ func (s *Store) Clean(name string) error {
 }
 
 // Abort gives up a swap: the old version stays current. With a reason, the version of the
-// swap is rejected in future.
+// swap is rejected in future. If that cannot be recorded, the swap is given up all the same.
 func (s *Store) Abort(name, reason string) error {
 	state, err := s.Read(name)
 	if err != nil {
@@ -172,18 +172,17 @@ func (s *Store) Abort(name, reason string) error {
 	if state.Trial == nil {
 		return nil
 	}
+	var rejecting error
 	if reason != "" && state.Trial.Next.IsVersion() {
-		if err := s.reject(name, state.Trial.Next, reason); err != nil {
-			return err
-		}
+		rejecting = s.reject(name, state.Trial.Next, reason)
 	}
 	// Commit may have been interrupted.
 	if state.Previous != state.Trial.Previous {
 		if err := s.setPrevious(name, state.Trial.Previous); err != nil {
-			return err
+			return errors.Join(rejecting, err)
 		}
 	}
-	return s.ops.Remove(s.path(name, trialFile))
+	return errors.Join(rejecting, s.ops.Remove(s.path(name, trialFile)))
 }
 
 func (s *Store) setPrevious(name string, t Target) error {
@@ -249,13 +248,26 @@ func (s *Store) removeEach(name string, garbage func(entry string) bool) error {
 	errs := []error{err}
 	for _, e := range entries {
 		if garbage(e.Name()) {
-			errs = append(errs, s.ops.RemoveAll(s.path(name, e.Name())))
+			errs = append(errs, s.removeFolder(name, e.Name()))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("cannot remove old versions of %s: %w", name, err)
 	}
 	return nil
+}
+
+// removeFolder removes a version or a staging folder. A version loses its name first, so
+// that one that is removed in part is not taken for a whole one.
+func (s *Store) removeFolder(name, entry string) error {
+	path := s.path(name, entry)
+	if Target(entry).IsVersion() {
+		path = s.path(name, stagingPart+entry)
+		if err := s.ops.Rename(s.path(name, entry), path); err != nil {
+			return err
+		}
+	}
+	return s.ops.RemoveAll(path)
 }
 
 func (s *Store) writeJSON(name, file string, v any) error {

@@ -9,7 +9,7 @@
 //	NAME/record.json    when current was set, and by whom
 //	NAME/trial.json     a swap that is not committed yet
 //	NAME/rejected.json  versions that failed, and why
-//	NAME/staging-…/     an artifact that is being read
+//	NAME/staging-…/     an artifact that is being read, or a version that is being removed
 //
 // A link leads to a version, or is called "image" (the bundle of the image) or "removed"
 // (the service is masked). Without the link current, the bundle of the image is current.

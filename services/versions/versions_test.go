@@ -206,12 +206,19 @@ func (c *cut) Rename(from, to string) error {
 	return c.do(func() error { return c.disk.Rename(from, to) })
 }
 func (c *cut) Remove(path string) error { return c.do(func() error { return c.disk.Remove(path) }) }
+
+// RemoveAll removes a part of the folder if the power is cut during it.
 func (c *cut) RemoveAll(path string) error {
-	return c.do(func() error { return c.disk.RemoveAll(path) })
+	return c.do(func() error {
+		if c.left == 0 {
+			return os.Remove(filepath.Join(path, artifact.File))
+		}
+		return c.disk.RemoveAll(path)
+	})
 }
 
 // A power cut at any operation of a swap, a swap that fails, or what follows a power cut,
-// leaves the old version or the new one current, and previous fits.
+// leaves the old version or the new one current, previous fits, and all versions are whole.
 func TestPowerCuts(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		for _, after := range []bool{false, true} {
@@ -283,10 +290,43 @@ func powerCuts(t *testing.T, fails, after bool, first, second int) (both bool) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	kept, err := filepath.Glob(s.path("web", digestPrefix+"*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range kept {
+		if _, err := os.Stat(filepath.Join(dir, artifact.File)); err != nil {
+			t.Errorf("%s: a version was removed in part: %v", name, err)
+		}
+	}
 	if !cut1 && state.Current != two && !fails {
 		t.Errorf("%s: the swap ended without a cut, but is not committed", name)
 	}
 	return cut1 && cut2
+}
+
+// full is a disk without room for files.
+type full struct{ disk }
+
+func (full) WriteFile(string, []byte, fs.FileMode) error { return errors.New("no space left") }
+
+// On a full disk a version that fails cannot be remembered, but its swap is given up.
+func TestAbortOnAFullDisk(t *testing.T) {
+	s := New(t.TempDir())
+	one := put(t, s, 1)
+	swap(t, s, one, "")
+	two := put(t, s, 2)
+	if err := s.Begin("web", two, true, Record{}); err != nil {
+		t.Fatal(err)
+	}
+	s.ops = full{}
+	if err := s.Abort("web", "bad"); err == nil {
+		t.Error("the version is remembered on a full disk")
+	}
+	s.ops = disk{}
+	is(t, s, one, Image)
+	swap(t, s, two, "")
+	is(t, s, two, one)
 }
 
 // Links and files that others have damaged give an error that names them.
