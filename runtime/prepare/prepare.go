@@ -47,6 +47,25 @@ func Prepare(b *bundle.Bundle) (release func() error, err error) {
 	return func() error { return unmount(own) }, nil
 }
 
+// Release unmounts the mounts inside b that a call of Prepare has made in an earlier
+// process. Those that are not mounted are no error.
+func Release(b *bundle.Bundle) error {
+	var own []string
+	for _, m := range plan(b) {
+		if !m.makes || !m.private {
+			continue
+		}
+		if m.below {
+			var err error
+			if m.Destination, err = below(b, m.Destination); err != nil {
+				return err
+			}
+		}
+		own = append(own, m.Destination)
+	}
+	return unmount(own)
+}
+
 // apply makes one mount. made is false if it existed, or if only an existing mount was
 // changed.
 func apply(b *bundle.Bundle, m mount) (target string, made bool, err error) {

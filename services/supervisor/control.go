@@ -73,6 +73,9 @@ func (s *Supervisor) addNew(names []string) {
 		if s.services.byName[name] != nil || filepath.Base(name) != name || name == "." || name == ".." {
 			continue
 		}
+		if s.swapping[name] {
+			continue // The swap adds it.
+		}
 		if info, err := os.Stat(filepath.Join(s.options.Dir, name)); err == nil && info.IsDir() && s.addCurrent(name, true) {
 			s.arrange()
 			s.needContainerd()
@@ -157,6 +160,9 @@ func (s *Supervisor) orderStart(e machine.Event, names []string) {
 		}
 		seen[name] = true
 		svc := s.services.byName[name]
+		if svc.trial.drops() {
+			return
+		}
 		delete(s.services.toStop, name)
 		svc.history = machine.History{}
 		svc.reload = true // The bundle may have been changed.

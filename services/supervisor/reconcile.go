@@ -42,6 +42,9 @@ func (s *Supervisor) reconcile() {
 func (s *Supervisor) startIfPossible(svc *service) {
 	if svc.reload && s.connected {
 		svc.reload = false
+		if svc.trial != nil {
+			svc.trial.leaving = false
+		}
 		svc.removeMounts(s.options.Logger) // as the bundle was before
 		s.reread(svc)
 	}
@@ -59,8 +62,11 @@ func (s *Supervisor) startIfPossible(svc *service) {
 		s.waiters.wake(&s.services)
 		s.announce()
 	}
-	if o.why == "" {
+	switch {
+	case o.why == "":
 		s.apply(svc, machine.Go)
+	case o.lasting:
+		s.followSwap(svc)
 	}
 }
 

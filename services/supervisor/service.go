@@ -96,6 +96,7 @@ func (s *Supervisor) addCurrent(name string, inImage bool) bool {
 		return s.addInterrupted(name, state, inImage)
 	}
 	if state.Current == versions.Removed || state.Current == versions.Image && !inImage {
+		s.store.remove(name) // An earlier supervisor may have died before it did that.
 		return false
 	}
 	return s.add(name, state.Current)

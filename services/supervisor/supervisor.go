@@ -41,6 +41,7 @@ type Supervisor struct {
 	delayed     []func() // orders to carry out once connected
 	announcer   announcer
 	swapping    map[string]bool // services whose swap a client has ordered
+	removed     []string        // services that were removed before, until containerd is connected
 }
 
 // New makes a supervisor that does nothing yet.
@@ -129,7 +130,9 @@ func (s *Supervisor) load() error {
 		s.options.Logger.Error("services run as in the image", "error", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(union(names, swapped))) {
-		s.addCurrent(name, slices.Contains(names, name))
+		if !s.addCurrent(name, slices.Contains(names, name)) && slices.Contains(swapped, name) {
+			s.removed = append(s.removed, name)
+		}
 	}
 	return nil
 }

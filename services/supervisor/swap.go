@@ -7,53 +7,10 @@ import (
 	"time"
 
 	"keelson/runtime/bundle"
-	"keelson/services/control"
 	"keelson/services/machine"
 	"keelson/services/swap"
 	"keelson/services/versions"
 )
-
-// readyTime is how long a new version may take to become ready, unless it has
-// keelson.ready.timeout.
-const readyTime = time.Minute
-
-// trial is a swap of a service that has not ended. Package swap says what follows what.
-type trial struct {
-	name      string
-	state     swap.State
-	next      versions.Target
-	by        string
-	dir       string         // bundle of the new version
-	new       *bundle.Bundle // the new version; nil: the service is removed
-	probation time.Duration
-
-	old      versions.Target
-	inImage  bool   // the image has the service
-	oldDir   string // bundle of the old version; empty: there is none
-	ran      bool   // the old version was to run
-	exited   bool   // the old version had exited successfully
-	reason   string // why the swap fails
-	rejected bool   // the new version is refused in future
-	begun    time.Duration
-	timer    *time.Timer
-	progress func(string)            // must not block
-	answer   chan<- control.Response // with room for one; nil: nobody waits
-}
-
-// from names the old version for people.
-func (t *trial) from() string {
-	if t.oldDir == "" {
-		return "no version"
-	}
-	return t.old.String()
-}
-
-// tell shows the client how far the swap is.
-func (t *trial) tell(format string, args ...any) {
-	if t.progress != nil {
-		t.progress(fmt.Sprintf(format, args...))
-	}
-}
 
 // acceptable checks a new version as at the boot, beside all other services.
 func (s *Supervisor) acceptable(name string, b *bundle.Bundle) error {
@@ -123,6 +80,12 @@ func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
 		t.tell("stopping")
 		s.orderStop([]string{svc.name})
 		s.followSwap(svc) // It may have stopped before.
+	case swap.Start:
+		if t.ran {
+			svc.reload = true
+			s.apply(svc, machine.Start)
+		}
+		s.followSwap(svc) // It may not have run.
 	case swap.ArmLate:
 		s.armSwap(svc, t.lateness(svc), swap.Late)
 	case swap.ArmProbation:
@@ -142,7 +105,9 @@ func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
 		if !t.rejected {
 			reason = ""
 		}
-		s.record(svc, func() error { return s.versions.Abort(svc.name, reason) })
+		s.record(svc, func() error {
+			return s.persist(svc.name, func() error { return s.versions.Abort(svc.name, reason) })
+		})
 	}
 }
 
@@ -157,7 +122,7 @@ func (s *Supervisor) replace(svc *service, t *trial) {
 // startOther starts the service from another bundle, after a stop if it runs.
 func (s *Supervisor) startOther(svc *service) {
 	svc.history = machine.History{}
-	svc.reload = true
+	svc.reload, svc.trial.leaving = true, true
 	delete(s.services.toStop, svc.name)
 	s.apply(svc, machine.Restart)
 	s.reconcile() // It may have been waiting already.
@@ -174,7 +139,7 @@ func (s *Supervisor) restore(svc *service, t *trial) {
 		s.startOther(svc)
 		return
 	}
-	svc.reload = true
+	svc.reload, t.leaving = true, true
 	s.stopLater([]string{svc.name})
 	s.followSwap(svc) // It may have stopped before.
 }
@@ -189,10 +154,14 @@ func (s *Supervisor) followSwap(svc *service) {
 		s.swapEvent(svc, swap.Gone)
 		return
 	}
-	if svc.reload {
-		return // What happens concerns the version before.
+	if t.leaving {
+		return
 	}
 	switch svc.state {
+	case machine.Waiting:
+		if svc.blocked {
+			s.swapBlocked(svc, t)
+		}
 	case machine.Running:
 		s.swapEvent(svc, swap.Up)
 	case machine.Exited:
@@ -203,6 +172,17 @@ func (s *Supervisor) followSwap(svc *service) {
 		}
 	case machine.Failing, machine.Backoff, machine.Failed:
 		s.swapEvent(svc, swap.Down)
+	}
+}
+
+// swapBlocked ends a swap whose version cannot start without an order to another service.
+// That is no fault of the version.
+func (s *Supervisor) swapBlocked(svc *service, t *trial) {
+	t.reason = cmp.Or(t.reason, svc.reason)
+	if t.next == versions.Removed {
+		s.swapEvent(svc, swap.Down) // A later order starts it again.
+	} else {
+		s.swapEvent(svc, swap.Gone)
 	}
 }
 
@@ -236,41 +216,6 @@ func (s *Supervisor) record(svc *service, change func() error) {
 	})
 }
 
-// endTrial answers who waits for a swap.
-func (s *Supervisor) endTrial(svc *service, t *trial) {
-	t.disarm()
-	svc.trial = nil
-	var response control.Response
-	if t.state == swap.Committed {
-		svc.version = t.next
-		s.event(svc, fmt.Sprintf("swap to %s committed", t.next), s.options.Now()-t.begun)
-		s.work.Go(func() {
-			if err := s.versions.Clean(svc.name); err != nil {
-				s.options.Logger.Warn("old versions use space", "service", svc.name, "error", err)
-			}
-		})
-	} else {
-		response.Code = control.CodeFailed
-		response.Error = fmt.Sprintf("swap to %s failed: %s; %s is restored and %s", t.next, t.reason, t.from(), svc.state)
-	}
-	if t.state == swap.Committed && t.next == versions.Removed || t.state == swap.Restored && t.oldDir == "" {
-		s.drop(svc)
-	}
-	if t.answer != nil {
-		t.answer <- response
-	}
-}
-
-// lateness is how long the new version may take to become ready, from the begin of the
-// swap.
-func (t *trial) lateness(svc *service) time.Duration {
-	limit := readyTime
-	if t.new != nil && t.new.Settings.ReadyTimeout > 0 {
-		limit = t.new.Settings.ReadyTimeout
-	}
-	return svc.settings().StopTimeout + limit
-}
-
 // armSwap sends e after d, unless the timer is armed again or stopped.
 func (s *Supervisor) armSwap(svc *service, d time.Duration, e swap.Event) {
 	t := svc.trial
@@ -285,11 +230,4 @@ func (s *Supervisor) armSwap(svc *service, d time.Duration, e swap.Event) {
 		})
 	})
 	t.timer = timer
-}
-
-func (t *trial) disarm() {
-	if t.timer != nil {
-		t.timer.Stop()
-		t.timer = nil
-	}
 }

@@ -26,6 +26,9 @@ func (s *Supervisor) prepareTrial(ctx context.Context, r control.Request, t *tri
 	}
 	if err == nil {
 		err = s.versions.Begin(t.name, t.next, t.ran, versions.Record{At: time.Now(), By: r.Peer})
+		if err != nil { // It may be recorded, but not synced.
+			err = errors.Join(err, s.abandon(t.name))
+		}
 	}
 	if err != nil {
 		return errors.Join(err, s.versions.RemoveUnused(t.name, t.next))
@@ -33,9 +36,20 @@ func (s *Supervisor) prepareTrial(ctx context.Context, r control.Request, t *tri
 	return nil
 }
 
+// abandon removes the record of a swap that nobody carries out.
+func (s *Supervisor) abandon(name string) error {
+	return s.persist(name, func() error { return s.versions.Abort(name, "") })
+}
+
 // choose finds the new version, after it has read it if it is an artifact.
 func (s *Supervisor) choose(ctx context.Context, r control.Request, t *trial) error {
 	state, err := s.versions.Read(t.name)
+	if err == nil && state.Trial != nil && state.Trial.Next != state.Current {
+		// The end of an earlier swap could not be recorded.
+		if err = s.abandon(t.name); err == nil {
+			state, err = s.versions.Read(t.name)
+		}
+	}
 	if err != nil {
 		return err
 	}

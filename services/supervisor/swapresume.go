@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"keelson/runtime/prepare"
 	"keelson/services/containerd"
-	"keelson/services/control"
 	"keelson/services/machine"
 	"keelson/services/swap"
 	"keelson/services/versions"
@@ -43,10 +43,15 @@ func (s *Supervisor) resumeSwap(svc *service, old saved, t containerd.Task, exis
 	if isOld := old.From == trial.oldDir && old.Pid == t.PID; exists && !isOld && trial.next != versions.Removed {
 		return true, true
 	}
+	if trial.next != versions.Removed && svc.bundle != nil { // Its start may have been interrupted.
+		if err := prepare.Release(svc.bundle); err != nil {
+			s.options.Logger.Error("cannot remove the mounts of a version", "service", svc.name, "version", trial.next, "error", err)
+		}
+	}
 	if trial.oldDir == "" {
 		return false, false
 	}
-	svc.dir = trial.oldDir
+	svc.dir, svc.history = trial.oldDir, machine.History{}
 	s.reread(svc)
 	return false, true
 }
@@ -64,37 +69,10 @@ func (s *Supervisor) undoSwaps(running []*service) {
 		case slices.Contains(running, svc):
 			s.restore(svc, svc.trial)
 		default:
-			if svc.trial.ran && svc.trial.oldDir != "" && !s.stopping && (svc.state == machine.Stopped || svc.state == machine.Stopping) {
-				s.apply(svc, machine.Start) // The swap has stopped it.
+			if svc.trial.ran && svc.trial.oldDir != "" && !s.stopping && (svc.state.Settled() || svc.state == machine.Stopping) {
+				s.apply(svc, machine.Start) // The swap has stopped it, or the new version has ended.
 			}
 			s.followSwap(svc)
 		}
 	}
-}
-
-// drop forgets a service that has stopped and was removed.
-func (s *Supervisor) drop(svc *service) {
-	svc.cancelTimer()
-	svc.removeMounts(s.options.Logger)
-	if svc.unwatch != nil {
-		svc.unwatch()
-	}
-	s.event(svc, "removed", 0)
-	delete(s.services.toStop, svc.name)
-	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool {
-		if !slices.Contains(w.names, svc.name) {
-			return false
-		}
-		response := control.Response{}
-		if w.event != machine.Stop {
-			response = control.Response{Code: control.CodeFailed, Error: svc.name + ": was removed"}
-		}
-		w.answer <- response
-		return true
-	})
-	s.services.remove(svc.name)
-	s.store.remove(svc.name)
-	s.arrange()
-	s.reconcile()
-	s.announce()
 }

@@ -10,6 +10,7 @@ import (
 
 	"keelson/services/control"
 	"keelson/services/machine"
+	"keelson/services/swap"
 	"keelson/services/task"
 	"keelson/services/versions"
 )
@@ -42,6 +43,15 @@ func TestSwapInterrupted(t *testing.T) {
 		"probation": {until: func(o *owner) { o.report(task.Ended{}); o.report(task.Started{PID: 8}) }, pid: 8, then: func(o *owner, t *testing.T) {
 			o.is(t, machine.Restarting, 1, "adopt 8 &{[0 0] @a}", "watch", "stop terminated")
 			o.report(task.Ended{})
+			o.runs(t, versions.Image)
+			o.report(task.Started{PID: 9})
+		}},
+		"the new one has ended well": {until: func(o *owner) {
+			o.report(task.Ended{})
+			o.report(task.Started{PID: 8})
+			o.services.byName["a"].trial.state = swap.Accepted // The supervisor dies before it restores the old one.
+			o.report(task.Ended{})
+		}, then: func(o *owner, t *testing.T) {
 			o.runs(t, versions.Image)
 			o.report(task.Started{PID: 9})
 		}},

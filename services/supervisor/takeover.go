@@ -108,6 +108,7 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 	}
 	s.reconciling = false
 	s.undoSwaps(undone)
+	s.removeRemoved()
 	s.reconcile()
 	s.announce()
 	for _, order := range s.delayed {

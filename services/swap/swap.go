@@ -55,6 +55,7 @@ type Action string
 const (
 	Replace      Action = "replace"       // stop the old version, start the new one
 	Stop         Action = "stop"          // stop the service
+	Start        Action = "start"         // start the service again if it ran
 	ArmLate      Action = "arm-late"      // send Late when the time to become ready is over
 	ArmProbation Action = "arm-probation" // send Passed when the probation is over
 	Disarm       Action = "disarm"        // send neither
@@ -115,9 +116,9 @@ var removal = map[State]map[Event]Next{
 	},
 	Committing: {
 		Recorded:   {Committed, nil},
-		Unrecorded: {Aborting, []Action{Abort}},
+		Unrecorded: {Restoring, []Action{Start}},
 	},
-	Restoring: { // The supervisor died while the service was being removed.
+	Restoring: { // Also if the supervisor died while the service was being removed.
 		Up:   {Aborting, []Action{Abort}},
 		Down: {Aborting, []Action{Abort}},
 		Gone: {Aborting, []Action{Abort}},

@@ -33,7 +33,7 @@ replacing up aborting abort
 replacing down aborting abort
 replacing gone committing commit
 committing recorded committed
-committing unrecorded aborting abort
+committing unrecorded restoring start
 restoring up aborting abort
 restoring down aborting abort
 restoring gone aborting abort

@@ -2,6 +2,9 @@ package task
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -49,6 +52,17 @@ type OutputOf struct {
 // a logging daemon that listens at socket. FIFOs are in the folder fifos.
 func NewOutput(fifos, logs, socket string, logger *slog.Logger) func(OutputOf) Output {
 	return (&outputs{fifos: fifos, logs: logs, socket: socket, logger: logger}).open
+}
+
+// RemoveFIFOs removes the FIFOs of a service that does not exist any more.
+func RemoveFIFOs(fifos, service string) error {
+	var errs []error
+	for _, suffix := range logSuffix {
+		if err := os.Remove(filepath.Join(fifos, service+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("cannot remove a FIFO: %w", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // outputs opens outputs.

@@ -1,0 +1,138 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"keelson/runtime/backoff"
+	"keelson/runtime/bundle"
+	"keelson/services/control"
+	"keelson/services/machine"
+	"keelson/services/swap"
+	"keelson/services/task"
+)
+
+// Changes of the disk by which a swap ends are tried several times: the disk may be full, or
+// no more files can be opened.
+const (
+	persistTries = 5
+	persistDelay = time.Second
+)
+
+// persist changes the disk, if necessary by several attempts.
+func (s *Supervisor) persist(service string, change func() error) (err error) {
+	for i := range persistTries {
+		if i > 0 && !backoff.Wait(s.ctx, persistDelay) {
+			return err
+		}
+		if err = change(); err == nil {
+			return nil
+		}
+		s.options.Logger.Warn("cannot record the end of a swap", "service", service, "attempt", i+1, "error", err)
+	}
+	return err
+}
+
+// endTrial answers the client that waits for a swap. The next swap of the service can begin
+// after the answer, so old versions and containers are removed before.
+func (s *Supervisor) endTrial(svc *service, t *trial) {
+	t.disarm()
+	svc.trial = nil
+	var response control.Response
+	if t.state == swap.Committed {
+		svc.version = t.next
+		s.event(svc, fmt.Sprintf("swap to %s committed", t.next), s.options.Now()-t.begun)
+	} else {
+		response.Code = control.CodeFailed
+		response.Error = fmt.Sprintf("swap to %s failed: %s; %s is restored and %s", t.next, t.reason, t.from(), svc.state)
+	}
+	namespace := svc.namespace()
+	if t.drops() {
+		s.drop(svc)
+		s.swapping[svc.name] = true
+	}
+	s.work.Go(func() {
+		if t.drops() {
+			s.removeRemains(svc.name, namespace)
+		}
+		if t.state == swap.Committed {
+			if err := s.persist(svc.name, func() error { return s.versions.Clean(svc.name) }); err != nil {
+				s.options.Logger.Warn("old versions use space", "service", svc.name, "error", err)
+			}
+		}
+		if t.answer != nil {
+			t.answer <- response
+		} else if t.drops() {
+			s.send(func() { delete(s.swapping, svc.name) })
+		}
+	})
+}
+
+// removeRemains removes what a start would use again of a service that does not exist any
+// more.
+func (s *Supervisor) removeRemains(name, namespace string) {
+	err := errors.Join(s.deleteContainer(name, namespace), task.RemoveFIFOs(filepath.Join(s.options.StateDir, "logs"), name))
+	if err != nil && s.ctx.Err() == nil {
+		s.options.Logger.Error("cannot remove the remains of a service that was removed", "service", name, "error", err)
+	}
+}
+
+// deleteContainer removes a container that containerd still has because it was dead when the
+// container ended.
+func (s *Supervisor) deleteContainer(name, namespace string) error {
+	for {
+		tasks, err := s.connection.Get(s.ctx)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, listTime)
+		err = tasks.Delete(ctx, namespace, name)
+		cancel()
+		if err == nil || !s.connection.Failed(s.ctx, tasks, err) {
+			return err
+		}
+	}
+}
+
+// removeRemoved removes the remains of services whose removal an earlier supervisor has committed.
+func (s *Supervisor) removeRemoved() {
+	for _, name := range s.removed {
+		s.swapping[name] = true
+		s.work.Go(func() {
+			s.removeRemains(name, bundle.DefaultNamespace)
+			s.send(func() { delete(s.swapping, name) })
+		})
+	}
+	s.removed = nil
+}
+
+// drop forgets a service that has stopped and was removed.
+func (s *Supervisor) drop(svc *service) {
+	svc.cancelTimer()
+	svc.removeMounts(s.options.Logger)
+	if svc.unwatch != nil {
+		svc.unwatch()
+	}
+	s.event(svc, "removed", 0)
+	delete(s.services.toStop, svc.name)
+	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool {
+		if !slices.Contains(w.names, svc.name) {
+			return false
+		}
+		response := control.Response{}
+		if w.event != machine.Stop {
+			response = control.Response{Code: control.CodeFailed, Error: svc.name + ": was removed"}
+		}
+		w.answer <- response
+		return true
+	})
+	s.services.remove(svc.name)
+	s.store.remove(svc.name)
+	s.arrange()
+	s.reconcile()
+	s.announce()
+}

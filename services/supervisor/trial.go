@@ -1,0 +1,86 @@
+package supervisor
+
+import (
+	"fmt"
+	"time"
+
+	"keelson/runtime/bundle"
+	"keelson/services/control"
+	"keelson/services/swap"
+	"keelson/services/versions"
+)
+
+// readyTime is how long a new version may take to become ready, unless it has
+// keelson.ready.timeout.
+const readyTime = time.Minute
+
+// trial is a swap of a service that has not ended. Package swap says what follows what.
+type trial struct {
+	name      string
+	state     swap.State
+	next      versions.Target
+	by        string
+	dir       string         // bundle of the new version
+	new       *bundle.Bundle // the new version; nil: the service is removed
+	probation time.Duration
+
+	old      versions.Target
+	inImage  bool   // the image has the service
+	oldDir   string // bundle of the old version; empty: there is none
+	ran      bool   // the old version was to run
+	exited   bool   // the old version had exited successfully
+	leaving  bool   // what happens concerns the version that is being stopped
+	reason   string // why the swap fails
+	rejected bool   // the new version is refused in future
+	begun    time.Duration
+	timer    *time.Timer
+	progress func(string)            // must not block
+	answer   chan<- control.Response // with room for one; nil: nobody waits
+}
+
+// from names the old version for people.
+func (t *trial) from() string {
+	if t.oldDir == "" {
+		return "no version"
+	}
+	return t.old.String()
+}
+
+// tell shows the client how far the swap is.
+func (t *trial) tell(format string, args ...any) {
+	if t.progress != nil {
+		t.progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// drops reports whether the service has stopped, or is to stop, and is forgotten at the end
+// of the swap.
+func (t *trial) drops() bool {
+	if t == nil {
+		return false
+	}
+	switch t.state {
+	case swap.Committing, swap.Committed:
+		return t.next == versions.Removed
+	case swap.Restoring, swap.Aborting, swap.Restored:
+		return t.oldDir == ""
+	}
+	return false
+}
+
+// lateness is how long the new version may take to become ready, from the begin of the
+// swap.
+func (t *trial) lateness(svc *service) time.Duration {
+	limit := readyTime
+	if t.new != nil && t.new.Settings.ReadyTimeout > 0 {
+		limit = t.new.Settings.ReadyTimeout
+	}
+	return svc.settings().StopTimeout + limit
+}
+
+func (t *trial) disarm() {
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
+	}
+}
