@@ -35,7 +35,8 @@ func beSupervisor(dir string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	s := New(Options{
-		Dir: dir, Runtime: os.Getenv(runtimeEnv), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Dir: dir, Runtime: os.Getenv(runtimeEnv), Logger: slog.New(blockingHandler{slog.NewTextHandler(os.Stderr, nil)}),
+		Stage: stageTemplate(templatesOf(dir)), Policy: policyOf(dir),
 		Events: func(e timeline.Event) {
 			_ = timeline.Append("/run/keelson/timeline", e)
 			fmt.Println(e)
