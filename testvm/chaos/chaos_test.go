@@ -122,7 +122,7 @@ func (r *run) chaos(t *testing.T, seed uint64, count int, repeat string) {
 		r.setClock(time.Now().AddDate(1, 0, 0))
 	}
 	took := time.Since(begin)
-	problem = cmp.Or(r.restartsGrow(min(max(count/300, 1), 30)), r.bundlesUsed(), r.wrongAge())
+	problem = cmp.Or(r.bringBack(), r.restartsGrow(min(max(count/300, 1), 30)), r.bundlesUsed(), r.wrongAge())
 	after, different := r.compare(before)
 	problem = cmp.Or(problem, different)
 	if problem != "" {

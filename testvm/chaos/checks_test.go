@@ -12,11 +12,13 @@ import (
 	"time"
 )
 
-// settle starts all services and waits until the system is as it should be.
+// settle starts all services that exist and waits until the system is as it should be.
 func (r *run) settle() (problem string) {
 	limit := time.Now().Add(settleTime * min(r.slow(), 4))
 	for time.Now().Before(limit) {
-		if _, err := r.service(append([]string{"start"}, services...)...); err != nil {
+		if store, err := r.store(); err != nil {
+			problem = fmt.Sprintf("cannot read the store: %v", err)
+		} else if _, err := r.service(append([]string{"start"}, present(store)...)...); err != nil {
 			problem = fmt.Sprintf("service start: %v", err)
 		} else if problem = r.unsettled(); problem == "" {
 			return ""
@@ -28,7 +30,11 @@ func (r *run) settle() (problem string) {
 
 // unsettled returns how the system differs from what it should be.
 func (r *run) unsettled() string {
-	wanted := append(append([]string{"redis"}, services...), r.extra()...)
+	store, err := r.store()
+	if err != nil {
+		return err.Error()
+	}
+	wanted := append(append([]string{"redis"}, present(store)...), r.extra()...)
 	states := r.list()
 	if !slices.Equal(slices.Sorted(maps.Keys(states)), slices.Sorted(slices.Values(wanted))) {
 		return fmt.Sprintf("services %v", states)
@@ -56,7 +62,7 @@ func (r *run) unsettled() string {
 	if !one || known["containerd-shim-runc-v2"] != len(wanted) || len(rest) > 0 {
 		return fmt.Sprintf("there are processes %v and %v", known, rest)
 	}
-	return ""
+	return r.notAsStored(store, states)
 }
 
 // snapshot is the state of a system that must be the same at the end.
@@ -219,10 +225,18 @@ func (r *run) restartsGrow(rounds int) (problem string) {
 	return ""
 }
 
-// bundlesUsed returns a problem if a service does not have the environment of its bundle.
+// bundlesUsed returns a problem if a service of the image does not have the environment of
+// its bundle.
 func (r *run) bundlesUsed() (problem string) {
 	states := r.list()
+	store, err := r.store()
+	if err != nil {
+		return err.Error()
+	}
 	for name, value := range r.variables {
+		if current := store[name].current; current != "" && current != "image" {
+			continue
+		}
 		env, err := r.readFile(fmt.Sprintf("/proc/%d/environ", states[name].PID))
 		if err != nil || !slices.Contains(strings.Split(string(env), "\x00"), value) {
 			return fmt.Sprintf("the environment of %s is %q, want %s, %v", name, env, value, err)

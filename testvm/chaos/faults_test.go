@@ -43,6 +43,10 @@ var faults = []fault{
 	{"/var has no room", 2, func(r *run) string { return r.fill("/var") }},
 	{"a bundle is broken", 4, (*run).breakBundle},
 	{"a bundle is changed", 3, (*run).changeBundle},
+	{"a service is swapped", 6, func(r *run) string { return r.swap(false) }},
+	{"a service is swapped for one that fails", 5, func(r *run) string { return r.swap(true) }},
+	{"a service is rolled back", 5, (*run).rollBack},
+	{"a service is removed", 3, (*run).remove},
 	{"no more files can be opened", 4, (*run).exhaustFiles},
 	{"PID 1 gets many signals", 3, (*run).flood},
 	{"orphans are left to PID 1", 3, (*run).orphans},
@@ -66,7 +70,9 @@ func choose(rng *rand.Rand, faults []fault) fault {
 	panic("unreachable")
 }
 
-func (r *run) any() string { return services[r.rng.IntN(len(services))] }
+func (r *run) any() string { return r.anyOf(services) }
+
+func (r *run) anyOf(list []string) string { return list[r.rng.IntN(len(list))] }
 
 // upTo returns a random time, scaled by how slow the target is.
 func (r *run) upTo(longest time.Duration) time.Duration {
@@ -124,10 +130,10 @@ func (r *run) hang() string {
 }
 
 // order runs a command of service in the background. It may fail, but not hang.
-func (r *run) order(verb, name string) string {
-	what := verb + " " + name
+func (r *run) order(args ...string) string {
+	what := strings.Join(args, " ")
 	r.inBackground(func() {
-		if _, err := r.service(verb, name); errors.Is(err, context.DeadlineExceeded) {
+		if _, err := r.service(args...); errors.Is(err, context.DeadlineExceeded) {
 			r.hung.Store(&what)
 		}
 	})

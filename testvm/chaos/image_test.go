@@ -99,7 +99,9 @@ func buildImage(t *testing.T, machine bool) image.Output {
 	t.Helper()
 	dir := t.TempDir()
 	tools := filepath.Join(dir, "tools")
-	for path, text := range map[string]string{"etc/init.d/020-orphanage": orphanage, "usr/bin/.keep": ""} {
+	files := map[string]string{"etc/init.d/020-orphanage": orphanage, "usr/bin/.keep": ""}
+	putArtifacts(t, files)
+	for path, text := range files {
 		path = filepath.Join(tools, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)

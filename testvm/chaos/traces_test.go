@@ -12,18 +12,17 @@ import (
 )
 
 // traces returns what services may leave in the system: mounts, files, cgroups, and records
-// in containerd's database.
+// in containerd's database. Mounts in the bundle of a service are named alike for all
+// versions. The versions themselves are left out.
 func (r *run) traces() (found []string, err error) {
-	mounts, err := r.readFile("/proc/1/mountinfo")
+	mounts, err := r.mounts()
 	if err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(string(mounts)) { // proc_pid_mountinfo(5)
-		if f := strings.Fields(line); len(f) > 4 {
-			found = append(found, "mount "+f[4])
-		}
+	for _, at := range mounts {
+		found = append(found, "mount "+bundleMount.ReplaceAllString(at, "BUNDLE/$1$2/"))
 	}
-	files, err := r.sh("busybox find /run /tmp /var/lib; busybox find /sys/fs/cgroup -type d")
+	files, err := r.sh(`busybox find /run /tmp /var/lib -path /var/lib/keelson -prune -o -print; busybox find /sys/fs/cgroup -type d`)
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +35,17 @@ func (r *run) traces() (found []string, err error) {
 	found = append(found, keys...)
 	slices.Sort(found)
 	return found, err
+}
+
+// mounts returns the mount points of the system.
+func (s system) mounts() (points []string, err error) {
+	text, err := s.readFile("/proc/1/mountinfo")
+	for line := range strings.Lines(string(text)) { // proc_pid_mountinfo(5)
+		if f := strings.Fields(line); len(f) > 4 {
+			points = append(points, f[4])
+		}
+	}
+	return points, err
 }
 
 // boltKeys returns the containers, leases, content and snapshots in containerd's database.
