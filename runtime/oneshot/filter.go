@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"time"
@@ -35,8 +36,11 @@ func (r *run) filter(ctx context.Context) (*specs.LinuxSeccomp, error) {
 		return nil, fmt.Errorf("cannot make the filter of keelson.seccomp: %s: %w: %s", service, err, bytes.TrimSpace(complaint.Bytes()))
 	}
 	var filter *specs.LinuxSeccomp
-	if err := json.Unmarshal(text, &filter); err != nil || filter == nil {
-		return nil, fmt.Errorf("cannot make the filter of keelson.seccomp: %s printed none: %w", service, err)
+	if err = json.Unmarshal(text, &filter); err == nil && filter == nil {
+		err = errors.New("it printed none")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the filter of keelson.seccomp that %s made: %w", service, err)
 	}
 	return filter, nil
 }
