@@ -8,7 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,40 +38,20 @@ const (
 	diskLife    = 20
 )
 
-// cutImage changes the example for the test: redis rewrites its file now and then, the
-// output of the onboot container shows immediately, and there are no modules that the boot
-// does not need.
+// cutImage changes the example for the test: redis rewrites its file now and then, versions
+// of services are on the disk too, the output of the onboot container shows immediately, and
+// there are no modules that the boot does not need.
 var cutImage = []string{
 	`"--appendfsync", "always"`, `"--appendfsync", "always", "--auto-aof-rewrite-min-size", "1mb"`,
+	"/var/persist", "/var/lib/keelson",
 	"quiet", "quiet linuxkit.runc_console=1",
 	"  cmdline:", "  modules: [virtio_pci, virtio_blk, virtio_net, virtio_rng, virtio_console, overlay, button, evdev]\n  cmdline:",
 }
 
-// moment is when the power is cut: some time after the console shows a line. Times are
-// those of an idle machine without KVM.
-type moment struct {
-	phase  string
-	begins *regexp.Regexp
-	at     time.Duration // approximate time of the line
-	lasts  time.Duration // the power is cut within this time
-	share  int           // of all cuts
-}
-
-const loadPhase, growPhase = "load", "growing"
-
-var moments = []moment{
-	{"kernel and init", regexp.MustCompile(`keelson: .*\] kernel`), 2 * time.Second, time.Second, 1},
-	{"check and mount", regexp.MustCompile(`keelson: .*volumes:`), 2500 * time.Millisecond, time.Second, 2},
-	{growPhase, regexp.MustCompile(`persist: growing partition`), 2500 * time.Millisecond, 300 * time.Millisecond, 4},
-	{"services start", regexp.MustCompile(`onboot 000-persist: exited 0`), 3 * time.Second, time.Second, 2},
-	{"redis reads its data", regexp.MustCompile(`service redis: started`), 4 * time.Second, time.Second, 1},
-	{loadPhase, regexp.MustCompile(`keelson: .*\] ready:`), 5 * time.Second, 1500 * time.Millisecond, 5},
-}
-
-// TestPowerCuts cuts the power of a machine while redis writes, and while the machine
-// boots, checks or grows its file system. Each time the machine boots again with all
-// services and has every write that redis acknowledged. Data that were not flushed to the
-// disk are lost at random.
+// TestPowerCuts cuts the power of a machine while redis writes or is swapped, and while the
+// machine boots, checks or grows its file system. Each time the machine boots again with all
+// services, redis is the version before or after the swap, and has every write that it
+// acknowledged. Data that were not flushed to the disk are lost at random.
 func TestPowerCuts(t *testing.T) {
 	t.Parallel()
 	tier.VM(t)
@@ -98,7 +78,7 @@ func TestPowerCutsLoseWrites(t *testing.T) {
 	tier.VM(t)
 	tier.Long(t)
 	r := newCutter(t, 1, append([]string{`"--appendfsync", "always"`, `"--appendfsync", "no"`}, cutImage[2:]...)...)
-	r.moments = moments[len(moments)-1:]
+	r.moments = slices.DeleteFunc(slices.Clone(moments), func(m moment) bool { return m.phase != loadPhase })
 	if err := r.life(10); !errors.Is(err, errLost) {
 		t.Errorf("after %d cuts: %v", r.count, err)
 	}
@@ -111,6 +91,7 @@ type cutter struct {
 	seed    uint64
 	out     image.Output
 	moments []moment
+	redis   redisVersions
 	count   int
 	phases  map[string]int
 	boots   int // to all services
@@ -122,11 +103,13 @@ type cutter struct {
 func newCutter(t *testing.T, seed uint64, change ...string) *cutter {
 	tier.Tool(t, "mke2fs", "e2fsprogs")
 	tier.Tool(t, "zstd", "zstd")
-	out := buildPersistent(t, qemu.AMD64, nil, "", change...)
+	known := makeRedisVersions(t, change...)
+	change = append(change, "  - dir:../build/${ARCH}/root", "  - dir:../build/${ARCH}/root\n  - dir:"+known.dir)
+	out := buildPersistent(t, qemu.AMD64, nil, agentService, change...)
 	plain := out.Initrd + ".cpio" // Unpacking would be the longest part of the boot.
 	tool(t, "zstd", "-q", "-d", out.Initrd, "-o", plain)
 	out.Initrd = plain
-	return &cutter{T: t, rng: rand.New(rand.NewPCG(seed, 0)), seed: seed, moments: moments, phases: map[string]int{}, out: out}
+	return &cutter{T: t, rng: rand.New(rand.NewPCG(seed, 0)), seed: seed, moments: moments, redis: known, phases: map[string]int{}, out: out}
 }
 
 // perPhase returns the number of cuts in each phase.
@@ -141,6 +124,7 @@ func (r *cutter) perPhase() string {
 // life makes a new disk, cuts the power count times, and ends with a power-off.
 func (r *cutter) life(count int) error {
 	disk, want := r.newDisk(), &written{seed: r.seed}
+	r.redis.may = []string{imageVersion}
 	for range count {
 		if err := r.cut(disk, want); err != nil {
 			return err
@@ -176,7 +160,9 @@ func (r *cutter) newDisk() string {
 	if err := errors.Join(ext4.Make(vmtest.Context(r), part), plan.Write(file)); err != nil {
 		r.Fatal(err)
 	}
-	r.grow(file)
+	for range 2 { // Versions of redis need room.
+		r.grow(file)
+	}
 	return file
 }
 
@@ -212,6 +198,9 @@ func (r *cutter) ready(v *vmtest.VM, want *written) error {
 	if err := want.check(vmtest.Context(r), v); err != nil {
 		return fmt.Errorf("%w\n%s", err, v.Console())
 	}
+	if err := r.redis.check(r.T, v); err != nil {
+		return fmt.Errorf("%w\n%s", err, v.Console())
+	}
 	return nil
 }
 
@@ -227,7 +216,8 @@ func (r *cutter) cut(disk string, want *written) error {
 	v := r.boot(used, log)
 	defer v.Close()
 	ended := func() {}
-	if m.phase == loadPhase {
+	lasts := m.lasts
+	if m.phase == loadPhase || m.phase == swapPhase {
 		if err := r.ready(v, want); err != nil {
 			return err
 		}
@@ -238,40 +228,19 @@ func (r *cutter) cut(disk string, want *written) error {
 		v.Line(m.begins.String())
 	}
 	slow := float64(time.Since(began)) / float64(m.at)
-	time.Sleep(time.Duration(slow * r.rng.Float64() * float64(m.lasts)))
+	answered := func() {}
+	if m.phase == swapPhase {
+		lasts, answered = r.swapRedis(v, m.lasts)
+	}
+	time.Sleep(time.Duration(slow * r.rng.Float64() * float64(lasts)))
 	v.Cut()
 	ended()
+	answered()
 	r.phases[phaseOf(v.Console())]++
 	if strings.Contains(v.Console(), "persist: cannot") {
 		return fmt.Errorf("the persist container failed:\n%s", v.Console())
 	}
 	return r.replay(disk, log)
-}
-
-// choose returns a random moment, weighted by share.
-func (r *cutter) choose(disk string) moment {
-	n := 0
-	for _, m := range r.moments {
-		n += m.share
-	}
-	n = r.rng.IntN(n)
-	for _, m := range r.moments {
-		if n -= m.share; n < 0 && (m.phase != growPhase || r.grow(disk)) {
-			return m
-		}
-	}
-	return r.moments[len(r.moments)-1]
-}
-
-// phaseOf returns the last phase whose beginning a console shows.
-func phaseOf(console string) string {
-	phase := moments[0].phase
-	for _, m := range moments {
-		if m.begins.MatchString(console) {
-			phase = m.phase
-		}
-	}
-	return phase
 }
 
 // replay writes to the disk all data that were flushed, and none, all or a random part of
