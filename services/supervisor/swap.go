@@ -225,6 +225,10 @@ func (s *Supervisor) armSwap(svc *service, d time.Duration, e swap.Event) {
 		s.send(func() {
 			if t.timer == timer && svc.trial == t && !s.stopping {
 				t.timer = nil
+				if e == swap.Passed && svc.state != machine.Running && svc.state != machine.Exited {
+					s.armSwap(svc, d, e) // It was ordered to restart, and is not ready again yet.
+					return
+				}
 				s.swapEvent(svc, e)
 			}
 		})

@@ -123,6 +123,29 @@ func TestSwapCommits(t *testing.T) {
 	})
 }
 
+// A restart ordered during the probation does not end it before the service is ready again.
+func TestSwapRestarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOwner(t, "")
+		o.report(task.Started{PID: 7})
+		answer := o.swap(t, "a", "", false)
+		o.report(task.Ended{})
+		o.report(task.Started{PID: 8})
+		time.Sleep(20 * time.Second)
+		o.order(t, control.Request{Verb: control.Restart, Names: []string{"a"}})
+		o.report(task.Ended{})
+		time.Sleep(20 * time.Second)
+		if state, err := o.versions.Read("a"); err != nil || state.Trial == nil {
+			t.Errorf("the swap was committed while the service starts: %+v (%v)", state, err)
+		}
+		o.report(task.Started{PID: 9})
+		time.Sleep(21 * time.Second)
+		want(t, answer, "")
+		o.current(t, "a", target(t, ""), versions.Image)
+		o.stop()
+	})
+}
+
 // However a new version fails, the old one runs again, and the new one is refused until
 // it is forced.
 func TestSwapFails(t *testing.T) {
