@@ -17,6 +17,10 @@ func (s *Supervisor) acceptable(name string, b *bundle.Bundle) error {
 	if b.Settings.Role == bundle.RoleRescue {
 		return errors.New("annotation keelson.role: a rescue shell is no service")
 	}
+	if svc := s.services.byName[name]; svc != nil && svc.bundle != nil && svc.namespace() != b.Namespace() {
+		return fmt.Errorf("%s: namespace: %q is another containerd namespace than %q, in which the service runs",
+			bundle.RuntimeFile, b.Namespace(), svc.namespace())
+	}
 	return s.services.check(name, b)
 }
 

@@ -30,6 +30,12 @@ func fakeStage(_ context.Context, dir string, r io.Reader, _ func(string)) (arti
 	if string(text) == "bad" {
 		return artifact.Meta{}, errors.New("cannot read the artifact: bad")
 	}
+	if string(text) == `"namespace":"other"` {
+		err = os.WriteFile(filepath.Join(dir, "runtime.json"), []byte(`{"namespace":"other"}`), 0o600)
+	}
+	if err != nil {
+		return artifact.Meta{}, err
+	}
 	meta := artifact.Meta{Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(text)), Architecture: "amd64"}
 	known, err := json.Marshal(meta)
 	config := `{"process":{"args":["new"],"cwd":"/"},"root":{"path":"rootfs"},"annotations":{` + string(text) + `}}`

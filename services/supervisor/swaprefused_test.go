@@ -24,6 +24,7 @@ func TestSwapRefused(t *testing.T) {
 			{"a", `"keelson.ready":"never"`, "annotation keelson.ready"},
 			{"a", `"keelson.role":"rescue"`, "a rescue shell is no service"},
 			{"a", `"keelson.requires":"z"`, `there is no service "z"`},
+			{"a", `"namespace":"other"`, "another containerd namespace"},
 			{"b", `"keelson.after":"b"`, "keelson.after"},
 			{"../a", "", "not a name"},
 			{"a.out", "", "share the file"},
