@@ -133,12 +133,13 @@ func TestSwap(t *testing.T) {
 	t.Parallel()
 	good := redisArtifact(t, "net: host", "net: host\n    oomScoreAdj: 77")
 	bad := redisArtifact(t, `""]`, `"", "--no-such-option"]`)
+	slow := redisArtifact(t, "probation: 2s", "probation: 1h")
 	c := machine(build(t, "swap", swapImage))
 	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "var.img"), Size: 256 << 20}}
 	s := swapper{t, vmtest.Boot(t, c)}
 	s.Stage(timeline.Ready)
 	s.runs("0", "")
-	const goodTar, badTar, cutTar = "/run/good.tar.zst", "/run/bad.tar.zst", "/run/cut.tar.zst"
+	const goodTar, badTar, cutTar, slowTar = "/run/good.tar.zst", "/run/bad.tar.zst", "/run/cut.tar.zst", "/run/slow.tar.zst"
 	s.put(goodTar, good)
 	s.put(badTar, bad)
 	s.put(cutTar, good[:len(good)/2])
@@ -167,18 +168,19 @@ func TestSwap(t *testing.T) {
 
 	s.service("", "rollback", "redis")
 	s.runs("0", "redis reverted")
-	s.killInProbation()
+	s.put(slowTar, slow)
+	s.killInSwap(slowTar)
 	s.runs("0", "redis reverted")
 }
 
-// killInProbation kills the supervisor while the next version is on probation.
-func (s swapper) killInProbation() {
+// killInSwap kills the supervisor during a swap to an artifact with a long probation.
+func (s swapper) killInSwap(artifact string) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(vmtest.Context(s.T), vmtest.Patience)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := s.Exec(ctx, "/usr/bin/service", "rollback", "redis")
+		_, err := s.Exec(ctx, "/usr/bin/service", "swap", "redis", artifact)
 		ended <- err
 	}()
 	s.Line("service redis: swapping image for sha256:.*")
