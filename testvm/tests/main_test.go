@@ -134,7 +134,7 @@ func (to target) yaml(t testing.TB, sections string, overlays []string) string {
 // the machines of other tests keep the other processors busy.
 func machine(out image.Output) vm.Config {
 	return vm.Config{Config: qemu.Config{Arch: qemu.AMD64, Kernel: out.Kernel, Initrd: out.Initrd,
-		Append: out.Cmdline, Memory: 1024, OneThread: true}}
+		Append: out.Cmdline, Memory: 1024}}
 }
 
 // until repeats check for five minutes, as long as it returns a problem, and fails the test

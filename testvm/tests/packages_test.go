@@ -201,9 +201,7 @@ func TestLinuxKitPackages(t *testing.T) {
 // checkAllUp checks that all onboot containers succeed and all services run.
 func checkAllUp(t *testing.T, v *vmtest.VM) {
 	t.Helper()
-	if e := v.Stage(timeline.Ready, timeline.Degraded); e.Stage != timeline.Ready {
-		t.Errorf("%s\n%s", e, v.Output("/usr/bin/service", "list"))
-	}
+	v.Stage(timeline.Ready) // On a busy host it may be degraded before.
 	for _, e := range v.Timeline() {
 		if e.Stage == timeline.Onboot && e.Result != "exited 0" {
 			t.Errorf("%s", e)
