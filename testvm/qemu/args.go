@@ -139,11 +139,7 @@ func machineArgs(c Config) []string {
 	case c.VirtualTime:
 		cpu = cmp.Or(m.virtualCPU, m.cpu)
 	}
-	accel := c.Accel + m.accelOptions
-	if c.OneThread && accel == TCG {
-		accel += ",thread=single"
-	}
-	args := []string{"-M", cmp.Or(m.name, c.Machine) + options, "-accel", accel, "-cpu", cpu}
+	args := []string{"-M", cmp.Or(m.name, c.Machine) + options, "-accel", c.Accel + m.accelOptions, "-cpu", cpu}
 	if c.VirtualTime {
 		// The seed determines the guest's random numbers.
 		args = append(args, "-icount", "shift=0,sleep=off", "-seed", strconv.FormatUint(uint64(c.Seed), 10), "-rtc", "base="+cmp.Or(c.RTC, virtualStart)+",clock=vm")

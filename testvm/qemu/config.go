@@ -37,10 +37,6 @@ type Config struct {
 	Append   string // kernel command line
 	Memory   int    // MiB, 1024 if zero; ignored for a board
 	CPUs     int    // 2 if zero; ignored for a board
-	// OneThread runs all CPUs in turn in one thread under TCG. On a host without a free
-	// processor for each CPU, that takes about 30 % less processor time, because no CPU waits
-	// for a lock of one that does not run.
-	OneThread bool
 	// Room reserves slots for a CPU and memory to plug while the machine runs.
 	Room    bool
 	Disks   []Disk

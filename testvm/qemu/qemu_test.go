@@ -26,8 +26,6 @@ func TestArgs(t *testing.T) {
 			"-chardev socket,id=console,fd=3 -serial chardev:console", "-no-reboot",
 			"-device virtserialport,chardev=agent,name=org.keelson.agent.0"}, "-icount"},
 		{"kvm", func(c *Config) { c.Accel = KVM }, []string{"-accel kvm -cpu host", "-append quiet -chardev"}, "max"},
-		{"one thread", func(c *Config) { c.OneThread = true }, []string{"-accel tcg,thread=single -cpu max"}, "-icount"},
-		{"one thread kvm", func(c *Config) { c.OneThread, c.Accel = true, KVM }, []string{"-accel kvm -cpu host"}, "thread"},
 		{"arm64", func(c *Config) { c.Arch, c.Machine = ARM64, "virt" }, []string{"-M virt,gic-version=3 -accel tcg -cpu cortex-a72"}, "q35"},
 		{"arm64 kvm", func(c *Config) { c.Arch, c.Machine, c.Accel = ARM64, "virt", KVM }, []string{"-M virt,gic-version=host -accel kvm -cpu host"}, "cortex"},
 		{"virtual time", func(c *Config) { c.VirtualTime, c.Seed = true, 7 },

@@ -71,7 +71,6 @@ services:
 func TestSystem(t *testing.T) {
 	t.Parallel()
 	c := machine(build(t, "standard", standard))
-	c.OneThread = false // Programs run at the same instant, as on real hardware.
 	disk := filepath.Join(t.TempDir(), "data.img")
 	makeExt4(t, disk, "64M")
 	c.Disks = []qemu.Disk{{Path: disk}}

@@ -148,7 +148,6 @@ func TestContract(t *testing.T) {
 	for _, c := range []struct{ name, append string }{{"v2", ""}, {"v1", " linuxkit.unified_cgroup_hierarchy=0"}} {
 		t.Run("cgroup "+c.name, func(t *testing.T) {
 			config := machine(contractImage(t))
-			config.OneThread = false // as in TestSystem
 			config.Append += c.append
 			v := vmtest.Boot(t, config)
 			v.Stage(timeline.Ready)

@@ -229,7 +229,6 @@ func TestOrphans(t *testing.T) {
 	}
 	vmtest.Program(t, qemu.AMD64, "./testvm/testapp", filepath.Join(bin, "containerd"))
 	c := machine(build(t, "orphans", "services:\n  AGENT\n", dir))
-	c.OneThread = false // PID 1 reaps while orphans are made.
 	v := vmtest.Boot(t, c)
 	v.Line(fmt.Sprintf("keelson-test: orphans %d", 10000))
 	v.Stage("ready", "degraded") // On a busy host, containerd starts too late.
