@@ -1,14 +1,14 @@
 package prepare
 
 import (
-	"os"
+	"errors"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/procfs"
 )
 
 // KillLeft kills the processes in the cgroup at path and waits for their end, for limit at
@@ -27,36 +27,44 @@ func killLeft(root, path string, limit time.Duration) (left int) {
 			return len(pids)
 		}
 		for _, pid := range pids {
-			end(pid, func() bool { return slices.Contains(processesIn(root, path), pid) }, deadline)
+			if err := end(pid, func() bool { return slices.Contains(processesIn(root, path), pid) }, deadline); err != nil {
+				return len(pids)
+			}
 		}
 	}
 }
 
 // end kills a process that belongs to the cgroup, and waits for its end. The check comes
 // after the descriptor is opened: it cannot be of a later process with the same ID.
-func end(pid int, belongs func() bool, deadline time.Time) {
+func end(pid int, belongs func() bool, deadline time.Time) error {
 	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
 	if err != nil {
-		return // It has ended.
+		return err
 	}
 	defer unix.Close(fd)
-	if !belongs() || unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) != nil {
-		return
+	if !belongs() {
+		return nil
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return err
 	}
 	timeout := max(0, time.Until(deadline).Milliseconds())
 	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(timeout)) // A signal only makes it shorter.
+	return nil
 }
 
-// processesIn returns the processes of a cgroup in all hierarchies, without this one.
+// processesIn returns the processes of a cgroup in all hierarchies.
 func processesIn(root, path string) (pids []int) {
 	all, err := hierarchies(root)
 	if err != nil {
 		return nil
 	}
 	for _, h := range all {
-		text, _ := os.ReadFile(filepath.Join(h, path, "cgroup.procs")) // It need not exist.
-		for word := range strings.FieldsSeq(string(text)) {
-			if pid, err := strconv.Atoi(word); err == nil && pid > 1 && pid != os.Getpid() && !slices.Contains(pids, pid) {
+		for _, pid := range procfs.CgroupPIDs(filepath.Join(h, path)) {
+			if !slices.Contains(pids, pid) {
 				pids = append(pids, pid)
 			}
 		}

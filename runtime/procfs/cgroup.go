@@ -44,3 +44,16 @@ func ReadCgroup(proc string, pid int) ([]Cgroup, error) {
 	}
 	return ParseCgroup(string(text)), nil
 }
+
+// CgroupPIDs returns the processes in the cgroup whose folder is dir (cgroup.procs, in
+// cgroup-v2.rst and the cgroup-v1 documentation), without this one and without those that
+// this PID namespace does not see. It is empty if there is no such cgroup.
+func CgroupPIDs(dir string) (pids []int) {
+	text, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // It may be gone.
+	for word := range strings.FieldsSeq(string(text)) {
+		if pid, err := strconv.Atoi(word); err == nil && pid > 1 && pid != os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}

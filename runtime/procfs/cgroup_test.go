@@ -1,6 +1,7 @@
 package procfs
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -41,4 +42,19 @@ func FuzzParseCgroup(f *testing.F) {
 			t.Fatalf("%q is parsed as %q", text, lines)
 		}
 	})
+}
+
+// This process, processes of other PID namespaces and a cgroup that is gone are left out.
+func TestCgroupPIDs(t *testing.T) {
+	dir := t.TempDir()
+	text := fmt.Sprintf("0\n1\n17\n%d\n99\n", os.Getpid())
+	if err := os.WriteFile(dir+"/cgroup.procs", []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := CgroupPIDs(dir); !slices.Equal(got, []int{17, 99}) {
+		t.Errorf("the cgroup has %v, want 17 and 99", got)
+	}
+	if got := CgroupPIDs(dir + "/gone"); got != nil {
+		t.Errorf("a cgroup that is gone has %v", got)
+	}
 }

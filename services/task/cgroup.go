@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"keelson/runtime/bundle"
@@ -64,17 +63,12 @@ func processesIn(cgroup string, skip []string) []int {
 		switch {
 		case err != nil:
 			return nil // It may be gone.
-		case d.IsDir() && slices.Contains(skip, path):
-			return filepath.SkipDir
-		case d.IsDir() || d.Name() != "cgroup.procs":
+		case !d.IsDir():
 			return nil
+		case slices.Contains(skip, path):
+			return filepath.SkipDir
 		}
-		text, _ := os.ReadFile(path) // It may be gone.
-		for _, word := range strings.Fields(string(text)) {
-			if pid, err := strconv.Atoi(word); err == nil && pid > 1 && pid != os.Getpid() {
-				pids = append(pids, pid)
-			}
-		}
+		pids = append(pids, procfs.CgroupPIDs(path)...)
 		return nil
 	})
 	return pids
