@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -129,21 +128,16 @@ func (s *Supervisor) load() error {
 	if err != nil {
 		s.options.Logger.Error("services run as in the image", "error", err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(union(names, swapped))) {
-		if !s.addCurrent(name, slices.Contains(names, name)) && slices.Contains(swapped, name) {
+	all := slices.Concat(names, swapped)
+	slices.Sort(all)
+	for _, name := range slices.Compact(all) {
+		if !slices.Contains(swapped, name) {
+			s.add(name, versions.Image)
+		} else if !s.addCurrent(name, slices.Contains(names, name)) {
 			s.removed = append(s.removed, name)
 		}
 	}
 	return nil
-}
-
-// union returns the set of all names.
-func union(lists ...[]string) map[string]bool {
-	all := map[string]bool{}
-	for _, name := range slices.Concat(lists...) {
-		all[name] = true
-	}
-	return all
 }
 
 // needContainerd starts to connect to containerd once there are services: PID 1 does not

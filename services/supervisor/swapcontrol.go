@@ -48,7 +48,7 @@ func (s *Supervisor) controlSwap(ctx context.Context, r control.Request) control
 	}
 }
 
-// notFound is returned for a service that does not exist.
+// errNotFound is returned for a service that does not exist.
 var errNotFound = errors.New("no such service")
 
 func refused(r control.Request, err error) control.Response {
