@@ -81,6 +81,15 @@ func want(t *testing.T, answer <-chan control.Response, wanted string) {
 	}
 }
 
+// commits ends the old version, lets the new one pass its probation, and expects success.
+func (o *owner) commits(t *testing.T, answer <-chan control.Response) {
+	t.Helper()
+	o.report(task.Ended{})
+	o.report(task.Started{PID: 8})
+	time.Sleep(30 * time.Second)
+	want(t, answer, "")
+}
+
 // current compares what the store holds of a service, and what the last task runs.
 func (o *owner) current(t *testing.T, name string, current, previous versions.Target) {
 	t.Helper()

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"keelson/services/control"
 	"keelson/services/machine"
@@ -43,10 +42,7 @@ func TestSwapRefused(t *testing.T) {
 		}
 		first := o.swap(t, "a", "", false)
 		want(t, o.swap(t, "a", `"x":"y"`, false), "another swap of it has begun")
-		o.report(task.Ended{})
-		o.report(task.Started{PID: 8})
-		time.Sleep(30 * time.Second)
-		want(t, first, "")
+		o.commits(t, first)
 		o.stop()
 	})
 }
@@ -71,10 +67,7 @@ func TestSwapPolicy(t *testing.T) {
 		want(t, o.order(t, control.Request{Verb: control.Remove, Names: []string{"a"}}), "policy")
 		o.is(t, machine.Running, 1, "watch")
 		answer := o.swap(t, "a", "", false) // What the image has may be replaced.
-		o.report(task.Ended{})
-		o.report(task.Started{PID: 8})
-		time.Sleep(30 * time.Second)
-		want(t, answer, "")
+		o.commits(t, answer)
 		o.stop()
 	})
 }

@@ -19,6 +19,17 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(vmtest.Main(m)) }
 
+// varDisk is an onboot container that mounts the machine's disk on /var.
+const varDisk = `
+  - name: var
+    image: deb:e2fsprogs,busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "/sbin/tune2fs -l /dev/vda >/dev/null 2>&1 || /sbin/mke2fs -q -t ext4 /dev/vda; mount -t ext4 /dev/vda /outer/var; mkdir -p /outer/var/log /outer/var/lib"]
+    capabilities: [CAP_SYS_ADMIN, CAP_DAC_OVERRIDE]
+    devices: [{path: all, type: b}]
+    rootfsPropagation: shared
+    binds: ["/dev:/dev", "/:/outer:rshared,rbind"]
+`
+
 // network is a static address in QEMU's user network, in the kernel's syntax.
 const network = "ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none:10.0.2.3"
 
@@ -80,8 +91,9 @@ func folder(t testing.TB, name string, fill func(dir string)) string {
 }
 
 // build makes an image of the given sections once. In them PAYLOAD stands for a root file
-// system with /agent and /testapp, and AGENT for the service of the agent. The initrd is not
-// compressed, because host and guest would need seconds to pack and unpack it.
+// system with /agent and /testapp, AGENT for the service of the agent, and VARDISK for the
+// onboot container varDisk. The initrd is not compressed, because host and guest would need
+// seconds to pack and unpack it.
 func build(t testing.TB, name, sections string, overlays ...string) image.Output {
 	t.Helper()
 	return buildFor(t, target{arch: qemu.AMD64, compression: image.None}, name, sections, overlays...)
@@ -127,6 +139,7 @@ func (to target) yaml(t testing.TB, sections string, overlays []string) string {
 		yaml = strings.Replace(yaml, "  cmdline:", "  modules: ["+to.modules+"]\n  cmdline:", 1)
 	}
 	yaml = strings.ReplaceAll(yaml, "AGENT", strings.TrimSpace(agentService))
+	yaml = strings.ReplaceAll(yaml, "VARDISK", strings.TrimSpace(varDisk))
 	return strings.ReplaceAll(yaml, "PAYLOAD", payload(t, arch))
 }
 

@@ -19,13 +19,7 @@ import (
 // swapImage has redis, and a disk on /var.
 const swapImage = `
 onboot:
-  - name: var
-    image: deb:e2fsprogs,busybox-static
-    command: ["/bin/busybox", "sh", "-ec", "/sbin/tune2fs -l /dev/vda >/dev/null 2>&1 || /sbin/mke2fs -q -t ext4 /dev/vda; mount -t ext4 /dev/vda /outer/var; mkdir -p /outer/var/log /outer/var/lib"]
-    capabilities: [CAP_SYS_ADMIN, CAP_DAC_OVERRIDE]
-    devices: [{path: all, type: b}]
-    rootfsPropagation: shared
-    binds: ["/dev:/dev", "/:/outer:rshared,rbind"]
+  VARDISK
 services:
   AGENT
   - name: redis
