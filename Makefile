@@ -36,11 +36,15 @@ GORACE      := CGO_ENABLED=1 GOFLAGS='$(GOFLAGS_ALL)' go
 # Without -buildvcs=false, a clone, a worktree and an archive give different bytes.
 GOBUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -buildvcs=false -ldflags '-s -w'
 
+# What building runc for an architecture needs: static libraries, or a compiler and the
+# libraries of another architecture.
+runc_needs = $(if $(filter $(HOSTARCH),$(1)), \
+	gcc:gcc /usr/lib/$(TRIPLE_$(1))/libc.a:libc6-dev pkg-config:pkg-config /usr/lib/$(TRIPLE_$(1))/libseccomp.a:libseccomp-dev, \
+	$(TRIPLE_$(1))-gcc:gcc-$(subst _,-,$(TRIPLE_$(1))) pkg-config:pkg-config /usr/$(TRIPLE_$(1))/lib/libc.a:libc6-dev-$(1)-cross)
+
 ifeq ($(ARCH),$(HOSTARCH))
 SYSROOT    :=
 RUNC_CGO   := CC=gcc
-RUNC_NEEDS := gcc:gcc /usr/lib/$(TRIPLE)/libc.a:libc6-dev pkg-config:pkg-config \
-	/usr/lib/$(TRIPLE)/libseccomp.a:libseccomp-dev
 else
 SYSROOT    := $(BUILD)/sysroot
 # Go's cache ignores the output of pkg-config but not CGO_LDFLAGS. The folder is in
@@ -48,8 +52,6 @@ SYSROOT    := $(BUILD)/sysroot
 RUNC_CGO   := CC=$(TRIPLE)-gcc PKG_CONFIG_SYSROOT_DIR=$(CURDIR)/$(SYSROOT)/root \
 	PKG_CONFIG_LIBDIR=$(CURDIR)/$(SYSROOT)/root/usr/lib/$(TRIPLE)/pkgconfig \
 	CGO_LDFLAGS=-L$(CURDIR)/$(SYSROOT)/root/usr/lib/$(TRIPLE)
-RUNC_NEEDS := $(TRIPLE)-gcc:gcc-$(subst _,-,$(TRIPLE)) pkg-config:pkg-config \
-	/usr/$(TRIPLE)/lib/libc.a:libc6-dev-$(ARCH)-cross
 endif
 
 # Packages of the guest, the architectures that only `make test-all` builds and boots, and
@@ -84,7 +86,8 @@ TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:
 	cpio:cpio zstd:zstd xz:xz-utils minisign:minisign nsenter:util-linux mkfs.fat:dosfstools mcopy:mtools sgdisk:gdisk sfdisk:fdisk qemu-img:qemu-utils \
 	x86_64-linux-gnu-objcopy:binutils-x86-64-linux-gnu aarch64-linux-gnu-objcopy:binutils-aarch64-linux-gnu \
 	syslinux:syslinux /usr/lib/syslinux/mbr/mbr.bin:syslinux-common \
-	/usr/share/OVMF/OVMF_CODE_4M.fd:ovmf /usr/share/AAVMF/AAVMF_CODE.fd:qemu-efi-aarch64
+	/usr/share/OVMF/OVMF_CODE_4M.fd:ovmf /usr/share/AAVMF/AAVMF_CODE.fd:qemu-efi-aarch64 \
+	$(call runc_needs,$(HOSTARCH)) $(call runc_needs,amd64) $(call runc_needs,arm64)
 
 LINT_NEEDS  := shellcheck:shellcheck codespell:codespell mdl:ruby-mdl
 
@@ -92,12 +95,12 @@ LINT_NEEDS  := shellcheck:shellcheck codespell:codespell mdl:ruby-mdl
 INIT_IMAGE = example.org/keelson/init:$(VERSION)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest kernel keelson init-image release release-check run test test-all test-load chaos power-cuts bench chart lint vulncheck clean help needs-run needs-test
+.PHONY: all guest kernel keelson init-image release release-check run test test-all test-load chaos power-cuts bench chart lint vet lint-more vulncheck clean help needs-run needs-test
 
 all: guest keelson ## Build the guest binaries and the host tool keelson
 
 guest: ## Build the guest binaries for ARCH under build/ARCH/root
-	@$(NEED) $(RUNC_NEEDS)
+	@$(NEED) $(call runc_needs,$(ARCH))
 	$(if $(SYSROOT),@RELEASE=$(RELEASE_$(ARCH)) .ci/foreign-debs $(ARCH) $(CURDIR)/$(SYSROOT) libseccomp-dev)
 	@mkdir -p $(addprefix $(ROOT)/,usr/bin usr/libexec usr/lib/keelson sbin $(MOUNT_POINTS) $(FOLDERS) $(PRIVATE))
 	@chmod 0700 $(addprefix $(ROOT)/,$(PRIVATE))
@@ -194,10 +197,14 @@ run: needs-run guest keelson ## Boot examples/demo.yml in QEMU; on a terminal, w
 PACKAGES := $(shell echo $$(($$(nproc) + 1)))
 
 needs-test:
-	@$(NEED) $(IMAGE_NEEDS) $(TEST_NEEDS)
+	@$(NEED) $(IMAGE_NEEDS) $(TEST_NEEDS) $(LINT_NEEDS)
 
-test: needs-test keelson lint guest-amd64 guest-arm64 $(if $(KEELSON_EVERYTHING),$(MORE_ARCHS:%=guest-%)) ## Run all tests: plain, root and VM tier
-	# Without vet, which lint has run.
+test: ## Run all tests: plain, root and VM tier
+	# On a fresh machine Go compiles while packages are installed, and is not idle while a
+	# program is linked, which takes one processor.
+	@$(MAKE) --no-print-directory -j2 needs-test vet
+	@$(MAKE) --no-print-directory -j2 keelson guest-amd64 guest-arm64 $(if $(KEELSON_EVERYTHING),$(MORE_ARCHS:%=guest-%)) lint-more
+	# Without vet, which has run.
 	# The longest packages start first, so that no processor is idle at the end.
 	$(GORACE) test -p $(PACKAGES) -race -short -vet=off ./init/pid1 ./services/supervisor $(GUEST_ROOMS)
 	$(GO) test -p $(PACKAGES) -vet=off -timeout $(if $(KEELSON_EVERYTHING),180m,60m) ./testvm/tests ./testvm/chaos ./testvm/image ./testvm/...
@@ -226,11 +233,15 @@ chart: needs-run guest keelson ## Measure the boot again and draw docs/boot.svg
 	$(KEELSON) bench -o build/bench
 	cp build/bench/stages.svg docs/boot.svg
 
-lint: ## Check format, vet, staticcheck, import rules, scripts, workflows, spelling and Markdown
-	@$(NEED) $(LINT_NEEDS)
+lint: vet lint-more ## Check format, vet, staticcheck, import rules, scripts, workflows, spelling and Markdown
+
+vet:
 	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "not gofmt-ed:"; echo "$$files"; exit 1; }
 	$(GO) vet ./...
 	@for arch in $(MORE_ARCHS); do echo "GOARCH=$$arch go vet $(MORE_ROOMS)"; GOARCH=$$arch $(GO) vet $(MORE_ROOMS) || exit 1; done
+
+lint-more:
+	@$(NEED) $(LINT_NEEDS)
 	$(GO) tool staticcheck ./...
 	$(GO) tool depguard ./...
 	@! git grep -nE 'unix\.(Mount|Unmount|PivotRoot|MoveMount)\(' -- '*.go' ':!mounts' ':!*_test.go' ':!*/testdata/*' || \
