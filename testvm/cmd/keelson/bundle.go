@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"keelson/testvm/image"
+	"keelson/testvm/image/signing"
 )
 
 type bundleCmd struct {
@@ -19,12 +20,17 @@ type bundleCmd struct {
 	Format  string   `enum:"bundle,oci," default:"" help:"bundle (a folder for a container runtime) or oci (the bundle artifact of a service, an OCI layout; a folder unless OUT is an archive). By default bundle for a folder, oci for an archive." placeholder:"FORMAT"`
 	Root    string   `enum:"layers,erofs," default:"" help:"Root of an artifact: layers (by default; a machine unpacks it), or erofs (a file system with a dm-verity hash tree; a machine mounts it)." placeholder:"KIND"`
 	Arch    []string `help:"Architecture, amd64, arm64, riscv64 or s390x; the host's by default. An artifact may have several." placeholder:"ARCH"`
+	Sign    string   `type:"existingfile" help:"Sign the artifact with this secret key of minisign, as keelson sign does." placeholder:"FILE"`
 	Cache   string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
 	Refresh bool     `help:"Fetch newer versions of packages and images in the cache."`
 }
 
 // Run writes the bundle or the artifact.
 func (c *bundleCmd) Run(ctx context.Context) error {
+	key, err := c.signingKey()
+	if err != nil {
+		return err
+	}
 	files, err := readFiles(c.File, os.Stdin)
 	if err != nil {
 		return err
@@ -46,6 +52,11 @@ func (c *bundleCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return orInterrupted(ctx, err)
 	}
+	if key != nil {
+		if _, err := signing.Sign(c.Out, key); err != nil {
+			return err
+		}
+	}
 	if c.artifact() {
 		return printManifests(c.Out, made)
 	}
@@ -59,6 +70,20 @@ func (c *bundleCmd) Run(ctx context.Context) error {
 // artifact reports whether an artifact is asked for.
 func (c *bundleCmd) artifact() bool {
 	return c.Format == "oci" || c.Format == "" && (c.Out == stdout || image.IsArchive(c.Out))
+}
+
+// signingKey reads the key of --sign, so that a wrong password costs no build. It is nil
+// without --sign.
+func (c *bundleCmd) signingKey() (*signing.Key, error) {
+	switch {
+	case c.Sign == "":
+		return nil, nil
+	case !c.artifact():
+		return nil, errors.New("cannot sign a folder for a container runtime: --sign is for artifacts; use --format oci")
+	case c.Out == stdout:
+		return nil, errors.New("cannot sign what is written to standard output: give -o a name, or use keelson sign")
+	}
+	return loadKey(c.Sign)
 }
 
 func (c *bundleCmd) writeArtifact(ctx context.Context, o image.Options) ([]image.Manifest, error) {

@@ -21,7 +21,7 @@ type signCmd struct {
 
 // Run signs the manifests of the artifact and prints them.
 func (c *signCmd) Run() error {
-	key, err := signing.LoadKey(c.Key, func() (string, error) { return password(c.Key) })
+	key, err := loadKey(c.Key)
 	if err != nil {
 		return err
 	}
@@ -31,6 +31,11 @@ func (c *signCmd) Run() error {
 	}
 	printSigned(signed)
 	return nil
+}
+
+// loadKey reads a secret key, whose password it asks for.
+func loadKey(path string) (*signing.Key, error) {
+	return signing.LoadKey(path, func() (string, error) { return password(path) })
 }
 
 type verifyCmd struct {
