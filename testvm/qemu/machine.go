@@ -30,7 +30,8 @@ type Machine struct {
 
 	proc *os.Process
 	done chan struct{}
-	err  error // of the process; valid when done is closed
+	err  error         // of the process; valid when done is closed
+	used time.Duration // its processor time; valid when done is closed
 
 	mu       sync.Mutex
 	shutdown string // reason of the SHUTDOWN event
@@ -116,6 +117,9 @@ func (m *Machine) run(cmd *exec.Cmd, stderr *tail) error {
 		if err := cmd.Wait(); err != nil {
 			m.err = fmt.Errorf("QEMU ended: %w: %s", err, stderr.String())
 		}
+		if s := cmd.ProcessState; s != nil {
+			m.used = s.UserTime() + s.SystemTime()
+		}
 		close(m.done)
 	}()
 	return <-started
@@ -170,8 +174,13 @@ func (m *Machine) Err() error {
 	}
 }
 
-// CPUTime returns the processor time QEMU has used so far, or 0 if it has ended.
+// CPUTime returns the processor time QEMU has used so far, or in all if it has ended.
 func (m *Machine) CPUTime() time.Duration {
+	select {
+	case <-m.done:
+		return m.used
+	default:
+	}
 	used, _ := procfs.ReadCPUTime("/proc", m.proc.Pid)
 	return used
 }

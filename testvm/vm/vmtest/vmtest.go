@@ -36,6 +36,7 @@ func Boot(t testing.TB, c vm.Config) *VM {
 	}
 	t.Cleanup(func() {
 		v.Close()
+		t.Logf("the machine used %.1f s of processor time", v.CPUTime().Seconds())
 		if t.Failed() {
 			t.Logf("console of the guest:\n%s", v.Console())
 			keepFailed(t, v.Console(), c.Disks)
