@@ -1,6 +1,7 @@
 package version
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 func TestStamped(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "init")
 	build := exec.Command("go", "build", "-ldflags", "-X keelson/runtime/version.stamped=v1.2.3-4-gabcdef0", "-o", program, "keelson/init")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -14,6 +14,7 @@ import (
 	"keelson/runtime/timeline"
 	"keelson/testvm/image"
 	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
 	"keelson/testvm/vm"
 	"keelson/testvm/vm/vmtest"
 )
@@ -35,6 +36,7 @@ services:
 // Upstream's containerd and shim work in place of keelson's.
 func TestStockContainerd(t *testing.T) {
 	t.Parallel()
+	tier.Long(t) // It compiles all of upstream's containerd.
 	v := vmtest.Boot(t, machine(withStock(t, "stock", "containerd", "containerd-shim-runc-v2", "ctr")))
 	v.Stage(timeline.Ready)
 	if !strings.Contains(v.Output("/usr/bin/ctr", "plugins", "ls"), "io.containerd.cri") {
@@ -53,6 +55,7 @@ func TestStockContainerd(t *testing.T) {
 // Upstream's ctr works with keelson's containerd and prints the same as keelson's ctr.
 func TestStockCtr(t *testing.T) {
 	t.Parallel()
+	tier.Long(t)
 	v := vmtest.Boot(t, machine(withStock(t, "stock-ctr", "ctr")))
 	v.Stage(timeline.Ready)
 	if strings.Contains(v.Output("/usr/bin/ctr", "plugins", "ls"), "io.containerd.cri") {
