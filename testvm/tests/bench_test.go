@@ -115,6 +115,7 @@ func TestBenchStartup(t *testing.T) {
 // difference of their times depends on the load of the host and is not checked.
 func TestBenchCompare(t *testing.T) {
 	t.Parallel()
+	tier.Long(t)
 	o := benchImage(t, "bench", bench.ImageYAML)
 	c, err := bench.Compare(vmtest.Context(t), o, o, 1)
 	if err != nil {

@@ -70,7 +70,7 @@ services:
 // One boot is checked in many respects, then powered off.
 func TestSystem(t *testing.T) {
 	t.Parallel()
-	c := machine(build(t, "standard", standard))
+	c := machine2(build(t, "standard", standard))
 	disk := filepath.Join(t.TempDir(), "data.img")
 	makeExt4(t, disk, "64M")
 	c.Disks = []qemu.Disk{{Path: disk}}

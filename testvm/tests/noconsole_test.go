@@ -43,6 +43,7 @@ func TestNoInitialConsole(t *testing.T) {
 	})
 	// The builder's device nodes suffice for an /init that makes none.
 	t.Run("null", func(t *testing.T) {
+		tier.Long(t)
 		dir := vmtest.Folder(t, "init-without-entry")
 		vmtest.Program(t, qemu.AMD64, "./init", filepath.Join(dir, "init"))
 		checkComesUp(t, machine(build(t, "without-entry", services, dir)), "console=null", false)
@@ -50,6 +51,7 @@ func TestNoInitialConsole(t *testing.T) {
 	// /init needs neither nodes in /dev nor the builder's marks of the beginning and end of
 	// the archive.
 	t.Run("empty", func(t *testing.T) {
+		tier.Long(t)
 		c := machine(out)
 		c.Initrd = unmarked(t, c.Initrd, junk)
 		checkComesUp(t, c, "console=", true)
@@ -60,7 +62,7 @@ func TestNoInitialConsole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := vm.Config{Config: i.Machine(qemu.Config{Arch: qemu.AMD64, Memory: 1024}, "")}
+		c := vm.Config{Config: i.Machine(qemu.Config{Arch: qemu.AMD64, Memory: 1024, CPUs: 1}, "")}
 		c.Initrd = unmarked(t, c.Initrd, "")
 		c.Append = "root=/dev/vda console=ttyS0"
 		checkComesUp(t, c, "console=ttyUSB0", false)

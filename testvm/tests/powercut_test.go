@@ -26,7 +26,7 @@ import (
 )
 
 var (
-	cuts    = flag.Int("powercut.cuts", 4, "how often the power is cut")
+	cuts    = flag.Int("powercut.cuts", 2, "how often the power is cut")
 	cutSeed = flag.Uint64("powercut.seed", 0, "seed of the moments and of the lost writes; 0: random")
 )
 

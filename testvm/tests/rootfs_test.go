@@ -79,7 +79,7 @@ func TestNoRoot(t *testing.T) {
 		"root=/dev/vdb":            {"no program /init"},
 	} {
 		t.Run(cmdline, func(t *testing.T) {
-			c := i.Machine(qemu.Config{Arch: qemu.AMD64, Memory: 512, Disks: []qemu.Disk{{Path: empty}}}, "")
+			c := i.Machine(qemu.Config{Arch: qemu.AMD64, Memory: 512, CPUs: 1, Disks: []qemu.Disk{{Path: empty}}}, "")
 			c.Append = "console=ttyS0 quiet " + cmdline
 			v := vmtest.Boot(t, vm.Config{Config: c})
 			v.Stage(timeline.Fatal)
