@@ -15,6 +15,7 @@ import (
 	"keelson/init/pid1/kernel"
 	"keelson/init/reaper"
 	"keelson/init/role"
+	"keelson/runtime/fdstore"
 	"keelson/runtime/paths"
 )
 
@@ -50,8 +51,13 @@ func (p *pid1) spawnOnce(name string, output func() (*os.File, error), args []st
 		return nil, fmt.Errorf("cannot start %s: %w", args[0], err)
 	}
 	defer null.Close()
+	files, env := []*os.File{null, out, out}, slices.Concat(childVariables, p.env.Variables())
+	if name == nameSupervisor {
+		more, variables := p.descriptorStore().Files(len(files))
+		files, env = append(files, more...), append(env, variables...)
+	}
 	return p.reaper.Start(reaper.Command{
-		Name: name, Path: args[0], Args: args, Env: slices.Concat(childVariables, p.env.Variables()), Files: []*os.File{null, out, out},
+		Name: name, Path: args[0], Args: args, Env: env, Files: files,
 		// A session of its own: no terminal, and a process group for signals.
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
@@ -148,6 +154,28 @@ func (p *pid1) startContainerd() (keeper.Process, error) {
 type daemon struct {
 	*reaper.Child
 	*keeper.Log
+}
+
+// descriptorStore returns what keeps descriptors for the next supervisor; nil if it cannot
+// be made, which is tried again at the next start.
+func (p *pid1) descriptorStore() *fdstore.Pair {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.descriptors == nil {
+		var err error
+		if p.descriptors, err = fdstore.NewPair(); err != nil {
+			p.log.Error("the supervisor cannot keep sockets of services", "error", err)
+		}
+	}
+	return p.descriptors
+}
+
+// keepDescriptors sets whether execve(2) leaves the descriptor store open, and returns its
+// descriptors.
+func (p *pid1) keepDescriptors(keep bool) ([]int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.descriptors.Numbers(), p.descriptors.KeepOpen(keep)
 }
 
 func (p *pid1) startSupervisor() (keeper.Process, error) {

@@ -23,6 +23,7 @@ import (
 	"keelson/mounts"
 	"keelson/runtime/console"
 	"keelson/runtime/fault"
+	"keelson/runtime/fdstore"
 	"keelson/runtime/paths"
 	"keelson/runtime/timeline"
 	"keelson/runtime/version"
@@ -42,8 +43,9 @@ type pid1 struct {
 	reexecuting sync.Mutex         // held while PID 1 re-executes itself
 	handover    *handover.Handover // guarded by reexecuting; nil until it is needed
 
-	mu    sync.Mutex
-	state state
+	mu          sync.Mutex
+	state       state
+	descriptors *fdstore.Pair // nil until the supervisor is started
 
 	resumed   bool  // PID 1 has re-executed itself
 	recallErr error // why its state could not be read, or nil

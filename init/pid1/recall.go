@@ -1,10 +1,13 @@
 package pid1
 
 import (
+	"math"
 	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"keelson/init/covered"
 	"keelson/init/pid1/environment"
@@ -14,6 +17,7 @@ import (
 	"keelson/init/role"
 	"keelson/init/step"
 	"keelson/init/switchroot"
+	"keelson/runtime/fdstore"
 	"keelson/runtime/paths"
 	"keelson/runtime/procfs"
 )
@@ -28,6 +32,11 @@ func (p *pid1) recall() {
 	}
 	if err != nil {
 		s = guess()
+	}
+	// What the previous program left open is not for children, also if the handover is lost.
+	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	if s.Descriptors != nil {
+		p.descriptors, _ = fdstore.Reopen(s.Descriptors) // Without it, the supervisor gets another one.
 	}
 	p.state, p.env, p.resumed, p.recallErr = s, s.Env, true, err
 	if a, ok := actionNamed(s.Action); ok {

@@ -103,6 +103,10 @@ func (p *pid1) reexec(in string) error {
 	}
 	s := p.summary()
 	s.Children, s.Started = children, started
+	if s.Descriptors, err = p.keepDescriptors(true); err != nil { // No child is started that would inherit them.
+		return err
+	}
+	defer func() { _, _ = p.keepDescriptors(false) }()
 	defer p.signals.forward(nil)
 	caught, err := p.handover.Exec(role.Init, relevantSignals(), func() ([]byte, error) {
 		p.signals.drain()

@@ -1,6 +1,7 @@
 package pid1
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -147,6 +148,44 @@ func TestSignalDuringPanic(t *testing.T) {
 	if lost > 1 {
 		t.Errorf("%d of 60 signals were lost", lost)
 	}
+}
+
+// PID 1 keeps the sockets of services for the next supervisor, also when it has re-executed
+// itself: a client that waits to be accepted is still connected after the service and the
+// supervisor were killed.
+func TestSocketsAreKept(t *testing.T) {
+	dir := faulty(t, nil)
+	container(t, dir, "/containers/services/web", web, "listen=unix:/run/web.sock", "restart=always")
+	s := nstest.Boot(t, dir, nstest.Options{})
+	s.Stage("ready")
+	client := connect(t, filepath.Join(s.Root, "run/web.sock"))
+	for i, reexec := range []bool{false, true, true} {
+		before := daemons(t, s)
+		if reexec {
+			provoke(t, s, "reaper")
+			s.Signal(unix.SIGCHLD)
+			waitReexec(t, s, i)
+		}
+		kill(t, s, "sleep", "1001")
+		kill(t, s, "service", "supervise")
+		restarted(t, s, before, "service", "supervise")
+		restarted(t, s, before, "sleep", "1001")
+		if _, err := unix.Read(client, make([]byte, 1)); !errors.Is(err, unix.EAGAIN) {
+			t.Fatalf("round %d: the connection has ended: %v", i, err)
+		}
+	}
+	connect(t, filepath.Join(s.Root, "run/web.sock"))
+	powerOffCleanly(t, s)
+}
+
+// connect connects to a Unix socket.
+func connect(t *testing.T, path string) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	must(t, unix.Connect(fd, &unix.SockaddrUnix{Name: path}))
+	return fd
 }
 
 // After a damaged handover, all processes continue to run.

@@ -33,6 +33,7 @@ type state struct {
 	Daemons         map[string]time.Duration // programs that are kept running, and their backoff
 	Children        []reaper.Known
 	Started         []string          // programs that were ever started
+	Descriptors     []int             // of the descriptor store
 	Panics          []time.Duration   // times of panics since the kernel started
 	Unwritten       []console.Message // lines that the consoles have not taken yet
 
