@@ -40,6 +40,7 @@ func Load(dir string) (*Bundle, error) {
 		return nil, err
 	}
 	b.Settings, b.Warnings = ParseSettings(b.Spec.Annotations)
+	b.Warnings = append(b.Warnings, b.CheckListen()...)
 	return b, nil
 }
 

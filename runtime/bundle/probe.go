@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/kballard/go-shellquote"
@@ -148,9 +147,9 @@ func addresses(target string) ([]netip.AddrPort, error) {
 	if err != nil {
 		return nil, errors.New("want PORT, IPV4:PORT or [IPV6]:PORT")
 	}
-	port, err := strconv.ParseUint(service, 10, 16)
-	if err != nil || port == 0 {
-		return nil, errors.New("the port is not one of 1 to 65535")
+	port, err := parsePort(service)
+	if err != nil {
+		return nil, err
 	}
 	hosts := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	if host != "localhost" {
@@ -166,7 +165,7 @@ func addresses(target string) ([]netip.AddrPort, error) {
 	}
 	var all []netip.AddrPort
 	for _, h := range hosts {
-		all = append(all, netip.AddrPortFrom(h, uint16(port)))
+		all = append(all, netip.AddrPortFrom(h, port))
 	}
 	return all, nil
 }

@@ -77,6 +77,8 @@ type Settings struct {
 
 	Seccomp string // SeccompNone or SeccompDefault, for a bundle without a filter of its own
 
+	Listen []Socket // sockets that the supervisor opens and keeps
+
 	SwapProbation time.Duration // how long a version that was swapped in must stay ready
 
 	LogSize int64 // bytes, for each of stdout and stderr; 0: by the size of the disk
@@ -179,6 +181,7 @@ var setters = map[string]func(*Settings, string) string{
 		return oneOf(&s.OnFailure, v, Continue, Rescue, Reboot, PowerOff, Halt)
 	},
 	"seccomp":        func(s *Settings, v string) string { return oneOf(&s.Seccomp, v, SeccompNone, SeccompDefault) },
+	"listen":         func(s *Settings, v string) string { return listen(&s.Listen, v) },
 	"swap.probation": func(s *Settings, v string) string { return duration(&s.SwapProbation, v) },
 	"timeout":        func(s *Settings, v string) string { return duration(&s.Timeout, v) },
 	"retries":        func(s *Settings, v string) string { return count(&s.Retries, v) },

@@ -56,10 +56,22 @@ func annotations(c *comparison, field string, was, is any) {
 				continue
 			}
 			why = "the logs of the service can take more of the disk"
+		case own && name == "listen" && (b[key] == nil || len(now.Listen) > 0):
+			c.sockets(field, key, before.Listen, now.Listen)
+			continue
 		case own && name == "role":
 			why = "the container is used for something else than a service"
 		}
 		c.add(field, key+"="+text(b[key]), a[key], b[key], why)
+	}
+}
+
+// sockets adds the listening sockets that the service did not have.
+func (c *comparison) sockets(field, key string, was, is []bundle.Socket) {
+	for _, s := range is {
+		if !slices.ContainsFunc(was, func(o bundle.Socket) bool { return o.Where() == s.Where() }) {
+			c.add(field, key+"="+s.Where(), nil, s.Where(), "the service gets a listening socket of the machine")
+		}
 	}
 }
 

@@ -120,6 +120,8 @@ var replacements = []struct {
 	{`tcp:80`, `tcp:80","keelson.role":"rescue`, []string{"annotations=keelson.role=rescue"}, []string{"annotations=keelson.role=none"}},
 	{`tcp:80`, `tcp:80","keelson.seccomp":"default`, nil, []string{"annotations=keelson.seccomp=none"}},
 	{`tcp:80`, `tcp:80","keelson.seccomp":"none`, nil, nil},
+	{`tcp:80`, `tcp:80","keelson.listen":"tcp:80 a=udp:53`, []string{"annotations=keelson.listen=tcp:80", "annotations=keelson.listen=udp:53"}, nil},
+	{`"keelson.ready":"tcp:80"`, `"keelson.listen":"tcp:x"`, []string{"annotations=keelson.listen=tcp:x"}, nil},
 	{`"keelson.stop.timeout":"5s"`, `"keelson.stop.timeout":"4s"`, nil, []string{"annotations=keelson.stop.timeout=5s"}},
 	{`"keelson.stop.timeout":"5s"`, `"keelson.stop.timeout":"5s","keelson.log.size":"1GiB"`, []string{"annotations=keelson.log.size=1GiB"}, []string{"annotations=keelson.log.size=none"}},
 

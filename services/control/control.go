@@ -67,6 +67,7 @@ type Service struct {
 	Error    string    `json:"error,omitempty"`
 	Status   string    `json:"status,omitempty"`  // what it reports, or waits for
 	Version  string    `json:"version,omitempty"` // digest of what replaces the bundle of the image
+	Sockets  []string  `json:"sockets,omitempty"` // that are kept for it
 }
 
 // Request requests Verb for the services in Names. List without names lists all.

@@ -97,7 +97,7 @@ func (s *Supervisor) list(names []string) control.Response {
 		response.Services = append(response.Services, control.Service{
 			Name: name, State: string(svc.state), PID: svc.pid, Since: wall.Add(svc.since - boot),
 			Restarts: svc.restarts, LastExit: svc.lastExit, Error: svc.reason, Status: svc.status,
-			Version: svc.version.Digest(),
+			Version: svc.version.Digest(), Sockets: s.sockets.List(name),
 		})
 		if !all && svc.state != machine.Running {
 			response.Code = control.CodeNotRunning

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ func (s *Supervisor) launch(svc *service) {
 		s.cannotStart(svc, err)
 		return
 	}
+	s.releaseSockets(svc.name)
 	placement, err := s.services.place(svc)
 	if err != nil {
 		s.cannotStart(svc, err)
@@ -35,8 +37,10 @@ func (s *Supervisor) launch(svc *service) {
 // service's any more are dropped.
 func (s *Supervisor) attach(svc *service, placement task.Placement, begin func(context.Context, task.Spec) Task) {
 	var t Task
+	listen := svc.settings().Listen
 	t = begin(s.ctx, task.Spec{
 		Name: svc.name, Bundle: svc.bundle, Proven: svc.proven, Streams: 2 * len(s.services.names), Placement: placement,
+		Sockets: func() ([]*os.File, error) { return s.sockets.Take(svc.name, listen) },
 		Report: func(e task.Event) {
 			s.send(func() {
 				if svc.task == t {

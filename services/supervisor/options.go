@@ -14,6 +14,7 @@ import (
 
 	"keelson/runtime/artifact"
 	"keelson/runtime/bundle"
+	"keelson/runtime/fdstore"
 	"keelson/runtime/logs"
 	"keelson/runtime/paths"
 	"keelson/runtime/staging"
@@ -54,6 +55,8 @@ type Options struct {
 	Runtime  string // OCI runtime that runs the commands of probes: /usr/bin/runc
 	Versions string // versions of services: /var/lib/keelson/services
 	Policy   string // says what may be swapped: /etc/keelson/swap.yml
+
+	Descriptors *fdstore.Store // keeps the sockets of services for the next supervisor; nil: nothing does
 
 	Events func(timeline.Event)       // receives what is shown to people
 	Logger *slog.Logger               // receives the rest

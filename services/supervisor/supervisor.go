@@ -10,6 +10,7 @@ import (
 
 	"keelson/runtime/bundle"
 	"keelson/services/connection"
+	"keelson/services/sockets"
 	"keelson/services/task"
 	"keelson/services/versions"
 )
@@ -21,6 +22,7 @@ type Supervisor struct {
 	tasks      Tasks
 	store      store
 	versions   *versions.Store
+	sockets    *sockets.Set
 	staging    chan struct{} // full while an artifact is being read
 	inbox      chan func()   // run by Serve's goroutine
 	ended      chan struct{} // closed when Serve has returned
@@ -52,7 +54,7 @@ func New(options Options) *Supervisor {
 		tasks:      options.Tasks,
 		store:      store{dir: options.StateDir, logger: options.Logger},
 		inbox:      make(chan func()), ended: make(chan struct{}), down: make(chan struct{}),
-		versions: versions.New(options.Versions), staging: make(chan struct{}, 1), swapping: map[string]bool{},
+		versions: versions.New(options.Versions), sockets: sockets.NewSet(options.Descriptors, options.Logger), staging: make(chan struct{}, 1), swapping: map[string]bool{},
 		services: newServices(), warned: map[string]bool{},
 	}
 	s.announcer = announcer{events: options.Events, now: options.Now, store: s.store}
@@ -60,6 +62,7 @@ func New(options Options) *Supervisor {
 		s.tasks = runner{task.NewRunner(task.Options{
 			Connection: s.connection, LogDir: options.LogDir, Logger: options.Logger, Now: options.Now,
 			Output: options.Output, Process: options.Process, Exec: options.Exec, Down: s.down,
+			Offers: filepath.Join(options.StateDir, "sockets"),
 		})}
 	}
 	return s

@@ -27,7 +27,10 @@ func (s *Supervisor) controlSwap(ctx context.Context, r control.Request) control
 	if err := s.reserve(name); err != nil {
 		return refused(r, err)
 	}
-	defer s.post(func() { delete(s.swapping, name) })
+	defer s.post(func() {
+		delete(s.swapping, name)
+		s.releaseSockets(name)
+	})
 	if r.Plan {
 		return s.planSwap(ctx, r, t)
 	}

@@ -42,6 +42,7 @@ func (s *Supervisor) persist(service string, change func() error) (err error) {
 func (s *Supervisor) endTrial(svc *service, t *trial) {
 	t.disarm()
 	svc.trial = nil
+	s.releaseSockets(svc.name)
 	var response control.Response
 	if t.state == swap.Committed {
 		svc.version = t.next

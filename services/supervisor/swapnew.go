@@ -24,6 +24,9 @@ func (s *Supervisor) prepareTrial(ctx context.Context, r control.Request, t *tri
 	if err == nil {
 		err = s.checkNew(r.Verb, t)
 	}
+	if err == nil && t.new != nil {
+		err = s.sockets.Open(t.name, t.new.Settings.Listen)
+	}
 	if err == nil {
 		err = s.versions.Begin(t.name, t.next, t.ran, versions.Record{At: time.Now(), By: r.Peer})
 		if err != nil { // It may be recorded, but not synced.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"keelson/runtime/fdstore"
 	"keelson/runtime/timeline"
 	"keelson/services/control"
 	"keelson/testvm/nstest"
@@ -34,8 +35,14 @@ func TestMain(m *testing.M) {
 func beSupervisor(dir string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	descriptors, err := fdstore.Inherited()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	s := New(Options{
-		Dir: dir, Runtime: os.Getenv(runtimeEnv), Logger: slog.New(blockingHandler{slog.NewTextHandler(os.Stderr, nil)}),
+		Descriptors: descriptors,
+		Dir:         dir, Runtime: os.Getenv(runtimeEnv), Logger: slog.New(blockingHandler{slog.NewTextHandler(os.Stderr, nil)}),
 		Stage: stageTemplate(templatesOf(dir)), Policy: policyOf(dir),
 		Events: func(e timeline.Event) {
 			_ = timeline.Append("/run/keelson/timeline", e)
@@ -45,7 +52,7 @@ func beSupervisor(dir string) int {
 	asking, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- control.Serve(asking, testSocket, s) }()
-	err := s.Serve(ctx)
+	err = s.Serve(ctx)
 	cancel()
 	<-done
 	if err != nil {
@@ -61,6 +68,7 @@ type system struct {
 	dir        string
 	containerd *exec.Cmd
 	supervisor *exec.Cmd
+	keeps      *fdstore.Pair // descriptors for the next supervisor, as PID 1 does
 }
 
 func newSystem(t *testing.T, services map[string]string, annotations map[string]string) *system {
@@ -79,7 +87,11 @@ func prepareSystem(t *testing.T) *system {
 	for _, name := range []string{"bin/containerd-shim-runc-v2", "libexec/containerd-shim-runc-v2", "bin/runc"} {
 		nstest.Guest(t, "usr/"+name)
 	}
-	return &system{t: t, dir: filepath.Join(t.TempDir(), "services")}
+	keeps, err := fdstore.NewPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &system{t: t, dir: filepath.Join(t.TempDir(), "services"), keeps: keeps}
 }
 
 func (s *system) add(name, script string, annotations map[string]string) {
@@ -140,6 +152,8 @@ func (s *system) supervise() {
 	s.t.Helper()
 	s.supervisor = exec.Command("/proc/self/exe")
 	s.supervisor.Env = append(os.Environ(), superviseEnv+"="+s.dir, runtimeEnv+"="+nstest.Runc(s.t))
+	files, env := s.keeps.Files(3)
+	s.supervisor.ExtraFiles, s.supervisor.Env = files, append(s.supervisor.Env, env...)
 	s.start(s.supervisor, "/var/log/supervisor.log")
 }
 

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"keelson/runtime/backoff"
@@ -109,6 +110,9 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 	s.reconciling = false
 	s.undoSwaps(undone)
 	s.removeRemoved()
+	for _, name := range s.sockets.Services() {
+		s.releaseSockets(name)
+	}
 	s.reconcile()
 	s.announce()
 	for _, order := range s.delayed {
@@ -194,6 +198,10 @@ func (s *Supervisor) adopt(svc *service, old saved, t containerd.Task) {
 		return s.tasks.Adopt(ctx, spec, t.PID, record)
 	})
 	s.options.Logger.Info("service is taken over", "service", svc.name, "pid", t.PID)
+	if missing := s.sockets.Missing(svc.name, svc.settings().Listen); len(missing) > 0 {
+		s.options.Logger.Warn("the kept sockets of a service are lost: they are opened again at its next start, and connections are refused until then",
+			"service", svc.name, "sockets", strings.Join(missing, " "))
+	}
 	switch old.State {
 	case machine.Running:
 		svc.state = machine.Running

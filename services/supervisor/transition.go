@@ -56,6 +56,9 @@ func (s *Supervisor) entered(svc *service, before machine.State) {
 	if svc.state.Settled() || svc.state == machine.Running {
 		svc.cancelTimer()
 	}
+	if svc.state.Settled() {
+		s.releaseSockets(svc.name)
+	}
 }
 
 func (s *Supervisor) do(svc *service, a machine.Action) {

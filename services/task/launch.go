@@ -136,6 +136,11 @@ func (t *Task) attach(pid int) error {
 func (t *Task) create(ctx context.Context, tasks connection.Tasks) (int, error) {
 	edit := bundle.Edit{OOMScoreAdj: ownScore(t.spec.Bundle.Spec.Process, oomscore.Inherited())}
 	t.addNotifySocket(&edit)
+	offer, err := t.offerSockets(&edit)
+	if err != nil {
+		return 0, err
+	}
+	defer offer.Close()
 	edit.Without = t.unsupported()
 	filter, err := seccomp.Filter(t.spec.Bundle)
 	if err != nil {
@@ -158,6 +163,9 @@ func (t *Task) create(ctx context.Context, tasks connection.Tasks) (int, error) 
 		t.runner.warnOnce(keyring.Notice, keyring.Notice, t.spec.Name)
 		spec.NoNewKeyring = true
 		pid, err = tasks.Create(ctx, spec)
+	}
+	if taken := offer.Close(); err == nil && !taken {
+		err = errSocketsIgnored
 	}
 	return pid, err
 }

@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ type Options struct {
 	Process    func(int) (Process, error) // opens the first process of a container
 	Exec       Exec                       // runs commands of probes
 	Down       <-chan struct{}            // closed at shutdown: containerd is hardly waited for
+	Offers     string                     // folder in which sockets are offered to shims
 }
 
 // Exec runs a command in a container (see probe.Exec).
@@ -60,7 +62,8 @@ type Spec struct {
 	Proven    bool // the bundle has been started before
 	Streams   int  // how many streams of output all services have together
 	Placement Placement
-	Report    func(Event) // returns when the event has been handled; called from any goroutine
+	Sockets   func() ([]*os.File, error) // opens those of Settings.Listen; required if there are any
+	Report    func(Event)                // returns when the event has been handled; called from any goroutine
 }
 
 func (s Spec) terminal() bool {

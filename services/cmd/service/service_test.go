@@ -277,3 +277,14 @@ func TestFollowAcrossRotation(t *testing.T) {
 }
 
 func TestFollowWithoutInotify(t *testing.T) { nstest.WithoutInotify(t, "TestFollowAcrossRotation") }
+
+// status shows the sockets that are kept for a service; list does not.
+func TestShowSockets(t *testing.T) {
+	services := []control.Service{{Name: "db"}, {Name: "web", Sockets: []string{"tcp:80", "unix:/run/web.sock"}}}
+	for names, want := range map[string]string{"db web": "web: sockets tcp:80 unix:/run/web.sock\n", "": ""} {
+		var out strings.Builder
+		if err := showSockets(invocation{out: &out, names: strings.Fields(names)}, services); err != nil || out.String() != want {
+			t.Errorf("%q: %q, %v; want %q", names, out.String(), err, want)
+		}
+	}
+}

@@ -28,7 +28,7 @@ func list(ctx context.Context, inv invocation) (int, error) {
 		return r.Code, errors.Join(err, printJSON(inv, r.Services))
 	}
 	if len(r.Services) > 0 {
-		err = errors.Join(err, table(inv, r.Services, time.Now()))
+		err = errors.Join(err, table(inv, r.Services, time.Now()), showSockets(inv, r.Services))
 	}
 	if len(r.Services) == 0 && err == nil {
 		fmt.Fprintln(inv.out, "this image has no services")
@@ -86,6 +86,18 @@ func table(inv invocation, services []control.Service, now time.Time) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", s.Name, s.State, pid, since(s.Since, now), s.Restarts, status)
 	}
 	return w.Flush()
+}
+
+// showSockets prints the sockets that are kept for the named services.
+func showSockets(inv invocation, services []control.Service) error {
+	var errs []error
+	for _, s := range services {
+		if len(inv.names) > 0 && len(s.Sockets) > 0 {
+			_, err := fmt.Fprintf(inv.out, "%s: sockets %s\n", s.Name, strings.Join(s.Sockets, " "))
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // since returns how long ago t was, short enough for a column.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keelson/runtime/console"
+	"keelson/runtime/fdstore"
 	runtimelogs "keelson/runtime/logs"
 	"keelson/runtime/powerbutton"
 	"keelson/runtime/threads"
@@ -37,12 +38,16 @@ const threadCount = 12
 // then it also serves the control socket and watches the power button; it keeps running
 // when these fail.
 func supervise(ctx context.Context, _ invocation) (int, error) {
+	descriptors, noDescriptors := fdstore.Inherited()
 	threads.Create(threadCount)
 	env := userspace.Read()
 	c := console.New(console.Options{Devices: consoles(env), Kmsg: env.Machine})
 	log := c.Logger()
+	if noDescriptors != nil {
+		log.Error("the sockets of services are lost when the supervisor dies", "error", noDescriptors)
+	}
 	power := powerBy(env)
-	s := supervisor.New(supervisor.Options{Events: c.Event, Logger: log, Power: power})
+	s := supervisor.New(supervisor.Options{Events: c.Event, Logger: log, Power: power, Descriptors: descriptors})
 	side, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var helpers sync.WaitGroup
 	help := func(failed string, f func() error) {

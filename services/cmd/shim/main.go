@@ -1,8 +1,9 @@
-// Command shim is containerd's shim for runc (containerd-shim-runc-v2) with two changes:
+// Command shim is containerd's shim for runc (containerd-shim-runc-v2) with three changes:
 //
 //   - The garbage collector runs less often. With upstream's setting it runs several times
 //     while a service starts, which takes more time than the rest of the shim.
 //   - It starts created containers itself, where upstream's shim runs "runc start".
+//   - It passes the listening sockets that the supervisor offers to "runc create".
 //
 // It is built with the tag no_grpc and installed in /usr/libexec; containerd runs
 // services/cmd/shimstart under the shim's name in /usr/bin. If an image has its own

@@ -30,8 +30,14 @@ var started = make(chan runc.Exit)
 // StartLocked starts a command, or does its work. The shim starts all commands with
 // StartLocked, so that they end with it (PR_SET_PDEATHSIG of prctl(2)).
 func (s starter) StartLocked(c *exec.Cmd) (chan runc.Exit, error) {
-	if dir := stateDir(c.Args); dir != "" && isOwnRunc(c.Path) && release(dir) == nil {
+	if dir := stateDir(c.Args, "start"); dir != "" && os.Getenv("NOTIFY_SOCKET") == "" && isOwnRunc(c.Path) && release(dir) == nil {
 		return started, nil
+	}
+	if dir := stateDir(c.Args, "create"); dir != "" {
+		if err := addSockets(c, dir); err != nil {
+			return nil, err
+		}
+		defer closeFiles(c.ExtraFiles)
 	}
 	return s.ProcessMonitor.StartLocked(c)
 }
@@ -45,14 +51,17 @@ func (s starter) Wait(c *exec.Cmd, exit chan runc.Exit) (int, error) {
 }
 
 // stateDir returns the folder of the container's state if args are "runc --root ROOT …
-// start ID", else "".
-func stateDir(args []string) string {
+// COMMAND … ID", else "". Its last two elements are the namespace and the ID.
+func stateDir(args []string, command string) string {
 	root := slices.Index(args, "--root") + 1
-	end := len(args) - 2
-	if root < 2 || root >= end || args[end] != "start" || os.Getenv("NOTIFY_SOCKET") != "" {
+	end := len(args) - 1
+	if root < 2 || root >= end || !slices.Contains(args[root+1:end], command) {
 		return ""
 	}
-	return filepath.Join(args[root], args[end+1])
+	if command == "start" && args[end-1] != command {
+		return ""
+	}
+	return filepath.Join(args[root], args[end])
 }
 
 // runcSize is the size in bytes of the runc that is built with this program. The linker

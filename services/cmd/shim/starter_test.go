@@ -15,22 +15,22 @@ import (
 )
 
 func TestStateDir(t *testing.T) {
-	for _, tt := range []struct{ args, want string }{
-		{"runc --root /run/r --log l.json --log-format json start web", "/run/r/web"},
-		{"runc --root /run/r create --bundle b web", ""},
-		{"runc --root /run/r delete start", ""},
-		{"runc start web", ""},
-		{"runc --root start web", ""},
-		{"runc --root /run/r start", ""},
-		{"runc", ""},
+	for _, tt := range []struct{ args, start, create string }{
+		{"runc --root /run/r --log l.json --log-format json start web", "/run/r/web", ""},
+		{"runc --root /run/r create --bundle b web", "", "/run/r/web"},
+		{"runc --root /run/r --systemd-cgroup create --bundle b --pid-file p start", "", "/run/r/start"},
+		{"runc --root /run/r delete start", "", ""},
+		{"runc --root /run/r delete create", "", ""},
+		{"runc start web", "", ""},
+		{"runc --root start web", "", ""},
+		{"runc --root /run/r start", "", ""},
+		{"runc --root create", "", ""},
+		{"runc", "", ""},
 	} {
-		if got := stateDir(strings.Fields(tt.args)); got != tt.want {
-			t.Errorf("%s: %q", tt.args, got)
+		args := strings.Fields(tt.args)
+		if start, create := stateDir(args, "start"), stateDir(args, "create"); start != tt.start || create != tt.create {
+			t.Errorf("%s: start %q, create %q", tt.args, start, create)
 		}
-	}
-	t.Setenv("NOTIFY_SOCKET", "/run/notify")
-	if got := stateDir(strings.Fields("runc --root /run/r start web")); got != "" {
-		t.Error("a container with NOTIFY_SOCKET is not left to runc")
 	}
 }
 

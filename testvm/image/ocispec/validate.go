@@ -27,6 +27,11 @@ func Validate(c Container, s *specs.Spec) (errs []error) {
 	if !userns && len(s.Linux.UIDMappings)+len(s.Linux.GIDMappings) > 0 {
 		errs = append(errs, fieldErrorf("uidMappings", "mappings need a user namespace (userns: new)"))
 	}
+	b := bundle.Bundle{Spec: s}
+	b.Settings, _ = bundle.ParseSettings(s.Annotations) // config reports mistakes.
+	for _, err := range b.CheckListen() {
+		errs = append(errs, &FieldError{"annotations", err})
+	}
 	return errs
 }
 
