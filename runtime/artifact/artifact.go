@@ -63,8 +63,16 @@ const (
 )
 
 // ImageFile is the name of the configuration of a plain container image (config.md of the
-// OCI image specification), which has no config.json.
+// OCI image specification), which has no config.json until it is merged with the settings of
+// a service.
 const ImageFile = "image.json"
+
+// Annotations of a descriptor that name a container image: that of containerd and `docker
+// save`, and that of the OCI image specification (annotations.md), which may be only a tag.
+const (
+	NameKey      = "io.containerd.image.name"
+	ReferenceKey = "org.opencontainers.image.ref.name"
+)
 
 // Meta describes an unpacked artifact.
 type Meta struct {
@@ -72,9 +80,10 @@ type Meta struct {
 	Name         string `json:"name,omitempty"`         // of the service; empty for a container image
 	Architecture string `json:"architecture"`           // in Go's spelling
 	Image        bool   `json:"image,omitempty"`        // a plain container image
+	Reference    string `json:"reference,omitempty"`    // name of a container image in its layout, such as example/web:v1
 	Created      string `json:"created,omitempty"`      // RFC 3339
 	Size         int64  `json:"size"`                   // of the unpacked files, in bytes
-	Writable     bool   `json:"writable,omitempty"`     // the root: RootWritable; false for a container image
+	Writable     bool   `json:"writable,omitempty"`     // the root: RootWritable; of a container image, as its service has it
 	RootHash     string `json:"rootHash,omitempty"`     // of dm-verity, in hexadecimal
 	VerityOffset int64  `json:"verityOffset,omitempty"` // of the hash tree in the erofs image, in bytes
 

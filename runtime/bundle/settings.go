@@ -11,14 +11,16 @@ import (
 
 	"github.com/docker/go-units"
 
+	"keelson/runtime/imageconfig"
 	"keelson/runtime/signals"
 )
 
 // SettingsPrefix marks the annotations that are keelson's own.
 const SettingsPrefix = "keelson."
 
-// stopSignalKey is the annotation that an image's stop signal becomes.
-const stopSignalKey = "org.opencontainers.image.stopSignal"
+// SwapKeepKey is the annotation with the fields that a container image does not replace. The
+// builder writes it.
+const SwapKeepKey = SettingsPrefix + "swap.keep"
 
 // Values of Settings.Restart.
 const (
@@ -80,6 +82,7 @@ type Settings struct {
 	Listen []Socket // sockets that the supervisor opens and keeps
 
 	SwapProbation time.Duration // how long a version that was swapped in must stay ready
+	SwapKeep      []string      // names of fields (package imageconfig) that a container image does not replace
 
 	LogSize int64 // bytes, for each of stdout and stderr; 0: by the size of the disk
 }
@@ -134,7 +137,7 @@ func (s Settings) With(annotations map[string]string) (Settings, []error) {
 // setStopSignal sets the image's stop signal, which is the default of
 // keelson.stop.signal. A bad one is an error only if it is used.
 func (s *Settings) setStopSignal(annotations map[string]string) []error {
-	value, ok := annotations[stopSignalKey]
+	value, ok := annotations[imageconfig.StopSignalKey]
 	if !ok {
 		return nil
 	}
@@ -144,7 +147,7 @@ func (s *Settings) setStopSignal(annotations map[string]string) []error {
 	if why == "" || signal(&own, strings.TrimSpace(annotations[SettingsPrefix+"stop.signal"])) == "" {
 		return nil
 	}
-	return []error{&SettingError{stopSignalKey, value, why}}
+	return []error{&SettingError{imageconfig.StopSignalKey, value, why}}
 }
 
 // SettingError is an annotation whose key or value cannot be used.
@@ -183,6 +186,7 @@ var setters = map[string]func(*Settings, string) string{
 	"seccomp":        func(s *Settings, v string) string { return oneOf(&s.Seccomp, v, SeccompNone, SeccompDefault) },
 	"listen":         func(s *Settings, v string) string { return listen(&s.Listen, v) },
 	"swap.probation": func(s *Settings, v string) string { return duration(&s.SwapProbation, v) },
+	"swap.keep":      func(s *Settings, v string) string { return keep(&s.SwapKeep, v) },
 	"timeout":        func(s *Settings, v string) string { return duration(&s.Timeout, v) },
 	"retries":        func(s *Settings, v string) string { return count(&s.Retries, v) },
 	"log.size":       func(s *Settings, v string) string { return size(&s.LogSize, v) },
@@ -288,6 +292,15 @@ func list(to *[]string, value string) string {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
+	}
+	*to = names
+	return ""
+}
+
+func keep(to *[]string, value string) string {
+	var names []string
+	if list(&names, value) != "" || slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(imageconfig.Names(), n) }) {
+		return "want some of " + strings.Join(imageconfig.Names(), ", ") + ", separated by commas"
 	}
 	*to = names
 	return ""

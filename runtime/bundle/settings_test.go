@@ -22,7 +22,8 @@ func TestParseSettings(t *testing.T) {
 		"keelson.health.retries": "2", "keelson.stop.signal": "INT", "keelson.stop.timeout": "0s",
 		"keelson.on-failure": "reboot", "keelson.timeout": "30s", "keelson.retries": "4",
 		"keelson.log.size": "1.5MiB", "keelson.role": "rescue", "keelson.swap.probation": "1m", "keelson.seccomp": "default",
-		"keelson.listen": "tcp:127.0.0.1:80",
+		"keelson.listen":    "tcp:127.0.0.1:80",
+		"keelson.swap.keep": "command, env",
 	})
 	want := Settings{
 		Role: RoleRescue, Restart: RestartAlways, Delay: time.Second, MaxDelay: time.Minute, Limit: Limit{5, 2 * time.Minute},
@@ -30,8 +31,8 @@ func TestParseSettings(t *testing.T) {
 		Ready: Probe{Kind: "http", Target: "80/health", Addresses: localhost, Path: "/health"}, ReadyTimeout: 3 * time.Second,
 		Health: Probe{Kind: "exec", Target: "/bin/check -q", Args: []string{"/bin/check", "-q"}}, HealthInterval: 5 * time.Second, HealthTimeout: time.Second, HealthRetries: 2,
 		StopSignal: syscall.SIGINT, OnFailure: "reboot", Timeout: 30 * time.Second, Retries: 4,
-		LogSize: 3 << 19, SwapProbation: time.Minute, Seccomp: SeccompDefault,
-		Listen: []Socket{{Network: "tcp", Address: localhost[0]}},
+		Listen:  []Socket{{Network: "tcp", Address: localhost[0]}},
+		LogSize: 3 << 19, SwapProbation: time.Minute, SwapKeep: []string{"command", "env"}, Seccomp: SeccompDefault,
 	}
 	if len(errs) != 0 || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, errs, want)
@@ -138,6 +139,7 @@ func TestBadSettingsLeaveDefaults(t *testing.T) {
 		"keelson.role":            {"", "shell"},
 		"keelson.swap":            {"restart"},
 		"keelson.listen":          {"", "80", "tcp:80,tcp:81"},
+		"keelson.swap.keep":       {"", "args", "command,", "command,user"},
 		"keelson.health.interval": {"0s", "99ms"}, "keelson.health.timeout": {"0s"},
 		"keelson.log.size": {"", "0", "-1MiB", "63KiB", "2TiB", "1e30", "NaN", "much", "1 m i b"},
 		"keelson.restrat":  {"always"},

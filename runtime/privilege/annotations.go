@@ -15,7 +15,7 @@ var harmlessSettings = []string{
 	"restart", "restart.delay", "restart.max-delay", "restart.limit", "after", "requires",
 	"ready", "ready.timeout", "health", "health.interval", "health.timeout", "health.retries", "stop.signal",
 	"on-failure", "timeout", "retries",
-	"swap", "swap.probation",
+	"swap", "swap.keep", "swap.probation",
 }
 
 // describing begins annotations that only describe an image. The stop signal is among

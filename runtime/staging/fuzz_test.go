@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"keelson/runtime/artifact"
 )
 
 func FuzzUnpack(f *testing.F) {
@@ -44,6 +46,22 @@ func FuzzIndex(f *testing.F) {
 		members := i.members()
 		members = slices.DeleteFunc(members, func(e entry) bool { return e.Name == "./index.json" })
 		fuzzed(t, pack(t, append(members, file("index.json", string(index)))...))
+	})
+}
+
+// FuzzImage changes the configuration of a plain container image, which a digest protects in
+// the whole archive, and the name of the image.
+func FuzzImage(f *testing.F) {
+	f.Add([]byte(`{"os":"linux","architecture":"amd64","config":{"Cmd":["x"],"Labels":{"a":"b"}}}`), "example/web:v1")
+	f.Add([]byte(`{"os":"linux","architecture":"amd64","created":"2026-01-02T03:04:05+23:59","config":{"Env":null}}`), "")
+	f.Add([]byte(`{"OS":"linux","Architecture":"amd64","config":[]}`), "a b")
+	f.Fuzz(func(t *testing.T, config []byte, name string) {
+		i := newImage(t)
+		m := i.plain("amd64", i.layer(file("x", "text")))
+		m.Config = i.blob(v1.MediaTypeImageConfig, config)
+		i.add("amd64", m)
+		i.index.Manifests[0].Annotations = map[string]string{artifact.NameKey: name}
+		fuzzed(t, i.tar())
 	})
 }
 

@@ -32,6 +32,8 @@ func checkMeta(m artifact.Meta, architecture string) error {
 		return fmt.Errorf("annotation %s: bad value %d", artifact.VerityOffset, m.VerityOffset)
 	case m.Image && (m.Name != "" || m.Writable || m.RootHash != ""):
 		return errors.New("a container image has values of an artifact")
+	case m.Reference != "" && (!m.Image || !referenceForm.MatchString(m.Reference)):
+		return fmt.Errorf("bad name of an image %q", m.Reference)
 	}
 	if _, err := time.Parse(time.RFC3339, m.Created); m.Created != "" && err != nil {
 		return fmt.Errorf("annotation %s: bad time %q, want that of RFC 3339", artifact.CreatedKey, m.Created)

@@ -24,8 +24,16 @@ type layout struct {
 	root   *os.Root
 	budget *budget
 	files  map[string][]byte // index.json and oci-layout
+	docker bool              // the archive has a file of the format of older versions of Docker
 	blobs  map[string]int64  // sizes
 }
+
+// Names in archives of `docker save`. Before version 25, the second is a link where two images
+// share a layer.
+const (
+	dockerFile  = "manifest.json"
+	dockerLayer = "layer.tar"
+)
 
 var blobName = regexp.MustCompile(`^blobs/sha256/([0-9a-f]{64})$`)
 
@@ -73,6 +81,12 @@ func (l *layout) member(header *tar.Header, content io.Reader) error {
 	case tar.TypeDir, tar.TypeXGlobalHeader:
 		return nil
 	case tar.TypeReg:
+		l.docker = l.docker || name == dockerFile
+	case tar.TypeSymlink:
+		if path.Base(name) == dockerLayer {
+			return nil
+		}
+		fallthrough
 	default:
 		return fmt.Errorf("type %q: an OCI image layout has only files and folders", header.Typeflag)
 	}
@@ -121,6 +135,10 @@ func blobPath(digest string) string { return path.Join(blobsDir, digest) }
 
 func (l *layout) checkVersion() error {
 	data, ok := l.files[v1.ImageLayoutFile]
+	if !ok && l.docker {
+		return errors.New("this is an archive in Docker's own format: make an OCI image layout of it with " +
+			"skopeo copy docker-archive:FILE oci-archive:OUT, podman save --format oci-archive, or docker save of Docker 25 and later")
+	}
 	if !ok {
 		return fmt.Errorf("this is not an OCI image layout: the archive has no file %s", v1.ImageLayoutFile)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -29,6 +30,7 @@ type choice struct {
 	manifest   v1.Manifest
 	image      *v1.Image // of a plain container image; nil for an artifact
 	signatures []string
+	reference  string
 }
 
 // chooser searches index.json, and the indexes that it names, for one manifest.
@@ -47,7 +49,7 @@ func choose(l *layout, architecture string) (choice, error) {
 	if err := json.Unmarshal(l.files[v1.ImageIndexFile], &index); err != nil {
 		return choice{}, fmt.Errorf("cannot read %s: %w", v1.ImageIndexFile, err)
 	}
-	if err := c.index(index, 1); err != nil {
+	if err := c.index(index, "", 1); err != nil {
 		return choice{}, err
 	}
 	switch len(c.found) {
@@ -65,7 +67,8 @@ func choose(l *layout, architecture string) (choice, error) {
 		len(c.found), name(c.want), c.found[0].descriptor.Digest, c.found[1].descriptor.Digest)
 }
 
-func (c *chooser) index(index v1.Index, depth int) error {
+// index searches an index. reference is the name that its own descriptor has.
+func (c *chooser) index(index v1.Index, reference string, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("indexes are nested more than %d deep", maxDepth)
 	}
@@ -74,14 +77,15 @@ func (c *chooser) index(index v1.Index, depth int) error {
 			return fmt.Errorf("%w: more than %d manifests", errTooLarge, maxManifests)
 		}
 		var err error
+		reference := cmp.Or(referenceOf(d), reference)
 		switch d.MediaType {
 		case v1.MediaTypeImageIndex, dockerIndex:
 			var next v1.Index
 			if err = c.layout.parse(d, &next); err == nil {
-				err = c.index(next, depth+1)
+				err = c.index(next, reference, depth+1)
 			}
 		case v1.MediaTypeImageManifest, dockerManifest:
-			err = c.manifest(d)
+			err = c.manifest(d, reference)
 		default: // The image specification says to ignore others.
 			c.others = append(c.others, fmt.Sprintf("a document of type %q", d.MediaType))
 		}
@@ -94,14 +98,14 @@ func (c *chooser) index(index v1.Index, depth int) error {
 
 // manifest adds the manifest that d describes to those found, if it is for the platform.
 // Manifests for other platforms need not be in the layout.
-func (c *chooser) manifest(d v1.Descriptor) error {
+func (c *chooser) manifest(d v1.Descriptor, reference string) error {
 	if d.Platform != nil && !c.matches(*d.Platform) {
 		if d.Platform.OS != "unknown" { // An attestation of BuildKit.
 			c.others = append(c.others, name(*d.Platform))
 		}
 		return nil
 	}
-	found := choice{descriptor: d, signatures: artifact.SplitSignatures(d.Annotations[artifact.SignatureKey])}
+	found := choice{descriptor: d, reference: reference, signatures: artifact.SplitSignatures(d.Annotations[artifact.SignatureKey])}
 	m := &found.manifest
 	if err := c.layout.parse(d, m); err != nil {
 		return fmt.Errorf("cannot read a manifest: %w", err)
@@ -150,6 +154,21 @@ func (c *chooser) add(found choice) {
 	}
 	all := append(c.found[i].signatures, found.signatures...)
 	c.found[i].signatures = all[:min(len(all), artifact.MaxSignatures)]
+	c.found[i].reference = cmp.Or(c.found[i].reference, found.reference)
+}
+
+// referenceForm is that of org.opencontainers.image.ref.name (annotations.md), with a limit.
+var referenceForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,254}$`)
+
+// referenceOf returns the name of an image in its descriptor, or "" for none that can be
+// shown.
+func referenceOf(d v1.Descriptor) string {
+	for _, key := range []string{artifact.NameKey, artifact.ReferenceKey} {
+		if name := d.Annotations[key]; referenceForm.MatchString(name) {
+			return name
+		}
+	}
+	return ""
 }
 
 func checkArtifact(found choice) error {

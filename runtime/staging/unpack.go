@@ -59,6 +59,7 @@ func describe(c choice, architecture string) (artifact.Meta, error) {
 		Created: notes[artifact.CreatedKey], Signatures: c.signatures,
 	}
 	if c.image != nil {
+		meta.Reference = c.reference
 		if meta.Created == "" && c.image.Created != nil {
 			meta.Created = c.image.Created.Format(time.RFC3339)
 		}

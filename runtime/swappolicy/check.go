@@ -42,14 +42,10 @@ func (e *RefusedError) Error() string {
 // compared with those of the image's service, so that they do not depend on which
 // versions ran before.
 func (p *Policy) Check(r Request) error {
-	allowed := p.ruleFor(r.Name)
-	if missing := slices.DeleteFunc(r.needs(), func(v Verb) bool { return slices.Contains(allowed.Allow, v) }); len(missing) > 0 {
-		why := fmt.Sprintf("%s is not in allow", join(missing))
-		if slices.Contains(missing, Add) {
-			why += ", and the image has no such service"
-		}
-		return p.refuse(r, why, fmt.Sprintf("allow: [%s]", join(append(slices.Clone(allowed.Allow), missing...))))
+	if err := p.CheckVerb(r.Name, r.Verb, r.Image != nil); err != nil {
+		return err
 	}
+	allowed := p.ruleFor(r.Name)
 	switch {
 	case r.Verb == Remove, r.Digest == "" && r.Image != nil && (r.New == nil || r.New == r.Image):
 		return nil
@@ -62,12 +58,23 @@ func (p *Policy) Check(r Request) error {
 	return p.checkGains(r, allowed.Gain)
 }
 
-// needs returns the verbs that must be allowed.
-func (r Request) needs() []Verb {
-	if r.Image == nil && (r.Verb == Swap || r.Verb == Rollback) {
-		return []Verb{r.Verb, Add}
+// CheckVerb returns a *RefusedError if the policy does not allow a change of a service by
+// any version.
+func (p *Policy) CheckVerb(name string, verb Verb, inImage bool) error {
+	needed := []Verb{verb}
+	if !inImage && (verb == Swap || verb == Rollback) {
+		needed = append(needed, Add)
 	}
-	return []Verb{r.Verb}
+	allow := p.ruleFor(name).Allow
+	missing := slices.DeleteFunc(needed, func(v Verb) bool { return slices.Contains(allow, v) })
+	if len(missing) == 0 {
+		return nil
+	}
+	why := fmt.Sprintf("%s is not in allow", join(missing))
+	if slices.Contains(missing, Add) {
+		why += ", and the image has no such service"
+	}
+	return p.refuse(Request{Name: name, Verb: verb}, why, fmt.Sprintf("allow: [%s]", join(append(slices.Clone(allow), missing...))))
 }
 
 // ruleFor returns the rule of the first entry that matches a service, with the lists of the

@@ -98,6 +98,7 @@ type Difference struct {
 	Name     string    `json:"name"`
 	Change   string    `json:"change"`             // swapped, added, removed or reverted
 	Version  string    `json:"version,omitempty"`  // digest of what runs
+	Image    string    `json:"image,omitempty"`    // name of the container image of Version, if that is one
 	Previous string    `json:"previous,omitempty"` // what Rollback would bring: a digest, image or removed
 	Since    time.Time `json:"since,omitzero"`
 	By       string    `json:"by,omitempty"`

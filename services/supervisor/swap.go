@@ -117,7 +117,10 @@ func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
 
 // replace stops the old version and starts the new one.
 func (s *Supervisor) replace(svc *service, t *trial) {
-	s.event(svc, fmt.Sprintf("swapping %s for %s, ordered by %s", t.from(), t.next, cmp.Or(t.by, "nobody known")), 0)
+	s.event(svc, fmt.Sprintf("swapping %s for %s, ordered by %s", t.from(), t.to(), cmp.Or(t.by, "nobody known")), 0)
+	for _, note := range t.notes {
+		t.tell("%s", note)
+	}
 	t.tell("replacing %s", t.from())
 	svc.dir = t.dir
 	s.startOther(svc)
@@ -134,7 +137,7 @@ func (s *Supervisor) startOther(svc *service) {
 
 // restore starts the old version, if it ran.
 func (s *Supervisor) restore(svc *service, t *trial) {
-	s.event(svc, fmt.Sprintf("swap to %s failed: %s; restoring %s", t.next, t.reason, t.from()), 0)
+	s.event(svc, fmt.Sprintf("swap to %s failed: %s; restoring %s", t.to(), t.reason, t.from()), 0)
 	t.tell("failed: %s; restoring %s", t.reason, t.from())
 	if t.oldDir != "" {
 		svc.dir = t.oldDir

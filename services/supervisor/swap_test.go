@@ -37,6 +37,10 @@ func fakeStage(_ context.Context, dir string, r io.Reader, _ func(string)) (arti
 		return artifact.Meta{}, err
 	}
 	meta := artifact.Meta{Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(text)), Architecture: "amd64"}
+	if config, ok := strings.CutPrefix(string(text), "image "); ok {
+		meta.Image, meta.Reference = true, "example/a:v1"
+		return meta, os.WriteFile(filepath.Join(dir, artifact.ImageFile), []byte(config), 0o600)
+	}
 	known, err := json.Marshal(meta)
 	config := `{"process":{"args":["new"],"cwd":"/"},"root":{"path":"rootfs"},"annotations":{` + string(text) + `}}`
 	return meta, errors.Join(err,

@@ -46,10 +46,10 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 	var response control.Response
 	if t.state == swap.Committed {
 		svc.version = t.next
-		s.event(svc, fmt.Sprintf("swap to %s committed", t.next), s.options.Now()-t.begun)
+		s.event(svc, fmt.Sprintf("swap to %s committed", t.to()), s.options.Now()-t.begun)
 	} else {
 		response.Code = control.CodeFailed
-		response.Error = fmt.Sprintf("swap to %s failed: %s; %s is restored and %s", t.next, t.reason, t.from(), svc.state)
+		response.Error = fmt.Sprintf("swap to %s failed: %s; %s is restored and %s", t.to(), t.reason, t.from(), svc.state)
 	}
 	namespace := svc.namespace()
 	if t.drops() {

@@ -59,7 +59,9 @@ func (s *Supervisor) choose(ctx context.Context, r control.Request, t *trial) er
 	t.old, t.inImage = state.Current, s.inImage(t.name)
 	switch r.Verb {
 	case control.Swap:
-		err = s.receive(ctx, r, t)
+		if err = s.allowedAtAll(t); err == nil { // Else nothing of the artifact is read.
+			err = s.receive(ctx, r, t)
+		}
 	case control.Rollback:
 		t.next = state.Previous
 		if t.next == "" {
@@ -119,7 +121,7 @@ func (s *Supervisor) receive(ctx context.Context, r control.Request, t *trial) e
 	}
 	meta, err := s.options.Stage(ctx, staged, r.Body, t.progress)
 	if err == nil {
-		t.next, err = s.acceptMeta(t.name, meta, r.Force)
+		t.next, err = s.accept(t, staged, meta, r.Force)
 	}
 	if err == nil {
 		err = s.versions.Keep(t.name, staged, t.next)
@@ -130,26 +132,43 @@ func (s *Supervisor) receive(ctx context.Context, r control.Request, t *trial) e
 	return nil
 }
 
-// acceptMeta checks what an artifact says of itself.
-func (s *Supervisor) acceptMeta(name string, meta artifact.Meta, force bool) (versions.Target, error) {
-	target, err := versions.TargetOf(meta.Digest)
+// accept checks what an artifact says of itself, and makes a bundle of a container image.
+func (s *Supervisor) accept(t *trial, staged string, meta artifact.Meta, force bool) (target versions.Target, err error) {
+	switch {
+	case meta.Image:
+		target, err = s.mergeImage(t, staged, meta)
+	case meta.Name != "" && meta.Name != t.name:
+		err = fmt.Errorf("the artifact is for service %s", meta.Name)
+	default:
+		target, err = versions.TargetOf(meta.Digest)
+	}
 	if err != nil {
 		return "", err
 	}
-	if meta.Image {
-		return "", errors.New("it is a container image: make a bundle artifact of it with keelson bundle")
-	}
-	if meta.Name != "" && meta.Name != name {
-		return "", fmt.Errorf("the artifact is for service %s", meta.Name)
-	}
-	why, err := s.versions.Rejected(name, target)
+	why, err := s.versions.Rejected(t.name, target)
 	if err != nil {
 		return "", err
 	}
 	if why != "" && !force {
 		return "", fmt.Errorf("version %s failed before: %s; service swap -f swaps it nevertheless", target, why)
 	}
-	return target, s.versions.Forgive(name, target)
+	return target, s.versions.Forgive(t.name, target)
+}
+
+// mergeImage makes a bundle of a container image, with the settings of the current version.
+func (s *Supervisor) mergeImage(t *trial, staged string, meta artifact.Meta) (versions.Target, error) {
+	if t.old == versions.Removed || t.old == versions.Image && !t.inImage {
+		return "", errors.New("it is a container image, and there is no such service whose settings it could take: " +
+			"add the service with a bundle artifact (keelson bundle)")
+	}
+	service, err := bundle.Load(s.dirOf(t.name, t.old))
+	if err != nil {
+		return "", err
+	}
+	service.Name = t.name // The folder of a version has another name.
+	target, notes, err := s.versions.MergeImage(staged, meta, service)
+	t.notes = notes
+	return target, err
 }
 
 // loadNew reads the bundle of the new version.
@@ -165,6 +184,15 @@ func (s *Supervisor) loadNew(t *trial) (err error) {
 		return t.new.Explain(errors.New("the runtime would refuse it"))
 	}
 	return missingBind(t.new)
+}
+
+// allowedAtAll asks the policy whether any artifact may replace the service.
+func (s *Supervisor) allowedAtAll(t *trial) error {
+	policy, err := swappolicy.Load(s.options.Policy)
+	if err != nil {
+		return err
+	}
+	return policy.CheckVerb(t.name, swappolicy.Swap, t.inImage)
 }
 
 // allowed asks the policy of the image.
@@ -183,7 +211,7 @@ func (s *Supervisor) allowed(verb string, t *trial) (err error) {
 		if err != nil {
 			return err
 		}
-		request.Signatures = meta.Signatures
+		request.Signatures, t.reference = meta.Signatures, meta.Reference
 		if request.New, err = bundle.Load(s.dirOf(t.name, t.next)); err != nil {
 			return err
 		}

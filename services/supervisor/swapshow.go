@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"keelson/runtime/bundle"
@@ -46,6 +47,10 @@ func (s *Supervisor) planLines(t *trial) (lines []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if meta, err := s.versions.Meta(t.name, t.next); err == nil && meta.Image {
+		lines = append(lines, fmt.Sprintf("root: that of container image %s", cmp.Or(meta.Reference, meta.Digest)))
+	}
+	lines = append(lines, t.notes...)
 	all, err := privilege.Plan(before, after)
 	for _, c := range all {
 		lines = append(lines, c.String())
@@ -80,6 +85,9 @@ func (s *Supervisor) differences() control.Response {
 		}
 		d := control.Difference{Name: name, Change: change, Version: state.Current.Digest(), Since: state.Record.At, By: state.Record.By}
 		d.Previous = cmp.Or(state.Previous.Digest(), string(state.Previous))
+		if meta, err := s.versions.Meta(name, state.Current); state.Current.IsVersion() && err == nil {
+			d.Image = meta.Reference
+		}
 		all = append(all, d)
 	}
 	if err = errors.Join(append(errs, err)...); err != nil {

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"keelson/runtime/artifact"
+	"keelson/runtime/staging"
 	"keelson/services/control"
 	"keelson/services/versions"
 	"keelson/testvm/nstest"
@@ -61,12 +63,19 @@ func scriptOf(version string) string {
 // probation is that of versions that work.
 const probation = "200ms"
 
-// stageTemplate makes a bundle of a template below dir. An artifact is "SERVICE VERSION".
+// stagerEnv is the path of the guest's program that reads artifacts.
+const stagerEnv = "KEELSON_TEST_STAGER"
+
+// stageTemplate makes a bundle of a template below dir. An artifact is "SERVICE VERSION"; a
+// longer one is a real one.
 func stageTemplate(dir string) Stage {
-	return func(_ context.Context, staged string, r io.Reader, _ func(string)) (meta artifact.Meta, err error) {
+	return func(ctx context.Context, staged string, r io.Reader, _ func(string)) (meta artifact.Meta, err error) {
 		text, err := io.ReadAll(r)
 		if err != nil {
 			return meta, err
+		}
+		if len(text) > 1000 {
+			return staging.Stage(ctx, staging.Options{Program: os.Getenv(stagerEnv)}, staged, bytes.NewReader(text))
 		}
 		service, version, _ := strings.Cut(string(text), " ")
 		template := filepath.Join(dir, service)

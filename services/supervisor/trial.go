@@ -19,6 +19,8 @@ type trial struct {
 	name      string
 	state     swap.State
 	next      versions.Target
+	reference string   // name of the container image of next, if that is one
+	notes     []string // on the container image
 	by        string
 	dir       string         // bundle of the new version
 	new       *bundle.Bundle // the new version; nil: the service is removed
@@ -44,6 +46,14 @@ func (t *trial) from() string {
 		return "no version"
 	}
 	return t.old.String()
+}
+
+// to names the new version for people.
+func (t *trial) to() string {
+	if t.reference == "" {
+		return t.next.String()
+	}
+	return fmt.Sprintf("%s (%s)", t.next, t.reference)
 }
 
 // tell shows the client how far the swap is.

@@ -4,6 +4,7 @@
 // Each service that was ever swapped has a folder in /var/lib/keelson/services:
 //
 //	NAME/sha256-HEX/    a version: an unpacked bundle artifact (package artifact)
+//	NAME/sha256-HEX-SUM/  a version: a container image, merged with settings whose sum is SUM
 //	NAME/current        link to the version that runs
 //	NAME/previous       link to the version that ran before
 //	NAME/record.json    when current was set, and by whom

@@ -126,7 +126,7 @@ func powerCuts(t *testing.T, fails, after bool, first, second int) (both bool) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	kept, err := filepath.Glob(s.path("web", digestPrefix+"*"))
+	kept, err := filepath.Glob(s.path("web", "sha256-*"))
 	if err != nil {
 		t.Fatal(err)
 	}

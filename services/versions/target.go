@@ -1,6 +1,7 @@
 package versions
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"regexp"
 	"strings"
@@ -15,9 +16,12 @@ const (
 	Removed Target = "removed" // no bundle: the service does not exist
 )
 
-const digestPrefix = "sha256-"
-
-var digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+// versionName is the form of a version. Those of container images end with a sum of the settings
+// with which the image was merged.
+var (
+	digest      = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	versionName = regexp.MustCompile(`^sha256-([0-9a-f]{64})(-[0-9a-f]{16})?$`)
+)
 
 // TargetOf returns the version with a digest, as the OCI image specification writes it
 // (descriptor.md, "Digests").
@@ -28,22 +32,30 @@ func TargetOf(d string) (Target, error) {
 	return Target(strings.Replace(d, ":", "-", 1)), nil
 }
 
-// IsVersion reports whether t is a version.
-func (t Target) IsVersion() bool {
-	return digest.MatchString(strings.Replace(string(t), "-", ":", 1)) && strings.HasPrefix(string(t), digestPrefix)
+// mergedWith returns the version of a container image whose bundle has these files. Merged
+// with other settings, the same image is another version.
+func (t Target) mergedWith(config, runtime []byte) Target {
+	sum := sha256.New()
+	for _, text := range [][]byte{config, runtime} {
+		fmt.Fprintf(sum, "%d %s", len(text), text)
+	}
+	return Target(fmt.Sprintf("%s-%x", string(t), sum.Sum(nil)[:8]))
 }
 
-// Digest returns the digest of a version, or "".
+// IsVersion reports whether t is a version.
+func (t Target) IsVersion() bool { return versionName.MatchString(string(t)) }
+
+// Digest returns the digest of the manifest of a version, or "".
 func (t Target) Digest() string {
-	if !t.IsVersion() {
-		return ""
+	if m := versionName.FindStringSubmatch(string(t)); m != nil {
+		return "sha256:" + m[1]
 	}
-	return strings.Replace(string(t), "-", ":", 1)
+	return ""
 }
 
 // String is for people: a version has the first digits of its digest.
 func (t Target) String() string {
-	const shown = len(digestPrefix) + 12
+	const shown = len("sha256-") + 12
 	if t.IsVersion() {
 		return strings.Replace(string(t[:shown]), "-", ":", 1)
 	}

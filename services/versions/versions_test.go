@@ -205,8 +205,13 @@ func FuzzTargetOf(f *testing.F) {
 	f.Add("sha512:" + strings.Repeat("a", 64))
 	f.Fuzz(func(t *testing.T, d string) {
 		v, err := TargetOf(d)
-		if err == nil && (!v.IsVersion() || v.Digest() != d || filepath.Base(string(v)) != string(v)) {
-			t.Errorf("%q is version %q with digest %q", d, v, v.Digest())
+		if err != nil {
+			return
+		}
+		for _, v := range []Target{v, v.mergedWith([]byte(d), nil)} {
+			if !v.IsVersion() || v.Digest() != d || filepath.Base(string(v)) != string(v) {
+				t.Errorf("%q is version %q with digest %q", d, v, v.Digest())
+			}
 		}
 	})
 }

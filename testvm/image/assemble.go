@@ -11,6 +11,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/imageconfig"
 	"keelson/runtime/security"
 	"keelson/testvm/image/config"
 	"keelson/testvm/image/ocispec"
@@ -174,9 +175,9 @@ func (a *assembler) settings(ctx context.Context, field string, img config.Image
 	}
 	c := ocispec.Container{
 		YAML: img.ImageConfig, Image: got.Config,
-		IDs: a.ids, Volumes: ocispec.Volumes(a.doc.Config.Volumes),
+		IDs: a.ids, Volumes: ocispec.Volumes(a.doc.Config.Volumes), Service: strings.HasPrefix(field, "services["),
 	}
-	if label := got.Config.Labels[ocispec.Label]; label != "" {
+	if label := got.Config.Labels[imageconfig.Label]; label != "" {
 		if c.Label, err = config.ParseLabel(img.Image, label); err != nil {
 			return nil, runtime, a.doc.ErrorAt(field+".image", err)
 		}

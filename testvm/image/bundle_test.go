@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/imageconfig"
 	"keelson/testvm/image/ocispec"
 	"keelson/testvm/image/tree"
 	"keelson/testvm/nstest"
@@ -22,7 +23,7 @@ import (
 func TestBundleIsThatOfAnImage(t *testing.T) {
 	src := read(t, "testdata/linuxkit-cli/rich.yml")
 	images := given{"example/init:v1": program(t, "init", nil),
-		"example/svc:v1": program(t, "app", map[string]string{ocispec.Label: svcLabel})}
+		"example/svc:v1": program(t, "app", map[string]string{imageconfig.Label: svcLabel})}
 	a, err := assemble(t, "rich.yml", src, images)
 	if err != nil {
 		t.Fatal(err)

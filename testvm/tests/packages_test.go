@@ -13,10 +13,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
+	"keelson/runtime/imageconfig"
 	"keelson/runtime/timeline"
 	"keelson/testvm/image"
 	"keelson/testvm/image/ocilayout"
-	"keelson/testvm/image/ocispec"
 	"keelson/testvm/image/tree"
 	"keelson/testvm/qemu"
 	"keelson/testvm/tier"
@@ -135,7 +135,7 @@ func packages(t *testing.T) string {
 			command = append(command, "once")
 		}
 		img, err := ocilayout.Image(files, ocilayout.Options{Arch: qemu.AMD64, Time: time.Unix(0, 0),
-			Config: v1.Config{Cmd: command, Labels: map[string]string{ocispec.Label: label}}})
+			Config: v1.Config{Cmd: command, Labels: map[string]string{imageconfig.Label: label}}})
 		if err != nil {
 			t.Fatal(err)
 		}

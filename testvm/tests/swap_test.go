@@ -140,7 +140,7 @@ func TestSwap(t *testing.T) {
 
 	s.service("cannot read the artifact", "swap", "redis", cutTar)
 	s.service("no such service", "remove", "nothing")
-	s.service("the artifact is for service redis", "swap", "other", goodTar)
+	s.service("the policy does not allow", "swap", "other", goodTar)
 	s.service("the policy does not allow", "remove", "redis")
 	s.runs("0", "")
 

@@ -98,7 +98,11 @@ func diff(ctx context.Context, inv invocation) (int, error) {
 	w := tabwriter.NewWriter(inv.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tCHANGE\tVERSION\tPREVIOUS\tSINCE\tBY")
 	for _, d := range r.Changes {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, d.Change, short(d.Version), short(d.Previous),
+		version := short(d.Version)
+		if d.Image != "" {
+			version += " (" + d.Image + ")"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, d.Change, version, short(d.Previous),
 			d.Since.UTC().Format(time.RFC3339), cmp.Or(d.By, "-"))
 	}
 	return control.CodeOK, w.Flush()

@@ -2,24 +2,21 @@ package ocispec
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"keelson/runtime/bundle"
+	"keelson/runtime/imageconfig"
 	"keelson/testvm/image/config"
 )
 
 // Version is the version of the specification in config.json, the same as the linuxkit
 // CLI's: runtimes refuse versions newer than their own, and no newer feature is used.
 const Version = "1.2.1"
-
-// StopSignalAnnotation holds an image's stop signal (conversion.md of the OCI image
-// specification).
-const StopSignalAnnotation = "org.opencontainers.image.stopSignal"
-
-// Label is the image label that holds defaults for a container.
-const Label = "org.mobyproject.config"
 
 // FieldError is returned for a value that cannot be used.
 type FieldError struct {
@@ -41,6 +38,7 @@ type Container struct {
 	Image   v1.Config
 	IDs     map[string]uint32        // IDs of containers by name
 	Volumes map[string]config.Volume // by name
+	Service bool                     // it can be swapped on a running machine
 }
 
 // Spec makes the runtime specification. Validate reports what the runtime refuses.
@@ -84,11 +82,12 @@ func (c *Container) process() (*specs.Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	merged := c.merged()
 	return &specs.Process{
 		User:            user,
-		Args:            list(y.Command, l.Command, slices.Concat(c.Image.Entrypoint, c.Image.Cmd)),
-		Env:             list(y.Env, l.Env, c.Image.Env),
-		Cwd:             first(y.Cwd, l.Cwd, c.Image.WorkingDir, "/"),
+		Args:            merged.Command,
+		Env:             merged.Env,
+		Cwd:             merged.Cwd,
 		Capabilities:    caps,
 		Rlimits:         limits,
 		NoNewPrivileges: deref(first(y.NoNewPrivileges, l.NoNewPrivileges)),
@@ -136,16 +135,39 @@ func (c *Container) linux() (*specs.Linux, error) {
 	}, nil
 }
 
+// merged returns the fields that an image can give.
+func (c *Container) merged() imageconfig.Fields {
+	image := imageconfig.Image{
+		Entrypoint: c.Image.Entrypoint, Cmd: c.Image.Cmd, Env: c.Image.Env,
+		WorkingDir: c.Image.WorkingDir, StopSignal: c.Image.StopSignal,
+	}
+	label := fieldsOf(&c.Label)
+	if c.YAML.Annotations != nil { // They replace all of the label.
+		label.StopSignal = ""
+	}
+	return imageconfig.Merge(fieldsOf(&c.YAML), label, image.Fields())
+}
+
+func fieldsOf(c *config.ImageConfig) imageconfig.Fields {
+	return imageconfig.Fields{Command: c.Command, Env: c.Env, Cwd: c.Cwd, StopSignal: c.Annotations[imageconfig.StopSignalKey]}
+}
+
+// annotations returns those given, the image's stop signal, and for a service what a machine
+// has to keep when it swaps the image.
 func (c *Container) annotations() map[string]string {
 	given := dict(c.YAML.Annotations, c.Label.Annotations)
-	if c.Image.StopSignal == "" || given[StopSignalAnnotation] != "" {
+	more := map[string]string{}
+	if signal := c.merged().StopSignal; signal != "" {
+		more[imageconfig.StopSignalKey] = signal
+	}
+	if keep := fieldsOf(&c.YAML).Set(); c.Service && len(keep) > 0 {
+		more[bundle.SwapKeepKey] = strings.Join(keep, ",")
+	}
+	maps.Copy(more, given)
+	if len(more) == len(given) {
 		return given
 	}
-	out := map[string]string{StopSignalAnnotation: c.Image.StopSignal}
-	for k, v := range given {
-		out[k] = v
-	}
-	return out
+	return more
 }
 
 // namespaces returns the namespaces that are made or joined. By default a container

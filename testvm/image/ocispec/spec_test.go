@@ -8,6 +8,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"keelson/runtime/bundle"
+	"keelson/runtime/imageconfig"
 	"keelson/testvm/image/config"
 )
 
@@ -45,7 +47,23 @@ func TestPrecedence(t *testing.T) {
 		{"readonly overridden", Container{Label: label, YAML: config.ImageConfig{Readonly: ptr(false)}},
 			func(s *specs.Spec) (any, any) { return s.Root.Readonly, false }},
 		{"stop signal", Container{Image: v1.Config{StopSignal: "SIGQUIT"}},
-			func(s *specs.Spec) (any, any) { return s.Annotations[StopSignalAnnotation], "SIGQUIT" }},
+			func(s *specs.Spec) (any, any) { return s.Annotations[imageconfig.StopSignalKey], "SIGQUIT" }},
+		{"signal of the file", Container{Image: v1.Config{StopSignal: "SIGQUIT"}, YAML: config.ImageConfig{Annotations: map[string]string{imageconfig.StopSignalKey: "SIGINT"}}},
+			func(s *specs.Spec) (any, any) { return s.Annotations[imageconfig.StopSignalKey], "SIGINT" }},
+		{"label's signal is replaced with its annotations", Container{
+			Label: config.ImageConfig{Annotations: map[string]string{imageconfig.StopSignalKey: "SIGINT"}}, YAML: config.ImageConfig{Annotations: map[string]string{"a": "b"}}},
+			func(s *specs.Spec) (any, any) { return s.Annotations, map[string]string{"a": "b"} }},
+		{"a swap keeps nothing of the image", Container{Service: true, Image: img, Label: label},
+			func(s *specs.Spec) (any, any) { return s.Annotations[bundle.SwapKeepKey], "" }},
+		{"a swap keeps fields of the file", Container{Service: true, Image: img, YAML: config.ImageConfig{
+			Command: []string{"/y"}, Env: []string{}, Cwd: "/y", Annotations: map[string]string{imageconfig.StopSignalKey: "SIGINT"}}},
+			func(s *specs.Spec) (any, any) {
+				return s.Annotations[bundle.SwapKeepKey], "command,env,cwd,stop-signal"
+			}},
+		{"a swap keeps what the file says", Container{Service: true, YAML: config.ImageConfig{Command: []string{"/y"}, Annotations: map[string]string{bundle.SwapKeepKey: "env"}}},
+			func(s *specs.Spec) (any, any) { return s.Annotations[bundle.SwapKeepKey], "env" }},
+		{"only services are swapped", Container{YAML: config.ImageConfig{Command: []string{"/y"}}},
+			func(s *specs.Spec) (any, any) { return s.Annotations[bundle.SwapKeepKey], "" }},
 		{"binds added", Container{Label: label, YAML: config.ImageConfig{BindsAdd: []string{"/y:/y:ro"}}},
 			func(s *specs.Spec) (any, any) { return bindsOf(s), []string{"/l", "/y"} }},
 		{"binds replaced", Container{Label: label, YAML: config.ImageConfig{Binds: []string{"/y:/y:ro"}}},
