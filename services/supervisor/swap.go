@@ -105,6 +105,7 @@ func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
 	case swap.Commit:
 		s.record(svc, func() error { return s.versions.Commit(svc.name) })
 	case swap.Abort:
+		t.reason = cmp.Or(t.reason, "the service was ordered to start") // Only a removal has no other reason.
 		reason := t.reason
 		if !t.rejected {
 			reason = ""
@@ -161,8 +162,8 @@ func (s *Supervisor) followSwap(svc *service) {
 		s.swapEvent(svc, swap.Gone)
 		return
 	}
-	if t.leaving {
-		return
+	if t.leaving || t.next == versions.Removed && s.services.toStop[svc.name] {
+		return // A removal waits until the services that require it have ended.
 	}
 	switch svc.state {
 	case machine.Waiting:

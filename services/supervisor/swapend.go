@@ -51,6 +51,9 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 		response.Code = control.CodeFailed
 		response.Error = fmt.Sprintf("swap to %s failed: %s; %s is restored and %s", t.to(), t.reason, t.from(), svc.state)
 	}
+	if t.state != swap.Committed {
+		s.startStopped(svc, t)
+	}
 	namespace := svc.namespace()
 	if t.drops() {
 		s.drop(svc)
@@ -71,6 +74,20 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 			s.send(func() { delete(s.swapping, svc.name) })
 		}
 	})
+}
+
+// startStopped starts the services again that a removal has stopped and that require the
+// service, which was not removed after all.
+func (s *Supervisor) startStopped(svc *service, t *trial) {
+	if svc.state == machine.Stopped || s.stopping {
+		return
+	}
+	for _, name := range t.stopped {
+		if other := s.services.byName[name]; other != nil && !other.trial.drops() {
+			delete(s.services.toStop, name)
+			s.apply(other, machine.Start)
+		}
+	}
 }
 
 // removeRemains removes what a start would use again of a service that does not exist any

@@ -28,7 +28,7 @@ func (s *Supervisor) prepareTrial(ctx context.Context, r control.Request, t *tri
 		err = s.sockets.Open(t.name, t.new.Settings.Listen)
 	}
 	if err == nil {
-		err = s.versions.Begin(t.name, t.next, t.ran, versions.Record{At: time.Now(), By: r.Peer})
+		err = s.versions.Begin(t.name, t.next, t.ran, t.stopped, versions.Record{At: time.Now(), By: r.Peer})
 		if err != nil { // It may be recorded, but not synced.
 			err = errors.Join(err, s.abandon(t.name))
 		}
@@ -100,10 +100,20 @@ func (s *Supervisor) checkNew(verb string, t *trial) error {
 	return s.ask(func() error {
 		svc := s.services.byName[t.name]
 		t.ran = svc == nil || !svc.state.Settled()
+		if t.next == versions.Removed {
+			t.stopped = s.runningDependents(t.name)
+		}
 		if err := s.obstacleToSwap(t.name); err != nil || t.new == nil {
 			return err
 		}
 		return s.acceptable(t.name, t.new)
+	})
+}
+
+// runningDependents returns the services that require a service and are to run.
+func (s *Supervisor) runningDependents(name string) []string {
+	return slices.DeleteFunc(slices.Clone(s.services.graph.Dependents(name)), func(other string) bool {
+		return s.services.byName[other].state.Settled()
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -83,6 +84,74 @@ func TestRemovalFails(t *testing.T) {
 	})
 }
 
+// Services that a removal stops with the one that they require start again with it if the
+// removal is undone: by the disk, or by the next supervisor.
+func TestRemovalFailsWithDependents(t *testing.T) {
+	for _, dies := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			dir := t.TempDir()
+			put(t, filepath.Join(dir, "services/b/config.json"),
+				`{"process":{"args":["x"],"cwd":"/"},"root":{"path":"rootfs"},"annotations":{"keelson.requires":"a"}}`)
+			put(t, filepath.Join(dir, "services/c/config.json"),
+				`{"process":{"args":["x"],"cwd":"/"},"root":{"path":"rootfs"},"annotations":{"keelson.requires":"a"}}`)
+			o := newOwnerIn(t, dir, "", newFake())
+			a, _, _ := o.last()
+			a.spec.Report(task.Started{PID: 7})
+			synctest.Wait()
+			o.mu.Lock()
+			others := slices.Clone(o.made[1:])
+			o.mu.Unlock()
+			for i, other := range others {
+				other.spec.Report(task.Started{PID: 8 + i})
+			}
+			synctest.Wait()
+			stopped := o.order(t, control.Request{Verb: control.Stop, Names: []string{"c"}})
+			for _, other := range others {
+				if other.spec.Name == "c" {
+					other.spec.Report(task.Ended{})
+				}
+			}
+			want(t, stopped, "")
+			answer := o.order(t, control.Request{Verb: control.Remove, Names: []string{"a"}})
+			for _, other := range others {
+				if other.spec.Name == "b" {
+					other.spec.Report(task.Ended{})
+				}
+			}
+			synctest.Wait()
+			if dies {
+				o.stop()
+				<-answer
+				o = newOwnerIn(t, dir, "", newFake())
+			} else {
+				inTheWay := filepath.Join(o.options.Versions, "a", "current.new")
+				put(t, filepath.Join(inTheWay, "file"), "")
+				a.spec.Report(task.Ended{})
+				synctest.Wait()
+				if err := os.RemoveAll(inTheWay); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o.report(task.Started{PID: 10})
+			if !dies {
+				want(t, answer, "cannot make link")
+			}
+			synctest.Wait()
+			last, _, _ := o.last()
+			if last.spec.Name != "b" {
+				t.Errorf("dies %v: the last that is started is %s, want b, which requires a", dies, last.spec.Name)
+			}
+			o.report(task.Started{PID: 11})
+			for _, v := range o.Control(t.Context(), control.Request{Verb: control.List}).Services {
+				if wanted := map[string]string{"a": "running", "b": "running", "c": "stopped"}[v.Name]; v.State != wanted {
+					t.Errorf("dies %v: service %s is %s, want %s", dies, v.Name, v.State, wanted)
+				}
+			}
+			o.stop()
+		})
+	}
+}
+
 // A swap whose end could not be recorded is given up by the next one.
 func TestSwapAfterLostEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -90,7 +159,7 @@ func TestSwapAfterLostEnd(t *testing.T) {
 		o.report(task.Started{PID: 7})
 		inTheWay := filepath.Join(o.options.Versions, "a", "rejected.json.new")
 		put(t, filepath.Join(inTheWay, "file"), "")
-		if err := o.versions.Begin("a", versions.Removed, true, versions.Record{}); err != nil {
+		if err := o.versions.Begin("a", versions.Removed, true, nil, versions.Record{}); err != nil {
 			t.Fatal(err)
 		}
 		answer := o.swap(t, "a", "", false)

@@ -17,7 +17,7 @@ const interruptedReason = "it was interrupted"
 // addInterrupted makes a service of a name whose swap was interrupted: of the new version,
 // which may run, until resumeSwap knows what runs.
 func (s *Supervisor) addInterrupted(name string, state versions.State, inImage bool) bool {
-	t := &trial{name: name, state: swap.Accepted, next: state.Trial.Next, old: state.Current, reason: interruptedReason, ran: state.Trial.Ran}
+	t := &trial{name: name, state: swap.Accepted, next: state.Trial.Next, old: state.Current, reason: interruptedReason, ran: state.Trial.Ran, stopped: state.Trial.Stopped}
 	if t.old != versions.Removed && (t.old != versions.Image || inImage) {
 		t.oldDir = s.dirOf(name, t.old)
 	}

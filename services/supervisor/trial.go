@@ -27,13 +27,14 @@ type trial struct {
 	probation time.Duration
 
 	old      versions.Target
-	inImage  bool   // the image has the service
-	oldDir   string // bundle of the old version; empty: there is none
-	ran      bool   // the old version was to run
-	exited   bool   // the old version had exited successfully
-	leaving  bool   // what happens concerns the version that is being stopped
-	reason   string // why the swap fails
-	rejected bool   // the new version is refused in future
+	inImage  bool     // the image has the service
+	oldDir   string   // bundle of the old version; empty: there is none
+	ran      bool     // the old version was to run
+	stopped  []string // services that a removal stops, because they require this one
+	exited   bool     // the old version had exited successfully
+	leaving  bool     // what happens concerns the version that is being stopped
+	reason   string   // why the swap fails
+	rejected bool     // the new version is refused in future
 	begun    time.Duration
 	timer    *time.Timer
 	progress func(string)            // must not block

@@ -92,8 +92,9 @@ func (s *Store) RemoveUnused(name string, version Target) error {
 }
 
 // Begin records a swap to next before the version that runs is stopped. Until Commit, the
-// old version stays current. ran says whether the service is to run, for Recover.
-func (s *Store) Begin(name string, next Target, ran bool, record Record) error {
+// old version stays current. ran says whether the service is to run, and stopped which others
+// are stopped with it, for Recover.
+func (s *Store) Begin(name string, next Target, ran bool, stopped []string, record Record) error {
 	state, err := s.Read(name)
 	switch {
 	case err != nil:
@@ -103,7 +104,7 @@ func (s *Store) Begin(name string, next Target, ran bool, record Record) error {
 	case state.Trial != nil && state.Trial.Next != state.Current:
 		return fmt.Errorf("cannot swap %s to %s: a swap to %s has begun", name, next, state.Trial.Next)
 	}
-	return s.writeJSON(name, trialFile, Trial{Next: next, Record: record, Ran: ran, Old: state.Current, Previous: state.Previous})
+	return s.writeJSON(name, trialFile, Trial{Next: next, Record: record, Ran: ran, Stopped: stopped, Old: state.Current, Previous: state.Previous})
 }
 
 // Commit makes the version of the swap current, and the old one previous. Clean should

@@ -81,7 +81,7 @@ func powerCuts(t *testing.T, fails, after bool, first, second int) (both bool) {
 	swap(t, s, one, "alice")
 	two = put(t, s, 2)
 	begin := func() error {
-		err := s.Begin("web", two, true, Record{By: "bob"})
+		err := s.Begin("web", two, true, nil, Record{By: "bob"})
 		if err == nil && fails {
 			return s.Abort("web", "bad")
 		}
@@ -152,7 +152,7 @@ func TestAbortOnAFullDisk(t *testing.T) {
 	one := put(t, s, 1)
 	swap(t, s, one, "")
 	two := put(t, s, 2)
-	if err := s.Begin("web", two, true, Record{}); err != nil {
+	if err := s.Begin("web", two, true, nil, Record{}); err != nil {
 		t.Fatal(err)
 	}
 	s.ops = full{}

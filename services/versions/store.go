@@ -47,11 +47,14 @@ type Record struct {
 
 // Trial is a swap that is not committed.
 type Trial struct {
-	Next     Target `json:"next"`
-	Record   Record `json:"record"`             // of Next
-	Ran      bool   `json:"ran"`                // the service was to run when the swap began
-	Old      Target `json:"old"`                // current when the swap began
-	Previous Target `json:"previous,omitempty"` // previous when the swap began
+	Next   Target `json:"next"`
+	Record Record `json:"record"` // of Next
+	Ran    bool   `json:"ran"`    // the service was to run when the swap began
+	// Stopped are services that a removal stops, because they require this one. They start
+	// again if it is undone.
+	Stopped  []string `json:"stopped,omitempty"`
+	Old      Target   `json:"old"`                // current when the swap began
+	Previous Target   `json:"previous,omitempty"` // previous when the swap began
 }
 
 // State is what the store holds of one service.

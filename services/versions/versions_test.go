@@ -44,7 +44,7 @@ func put(t testing.TB, s *Store, n int) Target {
 // swap commits a swap of web to a target.
 func swap(t testing.TB, s *Store, to Target, by string) {
 	t.Helper()
-	if err := s.Begin("web", to, true, Record{At: time.Unix(1000, 0).UTC(), By: by}); err != nil {
+	if err := s.Begin("web", to, true, nil, Record{At: time.Unix(1000, 0).UTC(), By: by}); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(s.Commit("web"), s.Clean("web")); err != nil {
@@ -104,7 +104,7 @@ func TestGarbage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Begin("web", one, true, Record{}); err != nil {
+	if err := s.Begin("web", one, true, nil, Record{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Abort("web", ""); err != nil {
@@ -135,7 +135,7 @@ func TestRemoveUnused(t *testing.T) {
 	one := put(t, s, 1)
 	swap(t, s, one, "")
 	two, three := put(t, s, 2), put(t, s, 3)
-	if err := s.Begin("web", two, true, Record{}); err != nil {
+	if err := s.Begin("web", two, true, nil, Record{}); err != nil {
 		t.Fatal(err)
 	}
 	for v, gone := range map[Target]bool{one: false, two: false, three: true, Image: false, Removed: false} {
@@ -153,7 +153,7 @@ func TestRejected(t *testing.T) {
 	s := New(t.TempDir())
 	for n := range largestRejected + 3 {
 		v := put(t, s, n)
-		if err := s.Begin("web", v, true, Record{}); err != nil {
+		if err := s.Begin("web", v, true, nil, Record{}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Abort("web", fmt.Sprintf("reason %d", n)); err != nil {
