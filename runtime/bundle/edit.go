@@ -28,7 +28,10 @@ func (b *Bundle) WantsFilter() bool {
 	return b.Settings.Seccomp == SeccompDefault && b.Spec != nil && !HasFilter(b.Spec.Linux)
 }
 
-// Edited returns config.json, changed by e, for a runtime that reads it in another folder:
+// Edits reports whether an annotation changes config.json.
+func (b *Bundle) Edits() bool { return b.OwnUsers() }
+
+// Edited returns config.json, changed by e and by annotations, for a runtime that reads it in another folder:
 // paths that are relative to the bundle (config.md of the OCI runtime specification,
 // "Root" and "Mounts") become absolute. All other fields stay as they are, also those
 // that this program does not know and a runtime may.
@@ -55,6 +58,9 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.userNamespace(linux); err != nil {
+		return nil, err
+	}
 	mounts, err := b.mounts(top, e.Mounts)
 	if err != nil {
 		return nil, err
@@ -66,7 +72,7 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 		{process, "env", slices.Concat(b.Spec.Process.Env, e.Env), len(e.Env) > 0},
 		{linux, "cgroupsPath", e.CgroupsPath, e.CgroupsPath != ""},
 		{linux, "seccomp", e.Seccomp, e.Seccomp != nil},
-		{top, "linux", linux, e.linux()},
+		{top, "linux", linux, e.linux() || b.OwnUsers()},
 		{top, "mounts", mounts, mounts != nil},
 		{top, "root", root, true},
 		{top, "process", process, true},
@@ -103,7 +109,7 @@ func (e Edit) linux() bool { return e.CgroupsPath != "" || len(e.Without) > 0 ||
 // linux returns the section for Linux without the limits of e.Without. It is empty when
 // the file has none or e does not change it.
 func (b *Bundle) linux(top object, e Edit) (object, error) {
-	if !e.linux() || b.Spec.Linux == nil {
+	if !e.linux() && !b.OwnUsers() || b.Spec.Linux == nil {
 		return object{}, nil
 	}
 	var linux, resources object
@@ -124,7 +130,7 @@ func (b *Bundle) linux(top object, e Edit) (object, error) {
 // mounts returns the mounts with absolute sources, followed by more; nil when nothing
 // changes.
 func (b *Bundle) mounts(top object, more []specs.Mount) ([]any, error) {
-	if len(more) == 0 && !slices.ContainsFunc(b.Spec.Mounts, relativeBind) {
+	if len(more) == 0 && !b.OwnUsers() && !slices.ContainsFunc(b.Spec.Mounts, relativeBind) {
 		return nil, nil
 	}
 	text, err := top.value("mounts", b.Spec.Mounts)
@@ -144,6 +150,10 @@ func (b *Bundle) mounts(top object, more []specs.Mount) ([]any, error) {
 			if err := own[i].set("source", filepath.Join(b.Dir, m.Source)); err != nil {
 				return nil, err
 			}
+		}
+		if bind, changed := b.inUserns(m); changed {
+			all = append(all, bind)
+			continue
 		}
 		all = append(all, own[i])
 	}

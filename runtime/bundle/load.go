@@ -41,7 +41,28 @@ func Load(dir string) (*Bundle, error) {
 	}
 	b.Settings, b.Warnings = ParseSettings(b.Spec.Annotations)
 	b.Warnings = append(b.Warnings, b.CheckListen()...)
+	if err := b.isolate(config); err != nil {
+		return nil, err
+	}
 	return b, nil
+}
+
+// isolate applies the settings that isolate the container and that Edited adds to
+// config.json. It returns an error for one that cannot be applied: without it the container
+// would have more privileges than its author expects.
+func (b *Bundle) isolate(path string) error {
+	for _, warning := range b.Warnings {
+		var bad *SettingError
+		if errors.As(warning, &bad) && bad.Key == SettingsPrefix+"userns" {
+			return fieldError(path, "annotations."+bad.Key, bad.Value, bad.Reason)
+		}
+	}
+	if b.OwnUsers() {
+		if field, value, why := refuseUsers(b.Spec); why != "" {
+			return fieldError(path, field, value, why)
+		}
+	}
+	return nil
 }
 
 // List returns the names of the bundle directories in dir, sorted; none when dir does

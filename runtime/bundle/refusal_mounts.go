@@ -130,7 +130,9 @@ func (c *refusals) refuseMount(m specs.Mount) string {
 	switch {
 	case ids && !bind:
 		return "only binds can have id mappings"
-	case ids && (len(m.UIDMappings) == 0 || len(m.GIDMappings) == 0):
+	case ids && len(m.UIDMappings)+len(m.GIDMappings) == 0 && c.namespace(specs.UserNamespace) == nil && !usersAsked(c.spec):
+		return "needs a user namespace (" + SettingsPrefix + "userns: " + UsernsAuto + "), or uidMappings and gidMappings"
+	case ids && len(m.UIDMappings) == 0 != (len(m.GIDMappings) == 0):
 		return "needs both uidMappings and gidMappings"
 	case !bind && c.fresh(specs.UserNamespace):
 		return c.refuseInUserns(m.Type)

@@ -233,6 +233,8 @@ var refusalCases = []refusalCase{
 	{"tmpfs with size", mount(specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"size=1m"}}), ""},
 	{"tmpfs copied", mount(specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"tmpcopyup", "size=1m"}}), ""},
 	{"bind of ids", mount(specs.Mount{Destination: "/tmp", Type: "bind", Source: "/tmp", Options: []string{"bind", "idmap"}}), "mounts"},
+	{"bind of ids, userns", all(newUser, mapped(ids), mount(specs.Mount{Destination: "/tmp", Type: "bind", Source: "/tmp", Options: []string{"bind", "idmap"}})), ""},
+	{"bind of users alone", all(newUser, mapped(ids), mount(specs.Mount{Destination: "/tmp", Type: "bind", Source: "/tmp", Options: []string{"bind"}, UIDMappings: []specs.LinuxIDMapping{ids}})), "mounts"},
 	{"tmpfs of ids", mount(specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", UIDMappings: []specs.LinuxIDMapping{ids}, GIDMappings: []specs.LinuxIDMapping{ids}}), "mounts"},
 	{"mount in proc", mount(specs.Mount{Destination: "/proc/sys", Type: "tmpfs", Source: "tmpfs"}), "mounts"},
 	{"mount in proc, cleaned", mount(specs.Mount{Destination: "//proc/x/../sys", Type: "tmpfs", Source: "tmpfs"}), "mounts"},

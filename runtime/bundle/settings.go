@@ -78,6 +78,7 @@ type Settings struct {
 	Retries   int           // one-shot: after a pause of Delay, doubling to MaxDelay
 
 	Seccomp string // SeccompNone or SeccompDefault, for a bundle without a filter of its own
+	Userns  string // UsernsHost or UsernsAuto
 
 	Listen []Socket // sockets that the supervisor opens and keeps
 
@@ -102,7 +103,7 @@ func Defaults() Settings {
 		Role: RoleService, Restart: RestartOnFailure, Delay: 100 * time.Millisecond, MaxDelay: 30 * time.Second,
 		HealthInterval: 10 * time.Second, HealthTimeout: 5 * time.Second, HealthRetries: 3,
 		StopSignal: syscall.SIGTERM, StopTimeout: 10 * time.Second,
-		Seccomp: SeccompNone, SwapProbation: 30 * time.Second,
+		Seccomp: SeccompNone, Userns: UsernsHost, SwapProbation: 30 * time.Second,
 	}
 }
 
@@ -185,6 +186,7 @@ var setters = map[string]func(*Settings, string) string{
 	},
 	"seccomp":        func(s *Settings, v string) string { return oneOf(&s.Seccomp, v, SeccompNone, SeccompDefault) },
 	"listen":         func(s *Settings, v string) string { return listen(&s.Listen, v) },
+	"userns":         func(s *Settings, v string) string { return oneOf(&s.Userns, v, UsernsHost, UsernsAuto) },
 	"swap.probation": func(s *Settings, v string) string { return duration(&s.SwapProbation, v) },
 	"swap.keep":      func(s *Settings, v string) string { return keep(&s.SwapKeep, v) },
 	"timeout":        func(s *Settings, v string) string { return duration(&s.Timeout, v) },

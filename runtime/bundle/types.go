@@ -35,6 +35,7 @@ type Bundle struct {
 	Runtime  Runtime
 	Settings Settings
 	Warnings []error // about settings that are ignored
+	FirstID  uint32  // first of the machine's user and group IDs that the container has with UsernsAuto; 0: not assigned
 
 	text        []byte // of config.json
 	runtimeText []byte // of runtime.json

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/idrange"
 	"keelson/runtime/logs"
 	"keelson/runtime/prepare"
 )
@@ -44,7 +45,7 @@ func Run(ctx context.Context, b *bundle.Bundle, options Options) Result {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &run{bundle: b, options: options}
+	r := &run{bundle: withUsers(b), options: options}
 	base := filepath.Join(options.LogDir, options.LogPrefix+b.Name)
 	r.result = Result{Name: b.Name, Started: time.Now(), Stdout: base + ".out.log", Stderr: base + ".log", ExitCode: -1}
 	r.runtimeLog = base + ".runtime.log"
@@ -53,6 +54,15 @@ func Run(ctx context.Context, b *bundle.Bundle, options Options) Result {
 	}
 	r.result.Took = time.Since(r.result.Started)
 	return r.result
+}
+
+// withUsers returns b with the IDs of its user namespace, if it asks for one.
+func withUsers(b *bundle.Bundle) *bundle.Bundle {
+	own := *b
+	if own.OwnUsers() {
+		own.FirstID = idrange.OneShot(own.Name)
+	}
+	return &own
 }
 
 // run is one run of a container.
@@ -103,7 +113,7 @@ func (r *run) all(ctx context.Context) (err error) {
 }
 
 // configured returns the folder of the configuration that the runtime reads: the
-// bundle's own, or a temporary one with the filter of system calls that an annotation asks
+// bundle's own, or a temporary one with the filter of system calls and the user namespace that annotations ask
 // for, without a terminal and without limits that the kernel does not support. Programs
 // that have a terminal configured, as `runc spec` writes it, write to the logs.
 func (r *run) configured(ctx context.Context) (dir string, remove func(), err error) {
@@ -116,7 +126,7 @@ func (r *run) configured(ctx context.Context) (dir string, remove func(), err er
 		r.options.Logger.Warn("setting ignored: onboot and onshutdown containers have no terminal, output goes to the log", "container", r.bundle.Name, "field", "process.terminal")
 		edit.Terminal = new(bool)
 	}
-	if edit.Terminal == nil && len(edit.Without) == 0 && filter == nil {
+	if edit.Terminal == nil && len(edit.Without) == 0 && filter == nil && !r.bundle.Edits() {
 		return r.bundle.Dir, func() {}, nil
 	}
 	dir, err = os.MkdirTemp(r.options.LogDir, ".config-")

@@ -41,6 +41,11 @@ func (o *outputs) open(r *run) error {
 			return errors.Join(fmt.Errorf("cannot make pipe for output: %w", err), o.close())
 		}
 		o.write[i] = sink
+		if r.bundle.FirstID != 0 { // A program may open /dev/stdout by name.
+			if err := sink.Chown(int(r.bundle.FirstID), int(r.bundle.FirstID)); err != nil {
+				return errors.Join(fmt.Errorf("cannot give a pipe to the user of the container: %w", err), o.close())
+			}
+		}
 		name := r.options.LogPrefix + r.bundle.Name + [2]string{"", ".out"}[i]
 		if external && o.sendToDaemon(r, name, source) {
 			*path = ""

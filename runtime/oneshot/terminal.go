@@ -25,7 +25,7 @@ const hangUpTime = time.Second
 // Interfaces and namespace binds of runtime.json are ignored: the runtime stays between
 // the container and the terminal.
 func RunOnTerminal(ctx context.Context, b *bundle.Bundle, options Options, tty *os.File) Result {
-	own := *b
+	own := *withUsers(b)
 	own.Settings.StopSignal = syscall.SIGHUP
 	own.Settings.StopTimeout = min(own.Settings.StopTimeout, hangUpTime)
 	options.Root = cmp.Or(options.Root, stateRoot)

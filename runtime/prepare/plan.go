@@ -2,6 +2,7 @@ package prepare
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -15,6 +16,8 @@ type mount struct {
 	below   bool // the destination was relative: it is resolved below the root filesystem
 	makes   bool // it makes a mount, and does not only change one
 	private bool // it is inside the bundle's directory
+	root    bool // it is on the root filesystem
+	users   bool // it gives the files of the root filesystem to the container's users
 }
 
 // plan returns the steps for the mounts of b. It has no side effects.
@@ -26,9 +29,31 @@ func plan(b *bundle.Bundle) []mount {
 			step.Destination = filepath.Join(b.Rootfs(), filepath.Join("/", m.Destination))
 		}
 		step.private = inside(b.Dir, step.Destination) || inside(b.Rootfs(), step.Destination)
+		step.root = step.makes && step.Destination == b.Rootfs()
 		steps = append(steps, step)
 	}
+	if b.OwnUsers() {
+		steps = withUsers(b, steps)
+	}
 	return steps
+}
+
+// withUsers adds the steps that give the files of the root filesystem to the users of b's
+// user namespace: an overlay on it gets other options, otherwise something is mounted on it.
+func withUsers(b *bundle.Bundle, steps []mount) []mount {
+	top := len(steps) - 1
+	for top >= 0 && !steps[top].root {
+		top--
+	}
+	if top >= 0 && steps[top].Type == "overlay" {
+		steps[top].users = true
+		return steps
+	}
+	more := []mount{
+		{Mount: bundle.Mount{Type: "tmpfs", Destination: usersDir(b)}, makes: true, private: true, users: true},
+		{Mount: bundle.Mount{Destination: b.Rootfs()}, makes: true, private: true, root: true, users: true},
+	}
+	return slices.Insert(steps, top+1, more...)
 }
 
 // inside reports whether path is dir or below it.

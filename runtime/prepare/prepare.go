@@ -28,6 +28,9 @@ func Prepare(b *bundle.Bundle) (release func() error, err error) {
 	if err := makeCgroups(cgroupRoot, b.Runtime.Cgroups); err != nil {
 		return nil, err
 	}
+	if err := checkBinds(b); err != nil {
+		return nil, err
+	}
 	var own []string
 	for _, m := range plan(b) {
 		target, new, err := apply(b, m)
@@ -41,7 +44,7 @@ func Prepare(b *bundle.Bundle) (release func() error, err error) {
 			return nil, err
 		}
 	}
-	if err := makeDirs(b); err != nil {
+	if err := errors.Join(makeDirs(b), ownDirs(b)); err != nil {
 		return nil, err
 	}
 	return func() error { return unmount(own) }, nil
@@ -69,6 +72,9 @@ func Release(b *bundle.Bundle) error {
 // apply makes one mount. made is false if it existed, or if only an existing mount was
 // changed.
 func apply(b *bundle.Bundle, m mount) (target string, made bool, err error) {
+	if m.users {
+		return applyUsers(b, m)
+	}
 	if m.below {
 		if m.Destination, err = below(b, m.Destination); err != nil {
 			return "", false, err
@@ -82,7 +88,7 @@ func apply(b *bundle.Bundle, m mount) (target string, made bool, err error) {
 			return "", false, err
 		}
 		there, err := isMounted(m.Mount)
-		if there || err != nil {
+		if there || err != nil || m.root && b.OwnUsers() && usersMounted(m.Destination) {
 			return m.Destination, false, err
 		}
 	}

@@ -51,6 +51,11 @@ func annotations(c *comparison, field string, was, is any) {
 				continue
 			}
 			why = "system calls are filtered no more"
+		case own && name == "userns":
+			if now.Userns == before.Userns || now.Userns == bundle.UsernsAuto {
+				continue
+			}
+			why = "the service has no user namespace any more: its root is root of the machine"
 		case own && name == "log.size":
 			if b[key] != nil && a[key] != nil && now.LogSize <= before.LogSize {
 				continue

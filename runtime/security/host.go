@@ -88,14 +88,18 @@ func (a *assessment) bind(m specs.Mount) {
 		if !whole && !part {
 			continue
 		}
-		read := a.asRoot(p.read)
+		asRoot := a.asRoot
+		if a.ownUsers && slices.ContainsFunc(m.Options, func(o string) bool { return o == "idmap" || o == "ridmap" }) {
+			asRoot = func(weight float64) float64 { return weight } // Root of the container owns the files of root.
+		}
+		read := asRoot(p.read)
 		if !whole && !p.parts {
 			read = 0
 		}
 		reading = max(reading, read)
 		w := read
 		if !ro {
-			w = a.asRoot(p.written)
+			w = asRoot(p.written)
 		}
 		if w > weight {
 			weight, why = w, p.why

@@ -16,7 +16,7 @@ func (a *assessment) user() {
 	if a.hostRoot {
 		a.add(2, "process.user.uid", "", fmt.Sprint(a.process.User.UID),
 			"root in the container is root of the machine for every file that it reaches",
-			"uid: 1000 # a user that owns the files of the service; or userns: new with uidMappings and gidMappings")
+			"uid: 1000 # a user that owns the files of the service; or, for any image, the annotation "+bundle.SettingsPrefix+"userns: "+bundle.UsernsAuto)
 		return // Its group makes no difference.
 	}
 	gid, mapped := a.process.User.GID, true

@@ -89,6 +89,12 @@ func newAssessment(b *bundle.Bundle) *assessment {
 	}
 	ns := bundle.NamespaceOf(a.linux, specs.UserNamespace)
 	a.ownUsers = ns != nil && ns.Path == ""
+	if b.OwnUsers() { // The range is chosen on the machine, and never has its root.
+		own := *a.linux
+		own.UIDMappings = []specs.LinuxIDMapping{{HostID: bundle.UserRange, Size: bundle.UserRange}}
+		own.GIDMappings = own.UIDMappings
+		a.linux, a.ownUsers = &own, true
+	}
 	id, mapped := a.process.User.UID, true
 	if a.ownUsers {
 		id, mapped = bundle.OnMachine(a.linux.UIDMappings, id)

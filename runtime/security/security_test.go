@@ -97,6 +97,8 @@ func mapped(host uint32) func(*specs.Spec) {
 	}
 }
 
+func ownUsers(s *specs.Spec) { s.Annotations["keelson.userns"] = "auto" }
+
 // bundles have changes of an isolated bundle, and the findings that they cause: weight,
 // field and item.
 var bundles = []struct {
@@ -109,6 +111,11 @@ var bundles = []struct {
 	{"root", asRoot(), []string{"2.0 process.user.uid"}},
 	{"root, mapped", asRoot(mapped(100000)), nil},
 	{"root, mapped to root", asRoot(mapped(0)), []string{"2.0 process.user.uid"}},
+	{"root, own users", asRoot(ownUsers), nil},
+	{"group of root, own users", func(s *specs.Spec) { ownUsers(s); s.Process.User.GID = 0 }, nil},
+	{"capabilities with own users", asRoot(ownUsers, held("CAP_SYS_ADMIN")), []string{"1.6 process.capabilities=CAP_SYS_ADMIN"}},
+	{"/etc with own users", asRoot(ownUsers, bind("/etc", "rw")), []string{"0.6 mounts=/etc:/x"}},
+	{"/etc with own users, ID-mapped", asRoot(ownUsers, bind("/etc", "rw", "idmap")), []string{"6.0 mounts=/etc:/x"}},
 	{"group of root", func(s *specs.Spec) { s.Process.User.GID = 0 }, []string{"0.3 process.user.gid"}},
 	{"may gain privileges", func(s *specs.Spec) { s.Process.NoNewPrivileges = false }, []string{"0.5 process.noNewPrivileges"}},
 

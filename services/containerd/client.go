@@ -49,7 +49,8 @@ type Spec struct {
 	Stderr    string
 	Terminal  bool // must equal process.terminal of JSON
 
-	NoNewKeyring bool // the container shares the session keyring of the shim
+	NoNewKeyring bool   // the container shares the session keyring of the shim
+	Owner        uint32 // user and group of the pipes for the output: root of the container
 }
 
 // Task is a task of containerd.
@@ -155,10 +156,10 @@ func (c *Client) create(ctx context.Context, s Spec) (pid int, err error) {
 
 // options returns the options of the runtime; nil means its defaults.
 func (s Spec) options() (*anypb.Any, error) {
-	if !s.NoNewKeyring {
+	if !s.NoNewKeyring && s.Owner == 0 {
 		return nil, nil
 	}
-	value, err := proto.Marshal(&options.Options{NoNewKeyring: true})
+	value, err := proto.Marshal(&options.Options{NoNewKeyring: s.NoNewKeyring, IoUid: s.Owner, IoGid: s.Owner})
 	return &anypb.Any{TypeUrl: optionsType, Value: value}, err
 }
 

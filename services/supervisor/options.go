@@ -15,6 +15,7 @@ import (
 	"keelson/runtime/artifact"
 	"keelson/runtime/bundle"
 	"keelson/runtime/fdstore"
+	"keelson/runtime/idrange"
 	"keelson/runtime/logs"
 	"keelson/runtime/paths"
 	"keelson/runtime/staging"
@@ -54,6 +55,7 @@ type Options struct {
 	LogDir   string // /var/log
 	Runtime  string // OCI runtime that runs the commands of probes: /usr/bin/runc
 	Versions string // versions of services: /var/lib/keelson/services
+	Users    string // which user IDs services have: userns.json beside Versions
 	Policy   string // says what may be swapped: /etc/keelson/swap.yml
 
 	Descriptors *fdstore.Store // keeps the sockets of services for the next supervisor; nil: nothing does
@@ -102,6 +104,7 @@ func (o Options) withDefaults() Options {
 	o.LogDir = cmp.Or(o.LogDir, paths.Logs)
 	o.Runtime = cmp.Or(o.Runtime, paths.Runc)
 	o.Versions = cmp.Or(o.Versions, versions.Dir)
+	o.Users = cmp.Or(o.Users, filepath.Join(filepath.Dir(o.Versions), filepath.Base(idrange.Path)))
 	o.Policy = cmp.Or(o.Policy, swappolicy.Path)
 	if o.Events == nil {
 		o.Events = func(timeline.Event) {}

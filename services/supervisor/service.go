@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/idrange"
 	"keelson/runtime/prepare"
 	"keelson/services/machine"
 	"keelson/services/versions"
@@ -104,12 +105,18 @@ func (s *Supervisor) addCurrent(name string, inImage bool) bool {
 
 // load reads the bundle of the service. One that cannot be loaded is reported when the
 // service is started.
-func (svc *service) load(logger *slog.Logger) {
+func (svc *service) load(logger *slog.Logger, users *idrange.Table) {
 	svc.proven = false
 	svc.bundle, svc.broken = versions.Load(svc.dir, svc.name)
 	if svc.broken != nil {
 		svc.bundle = nil
 		return
+	}
+	if svc.bundle.OwnUsers() {
+		var err error
+		if svc.bundle.FirstID, err = users.Assign(svc.name); err != nil {
+			logger.Error("the user IDs of a service may change when the supervisor or the machine is started again", "service", svc.name, "error", err)
+		}
 	}
 	for _, warning := range svc.bundle.Warnings {
 		logger.Warn("setting not understood", "service", svc.name, "error", warning)
@@ -158,7 +165,7 @@ func (svc *service) removeMounts(logger *slog.Logger) {
 // add makes a service of a bundle. It returns false for a bundle of the rescue role.
 func (s *Supervisor) add(name string, version versions.Target) bool {
 	svc := &service{name: name, version: version, dir: s.dirOf(name, version), state: machine.Stopped, since: s.options.Now()}
-	svc.load(s.options.Logger)
+	svc.load(s.options.Logger, s.users)
 	if svc.bundle != nil && svc.bundle.Settings.Role == bundle.RoleRescue {
 		return false
 	}
@@ -168,7 +175,7 @@ func (s *Supervisor) add(name string, version versions.Target) bool {
 
 // reread loads the bundle of a service again.
 func (s *Supervisor) reread(svc *service) {
-	svc.load(s.options.Logger)
+	svc.load(s.options.Logger, s.users)
 	s.services.claim(svc)
 	s.arrange()
 }

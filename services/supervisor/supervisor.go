@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/idrange"
 	"keelson/services/connection"
 	"keelson/services/sockets"
 	"keelson/services/task"
@@ -30,6 +31,7 @@ type Supervisor struct {
 
 	// The rest belongs to Serve's goroutine.
 	services    services
+	users       *idrange.Table  // user IDs of services
 	warned      map[string]bool // warnings about the order of services, logged once
 	ctx         context.Context // of goroutines that Serve starts; ends with it
 	work        sync.WaitGroup
@@ -126,6 +128,9 @@ func (s *Supervisor) load() error {
 	names, err := bundle.List(s.options.Dir)
 	if err != nil {
 		return err
+	}
+	if s.users, err = idrange.Open(s.options.Users); err != nil {
+		s.options.Logger.Error("services get the user IDs that follow from their names: files that they have written may belong to others", "error", err)
 	}
 	swapped, err := s.versions.Names()
 	if err != nil {

@@ -43,7 +43,7 @@ func (s *Supervisor) beginTrial(t *trial) {
 	svc := s.services.byName[t.name]
 	if svc == nil {
 		svc = &service{name: t.name, dir: t.dir, state: machine.Stopped, since: s.options.Now()}
-		svc.load(s.options.Logger)
+		svc.load(s.options.Logger, s.users)
 		s.services.add(svc)
 		s.arrange()
 		s.needContainerd()

@@ -26,7 +26,7 @@ func (s *Supervisor) addInterrupted(name string, state versions.State, inImage b
 	if t.next != versions.Removed {
 		svc.dir = s.dirOf(name, t.next)
 	}
-	svc.load(s.options.Logger)
+	svc.load(s.options.Logger, s.users)
 	s.services.add(svc)
 	return true
 }

@@ -157,6 +157,7 @@ func (t *Task) create(ctx context.Context, tasks connection.Tasks) (int, error) 
 	spec := containerd.Spec{
 		ID: t.spec.Name, Namespace: t.spec.Bundle.Namespace(), JSON: text,
 		Stdout: t.output.Stdout(), Stderr: t.output.Stderr(), Terminal: t.spec.terminal(),
+		Owner: t.spec.Bundle.FirstID, // A program may open /dev/stdout by name.
 	}
 	pid, err := tasks.Create(ctx, spec)
 	if errors.Is(err, containerd.ErrNoKeyring) {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -95,7 +96,7 @@ func TestPersistentPartition(t *testing.T) {
 }
 
 // bootTwice boots, writes, and boots again to read. Each boot ends with a power-off.
-func bootTwice(t *testing.T, c vm.Config, device string) {
+func bootTwice(t *testing.T, c vm.Config, device string, checks ...func(*vmtest.VM)) {
 	t.Helper()
 	for boot := 1; boot <= 2; boot++ {
 		v := vmtest.Boot(t, c)
@@ -110,6 +111,9 @@ func bootTwice(t *testing.T, c vm.Config, device string) {
 			t.Error("the root is writable")
 		}
 		remember(t, v, boot)
+		for _, check := range checks {
+			check(v)
+		}
 		if err := v.PowerOff(vmtest.Context(t)); err != nil {
 			t.Fatal(err)
 		}
@@ -128,16 +132,18 @@ func remember(t *testing.T, v *vmtest.VM, boot int) {
 }
 
 // A machine that boots from elsewhere stores its data on a disk that is empty at first. If
-// there is no such disk, one line reports it and no service is started.
+// there is no such disk, one line reports it and no service is started. The services have
+// user namespaces.
 func TestPersistentDisk(t *testing.T) {
 	t.Parallel()
-	out := buildPersistent(t, qemu.AMD64, nil, agentService, "FORMAT=", "FORMAT=/dev/vda", `keelson.retries: "6"`, `keelson.retries: "1"`)
+	out := buildPersistent(t, qemu.AMD64, nil, agentService+webService, slices.Concat(ownUsers, []string{"FORMAT=", "FORMAT=/dev/vda", `keelson.retries: "6"`, `keelson.retries: "1"`})...)
 	c := machine(out)
 	c.Publish = []qemu.Forward{{Guest: 6379}}
 	disk := filepath.Join(t.TempDir(), "data.img")
 	c.Disks = []qemu.Disk{{Path: disk, Size: 128 << 20}}
-	bootTwice(t, c, "vda")
+	bootTwice(t, c, "vda", checkOwnUsers(t))
 	checkClean(t, disk)
+	checkOwners(t, disk)
 	if got := blocksOf(t, disk); got != 128<<20/4096 {
 		t.Errorf("the file system has %d blocks of 4096 bytes on 128 MiB", got)
 	}

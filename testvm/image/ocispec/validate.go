@@ -39,7 +39,7 @@ func Validate(c Container, s *specs.Spec) (errs []error) {
 // name, at the top or below linux.
 var yamlFields = map[string]string{
 	"process.args": "command", "process.cwd": "cwd", "process.env": "env", "process.oomScoreAdj": "oomScoreAdj",
-	"process.user.uid": "uid", "process.user.gid": "gid", "process.user.additionalGids": "additionalGids",
+	"process.user": "uid", "process.user.uid": "uid", "process.user.gid": "gid", "process.user.additionalGids": "additionalGids",
 }
 
 // yamlField is the field of the YAML file that a refusal is about.
@@ -54,6 +54,8 @@ func (c *Container) yamlField(r bundle.Refusal, s *specs.Spec) string {
 		i := slices.IndexFunc(list(c.YAML.Devices, c.Label.Devices), func(d config.Device) bool { return d.Path == r.Item })
 		return fmt.Sprintf("devices[%d]", i)
 	case r.Field == "linux.uidMappings" && len(s.Linux.UIDMappings) == 0:
+		return "userns"
+	case r.Field == "linux.namespaces" && r.Item == string(specs.UserNamespace):
 		return "userns"
 	case r.Field == "mounts":
 		return c.mountField(r.Item)

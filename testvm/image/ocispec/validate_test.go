@@ -12,6 +12,7 @@ import (
 // A setting that runc refuses (package bundle tests that with runc) is an error about the
 // field of the YAML file that causes it.
 func TestValidate(t *testing.T) {
+	ownUsers := map[string]string{"keelson.userns": "auto"}
 	mapping := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
 	for name, c := range map[string]struct {
 		yaml  config.ImageConfig
@@ -29,6 +30,12 @@ func TestValidate(t *testing.T) {
 		"userns, host's net":   {config.ImageConfig{Userns: "new", UIDMappings: mapping, GIDMappings: mapping}, "mounts"},
 		"userns joined":        {config.ImageConfig{Userns: "/run/ns/user"}, ""},
 		"mappings alone":       {config.ImageConfig{UIDMappings: mapping}, "uidMappings"},
+		"own users":            {config.ImageConfig{Annotations: ownUsers, Binds: []string{"/a:/a:rw,idmap"}}, ""},
+		"own users, twice":     {config.ImageConfig{Annotations: ownUsers, Userns: "new", Net: "new", UIDMappings: mapping, GIDMappings: mapping}, "userns"},
+		"own users, mappings":  {config.ImageConfig{Annotations: ownUsers, UIDMappings: mapping}, "uidMappings"},
+		"own users, pids":      {config.ImageConfig{Annotations: ownUsers, PID: "host"}, "mounts"},
+		"user of no range":     {config.ImageConfig{Annotations: ownUsers, UID: &config.ID{Num: 70000}}, "uid"},
+		"ID-mapped bind":       {config.ImageConfig{Binds: []string{"/a:/a:rw,idmap"}}, "binds[0]"},
 		"host name":            {config.ImageConfig{Hostname: "x"}, "hostname"},
 		"sysctl net":           {config.ImageConfig{Sysctl: map[string]string{"net.ipv4.ip_forward": "1"}}, "sysctl"},
 		"sysctl net, new":      {config.ImageConfig{Net: "new", Sysctl: map[string]string{"net/ipv4/conf/eth0.1/rp_filter": "1"}}, ""},
