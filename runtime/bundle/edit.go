@@ -29,7 +29,7 @@ func (b *Bundle) WantsFilter() bool {
 }
 
 // Edits reports whether an annotation changes config.json.
-func (b *Bundle) Edits() bool { return b.OwnUsers() }
+func (b *Bundle) Edits() bool { return b.OwnUsers() || b.Settings.Capabilities != "" }
 
 // Edited returns config.json, changed by e and by annotations, for a runtime that reads it in another folder:
 // paths that are relative to the bundle (config.md of the OCI runtime specification,
@@ -69,6 +69,7 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 		{root, "path", b.Rootfs(), true},
 		{process, "terminal", e.Terminal, e.Terminal != nil},
 		{process, "oomScoreAdj", e.OOMScoreAdj, e.OOMScoreAdj != nil},
+		{process, "capabilities", b.Spec.Process.Capabilities, b.Settings.Capabilities != ""},
 		{process, "env", slices.Concat(b.Spec.Process.Env, e.Env), len(e.Env) > 0},
 		{linux, "cgroupsPath", e.CgroupsPath, e.CgroupsPath != ""},
 		{linux, "seccomp", e.Seccomp, e.Seccomp != nil},

@@ -53,7 +53,7 @@ func Load(dir string) (*Bundle, error) {
 func (b *Bundle) isolate(path string) error {
 	for _, warning := range b.Warnings {
 		var bad *SettingError
-		if errors.As(warning, &bad) && bad.Key == SettingsPrefix+"userns" {
+		if errors.As(warning, &bad) && (bad.Key == SettingsPrefix+"userns" || bad.Key == SettingsPrefix+"capabilities") {
 			return fieldError(path, "annotations."+bad.Key, bad.Value, bad.Reason)
 		}
 	}
@@ -62,6 +62,7 @@ func (b *Bundle) isolate(path string) error {
 			return fieldError(path, field, value, why)
 		}
 	}
+	b.ApplyCapabilities()
 	return nil
 }
 

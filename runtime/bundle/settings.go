@@ -77,8 +77,9 @@ type Settings struct {
 	Timeout   time.Duration // one-shot: of each attempt, 0 is none
 	Retries   int           // one-shot: after a pause of Delay, doubling to MaxDelay
 
-	Seccomp string // SeccompNone or SeccompDefault, for a bundle without a filter of its own
-	Userns  string // UsernsHost or UsernsAuto
+	Seccomp      string // SeccompNone or SeccompDefault, for a bundle without a filter of its own
+	Userns       string // UsernsHost or UsernsAuto
+	Capabilities string // of CapabilitySets, in place of process.capabilities; empty: not said
 
 	Listen []Socket // sockets that the supervisor opens and keeps
 
@@ -187,6 +188,7 @@ var setters = map[string]func(*Settings, string) string{
 	"seccomp":        func(s *Settings, v string) string { return oneOf(&s.Seccomp, v, SeccompNone, SeccompDefault) },
 	"listen":         func(s *Settings, v string) string { return listen(&s.Listen, v) },
 	"userns":         func(s *Settings, v string) string { return oneOf(&s.Userns, v, UsernsHost, UsernsAuto) },
+	"capabilities":   func(s *Settings, v string) string { return oneOf(&s.Capabilities, v, CapabilitySets()...) },
 	"swap.probation": func(s *Settings, v string) string { return duration(&s.SwapProbation, v) },
 	"swap.keep":      func(s *Settings, v string) string { return keep(&s.SwapKeep, v) },
 	"timeout":        func(s *Settings, v string) string { return duration(&s.Timeout, v) },

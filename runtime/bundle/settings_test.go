@@ -24,7 +24,7 @@ func TestParseSettings(t *testing.T) {
 		"keelson.log.size": "1.5MiB", "keelson.role": "rescue", "keelson.swap.probation": "1m", "keelson.seccomp": "default",
 		"keelson.listen":    "tcp:127.0.0.1:80",
 		"keelson.swap.keep": "command, env",
-		"keelson.userns":    "auto",
+		"keelson.userns":    "auto", "keelson.capabilities": "docker-default",
 	})
 	want := Settings{
 		Role: RoleRescue, Restart: RestartAlways, Delay: time.Second, MaxDelay: time.Minute, Limit: Limit{5, 2 * time.Minute},
@@ -34,7 +34,7 @@ func TestParseSettings(t *testing.T) {
 		StopSignal: syscall.SIGINT, OnFailure: "reboot", Timeout: 30 * time.Second, Retries: 4,
 		Listen:  []Socket{{Network: "tcp", Address: localhost[0]}},
 		LogSize: 3 << 19, SwapProbation: time.Minute, SwapKeep: []string{"command", "env"}, Seccomp: SeccompDefault,
-		Userns: UsernsAuto,
+		Userns: UsernsAuto, Capabilities: "docker-default",
 	}
 	if len(errs) != 0 || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, errs, want)
@@ -125,6 +125,7 @@ func TestBadSettingsLeaveDefaults(t *testing.T) {
 	for key, values := range map[string][]string{
 		"keelson.restart":       {"", "sometimes"},
 		"keelson.userns":        {"", "yes", "new", "Auto"},
+		"keelson.capabilities":  {"", "all", "CAP_CHOWN", "Docker-default"},
 		"keelson.restart.delay": {"1", "-1s", "25h", "soon", "10us", "1e9h", "99999999999999999999s"},
 		"keelson.ready.timeout": {"1ns", "-0.5s"},
 		"keelson.restart.limit": {"5", "-1/1m", "5/1us", "5/1m/1m", "0/1m", "5/0s", "x/1m", "5/x"},

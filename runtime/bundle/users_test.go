@@ -3,8 +3,11 @@ package bundle
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // isolated returns config.json with annotations and other parts.
@@ -51,11 +54,51 @@ func TestEditedUsers(t *testing.T) {
 	}
 }
 
+// keelson.capabilities replaces all sets of the configuration.
+func TestEditedCapabilities(t *testing.T) {
+	const old = `,"capabilities":{"bounding":["CAP_SYS_ADMIN"],"ambient":["CAP_SYS_ADMIN"],"inheritable":["CAP_SYS_ADMIN"]}`
+	for _, name := range CapabilitySets() {
+		b := loaded(t, isolated(`"keelson.capabilities":"`+name+`"`, old, ``, ``))
+		text, err := b.Edited(Edit{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := loaded(t, strings.Replace(string(text), "keelson.capabilities", "other", 1))
+		for _, caps := range []*specs.LinuxCapabilities{b.Spec.Process.Capabilities, again.Spec.Process.Capabilities} {
+			if caps == nil {
+				t.Fatalf("%s: all capabilities: %s", name, text)
+			}
+			for _, set := range [][]string{caps.Bounding, caps.Effective, caps.Permitted} {
+				if !slices.Equal(set, capabilitySets[name]) {
+					t.Errorf("%s: %v", name, set)
+				}
+			}
+			if len(caps.Ambient)+len(caps.Inheritable) != 0 {
+				t.Errorf("%s: %+v", name, caps)
+			}
+		}
+		if b.Settings.Capabilities != name || !b.Edits() {
+			t.Errorf("%s: %+v", name, b.Settings)
+		}
+	}
+}
+
+// The sets have as many capabilities as their sources name, and only known ones.
+func TestCapabilitySets(t *testing.T) {
+	if got := CapabilitySets(); !slices.Equal(got, []string{"docker-default", "none", "podman-default"}) {
+		t.Errorf("sets %v", got)
+	}
+	if d, p := capabilitySets["docker-default"], capabilitySets["podman-default"]; len(d) != 14 || len(p) != 11 {
+		t.Errorf("%d and %d", len(d), len(p))
+	}
+}
+
 // A bundle whose isolation cannot be applied is refused, with file and field.
 func TestLoadRefusesIsolation(t *testing.T) {
 	const mapping = `[{"containerID":0,"hostID":1000,"size":10}]`
 	for _, c := range []struct{ config, field string }{
 		{isolated(`"keelson.userns":"yes"`, ``, ``, ownSpaces), "annotations.keelson.userns"},
+		{isolated(`"keelson.capabilities":"all"`, ``, ``, ownSpaces), "annotations.keelson.capabilities"},
 		{isolated(autoUsers, ``, ``, `"namespaces":[{"type":"pid"},{"type":"mount"},{"type":"user"}],"uidMappings":`+mapping), "linux.namespaces"},
 		{isolated(autoUsers, ``, ``, ownSpaces+`,"uidMappings":`+mapping), "linux.uidMappings"},
 		{isolated(autoUsers, ``, ``, ownSpaces+`,"gidMappings":`+mapping), "linux.gidMappings"},
@@ -67,7 +110,7 @@ func TestLoadRefusesIsolation(t *testing.T) {
 
 		{isolated(autoUsers, `,"user":{"uid":65535}`, `{"destination":"/proc","type":"proc"}`, ownSpaces), ""},
 		{isolated(autoUsers, ``, ``, `"namespaces":[{"type":"mount"}]`), ""},
-		{isolated(`"keelson.userns":"host"`, ``, ``, `"uidMappings":`+mapping), ""},
+		{isolated(`"keelson.userns":"host","keelson.capabilities":"none"`, ``, ``, `"uidMappings":`+mapping), ""},
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, ConfigFile)

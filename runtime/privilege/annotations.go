@@ -56,6 +56,8 @@ func annotations(c *comparison, field string, was, is any) {
 				continue
 			}
 			why = "the service has no user namespace any more: its root is root of the machine"
+		case own && name == "capabilities":
+			continue // The resulting sets are compared (effective).
 		case own && name == "log.size":
 			if b[key] != nil && a[key] != nil && now.LogSize <= before.LogSize {
 				continue

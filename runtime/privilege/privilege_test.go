@@ -300,3 +300,42 @@ func TestDefaultFilter(t *testing.T) {
 		}
 	}
 }
+
+// keelson.capabilities stands for the capabilities that the service gets.
+func TestCapabilitySets(t *testing.T) {
+	config := func(annotation, caps string) string {
+		return `{"process":{"args":["/x"]` + caps + `},"root":{"path":"rootfs"},"annotations":{` + annotation + `}}`
+	}
+	const (
+		docker, podman, none = `"keelson.capabilities":"docker-default"`, `"keelson.capabilities":"podman-default"`, `"keelson.capabilities":"none"`
+		admin                = `,"capabilities":{"bounding":["CAP_SYS_ADMIN"],"effective":["CAP_SYS_ADMIN"],"permitted":["CAP_SYS_ADMIN"]}`
+		chown                = `,"capabilities":{"bounding":["CAP_CHOWN"],"effective":["CAP_CHOWN"],"permitted":["CAP_CHOWN"],"inheritable":["CAP_CHOWN"]}`
+	)
+	of := func(capabilities ...string) (gains []string) {
+		for _, set := range []string{"bounding", "effective", "permitted"} {
+			for _, c := range capabilities {
+				gains = append(gains, "process.capabilities."+set+"="+c)
+			}
+		}
+		return gains
+	}
+	for _, c := range []struct {
+		old, new string
+		want     []string
+	}{
+		{config(docker, ""), config(podman, ""), nil},
+		{config(docker, ""), config(none, admin), nil},
+		{config("", admin), config(none, ""), nil},
+		{config(docker, ""), config("", chown), []string{"process.capabilities.inheritable=CAP_CHOWN"}},
+		{config(podman, ""), config(docker, ""), of("CAP_AUDIT_WRITE", "CAP_MKNOD", "CAP_NET_RAW")},
+		{config(none, admin), config("", admin), of("CAP_SYS_ADMIN")},
+		{config(docker, ""), config("", ""), []string{"process.capabilities=all"}},
+		{config("", ""), config(docker, ""), nil},
+	} {
+		got := names(compare(t, load(t, c.old, "{}"), load(t, c.new, "{}")))
+		slices.Sort(got)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s\n%s\ngot  %q\nwant %q", c.old, c.new, got, c.want)
+		}
+	}
+}

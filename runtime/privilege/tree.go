@@ -57,6 +57,7 @@ func newTree(b *bundle.Bundle) (object, []Gain, error) {
 		gains = append(gains, Gain{Field: "json", Item: "runtime", Was: "none", Is: short(all.tree["runtime"]),
 			Why: bundle.ConfigFile + " has a field of that name, which the specification does not define"})
 	}
+	effective(all.tree)
 	normalize(all.tree, prepared.tree, b.Dir)
 	all.tree["runtime"] = prepared.tree
 	return all.tree, gains, nil
@@ -115,6 +116,24 @@ func zip(a, b []any) (pairs [][2]any) {
 		pairs = append(pairs, [2]any{a[i], b[i]})
 	}
 	return pairs
+}
+
+// effective replaces the capabilities by those of keelson.capabilities, if a bundle has that
+// annotation.
+func effective(config object) {
+	annotations, _ := config["annotations"].(object)
+	process, _ := config["process"].(object)
+	settings, _ := bundle.ParseSettings(settingsOf(annotations))
+	if settings.Capabilities == "" || process == nil {
+		return
+	}
+	text, err := json.Marshal(bundle.CapabilitySet(settings.Capabilities))
+	if err != nil {
+		return
+	}
+	if caps, err := decode(text); err == nil {
+		process["capabilities"] = caps
+	}
 }
 
 // normalize makes values comparable that depend on the folder of a bundle or have a

@@ -43,6 +43,7 @@ func isolated() *specs.Spec {
 func bundleOf(s *specs.Spec) *bundle.Bundle {
 	b := &bundle.Bundle{Name: "web", Spec: s}
 	b.Settings, b.Warnings = bundle.ParseSettings(s.Annotations)
+	b.ApplyCapabilities()
 	return b
 }
 
@@ -116,6 +117,7 @@ var bundles = []struct {
 	{"capabilities with own users", asRoot(ownUsers, held("CAP_SYS_ADMIN")), []string{"1.6 process.capabilities=CAP_SYS_ADMIN"}},
 	{"/etc with own users", asRoot(ownUsers, bind("/etc", "rw")), []string{"0.6 mounts=/etc:/x"}},
 	{"/etc with own users, ID-mapped", asRoot(ownUsers, bind("/etc", "rw", "idmap")), []string{"6.0 mounts=/etc:/x"}},
+	{"set of capabilities", asRoot(ownUsers, held("CAP_SYS_ADMIN"), func(s *specs.Spec) { s.Annotations["keelson.capabilities"] = "none" }), nil},
 	{"group of root", func(s *specs.Spec) { s.Process.User.GID = 0 }, []string{"0.3 process.user.gid"}},
 	{"may gain privileges", func(s *specs.Spec) { s.Process.NoNewPrivileges = false }, []string{"0.5 process.noNewPrivileges"}},
 

@@ -59,7 +59,7 @@ func TestOwnUsers(t *testing.T) {
 			"ram":  wellBehaved,
 		} {
 			ready := map[string]string{"web": probe, "db": "notify", "none": "none", "ram": "none"}[name]
-			s.add(name, script, map[string]string{"keelson.userns": "auto", "keelson.ready": ready})
+			s.add(name, script, map[string]string{"keelson.userns": "auto", "keelson.ready": ready, "keelson.capabilities": "docker-default"})
 			s.addTestapp(name, testapp)
 			s.edit(name, func(spec *specs.Spec) {
 				hostNetwork(spec)

@@ -161,6 +161,7 @@ func (a *assembler) assess(field, name string, spec *specs.Spec, runtime bundle.
 	}
 	b := &bundle.Bundle{Name: name, Spec: spec, Runtime: runtime}
 	b.Settings, _ = bundle.ParseSettings(spec.Annotations) // Validate has reported mistakes.
+	b.ApplyCapabilities()
 	if b.Settings.Role != bundle.RoleRescue {
 		a.services = append(a.services, security.Assess(b))
 	}

@@ -16,7 +16,7 @@ import (
 var ownUsers = []string{
 	`"redis:999:999"`, `"redis:999:999", "web:0:0"`,
 	`["/var/persist/redis:/var/lib/redis"]`, `["/var/persist/redis:/var/lib/redis:rw,idmap"]`,
-	"keelson.restart: always", "keelson.restart: always\n      keelson.userns: auto",
+	"keelson.restart: always", "keelson.restart: always\n      keelson.userns: auto\n      keelson.capabilities: none",
 	"onboot:\n", `onboot:
   - name: mapped
     image: deb:busybox-static
@@ -40,9 +40,8 @@ const webService = `
     command: ["/bin/busybox", "sh", "-ec", "busybox mkdir -p /var/www; echo hello >/var/www/index.html; echo >>/data/starts; echo 'server { listen 8080; root /var/www; access_log /dev/stdout; }' >/etc/nginx/sites-enabled/default; exec nginx -g 'daemon off;'"]
     env: ["PATH=/usr/sbin:/usr/bin:/bin"]
     net: host
-    capabilities: [CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_SETGID, CAP_SETUID]
     binds: ["/var/persist/web:/data:rw,idmap"]
-    annotations: {keelson.userns: auto, keelson.ready: "http:8080/index.html"}
+    annotations: {keelson.userns: auto, keelson.capabilities: docker-default, keelson.ready: "http:8080/index.html"}
 `
 
 // usersOf returns the user IDs of the machine that the processes of a program have, and the
