@@ -45,7 +45,7 @@ func TestReadOnlyRoots(t *testing.T) {
 	t.Parallel()
 	tier.VM(t)
 	tier.Root(t) // owners of the tree
-	out := buildFor(t, compressed, "on-root", onRoot)
+	out := buildFor(t, compressed, "on-root", strings.Replace(onRoot, "services:\n", usersOnRoot+"services:\n", 1))
 	tree := t.TempDir()
 	unpack(t, out.Initrd, tree)
 	for _, k := range rootKinds {
@@ -57,6 +57,7 @@ func TestReadOnlyRoots(t *testing.T) {
 			v := vmtest.Boot(t, c)
 			v.Stage(timeline.Ready)
 			checkRootOn(t, v, k.fstype)
+			checkUsersOnRoot(t, v, k.fstype == "ext4")
 			v.SignalInit(sigUSR2)
 			v.Exit(vm.PoweredDown)
 		})

@@ -127,3 +127,32 @@ func checkOwners(t *testing.T, disk string) {
 		}
 	}
 }
+
+// usersOnRoot are onboot containers with user namespaces, whose root is read-only or writable.
+// They see the files of their image as root's.
+const usersOnRoot = `
+  - name: users
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "[ $(busybox stat -c %u:%g /bin/busybox) = 0:0 ]; busybox cat /proc/self/mounts"]
+    env: ["PATH=/bin"]
+    readonly: true
+    annotations: {keelson.userns: auto}
+  - name: users
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "[ $(busybox stat -c %u:%g /bin/busybox) = 0:0 ]; echo written >/bin/file; busybox cat /proc/self/mounts"]
+    env: ["PATH=/bin"]
+    annotations: {keelson.userns: auto}
+`
+
+// checkUsersOnRoot checks that these containers have an overlay with the owners of their files
+// only if the file system of the root cannot be ID-mapped.
+func checkUsersOnRoot(t *testing.T, v *vmtest.VM, idMapped bool) {
+	t.Helper()
+	for _, name := range []string{"001-users", "002-users"} {
+		mounts := v.File("/run/log/onboot/onboot." + name + ".out.log")
+		root, _, _ := strings.Cut(mounts, "\n")
+		if overlay := strings.Contains(root, "metacopy=on"); overlay == idMapped || !strings.Contains(root, " / ") {
+			t.Errorf("%s has the root %q, ID-mapped: %v", name, root, idMapped)
+		}
+	}
+}
