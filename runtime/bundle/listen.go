@@ -144,10 +144,33 @@ func parsePort(text string) (uint16, error) {
 	return uint16(port), nil
 }
 
-// CheckListen removes the sockets of keelson.listen from the settings of a bundle that
+// CheckTogether removes settings that other settings of the bundle rule out, and returns why.
+// It warns of probes that are of no use.
+func (b *Bundle) CheckTogether() []error { return append(b.checkListen(), b.checkOverlap()...) }
+
+// checkOverlap ignores keelson.swap=overlap for a service that cannot run twice.
+func (b *Bundle) checkOverlap() []error {
+	why := ""
+	switch {
+	case b.Settings.Swap != SwapOverlap:
+	case b.Settings.Ready.Kind == "log" || b.Settings.Health.Kind == "log":
+		why = "both versions write the same log, in which a probe finds lines of the other: use another probe"
+	case len(b.Runtime.Interfaces) > 0:
+		why = "two versions cannot have the same network interfaces (runtime.interfaces)"
+	case len(b.Runtime.BindNS.Paths()) > 0:
+		why = "two versions cannot have the same names for their namespaces (runtime.bindNS)"
+	}
+	if why == "" {
+		return nil
+	}
+	b.Settings.Swap = SwapReplace
+	return []error{&SettingError{SettingsPrefix + "swap", SwapOverlap, why}}
+}
+
+// checkListen removes the sockets of keelson.listen from the settings of a bundle that
 // cannot use them. It returns why, or warnings of probes that are of no use with a kept
 // socket.
-func (b *Bundle) CheckListen() (warnings []error) {
+func (b *Bundle) checkListen() (warnings []error) {
 	if len(b.Settings.Listen) == 0 {
 		return nil
 	}

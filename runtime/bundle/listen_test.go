@@ -129,3 +129,33 @@ func TestCheckListen(t *testing.T) {
 		}
 	}
 }
+
+// A service that cannot run twice is reported, and is replaced.
+func TestCheckOverlap(t *testing.T) {
+	for _, tt := range []struct{ annotations, runtime, warning string }{
+		{`"keelson.ready":"http:80/"`, `{}`, ""},
+		{`"keelson.ready":"log:up"`, `{}`, "both versions write the same log"},
+		{`"keelson.health":"log:up"`, `{}`, "both versions write the same log"},
+		{`"keelson.restart":"always"`, `{"interfaces":[{"name":"eth1"}]}`, "the same network interfaces"},
+		{`"keelson.restart":"always"`, `{"bindNS":{"net":"/run/ns/net"}}`, "the same names for their namespaces"},
+	} {
+		dir := filepath.Join(t.TempDir(), "web")
+		config := `{"process":{"args":["x"],"cwd":"/"},"root":{"path":"rootfs"},"annotations":{"keelson.swap":"overlap",` + tt.annotations + `}}`
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{ConfigFile: config, RuntimeFile: tt.runtime} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b, err := Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := len(b.Warnings) == 1 && strings.Contains(b.Warnings[0].Error(), "keelson.swap") && strings.Contains(b.Warnings[0].Error(), tt.warning)
+		if refused != (tt.warning != "") || (b.Settings.Swap == SwapOverlap) == refused {
+			t.Errorf("%+v: swap %s, warnings %v", tt, b.Settings.Swap, b.Warnings)
+		}
+	}
+}

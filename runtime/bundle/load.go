@@ -40,7 +40,7 @@ func Load(dir string) (*Bundle, error) {
 		return nil, err
 	}
 	b.Settings, b.Warnings = ParseSettings(b.Spec.Annotations)
-	b.Warnings = append(b.Warnings, b.CheckListen()...)
+	b.Warnings = append(b.Warnings, b.CheckTogether()...)
 	if err := b.isolate(config); err != nil {
 		return nil, err
 	}

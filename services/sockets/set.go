@@ -128,9 +128,9 @@ func (s *Set) Open(service string, want []bundle.Socket) error {
 }
 
 // Take opens the wanted sockets like Open, and returns them in that order for a process
-// that is started next. Nothing else may use them: they block, as with systemd.exec(5),
-// whatever the process before has set.
-func (s *Set) Take(service string, want []bundle.Socket) ([]*os.File, error) {
+// that is started next. Unless they are shared with another process, they block, as with
+// systemd.exec(5), whatever the process before has set.
+func (s *Set) Take(service string, want []bundle.Socket, shared bool) ([]*os.File, error) {
 	if err := s.Open(service, want); err != nil {
 		return nil, err
 	}
@@ -143,6 +143,10 @@ func (s *Set) Take(service string, want []bundle.Socket) ([]*os.File, error) {
 			return nil, fmt.Errorf("cannot listen on %s: it has been closed", w.Where())
 		}
 		file := s.open[service][i].file
+		if shared {
+			files = append(files, file)
+			continue
+		}
 		if err := unix.SetNonblock(int(file.Fd()), false); err != nil {
 			return nil, fmt.Errorf("cannot listen on %s: %w", w.Where(), err)
 		}

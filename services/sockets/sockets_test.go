@@ -70,7 +70,7 @@ func TestSet(t *testing.T) {
 	dir := t.TempDir()
 	a, b := freePort(t), filepath.Join(dir, "deep", "b.sock")
 	both := parse(t, "tcp:127.0.0.1:"+a+" unix:"+b)
-	files, err := s.Take("web", both)
+	files, err := s.Take("web", both, false)
 	if err != nil || len(files) != 2 {
 		t.Fatal(files, err)
 	}
@@ -91,7 +91,7 @@ func TestSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	swapped := []bundle.Socket{both[1], both[0]}
-	again, err := s.Take("web", swapped)
+	again, err := s.Take("web", swapped, false)
 	if err != nil || again[0] != files[1] || again[1] != files[0] {
 		t.Errorf("%v, %v; want %v swapped", again, err, files)
 	}
@@ -213,7 +213,7 @@ func TestStored(t *testing.T) {
 		t.Errorf("services %v", got)
 	}
 	second.Retain("gone", nil)
-	files, err := second.Take("web", want)
+	files, err := second.Take("web", want, false)
 	if err != nil || len(files) != 2 || second.open["web"][0].Name != "n" {
 		t.Fatal(files, err)
 	}

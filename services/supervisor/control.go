@@ -164,6 +164,9 @@ func (s *Supervisor) orderStart(e machine.Event, names []string) {
 			return
 		}
 		delete(s.services.toStop, name)
+		if svc.trial != nil {
+			svc.trial.stopOrdered = false
+		}
 		svc.history = machine.History{}
 		svc.reload = true // The bundle may have been changed.
 		for _, other := range s.services.graph.Requires(name) {

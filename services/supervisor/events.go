@@ -37,10 +37,10 @@ func (s *Supervisor) launch(svc *service) {
 // service's any more are dropped.
 func (s *Supervisor) attach(svc *service, placement task.Placement, begin func(context.Context, task.Spec) Task) {
 	var t Task
-	listen := svc.settings().Listen
+	base, listen, shared := svc.base(), svc.settings().Listen, svc.instance != ""
 	t = begin(s.ctx, task.Spec{
-		Name: svc.name, Bundle: svc.bundle, Proven: svc.proven, Streams: 2 * len(s.services.names), Placement: placement,
-		Sockets: func() ([]*os.File, error) { return s.sockets.Take(svc.name, listen) },
+		Name: svc.base(), ID: svc.instance, Bundle: svc.bundle, Proven: svc.proven, Streams: 2 * len(s.services.names), Placement: placement,
+		Sockets: func() ([]*os.File, error) { return s.sockets.Take(base, listen, shared) },
 		Report: func(e task.Event) {
 			s.send(func() {
 				if svc.task == t {

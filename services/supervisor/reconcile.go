@@ -40,8 +40,12 @@ func (s *Supervisor) reconcile() {
 
 // startIfPossible starts a service that is waiting, unless there is an obstacle.
 func (s *Supervisor) startIfPossible(svc *service) {
-	if svc.reload && s.connected {
+	if s.connected && (svc.reload || svc.instance != "" && svc.besideOf == nil) {
 		svc.reload = false
+		if svc.besideOf == nil && svc.instance != "" {
+			s.removeContainer(svc.name, svc.instance, svc.namespace()) // containerd may have been dead at its end.
+			svc.instance = ""
+		}
 		if svc.trial != nil {
 			svc.trial.leaving = false
 		}

@@ -14,16 +14,18 @@ import (
 
 // service is what is known of a service. Serve's goroutine owns it.
 type service struct {
-	name    string
-	dir     string          // of the bundle that the next start uses
-	version versions.Target // that is current
-	trial   *trial          // a swap that has not ended; nil: there is none
-	bundle  *bundle.Bundle  // nil: it cannot be loaded
-	broken  error           // why
-	clash   error           // another service has its name or cgroup: it cannot be started
-	reload  bool            // the bundle is to be read again before the next start
-	proven  bool            // the bundle has been started
-	unwatch func()          // ends the watch for a change of the bundle; nil: there is none
+	name     string
+	instance string          // ID of the container of a version that started beside another one; empty: name
+	besideOf *service        // the service that this version is to replace; nil: it is a service itself
+	dir      string          // of the bundle that the next start uses
+	version  versions.Target // that is current
+	trial    *trial          // a swap that has not ended; nil: there is none
+	bundle   *bundle.Bundle  // nil: it cannot be loaded
+	broken   error           // why
+	clash    error           // another service has its name or cgroup: it cannot be started
+	reload   bool            // the bundle is to be read again before the next start
+	proven   bool            // the bundle has been started
+	unwatch  func()          // ends the watch for a change of the bundle; nil: there is none
 
 	state    machine.State
 	since    time.Duration // when state was entered
@@ -63,6 +65,14 @@ func (svc *service) recordFirst(f firstStart) {
 	if svc.first == firstPending || f == firstUp {
 		svc.first = f
 	}
+}
+
+// base returns the name of the service of which this may be a version.
+func (svc *service) base() string {
+	if svc.besideOf != nil {
+		return svc.besideOf.name
+	}
+	return svc.name
 }
 
 func (svc *service) settings() bundle.Settings {
@@ -107,16 +117,19 @@ func (s *Supervisor) addCurrent(name string, inImage bool) bool {
 // service is started.
 func (svc *service) load(logger *slog.Logger, users *idrange.Table) {
 	svc.proven = false
-	svc.bundle, svc.broken = versions.Load(svc.dir, svc.name)
+	svc.bundle, svc.broken = versions.Load(svc.dir, svc.base())
 	if svc.broken != nil {
 		svc.bundle = nil
 		return
 	}
 	if svc.bundle.OwnUsers() {
 		var err error
-		if svc.bundle.FirstID, err = users.Assign(svc.name); err != nil {
+		if svc.bundle.FirstID, err = users.Assign(svc.base()); err != nil {
 			logger.Error("the user IDs of a service may change when the supervisor or the machine is started again", "service", svc.name, "error", err)
 		}
+	}
+	if svc.instance != "" {
+		placeBeside(svc.bundle, svc.instance)
 	}
 	for _, warning := range svc.bundle.Warnings {
 		logger.Warn("setting not understood", "service", svc.name, "error", warning)

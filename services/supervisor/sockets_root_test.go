@@ -104,9 +104,9 @@ func (c *clients) check(step string, s *system, killed bool) {
 	c.cut = 0
 }
 
-// newListening makes a system in which web has kept sockets, and a template of its
-// versions.
-func newListening(t *testing.T, listen string) *system {
+// newListening makes a system in which web has kept sockets, and templates of its versions.
+// All have more annotations, as keys and values.
+func newListening(t *testing.T, listen string, more ...string) *system {
 	t.Helper()
 	testapp := buildTestapp(t)
 	s := prepareSystem(t)
@@ -117,6 +117,9 @@ func newListening(t *testing.T, listen string) *system {
 	s.write(policyOf(s.dir), "services: [{name: '*', allow: [swap, add, remove, rollback], signed-by: [], gain: ['*']}]")
 	annotations := map[string]string{
 		"keelson.listen": listen, "keelson.ready": "notify", "keelson.restart.delay": "1s", "keelson.swap.probation": probation,
+	}
+	for i := 0; i < len(more); i += 2 {
+		annotations[more[i]] = more[i+1]
 	}
 	s.add("web", "exec testapp listen image", annotations)
 	s.addTestapp("web", testapp)

@@ -31,7 +31,8 @@ type saved struct {
 	LastExit    string          `json:"lastExit,omitempty"`
 	Reason      string          `json:"reason,omitempty"`
 	First       firstStart      `json:"first"`
-	From        string          `json:"from,omitempty"` // folder of the bundle of the container
+	Instance    string          `json:"instance,omitempty"` // ID of its container, if that is not its name
+	From        string          `json:"from,omitempty"`     // folder of the bundle of the container
 	task.Record                 // of the container
 }
 
@@ -40,7 +41,7 @@ func (svc *service) snapshot() saved {
 	now := saved{
 		State: svc.state, Pid: svc.pid, Launched: svc.launched, Started: svc.started, Ended: svc.ended, Delay: svc.delay,
 		Entered: svc.since, Restarts: svc.restarts, Failures: svc.history.Failures, Times: svc.history.Restarts,
-		LastExit: svc.lastExit, Reason: svc.reason, First: svc.first, From: svc.from,
+		LastExit: svc.lastExit, Reason: svc.reason, First: svc.first, From: svc.from, Instance: svc.instance,
 	}
 	if svc.task != nil && svc.pid != 0 {
 		now.Record = svc.task.Record()
@@ -51,7 +52,7 @@ func (svc *service) snapshot() saved {
 // restore takes over what an earlier supervisor has saved, except the state.
 func (svc *service) restore(old saved) {
 	svc.restarts, svc.lastExit, svc.reason, svc.first = old.Restarts, old.LastExit, old.Reason, old.First
-	svc.from = old.From
+	svc.from, svc.instance = old.From, old.Instance
 	svc.launched, svc.started, svc.ended, svc.delay = old.Launched, old.Started, old.Ended, old.Delay
 	svc.history = machine.History{Failures: old.Failures, Restarts: old.Times}
 }

@@ -28,6 +28,9 @@ func (s *Supervisor) stopAll() {
 func (s *Supervisor) stopLater(names []string) {
 	for _, name := range names {
 		s.services.toStop[name] = true
+		if svc := s.services.byName[name]; svc.trial != nil {
+			svc.trial.stopOrdered = true
+		}
 	}
 	s.reconcile()
 }

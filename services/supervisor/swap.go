@@ -32,6 +32,8 @@ func (s *Supervisor) obstacleToSwap(name string) error {
 		return errors.New("the system is shutting down")
 	case !s.connected && len(s.services.names) > 0:
 		return errors.New("containerd does not answer yet")
+	case svc != nil && svc.besideOf != nil:
+		return fmt.Errorf("it is a version of %s that is being swapped in", svc.besideOf.name)
 	case svc != nil && svc.trial != nil:
 		return fmt.Errorf("a swap to %s has begun", svc.trial.next)
 	}
@@ -50,6 +52,8 @@ func (s *Supervisor) beginTrial(t *trial) {
 	} else {
 		t.oldDir, t.ran, t.exited = svc.dir, !svc.state.Settled(), svc.state == machine.Exited
 	}
+	t.instance = instanceOf(t.name, t.next)
+	t.overlap = t.overlaps(svc) && s.canOverlap(t.name, t) == nil
 	t.state, t.begun, svc.trial = swap.Accepted, s.options.Now(), t
 	s.swapEvent(svc, swap.Begin)
 }
@@ -58,8 +62,11 @@ func (s *Supervisor) beginTrial(t *trial) {
 func (s *Supervisor) swapEvent(svc *service, e swap.Event) {
 	t := svc.trial
 	on := swap.On
-	if t.next == versions.Removed {
+	switch {
+	case t.next == versions.Removed:
 		on = swap.OnRemoval
+	case t.overlap:
+		on = swap.OnOverlap
 	}
 	next := on(t.state, e)
 	if next.State == t.state {
@@ -68,9 +75,9 @@ func (s *Supervisor) swapEvent(svc *service, e swap.Event) {
 	s.options.Logger.Debug("swap changes", "service", svc.name, "from", t.state, "to", next.State, "event", e)
 	t.state = next.State
 	for _, a := range next.Actions {
-		s.doSwap(svc, a, e)
+		s.doSwap(s.services.byName[t.name], a, e) // Promote makes it another one.
 	}
-	if t.state.Ended() {
+	if t.state.Ended() && svc.trial == t {
 		s.endTrial(svc, t)
 	}
 }
@@ -80,6 +87,14 @@ func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
 	switch a {
 	case swap.Replace:
 		s.replace(svc, t)
+	case swap.StartBeside:
+		s.startBeside(svc, t)
+	case swap.StopOld:
+		s.stopOld(svc, t)
+	case swap.Promote:
+		s.promote(svc, t)
+	case swap.Discard:
+		s.discard(svc, t)
 	case swap.Stop:
 		t.tell("stopping")
 		s.orderStop([]string{svc.name})
@@ -98,7 +113,7 @@ func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
 	case swap.Disarm:
 		t.disarm()
 	case swap.Reject:
-		t.reason, t.rejected = s.failure(svc, e), t.next.IsVersion()
+		t.reason, t.rejected = failure(t.tried(svc), t.lateness(svc), e), t.next.IsVersion()
 	case swap.Restore:
 		t.reason = cmp.Or(t.reason, "the service was ordered to stop")
 		s.restore(svc, t)
@@ -155,7 +170,14 @@ func (s *Supervisor) restore(svc *service, t *trial) {
 // followSwap turns the state of a service into an event of its swap.
 func (s *Supervisor) followSwap(svc *service) {
 	t := svc.trial
-	if t == nil || s.stopping {
+	switch {
+	case svc.besideOf != nil:
+		s.followBeside(svc)
+		return
+	case t == nil || s.stopping:
+		return
+	case t.beside != nil:
+		s.followOld(svc, t)
 		return
 	}
 	if svc.state == machine.Stopped {
@@ -195,10 +217,10 @@ func (s *Supervisor) swapBlocked(svc *service, t *trial) {
 }
 
 // failure says why the new version is rejected.
-func (s *Supervisor) failure(svc *service, e swap.Event) string {
+func failure(svc *service, late time.Duration, e swap.Event) string {
 	switch {
 	case e == swap.Late:
-		return fmt.Sprintf("not ready within %v (%s)", svc.trial.lateness(svc), cmp.Or(svc.status, string(svc.state)))
+		return fmt.Sprintf("not ready within %v (%s)", late, cmp.Or(svc.status, string(svc.state)))
 	case svc.state == machine.Exited:
 		return svc.lastExit + ", while the version before kept running"
 	}
@@ -233,7 +255,7 @@ func (s *Supervisor) armSwap(svc *service, d time.Duration, e swap.Event) {
 		s.send(func() {
 			if t.timer == timer && svc.trial == t && !s.stopping {
 				t.timer = nil
-				if e == swap.Passed && svc.state != machine.Running && svc.state != machine.Exited {
+				if state := t.tried(svc).state; e == swap.Passed && state != machine.Running && state != machine.Exited {
 					s.armSwap(svc, d, e) // It was ordered to restart, and is not ready again yet.
 					return
 				}

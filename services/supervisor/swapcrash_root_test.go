@@ -34,29 +34,43 @@ var swapFlows = []swapFlow{
 // kinds of kills before every state only in `make test-all`. Then the old version runs, or
 // the new one if the swap was committed, once, and nothing of the other.
 func TestSwapKilled(t *testing.T) {
-	nstest.Run(t, func(t *testing.T) {
-		s := newSwapping(t)
-		other := s.until("other", "running", running)
-		kills := []func(){s.killSupervisor, func() { s.killContainerd(); s.killSupervisor() }}
-		step := 0
-		for _, flow := range swapFlows {
-			for _, state := range flow.states {
-				step++
-				for i, killed := range []string{"supervisor", "both"} {
-					if (step+i)%2 == 0 || os.Getenv(tier.Everything) != "" {
-						s.killedBefore(fmt.Sprintf("%s, %s killed before %s", flow.name, killed, state), flow, state, kills[i])
-					}
+	nstest.Run(t, func(t *testing.T) { testSwapKilled(t, newSwapping(t), swapFlows) })
+}
+
+var overlapFlows = []swapFlow{
+	{"overlap", control.Swap, "web", "good", []swap.State{swap.Beside, swap.Probation, swap.Switching, swap.Committing, swap.Committed}},
+	{"overlap that fails", control.Swap, "web", "exits", []swap.State{swap.Beside, swap.Discarding, swap.Aborting, swap.Restored}},
+	{"overlap for one that ends", control.Swap, "web", "ends", []swap.State{swap.Discarding}},
+	{"rollback", control.Rollback, "web", "", []swap.State{swap.Beside, swap.Switching, swap.Committing, swap.Committed}},
+}
+
+// The same for swaps in which both versions run for a while.
+func TestOverlapKilled(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) { testSwapKilled(t, newSwapping(t, "keelson.swap", "overlap"), overlapFlows) })
+}
+
+func testSwapKilled(t *testing.T, s *swapping, flows []swapFlow) {
+	t.Helper()
+	other := s.until("other", "running", running)
+	kills := []func(){s.killSupervisor, func() { s.killContainerd(); s.killSupervisor() }}
+	step := 0
+	for _, flow := range flows {
+		for _, state := range flow.states {
+			step++
+			for i, killed := range []string{"supervisor", "both"} {
+				if (step+i)%2 == 0 || os.Getenv(tier.Everything) != "" {
+					s.killedBefore(fmt.Sprintf("%s, %s killed before %s", flow.name, killed, state), flow, state, kills[i])
 				}
 			}
 		}
-		if now := s.until("other", "running", running); now.PID != other.PID {
-			t.Errorf("the other service was %+v and is %+v", other, now)
-		}
-		s.end()
-		if mounted, _ := os.ReadFile("/proc/self/mounts"); strings.Contains(string(mounted), versions.Dir) {
-			t.Errorf("mounts are left:\n%s", mounted)
-		}
-	})
+	}
+	if now := s.until("other", "running", running); now.PID != other.PID {
+		t.Errorf("the other service was %+v and is %+v", other, now)
+	}
+	s.end()
+	if mounted, _ := os.ReadFile("/proc/self/mounts"); strings.Contains(string(mounted), versions.Dir) {
+		t.Errorf("mounts are left:\n%s", mounted)
+	}
 }
 
 // killedBefore begins a swap, kills before it enters a state, and restores what was removed

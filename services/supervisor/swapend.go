@@ -63,6 +63,9 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 		if t.drops() {
 			s.removeRemains(svc.name, namespace)
 		}
+		if t.overlap && t.state == swap.Restored {
+			<-s.removeContainer(svc.name, t.instance, namespace)
+		}
 		if t.state == swap.Committed {
 			if err := s.persist(svc.name, func() error { return s.versions.Clean(svc.name) }); err != nil {
 				s.options.Logger.Warn("old versions use space", "service", svc.name, "error", err)

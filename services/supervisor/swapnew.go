@@ -106,6 +106,11 @@ func (s *Supervisor) checkNew(verb string, t *trial) error {
 		if err := s.obstacleToSwap(t.name); err != nil || t.new == nil {
 			return err
 		}
+		if t.overlaps(svc) {
+			if err := s.canOverlap(t.name, t); err != nil {
+				return err
+			}
+		}
 		return s.acceptable(t.name, t.new)
 	})
 }

@@ -105,11 +105,15 @@ type swapping struct {
 }
 
 // newSwapping makes a system with the services web and other. Service added can be added.
-func newSwapping(t *testing.T) *swapping {
+// All have more annotations, as keys and values.
+func newSwapping(t *testing.T, more ...string) *swapping {
 	t.Helper()
 	s := &swapping{system: prepareSystem(t), image: map[string]bool{"web": true, "other": true}, named: map[string]string{}}
 	s.write(policyOf(s.dir), "services: [{name: '*', allow: [swap, add, remove, rollback], signed-by: [], gain: ['*']}]")
 	annotations := map[string]string{"keelson.swap.probation": probation, "keelson.restart.delay": "10ms"}
+	for i := 0; i < len(more); i += 2 {
+		annotations[more[i]] = more[i+1]
+	}
 	for name := range s.image {
 		s.add(name, scriptOf("image-"+name), annotations)
 	}
@@ -198,7 +202,7 @@ func (s *swapping) unsettled(name string, want versions.Target) string {
 	if found := s.processes(); !slices.Equal(found, wanted) {
 		return fmt.Sprintf("%q run, want %q", found, wanted)
 	}
-	if found := processes(s.t, "\x00-id\x00"+name+"\x00"); len(found) != shims {
+	if found := processes(s.t, "\x00-id\x00"+name); len(found) != shims { // Also those with the ID of a version.
 		return fmt.Sprintf("%s has %d shims, want %d", name, len(found), shims)
 	}
 	mounted, err := os.ReadFile("/proc/self/mounts")

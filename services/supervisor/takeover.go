@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -51,7 +52,7 @@ func (s *Supervisor) connect() {
 	})
 }
 
-// findTasks lists the tasks of services, by service.
+// findTasks lists the tasks of services, by ID.
 func (s *Supervisor) findTasks(tasks connection.Tasks) (map[string]containerd.Task, error) {
 	namespaces, err := s.namespaces()
 	if err != nil {
@@ -66,7 +67,7 @@ func (s *Supervisor) findTasks(tasks connection.Tasks) (map[string]containerd.Ta
 			return nil, err
 		}
 		for _, t := range list {
-			if slices.Contains(names, t.ID) {
+			if slices.Contains(names, t.ID) || serviceOf(t.ID, names) != "" {
 				found[t.ID] = t
 			}
 		}
@@ -92,13 +93,16 @@ func (s *Supervisor) namespaces() (map[string][]string, error) {
 func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 	s.reconciling = true // once, for all of them
 	var undone []*service
+	taken := map[string]bool{}
 	for _, name := range s.services.names {
 		svc := s.services.byName[name]
 		old, known := s.store.read(name)
 		if known {
 			svc.restore(old)
 		}
-		t, exists := found[name]
+		id := cmp.Or(old.Instance, name)
+		t, exists := found[id]
+		taken[id] = true
 		undo, resume := s.resumeSwap(svc, old, t, exists)
 		if undo {
 			undone = append(undone, svc)
@@ -110,6 +114,7 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 	s.reconciling = false
 	s.undoSwaps(undone)
 	s.removeRemoved()
+	s.removeStrays(found, taken)
 	for _, name := range s.sockets.Services() {
 		s.releaseSockets(name)
 	}
@@ -131,7 +136,8 @@ func (s *Supervisor) takeOverBlindly() {
 	found := map[string]containerd.Task{}
 	for _, name := range s.services.names {
 		if old, _ := s.store.read(name); task.HasShim(old.Pid) {
-			found[name] = containerd.Task{ID: name, PID: old.Pid, Running: true}
+			id := cmp.Or(old.Instance, name)
+			found[id] = containerd.Task{ID: id, PID: old.Pid, Running: true}
 		}
 	}
 	s.connected = true

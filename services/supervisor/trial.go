@@ -24,21 +24,25 @@ type trial struct {
 	by        string
 	dir       string         // bundle of the new version
 	new       *bundle.Bundle // the new version; nil: the service is removed
+	overlap   bool           // the new version starts beside the old one
+	instance  string         // ID of its container then
+	beside    *service       // the new version while both have containers
 	probation time.Duration
 
-	old      versions.Target
-	inImage  bool     // the image has the service
-	oldDir   string   // bundle of the old version; empty: there is none
-	ran      bool     // the old version was to run
-	stopped  []string // services that a removal stops, because they require this one
-	exited   bool     // the old version had exited successfully
-	leaving  bool     // what happens concerns the version that is being stopped
-	reason   string   // why the swap fails
-	rejected bool     // the new version is refused in future
-	begun    time.Duration
-	timer    *time.Timer
-	progress func(string)            // must not block
-	answer   chan<- control.Response // with room for one; nil: nobody waits
+	old         versions.Target
+	inImage     bool     // the image has the service
+	oldDir      string   // bundle of the old version; empty: there is none
+	ran         bool     // the old version was to run
+	stopped     []string // services that a removal stops, because they require this one
+	exited      bool     // the old version had exited successfully
+	stopOrdered bool     // an order stops the service
+	leaving     bool     // what happens concerns the version that is being stopped
+	reason      string   // why the swap fails
+	rejected    bool     // the new version is refused in future
+	begun       time.Duration
+	timer       *time.Timer
+	progress    func(string)            // must not block
+	answer      chan<- control.Response // with room for one; nil: nobody waits
 }
 
 // from names the old version for people.

@@ -12,8 +12,11 @@ type State string
 const (
 	Accepted   State = "accepted"   // the version is stored and the swap recorded; the old one is current and may run
 	Replacing  State = "replacing"  // the old version is stopped, then the new one started
+	Beside     State = "beside"     // the new version is started beside the old one, which runs
 	Probation  State = "probation"  // the new version is ready and must stay so
+	Switching  State = "switching"  // the new version has passed the probation beside the old one, which is stopped
 	Committing State = "committing" // the new version is being made current
+	Discarding State = "discarding" // the new version failed beside the old one; it is stopped
 	Restoring  State = "restoring"  // the new version failed; the old one is started again
 	Aborting   State = "aborting"   // the record of the swap is being removed
 	Committed  State = "committed"  // the new version is current
@@ -22,7 +25,7 @@ const (
 
 // States returns all states.
 func States() []State {
-	return []State{Accepted, Replacing, Probation, Committing, Restoring, Aborting, Committed, Restored}
+	return []State{Accepted, Replacing, Beside, Probation, Switching, Committing, Discarding, Restoring, Aborting, Committed, Restored}
 }
 
 // Ended reports whether nothing follows a state.
@@ -39,13 +42,14 @@ const (
 	Gone       Event = "gone"       // the service has stopped: by the swap that removes it, else by an order
 	Late       Event = "late"       // the time to become ready is over
 	Passed     Event = "passed"     // the probation is over
+	Alone      Event = "alone"      // of two versions that ran, only one has a container
 	Recorded   Event = "recorded"   // the disk has the result
 	Unrecorded Event = "unrecorded" // the disk could not take it
 )
 
 // Events returns all events.
 func Events() []Event {
-	return []Event{Begin, Up, Down, Gone, Late, Passed, Recorded, Unrecorded}
+	return []Event{Begin, Up, Down, Gone, Late, Passed, Alone, Recorded, Unrecorded}
 }
 
 // Action is something that the supervisor does for a swap.
@@ -54,6 +58,10 @@ type Action string
 // The actions of the supervisor.
 const (
 	Replace      Action = "replace"       // stop the old version, start the new one
+	StartBeside  Action = "start-beside"  // start the new version beside the old one
+	StopOld      Action = "stop-old"      // stop the old version, then send Alone
+	Promote      Action = "promote"       // make the new version the service
+	Discard      Action = "discard"       // stop the new version, then send Alone
 	Stop         Action = "stop"          // stop the service
 	Start        Action = "start"         // start the service again if it ran
 	ArmLate      Action = "arm-late"      // send Late when the time to become ready is over
@@ -104,6 +112,36 @@ var table = map[State]map[Event]Next{
 	},
 }
 
+// overlap has the cells in which something happens to the swap of a version that is started
+// beside the old one. Until Switching the old version is not touched.
+var overlap = map[State]map[Event]Next{
+	Accepted: {
+		Begin: {Beside, []Action{ArmLate, StartBeside}},
+	},
+	Beside: {
+		Up:   {Probation, []Action{ArmProbation}},
+		Down: {Discarding, []Action{Disarm, Reject, Discard}},
+		Gone: {Discarding, []Action{Disarm, Discard}},
+		Late: {Discarding, []Action{Reject, Discard}},
+	},
+	Probation: {
+		Down:   {Discarding, []Action{Disarm, Reject, Discard}},
+		Gone:   {Discarding, []Action{Disarm, Discard}},
+		Passed: {Switching, []Action{StopOld}},
+	},
+	Switching: {
+		Alone: {Committing, []Action{Promote, Commit}},
+		Down:  {Discarding, []Action{Reject, Discard, Start}},
+		Gone:  {Discarding, []Action{Discard}},
+	},
+	Committing: table[Committing],
+	Discarding: {
+		Alone: {Aborting, []Action{Abort}},
+	},
+	Restoring: table[Restoring],
+	Aborting:  table[Aborting],
+}
+
 // removal has the cells in which something happens to the removal of a service.
 var removal = map[State]map[Event]Next{
 	Accepted: {
@@ -132,6 +170,10 @@ var removal = map[State]map[Event]Next{
 // On returns what follows event e in state s of a swap.
 func On(s State, e Event) Next { return lookUp(table, s, e) }
 
+// OnOverlap returns what follows event e in state s of a swap in which both versions run for
+// a while.
+func OnOverlap(s State, e Event) Next { return lookUp(overlap, s, e) }
+
 // OnRemoval returns what follows event e in state s of the removal of a service.
 func OnRemoval(s State, e Event) Next { return lookUp(removal, s, e) }
 
@@ -143,7 +185,12 @@ func lookUp(table map[State]map[Event]Next, s State, e Event) Next {
 }
 
 // Diagram returns the table of a swap as a Mermaid state diagram, for the documentation.
-func Diagram() string {
+func Diagram() string { return diagram(table) }
+
+// OverlapDiagram is Diagram for swaps in which both versions run for a while.
+func OverlapDiagram() string { return diagram(overlap) }
+
+func diagram(table map[State]map[Event]Next) string {
 	var b strings.Builder
 	b.WriteString("stateDiagram-v2\n    [*] --> accepted\n")
 	for _, s := range States() {

@@ -41,11 +41,33 @@ aborting recorded restored
 aborting unrecorded restored
 `
 
+const wantOverlap = `
+accepted begin beside arm-late start-beside
+beside up probation arm-probation
+beside down discarding disarm reject discard
+beside gone discarding disarm discard
+beside late discarding reject discard
+probation down discarding disarm reject discard
+probation gone discarding disarm discard
+probation passed switching stop-old
+switching alone committing promote commit
+switching down discarding reject discard start
+switching gone discarding discard
+committing recorded committed
+committing unrecorded restoring restore
+discarding alone aborting abort
+restoring up aborting abort
+restoring down aborting abort
+restoring gone aborting abort
+aborting recorded restored
+aborting unrecorded restored
+`
+
 func TestEveryCell(t *testing.T) {
 	for name, tt := range map[string]struct {
 		on   func(State, Event) Next
 		want string
-	}{"swap": {On, want}, "removal": {OnRemoval, wantRemoval}} {
+	}{"swap": {On, want}, "overlap": {OnOverlap, wantOverlap}, "removal": {OnRemoval, wantRemoval}} {
 		var got []string
 		for _, s := range States() {
 			for _, e := range Events() {
@@ -72,7 +94,7 @@ func TestEveryCell(t *testing.T) {
 // Whatever happens to a swap that has begun, an end follows: each state that has not ended
 // has an event that leads on, and none leads back.
 func TestEnds(t *testing.T) {
-	for _, on := range []func(State, Event) Next{On, OnRemoval} {
+	for _, on := range []func(State, Event) Next{On, OnOverlap, OnRemoval} {
 		for i, s := range States() {
 			for _, e := range Events() {
 				next := on(s, e)
@@ -90,7 +112,7 @@ func TestEnds(t *testing.T) {
 // A new version becomes current by Commit alone, and an old one stays current only after
 // Abort has removed the record of the swap.
 func TestEndsAreRecorded(t *testing.T) {
-	for _, on := range []func(State, Event) Next{On, OnRemoval} {
+	for _, on := range []func(State, Event) Next{On, OnOverlap, OnRemoval} {
 		for _, s := range States() {
 			for _, e := range Events() {
 				next := on(s, e)
@@ -121,13 +143,16 @@ func TestDocumentation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const begin, end = "<!-- begin diagram -->\n", "<!-- end diagram -->\n"
-	before, rest, found := strings.Cut(string(text), begin)
-	_, after, ended := strings.Cut(rest, end)
-	if !found || !ended {
-		t.Fatalf("%s has no place for the diagram", path)
+	want := string(text)
+	for name, diagram := range map[string]string{"diagram": Diagram(), "overlap": OverlapDiagram()} {
+		begin, end := "<!-- begin "+name+" -->\n", "<!-- end "+name+" -->\n"
+		before, rest, found := strings.Cut(want, begin)
+		_, after, ended := strings.Cut(rest, end)
+		if !found || !ended {
+			t.Fatalf("%s has no place for the %s", path, name)
+		}
+		want = before + begin + "```mermaid\n" + diagram + "```\n" + end + after
 	}
-	want := before + begin + "```mermaid\n" + Diagram() + "```\n" + end + after
 	if want == string(text) {
 		return
 	}

@@ -91,7 +91,7 @@ func (t *Task) wait(ctx context.Context, answer chan<- containerd.Exit) {
 		tasks, err := t.runner.Connection.Get(ctx)
 		if err == nil {
 			var ended containerd.Exit
-			ended, err = tasks.Wait(ctx, t.spec.Bundle.Namespace(), t.spec.Name)
+			ended, err = tasks.Wait(ctx, t.spec.Bundle.Namespace(), t.spec.id())
 			switch {
 			case ctx.Err() != nil:
 				return
@@ -130,7 +130,7 @@ func (s Spec) runs(ctx context.Context, tasks connection.Tasks) bool {
 		return true
 	}
 	for _, task := range list {
-		if task.ID == s.Name {
+		if task.ID == s.id() {
 			return task.Running
 		}
 	}

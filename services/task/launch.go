@@ -104,7 +104,7 @@ func (t *Task) startWith(ctx context.Context, tasks connection.Tasks) (pid int, 
 		err = ctx.Err()
 	}
 	if err == nil {
-		err = tasks.Start(making, t.spec.Bundle.Namespace(), t.spec.Name)
+		err = tasks.Start(making, t.spec.Bundle.Namespace(), t.spec.id())
 	}
 	if err != nil {
 		t.stopper.close()
@@ -149,13 +149,15 @@ func (t *Task) create(ctx context.Context, tasks connection.Tasks) (int, error) 
 	edit.Seccomp = filter
 	if t.spec.Placement.Outer {
 		edit.CgroupsPath = filepath.Join(t.spec.Placement.Path, bundle.OwnCgroup)
+	} else if t.spec.ID != "" {
+		edit.CgroupsPath = t.spec.Placement.Path
 	}
 	text, err := t.spec.Bundle.Edited(edit)
 	if err != nil {
 		return 0, err
 	}
 	spec := containerd.Spec{
-		ID: t.spec.Name, Namespace: t.spec.Bundle.Namespace(), JSON: text,
+		ID: t.spec.id(), Namespace: t.spec.Bundle.Namespace(), JSON: text,
 		Stdout: t.output.Stdout(), Stderr: t.output.Stderr(), Terminal: t.spec.terminal(),
 		Owner: t.spec.Bundle.FirstID, // A program may open /dev/stdout by name.
 	}
@@ -195,7 +197,7 @@ func ownScore(p *specs.Process, inherited bool) *int {
 func (t *Task) remove(tasks connection.Tasks) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), callTime)
 	defer cancel()
-	if err := tasks.Delete(ctx, t.spec.Bundle.Namespace(), t.spec.Name); err != nil {
+	if err := tasks.Delete(ctx, t.spec.Bundle.Namespace(), t.spec.id()); err != nil {
 		t.runner.Logger.Error("cannot remove the container of a service", "service", t.spec.Name, "error", err)
 	}
 	if t.spec.Placement.Outer {

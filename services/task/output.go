@@ -42,6 +42,7 @@ type Output interface {
 // OutputOf says whose output to receive.
 type OutputOf struct {
 	Service  string
+	Beside   bool // another container of the service may be writing
 	Settings bundle.Settings
 	Terminal bool // there is no stderr
 	Adopted  bool // the container runs already
@@ -71,7 +72,10 @@ type outputs struct {
 	socket      string // of a logging daemon
 	logger      *slog.Logger
 	copier      logs.Copier
-	locks       sync.Map // service's name to *sync.Mutex: one writer per log
+	locks       sync.Map // name of a log to *sync.Mutex: one writer per log
+
+	mu     sync.Mutex
+	shared map[string]*output // that write the log of a service
 }
 
 // output implements Output. The arrays hold stderr, then stdout.
@@ -84,7 +88,8 @@ type output struct {
 	handed  [2]chan error      // results of that
 	giveUp  context.CancelFunc // ends handing over
 	unlock  sync.Once
-	lock    *sync.Mutex
+	lock    *sync.Mutex // nil: it has no log that others write
+	users   int         // containers that write to the FIFOs; guarded by outputs.mu
 }
 
 // Suffixes of the logs of a service, and of its streams at a logging daemon.
@@ -94,13 +99,27 @@ var (
 )
 
 func (o *outputs) open(of OutputOf) Output {
-	lock, _ := o.locks.LoadOrStore(of.Service, &sync.Mutex{})
-	out := &output{outputs: o, of: of, handing: !of.Adopted && !probesLog(of.Settings) && logs.External(o.socket), lock: lock.(*sync.Mutex)}
-	out.lock.Lock() // The output of the life before may still be finishing.
+	out := &output{outputs: o, of: of, handing: !of.Adopted && !probesLog(of.Settings) && logs.External(o.socket), users: 1}
+	switch {
+	case of.Beside && !out.handing:
+		return o.join(out)
+	case !of.Beside:
+		lock, _ := o.locks.LoadOrStore(of.Service, &sync.Mutex{})
+		out.lock = lock.(*sync.Mutex)
+		out.lock.Lock() // The output of the life before may still be finishing.
+	}
 	if out.handing {
 		out.removeHanded()
 	}
 	out.ready()
+	if !out.handing {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.shared == nil {
+			o.shared = map[string]*output{}
+		}
+		o.shared[of.Service] = out
+	}
 	return out
 }
 
@@ -249,12 +268,51 @@ func (out *output) keep(i int) {
 	out.copy(i)
 }
 
-func (out *output) Close() {
-	out.unlock.Do(func() {
+func (out *output) Close() { out.unlock.Do(out.leave) }
+
+// leave ends one use of the output. The last one ends the output.
+func (out *output) leave() {
+	out.mu.Lock()
+	out.users--
+	last := out.users == 0
+	if last && out.shared[out.of.Service] == out {
+		delete(out.shared, out.of.Service)
+	}
+	out.mu.Unlock()
+	if last {
 		out.finish()
-		out.lock.Unlock()
-	})
+		if out.lock != nil {
+			out.lock.Unlock()
+		}
+	}
 }
+
+// join returns another use of the output that writes the log of a service: the container
+// writes to the same FIFOs. If a logging daemon has the log, which has gone since, it
+// returns out, without FIFOs.
+func (o *outputs) join(out *output) Output {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	other := o.shared[out.of.Service]
+	if other == nil {
+		out.giveUp = func() {}
+		o.logger.Error("cannot write the log of a version beside another one, which runs without", "service", out.of.Service)
+		return out
+	}
+	other.users++
+	return &joined{output: other}
+}
+
+// joined is the use of an output by another container of the same service. Its methods,
+// except Close, do nothing to the output.
+type joined struct {
+	*output
+	closed sync.Once
+}
+
+func (j *joined) Created(context.Context) {}
+func (j *joined) Again()                  {}
+func (j *joined) Close()                  { j.closed.Do(j.leave) }
 
 func (out *output) finish() {
 	out.withdraw()

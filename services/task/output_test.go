@@ -119,3 +119,48 @@ func TestProbedLogIsNotHandedOver(t *testing.T) {
 		}
 	}
 }
+
+// A container that runs beside another one of the service writes the same log, which ends
+// with the last of them.
+func TestJoinedOutput(t *testing.T) {
+	dir := t.TempDir()
+	o := &outputs{fifos: filepath.Join(dir, "fifos"), logs: filepath.Join(dir, "logs"), socket: filepath.Join(dir, "none"), logger: slog.New(slog.DiscardHandler)}
+	if err := os.Mkdir(o.logs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write := func(out Output, text string) {
+		t.Helper()
+		if _, err := shimOpens(t, out.Stdout(), os.O_WRONLY).WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := o.open(OutputOf{Service: "web"})
+	second := o.open(OutputOf{Service: "web", Beside: true})
+	if second.Stdout() != first.Stdout() || second.Stderr() != first.Stderr() {
+		t.Fatalf("FIFOs %s, %s", first.Stdout(), second.Stdout())
+	}
+	write(first, "first\n")
+	first.Close()
+	first.Close() // It counts once.
+	write(second, "second\n")
+	next := make(chan Output)
+	go func() { next <- o.open(OutputOf{Service: "web"}) }()
+	select {
+	case <-next:
+		t.Fatal("the next life writes while the second container does")
+	default:
+	}
+	second.Close()
+	second.Close()
+	third := <-next
+	third.Close()
+	text, err := os.ReadFile(filepath.Join(o.logs, "web.out.log"))
+	if err != nil || string(text) != "first\nsecond\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	alone := o.open(OutputOf{Service: "web", Beside: true})
+	if alone.Stdout() != "" {
+		t.Errorf("FIFO %s that nothing reads", alone.Stdout())
+	}
+	alone.Close()
+}

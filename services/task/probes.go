@@ -51,7 +51,7 @@ func (t *Task) container() probe.Container {
 	return probe.Container{
 		PID: t.pid, Notify: t.notify, Lines: t.runner.prober.Follow(lines...),
 		Exec: func(ctx context.Context, args []string) (int, string, error) {
-			return t.runner.Exec(ctx, t.spec.Bundle.Namespace(), t.spec.Name, args)
+			return t.runner.Exec(ctx, t.spec.Bundle.Namespace(), t.spec.id(), args)
 		},
 	}
 }
@@ -75,7 +75,7 @@ func (t *Task) addNotifySocket(e *bundle.Edit) {
 	if dir != "" {
 		e.Mounts = append(e.Mounts, mount)
 	}
-	t.record.NotifyAt = probe.NotifySocket(t.spec.Name, dir)
+	t.record.NotifyAt = probe.NotifySocket(t.spec.id(), dir)
 	e.Env = append(e.Env, "NOTIFY_SOCKET="+t.record.NotifyAt)
 }
 

@@ -31,5 +31,5 @@ func (t *Task) offerSockets(e *bundle.Edit) (*offer.Offer, error) {
 		names = append(names, cmp.Or(s.Name, t.spec.Name))
 	}
 	e.Env = append(e.Env, fmt.Sprintf("LISTEN_FDS=%d", len(files)), "LISTEN_PID=1", "LISTEN_FDNAMES="+strings.Join(names, ":"))
-	return offer.New(t.runner.Offers, t.spec.Bundle.Namespace(), t.spec.Name, files)
+	return offer.New(t.runner.Offers, t.spec.Bundle.Namespace(), t.spec.id(), files)
 }

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"os"
@@ -58,6 +59,7 @@ func (r *Runner) warnOnce(key, text, service string) {
 // Spec says what task to make.
 type Spec struct {
 	Name      string // of the service
+	ID        string // of the container; empty: Name. Another one runs beside a container of the service
 	Bundle    *bundle.Bundle
 	Proven    bool // the bundle has been started before
 	Streams   int  // how many streams of output all services have together
@@ -65,6 +67,9 @@ type Spec struct {
 	Sockets   func() ([]*os.File, error) // opens those of Settings.Listen; required if there are any
 	Report    func(Event)                // returns when the event has been handled; called from any goroutine
 }
+
+// id returns the ID of the container.
+func (s Spec) id() string { return cmp.Or(s.ID, s.Name) }
 
 func (s Spec) terminal() bool {
 	return s.Bundle.Spec.Process != nil && s.Bundle.Spec.Process.Terminal
@@ -179,7 +184,7 @@ func (t *Task) others() []string { return t.spec.Placement.Others }
 // openOutput prepares for what the container prints, or has printed.
 func (t *Task) openOutput(adopted bool) {
 	t.output = t.runner.Output(OutputOf{
-		Service: t.spec.Name, Settings: t.spec.Bundle.Settings, Adopted: adopted, Streams: t.spec.Streams, Terminal: t.spec.terminal(),
+		Service: t.spec.Name, Beside: t.spec.ID != "" && !adopted, Settings: t.spec.Bundle.Settings, Adopted: adopted, Streams: t.spec.Streams, Terminal: t.spec.terminal(),
 	})
 }
 

@@ -29,7 +29,7 @@ func Validate(c Container, s *specs.Spec) (errs []error) {
 	}
 	b := bundle.Bundle{Spec: s}
 	b.Settings, _ = bundle.ParseSettings(s.Annotations) // config reports mistakes.
-	for _, err := range b.CheckListen() {
+	for _, err := range b.CheckTogether() {
 		errs = append(errs, &FieldError{"annotations", err})
 	}
 	return errs
