@@ -142,6 +142,19 @@ func TestSwapCommits(t *testing.T) {
 	})
 }
 
+// A rollback leads back to a version with a wrong annotation, with which a swap is refused.
+func TestRollbackToWarning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOwner(t, `"keelson.restart":"sometimes"`)
+		o.report(task.Started{PID: 7})
+		o.commits(t, o.swap(t, "a", "", false))
+		answer := o.order(t, control.Request{Verb: control.Rollback, Names: []string{"a"}})
+		o.commits(t, answer)
+		o.current(t, "a", versions.Image, target(t, ""))
+		o.stop()
+	})
+}
+
 // A restart ordered during the probation does not end it before the service is ready again.
 func TestSwapRestarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

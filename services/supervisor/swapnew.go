@@ -93,7 +93,10 @@ func (s *Supervisor) checkNew(verb string, t *trial) error {
 		if err := s.loadNew(t); err != nil {
 			return err
 		}
-		if verb == control.Swap {
+		if verb == control.Swap { // A version that ran before may come back with its mistakes.
+			if len(t.new.Warnings) > 0 {
+				return errors.Join(t.new.Warnings...)
+			}
 			t.probation = t.new.Settings.SwapProbation
 		}
 	}
@@ -191,9 +194,6 @@ func (s *Supervisor) loadNew(t *trial) (err error) {
 	t.dir = s.dirOf(t.name, t.next)
 	if t.new, err = versions.Load(t.dir, t.name); err != nil {
 		return err
-	}
-	if len(t.new.Warnings) > 0 {
-		return errors.Join(t.new.Warnings...)
 	}
 	if refusals := bundle.Refusals(t.new.Spec); len(refusals) > 0 {
 		return t.new.Explain(errors.New("the runtime would refuse it"))
