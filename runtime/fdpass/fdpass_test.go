@@ -51,10 +51,9 @@ func TestPass(t *testing.T) {
 	if _, err := unix.Write(files[0], []byte("x")); err != nil {
 		t.Error(err)
 	}
-	if got := make([]byte, 1); true {
-		if _, err := r.Read(got); err != nil || string(got) != "x" {
-			t.Errorf("%q, %v", got, err)
-		}
+	got := make([]byte, 1)
+	if _, err := r.Read(got); err != nil || string(got) != "x" {
+		t.Errorf("%q, %v", got, err)
 	}
 	if err := Send(ends[0], []byte("without"), nil, 0); err != nil {
 		t.Fatal(err)

@@ -225,10 +225,9 @@ func TestStored(t *testing.T) {
 		t.Error(err)
 	}
 	_ = unix.Close(fd)
-	if got := make([]byte, 2); true {
-		if n, err := waiting.Read(got); err != nil || string(got[:n]) != "x" {
-			t.Errorf("%q, %v", got[:n], err)
-		}
+	got := make([]byte, 2)
+	if n, err := waiting.Read(got); err != nil || string(got[:n]) != "x" {
+		t.Errorf("%q, %v", got[:n], err)
 	}
 	second.Retain("web", nil)
 	if _, err := os.Lstat(path); !os.IsNotExist(err) || accepts("tcp", "127.0.0.1:"+port) {
