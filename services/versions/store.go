@@ -148,15 +148,15 @@ func (s *Store) readJSON(name, file string, v any) (known bool, err error) {
 // readJSON decodes a file. known is false if it does not exist.
 func readJSON(path string, v any) (known bool, err error) {
 	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
 	if err == nil && (!info.Mode().IsRegular() || info.Size() > sizeLimit) {
 		err = fmt.Errorf("not a regular file of at most %d KiB", sizeLimit>>10)
 	}
 	var text []byte
 	if err == nil {
 		text, err = os.ReadFile(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) { // Also if it has been removed meanwhile.
+		return false, nil
 	}
 	if err == nil {
 		err = json.Unmarshal(text, v)
