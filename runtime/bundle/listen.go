@@ -101,7 +101,7 @@ const pathLimit = 107
 func checkSocketPath(p string) error {
 	switch {
 	case !strings.HasPrefix(p, "/") || path.Clean(p) != p || p == "/":
-		return errors.New("unix needs the absolute path of a socket, without . and ..")
+		return errors.New("unix needs the absolute path of a socket, with neither . nor .. in it")
 	case len(p) > pathLimit:
 		return fmt.Errorf("the path is longer than %d bytes", pathLimit)
 	}
