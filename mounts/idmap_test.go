@@ -8,18 +8,21 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/testvm/tier"
 )
 
 // A file on an ID-mapped mount has the owner to whom the namespace maps its user; a file
 // that such an owner makes there belongs to the user on the file system. A mount below keeps
 // its owners. Other file systems are reported as such.
 func TestBindIDMapped(t *testing.T) {
-	if !inOwnRoot(t) {
+	const first, size = 700000, 1000
+	var users *os.File
+	var err error
+	// It executes this program, whose interpreter is in the host's root if it looks for races.
+	if !inOwnRoot(t, func() { users, err = UserNamespace(first, size) }) {
 		return
 	}
-	mountProc(t)
-	const first, size = 700000, 1000
-	users, err := UserNamespace(first, size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,20 +77,9 @@ func TestBindIDMapped(t *testing.T) {
 	}
 }
 
-// mountProc mounts /proc, from which a namespace is opened.
-func mountProc(t *testing.T) {
-	t.Helper()
-	if err := errors.Join(os.MkdirAll("/proc", 0o755), Mount("proc", "/proc", "proc", nil)); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // A namespace with IDs that the system does not have is refused, with the reason.
 func TestUserNamespaceRefused(t *testing.T) {
-	if !inOwnRoot(t) {
-		return
-	}
-	mountProc(t)
+	tier.Root(t)
 	if f, err := UserNamespace(1<<32-2, 10); err == nil || f != nil || !strings.Contains(err.Error(), "cannot make a user namespace with the IDs from 4294967294 to 4294967303: ") {
 		t.Errorf("%v, %v", f, err)
 	}

@@ -15,12 +15,15 @@ import (
 )
 
 // inOwnRoot runs the test again in a process with its own mount namespace whose root is an
-// empty tmpfs, so that the test cannot reach the host's files.
-// It reports whether this is that process.
-func inOwnRoot(t *testing.T) bool {
+// empty tmpfs, so that the test cannot reach the host's files. Before that, the process
+// calls first. It reports whether this is that process.
+func inOwnRoot(t *testing.T, first ...func()) bool {
 	t.Helper()
 	const mark = "KEELSON_TEST_OWN_ROOT"
 	if os.Getenv(mark) == t.Name() {
+		for _, f := range first {
+			f()
+		}
 		enterEmptyRoot(t)
 		return true
 	}
