@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -70,12 +71,12 @@ func listen(to *[]Socket, value string) string {
 }
 
 // socketName is what LISTEN_FDNAMES may hold: names are separated by colons.
-var socketName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+var socketName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`) })
 
 func parseSocket(word string) (s Socket, err error) {
 	kind, target, _ := strings.Cut(word, ":")
 	if name, rest, named := strings.Cut(kind, "="); named {
-		if !socketName.MatchString(name) {
+		if !socketName().MatchString(name) {
 			return s, errors.New("a name has 1 to 64 letters, digits, dots, hyphens and underscores")
 		}
 		s.Name, kind = name, rest

@@ -7,20 +7,21 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"sync"
 	"time"
 
 	"keelson/runtime/artifact"
 	"keelson/runtime/bundle"
 )
 
-var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+var digestForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^sha256:[0-9a-f]{64}$`) })
 
 // checkMeta returns an error for values that no artifact can have. The parent checks them
 // again: an artifact may have taken over the child.
 func checkMeta(m artifact.Meta, architecture string) error {
 	sum, err := hex.DecodeString(m.RootHash)
 	switch {
-	case !digestForm.MatchString(m.Digest):
+	case !digestForm().MatchString(m.Digest):
 		return fmt.Errorf("bad digest %q", m.Digest)
 	case m.Architecture != architecture:
 		return fmt.Errorf("bad architecture %q, want %s", m.Architecture, architecture)
@@ -32,7 +33,7 @@ func checkMeta(m artifact.Meta, architecture string) error {
 		return fmt.Errorf("annotation %s: bad value %d", artifact.VerityOffset, m.VerityOffset)
 	case m.Image && (m.Name != "" || m.Writable || m.RootHash != ""):
 		return errors.New("a container image has values of an artifact")
-	case m.Reference != "" && (!m.Image || !referenceForm.MatchString(m.Reference)):
+	case m.Reference != "" && (!m.Image || !referenceForm().MatchString(m.Reference)):
 		return fmt.Errorf("bad name of an image %q", m.Reference)
 	}
 	if _, err := time.Parse(time.RFC3339, m.Created); m.Created != "" && err != nil {

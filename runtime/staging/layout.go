@@ -12,6 +12,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -35,7 +36,7 @@ const (
 	dockerLayer = "layer.tar"
 )
 
-var blobName = regexp.MustCompile(`^blobs/sha256/([0-9a-f]{64})$`)
+var blobName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^blobs/sha256/([0-9a-f]{64})$`) })
 
 // readLayout reads the tar of a layout. Files that are not part of one, such as those by
 // which `docker save` describes the same image again, are left out.
@@ -98,7 +99,7 @@ func (l *layout) member(header *tar.Header, content io.Reader) error {
 		l.files[name] = data
 		return err
 	}
-	if m := blobName.FindStringSubmatch(name); m != nil {
+	if m := blobName().FindStringSubmatch(name); m != nil {
 		return l.blob(m[1], header.Size, content)
 	}
 	if strings.HasPrefix(name, blobsDir+"/") {

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -158,13 +159,13 @@ func (c *chooser) add(found choice) {
 }
 
 // referenceForm is that of org.opencontainers.image.ref.name (annotations.md), with a limit.
-var referenceForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,254}$`)
+var referenceForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,254}$`) })
 
 // referenceOf returns the name of an image in its descriptor, or "" for none that can be
 // shown.
 func referenceOf(d v1.Descriptor) string {
 	for _, key := range []string{artifact.NameKey, artifact.ReferenceKey} {
-		if name := d.Annotations[key]; referenceForm.MatchString(name) {
+		if name := d.Annotations[key]; referenceForm().MatchString(name) {
 			return name
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -21,7 +22,7 @@ import (
 // shares log files and kept sockets. Its container keeps its ID until the next start.
 
 // instanceSuffix follows the name of the service in the ID of such a container.
-var instanceSuffix = regexp.MustCompile(`^\.([0-9a-f]{12}|image)$`)
+var instanceSuffix = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\.([0-9a-f]{12}|image)$`) })
 
 // instanceOf returns the ID of the container of a version that starts beside another one.
 func instanceOf(name string, t versions.Target) string {
@@ -36,7 +37,7 @@ func instanceOf(name string, t versions.Target) string {
 // there is none.
 func serviceOf(id string, names []string) string {
 	for _, name := range names {
-		if rest, ok := strings.CutPrefix(id, name); ok && instanceSuffix.MatchString(rest) {
+		if rest, ok := strings.CutPrefix(id, name); ok && instanceSuffix().MatchString(rest) {
 			return name
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Target is what a link leads to.
@@ -19,14 +20,14 @@ const (
 // versionName is the form of a version. Those of container images end with a sum of the settings
 // with which the image was merged.
 var (
-	digest      = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-	versionName = regexp.MustCompile(`^sha256-([0-9a-f]{64})(-[0-9a-f]{16})?$`)
+	digest      = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^sha256:[0-9a-f]{64}$`) })
+	versionName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^sha256-([0-9a-f]{64})(-[0-9a-f]{16})?$`) })
 )
 
 // TargetOf returns the version with a digest, as the OCI image specification writes it
 // (descriptor.md, "Digests").
 func TargetOf(d string) (Target, error) {
-	if !digest.MatchString(d) {
+	if !digest().MatchString(d) {
 		return "", fmt.Errorf("cannot use digest %q: want sha256: and 64 hexadecimal digits", d)
 	}
 	return Target(strings.Replace(d, ":", "-", 1)), nil
@@ -43,11 +44,11 @@ func (t Target) mergedWith(config, runtime []byte) Target {
 }
 
 // IsVersion reports whether t is a version.
-func (t Target) IsVersion() bool { return versionName.MatchString(string(t)) }
+func (t Target) IsVersion() bool { return versionName().MatchString(string(t)) }
 
 // Digest returns the digest of the manifest of a version, or "".
 func (t Target) Digest() string {
-	if m := versionName.FindStringSubmatch(string(t)); m != nil {
+	if m := versionName().FindStringSubmatch(string(t)); m != nil {
 		return "sha256:" + m[1]
 	}
 	return ""
