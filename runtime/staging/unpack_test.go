@@ -243,46 +243,6 @@ func TestDockerMediaTypes(t *testing.T) {
 	wantContents(t, filepath.Join(dir, artifact.RootDir), map[string]string{"x": "text"})
 }
 
-// The name of an image is that of its own descriptor, or of the index that lists it. Only
-// artifacts have none, and a name that cannot be shown is left out.
-func TestReference(t *testing.T) {
-	for _, tt := range []struct {
-		inner, outer map[string]string
-		want         string
-	}{
-		{map[string]string{artifact.ReferenceKey: "v1"}, nil, "v1"},
-		{map[string]string{artifact.ReferenceKey: "v1", artifact.NameKey: "docker.io/library/web:v1"}, nil, "docker.io/library/web:v1"},
-		{nil, map[string]string{artifact.ReferenceKey: "v2"}, "v2"},
-		{map[string]string{artifact.ReferenceKey: "v1"}, map[string]string{artifact.ReferenceKey: "v2"}, "v1"},
-		{map[string]string{artifact.ReferenceKey: "a\nb", artifact.NameKey: "\x1b[2J"}, nil, ""},
-		{map[string]string{artifact.ReferenceKey: strings.Repeat("x", 256)}, nil, ""},
-	} {
-		i := newImage(t)
-		i.add("amd64", i.plain("amd64", i.layer(file("x", ""))))
-		i.index.Manifests[0].Annotations = tt.inner
-		outer := i.json(v1.MediaTypeImageIndex, i.index)
-		outer.Annotations = tt.outer
-		i.index = v1.Index{Manifests: []v1.Descriptor{outer}}
-		if _, meta := mustUnpack(t, i.tar()); meta.Reference != tt.want {
-			t.Errorf("%v in %v: name %q, want %q", tt.inner, tt.outer, meta.Reference, tt.want)
-		}
-	}
-	i := newImage(t)
-	i.add("amd64", i.artifact(i.layer(file("x", ""))))
-	i.index.Manifests[0].Annotations = map[string]string{artifact.ReferenceKey: "v1"}
-	if _, meta := mustUnpack(t, i.tar()); meta.Reference != "" {
-		t.Errorf("an artifact has the name %q of an image", meta.Reference)
-	}
-}
-
-// `docker save` adds files of its own format, and links where images share a layer.
-func TestDockerSave(t *testing.T) {
-	i := newImage(t)
-	i.add("amd64", i.plain("amd64", i.layer(file("x", "text"))))
-	i.extra = []entry{file("manifest.json", "[]"), symlink("abc/layer.tar", "../def/layer.tar"), file("repositories", "{}")}
-	mustUnpack(t, i.tar())
-}
-
 func TestOrderOfMembers(t *testing.T) {
 	i := newImage(t)
 	i.add("amd64", i.artifact(i.layer(file("x", "text"))))
