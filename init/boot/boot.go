@@ -177,7 +177,7 @@ func watchingPowerButton(ctx context.Context, rc roleContext, f func(context.Con
 }
 
 func showIssue(c *console.Console) error {
-	text, err := readLimited(issueFile)
+	text, err := readOptional(issueFile)
 	if err != nil {
 		return fmt.Errorf("cannot show %s: %w", issueFile, err)
 	}

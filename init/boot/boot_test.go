@@ -54,34 +54,6 @@ func FuzzParseHostname(f *testing.F) {
 	})
 }
 
-func TestReadLimited(t *testing.T) {
-	dir := t.TempDir()
-	path := func(name string, err error) string {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return filepath.Join(dir, name)
-	}
-	full := path("full", os.WriteFile(filepath.Join(dir, "full"), make([]byte, readLimit), 0o600))
-	if data, err := readLimited(full); len(data) != readLimit || err != nil {
-		t.Errorf("%d bytes, %v", len(data), err)
-	}
-	if data, err := readLimited(filepath.Join(dir, "none")); data != nil || err != nil {
-		t.Errorf("missing: %q, %v", data, err)
-	}
-	for _, bad := range []string{
-		dir,
-		path("fifo", unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600)),
-		path("zero", os.Symlink("/dev/zero", filepath.Join(dir, "zero"))),
-		path("long", os.WriteFile(filepath.Join(dir, "long"), make([]byte, readLimit+1), 0o600)),
-	} {
-		if data, err := readLimited(bad); len(data) != 0 || err == nil {
-			t.Errorf("%s: %d bytes, %v", bad, len(data), err)
-		}
-	}
-}
-
 func TestMakeTarget(t *testing.T) {
 	dir := t.TempDir()
 	link, plain := filepath.Join(dir, "link"), filepath.Join(dir, "plain")

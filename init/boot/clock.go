@@ -103,9 +103,9 @@ func implausible(now, built time.Time) string {
 // buildTime reads the time at which the image was built. Without a usable file, it
 // returns oldest.
 func buildTime(file string) (time.Time, error) {
-	text, err := readLimited(file)
+	text, err := readOptional(file)
 	if err != nil {
-		return oldest, fmt.Errorf("cannot read the build time: %w", err)
+		return oldest, fmt.Errorf("the build time is not known: %w", err)
 	}
 	if text == nil {
 		return oldest, nil

@@ -22,7 +22,7 @@ const (
 // network card. A file that cannot be used is an error and otherwise treated like a
 // missing one.
 func setHostname() (string, error) {
-	text, fileErr := readLimited(hostnameFile)
+	text, fileErr := readOptional(hostnameFile)
 	given, err := parseHostname(string(text))
 	if fileErr = errors.Join(fileErr, err); fileErr != nil {
 		fileErr = fmt.Errorf("cannot use %s: %w", hostnameFile, fileErr)

@@ -53,6 +53,10 @@ const (
 	VerityOffset   = "keelson.verity.offset"    // of the superblock, in bytes
 )
 
+// MaxDocument is the largest size, in bytes, of a JSON document of an artifact. Registries
+// have the same limit for manifests.
+const MaxDocument = 4 << 20
+
 // File is the name of the file in an unpacked bundle that holds its Meta as JSON.
 const File = "artifact.json"
 

@@ -3,13 +3,13 @@ package bundle
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"keelson/runtime/readfile"
 )
 
 // sizeLimit bounds a file of a bundle, which usually has some tens of KiB.
@@ -88,21 +88,9 @@ func List(dir string) ([]string, error) {
 
 // readJSON decodes the file at path into v, and returns its text.
 func readJSON(path string, v any) ([]byte, error) {
-	// O_NONBLOCK: a FIFO in place of the file must not block the boot.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	data, err := readfile.Limited(path, sizeLimit)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read bundle: %w", err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("cannot read %s: not a regular file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, sizeLimit+1))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	if len(data) > sizeLimit {
-		return nil, fmt.Errorf("cannot read %s: larger than %d MiB", path, sizeLimit>>20)
+		return nil, err
 	}
 	return data, decode(path, data, v)
 }

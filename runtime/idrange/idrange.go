@@ -24,6 +24,7 @@ import (
 
 	"keelson/runtime/bundle"
 	"keelson/runtime/durable"
+	"keelson/runtime/readfile"
 )
 
 // Path is the file in which ranges are stored.
@@ -52,7 +53,7 @@ func Open(path string) (*Table, error) {
 	t := &Table{path: path, known: map[string]uint32{}, taken: map[uint32]bool{}}
 	known, err := read(path)
 	if err != nil {
-		return t, fmt.Errorf("cannot read which user IDs services have: %s: %w", path, err)
+		return t, fmt.Errorf("the user IDs of services are not known: %w", err)
 	}
 	for name, id := range known {
 		if !valid(id) || t.taken[id] {
@@ -65,21 +66,17 @@ func Open(path string) (*Table, error) {
 }
 
 func read(path string) (known map[string]uint32, err error) {
-	info, err := os.Lstat(path)
+	text, err := readfile.NoFollow(path, sizeLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > sizeLimit {
-		return nil, fmt.Errorf("not a regular file of at most %d KiB", sizeLimit>>10)
+	if err := json.Unmarshal(text, &known); err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", path, err)
 	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return known, json.Unmarshal(text, &known)
+	return known, nil
 }
 
 // valid reports whether id is the first of a range of services.

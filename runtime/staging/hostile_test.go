@@ -88,7 +88,7 @@ var badMembers = []hostile{
 	{"other version", `version "2.0.0"`, changed(func(i *image, _ *v1.Manifest) { i.version = `{"imageLayoutVersion":"2.0.0"}` })},
 	{"index twice", `"index.json" twice`, extra(file("index.json", "{}"))},
 	{"huge index", `"index.json" too large`, func(i *image) []byte {
-		return pack(i.t, file("index.json", strings.Repeat(" ", maxDocument+1)))
+		return pack(i.t, file("index.json", strings.Repeat(" ", artifact.MaxDocument+1)))
 	}},
 	{"index is no JSON", "cannot read index.json", func(i *image) []byte {
 		return pack(i.t, file("index.json", "{"), file("oci-layout", i.version))
@@ -153,7 +153,7 @@ var badManifests = []hostile{
 	{"missing layer", "missing", changed(func(i *image, m *v1.Manifest) { delete(i.blobs, m.Layers[1].Digest.Encoded()) })},
 	{"config.json is no JSON", "config.json not JSON", changed(func(i *image, m *v1.Manifest) { m.Config = i.blob(artifact.ConfigType, []byte("text")) })},
 	{"huge config.json", "config.json too large", changed(func(i *image, m *v1.Manifest) {
-		m.Config = i.blob(artifact.ConfigType, bytes.Repeat([]byte(" "), maxDocument+1))
+		m.Config = i.blob(artifact.ConfigType, bytes.Repeat([]byte(" "), artifact.MaxDocument+1))
 	})},
 	{"no name", "image.title", changed(func(_ *image, m *v1.Manifest) { delete(m.Annotations, artifact.TitleKey) })},
 	{"name leads out", "image.title ../etc", changed(func(_ *image, m *v1.Manifest) { m.Annotations[artifact.TitleKey] = "../etc" })},

@@ -32,7 +32,7 @@ func imageLayer(entries ...entry) func(*image) []byte {
 
 var badImages = []hostile{
 	{"configuration is no JSON", "configuration of image", configured("text")},
-	{"huge configuration", "configuration of image too large", configured(strings.Repeat(" ", maxDocument+1))},
+	{"huge configuration", "configuration of image too large", configured(strings.Repeat(" ", artifact.MaxDocument+1))},
 	{"configuration is a list", "configuration of image", configured("[]")},
 	{"environment is a text", "configuration of image Env", configured(`{"os":"linux","architecture":"amd64","config":{"Env":"A=b"}}`)},
 	{"command has a number", "configuration of image Cmd", configured(`{"os":"linux","architecture":"amd64","config":{"Cmd":[7]}}`)},

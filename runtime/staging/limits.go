@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"keelson/runtime/artifact"
 )
 
 // Limits of what is read. They are far above real artifacts.
 const (
-	maxDocument  = 4 << 20   // of each JSON document, in bytes; registries have the same limit for manifests
 	maxEntries   = 1_000_000 // of all layers
 	maxMembers   = 10_000    // of the layout
 	maxManifests = 1_000     // descriptors in index.json and the indexes that it names
@@ -59,9 +60,9 @@ func drain(r io.Reader) error {
 
 // document reads a JSON document.
 func document(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
-	if err == nil && len(data) > maxDocument {
-		err = fmt.Errorf("%w: more than %d bytes", errTooLarge, maxDocument)
+	data, err := io.ReadAll(io.LimitReader(r, artifact.MaxDocument+1))
+	if err == nil && len(data) > artifact.MaxDocument {
+		err = fmt.Errorf("%w: more than %d bytes", errTooLarge, artifact.MaxDocument)
 	}
 	return data, err
 }

@@ -10,11 +10,11 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"syscall"
 
 	"go.yaml.in/yaml/v2"
 
 	"keelson/runtime/artifact/signature"
+	"keelson/runtime/readfile"
 )
 
 // Path is where an image has its policy.
@@ -69,31 +69,15 @@ func Load(path string) (*Policy, error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return &Policy{path: path, file: file{Default: rule{Allow: []Verb{Swap, Rollback}}}}, nil
 	}
-	text, err := read(path)
+	text, err := readfile.Limited(path, sizeLimit)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the policy for swaps, so none is allowed: %w", err)
+		return nil, fmt.Errorf("no swap is allowed, since the policy is not known: %w", err)
 	}
 	p, err := Parse(path, text)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the policy for swaps, so none is allowed: %w", err)
 	}
 	return p, nil
-}
-
-func read(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // A FIFO must not block.
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, sizeLimit+1))
-	if err == nil && len(text) > sizeLimit {
-		err = fmt.Errorf("%s is larger than %d KiB", path, sizeLimit>>10)
-	}
-	return text, err
 }
 
 // Parse reads the text of a policy. Errors begin with path.

@@ -4,18 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"keelson/runtime/artifact"
 	"keelson/runtime/bundle"
 	"keelson/runtime/imageconfig"
+	"keelson/runtime/readfile"
 )
-
-// imageLimit bounds the configuration of an image, in bytes: that of package staging.
-const imageLimit = 4 << 20
 
 // MergeImage makes a whole bundle of a container image in a folder of Stage, with the
 // settings of service: the bundle of the image or of a version, as bundle.Load returns it. It
@@ -54,19 +50,7 @@ func (s *Store) MergeImage(staged string, meta artifact.Meta, service *bundle.Bu
 
 // readImage reads the configuration of an image, which the staging process has left.
 func readImage(path string) (image imageconfig.Image, label imageconfig.Fields, err error) {
-	info, err := os.Lstat(path)
-	if err == nil && (!info.Mode().IsRegular() || info.Size() > imageLimit) {
-		err = fmt.Errorf("%s is not a regular file of at most %d MiB", path, imageLimit>>20)
-	}
-	if err != nil {
-		return image, label, err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return image, label, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, imageLimit))
+	text, err := readfile.NoFollow(path, artifact.MaxDocument)
 	if err != nil {
 		return image, label, err
 	}

@@ -124,7 +124,7 @@ func TestMergeImageRefuses(t *testing.T) {
 		"no command":     {`{"config":{}}`, plain, "no command"},
 		"wrong type":     {`{"config":{"Env":{}}}`, plain, "configuration of the image"},
 		"no JSON":        {"x", plain, "configuration of the image"},
-		"too large":      {strings.Repeat(" ", imageLimit+1), plain, "4 MiB"},
+		"too large":      {strings.Repeat(" ", artifact.MaxDocument+1), plain, "4 MiB"},
 		"user namespace": {newImage, strings.Replace(plain, "{", `{"linux":{"uidMappings":[{"containerID":0,"hostID":9,"size":1}]},`, 1), "user namespace"},
 		"own files":      {newImage, strings.Replace(plain, "{", `{"mounts":[{"destination":"/x","type":"bind","source":"x"}],`, 1), "mounts[0]"},
 	} {
@@ -143,7 +143,7 @@ func TestMergeImageRefuses(t *testing.T) {
 	if err := os.Symlink(filepath.Join(dir, artifact.File), link); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.MergeImage(dir, meta, serviceWith(t, plain)); err == nil || !strings.Contains(err.Error(), "regular file") {
+	if _, _, err := s.MergeImage(dir, meta, serviceWith(t, plain)); err == nil || !strings.Contains(err.Error(), "symbolic link") {
 		t.Errorf("a link: error %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/artifact"
+	"keelson/runtime/readfile"
 )
 
 // Dir is the folder of the store on a machine.
@@ -147,21 +148,14 @@ func (s *Store) readJSON(name, file string, v any) (known bool, err error) {
 
 // readJSON decodes a file. known is false if it does not exist.
 func readJSON(path string, v any) (known bool, err error) {
-	info, err := os.Lstat(path)
-	if err == nil && (!info.Mode().IsRegular() || info.Size() > sizeLimit) {
-		err = fmt.Errorf("not a regular file of at most %d KiB", sizeLimit>>10)
-	}
-	var text []byte
-	if err == nil {
-		text, err = os.ReadFile(path)
-	}
-	if errors.Is(err, fs.ErrNotExist) { // Also if it has been removed meanwhile.
+	text, err := readfile.NoFollow(path, sizeLimit)
+	if errors.Is(err, fs.ErrNotExist) { // Also if it is being removed.
 		return false, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(text, v)
-	}
 	if err != nil {
+		return false, err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
 		return false, fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	return true, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -17,6 +16,7 @@ import (
 
 	"keelson/runtime/console"
 	"keelson/runtime/paths"
+	"keelson/runtime/readfile"
 	"keelson/runtime/userspace"
 	"keelson/services/control"
 )
@@ -62,17 +62,12 @@ func complain(err error) {
 }
 
 func readContainerdSettings(path string) (containerdSettings, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	text, err := readfile.Limited(path, configLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return containerdSettings{}, nil
 	}
 	if err != nil {
-		return containerdSettings{}, fmt.Errorf("cannot read settings: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, configLimit))
-	if err != nil {
-		return containerdSettings{}, fmt.Errorf("cannot read settings: %w", err)
+		return containerdSettings{}, err
 	}
 	settings, err := parseContainerdSettings(text)
 	if err != nil {

@@ -1,0 +1,73 @@
+// Package readfile reads whole files of images and data disks, which may be something else
+// than expected: a FIFO or a device, which could block the reader, or larger than memory.
+//
+// Source: open(2), O_NONBLOCK and O_NOFOLLOW.
+package readfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// Limited reads a regular file, or the one that a symbolic link leads to. A file of more
+// than limit bytes is an error. Errors name the file; for one that does not exist, they wrap
+// [fs.ErrNotExist].
+func Limited(path string, limit int64) ([]byte, error) { return read(path, limit, 0) }
+
+// NoFollow is Limited for a file that must not be a symbolic link, since less privileged
+// programs can write to its folder. Links in folders above are followed.
+func NoFollow(path string, limit int64) ([]byte, error) {
+	return read(path, limit, syscall.O_NOFOLLOW)
+}
+
+func read(path string, limit int64, flags int) ([]byte, error) {
+	data, err := readRegular(path, limit, flags)
+	if e := (*fs.PathError)(nil); errors.As(err, &e) {
+		err = e.Err // The path is named below.
+	}
+	if errors.Is(err, syscall.ELOOP) && flags != 0 {
+		err = errors.New("it is a symbolic link")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	return data, nil
+}
+
+func readRegular(path string, limit int64, flags int) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|flags, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("larger than %s", size(limit))
+	}
+	return data, nil
+}
+
+// size returns a number of bytes in the largest unit that shows it whole.
+func size(n int64) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
