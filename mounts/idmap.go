@@ -48,7 +48,7 @@ func whyNoUsers(err error) string {
 	case errors.Is(err, unix.ENOSPC):
 		return " (the sysctl user.max_user_namespaces is too low)"
 	case errors.Is(err, unix.EPERM):
-		return " (the system itself is in a user namespace without these IDs, or may make none)"
+		return " (the system itself is in a user namespace without these IDs or may make none, or the sysctl kernel.yama.ptrace_scope is 3)"
 	}
 	return ""
 }

@@ -159,15 +159,21 @@ type daemon struct {
 // descriptorStore returns what keeps descriptors for the next supervisor; nil if it cannot
 // be made, which is tried again at the next start.
 func (p *pid1) descriptorStore() *fdstore.Pair {
+	pair, err := p.ensureDescriptors()
+	if err != nil { // Not logged with the lock: the console may need it.
+		p.log.Error("the supervisor cannot keep sockets of services", "error", err)
+	}
+	return pair
+}
+
+func (p *pid1) ensureDescriptors() (*fdstore.Pair, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var err error
 	if p.descriptors == nil {
-		var err error
-		if p.descriptors, err = fdstore.NewPair(); err != nil {
-			p.log.Error("the supervisor cannot keep sockets of services", "error", err)
-		}
+		p.descriptors, err = fdstore.NewPair()
 	}
-	return p.descriptors
+	return p.descriptors, err
 }
 
 // keepDescriptors sets whether execve(2) leaves the descriptor store open, and returns its

@@ -31,10 +31,10 @@ func (b *Bundle) WantsFilter() bool {
 // Edits reports whether an annotation changes config.json.
 func (b *Bundle) Edits() bool { return b.OwnUsers() || b.Settings.Capabilities != "" }
 
-// Edited returns config.json, changed by e and by annotations, for a runtime that reads it in another folder:
-// paths that are relative to the bundle (config.md of the OCI runtime specification,
-// "Root" and "Mounts") become absolute. All other fields stay as they are, also those
-// that this program does not know and a runtime may.
+// Edited returns config.json, changed by e and by annotations, for a runtime that reads it
+// in another folder: paths that are relative to the bundle (config.md of the OCI runtime
+// specification, "Root" and "Mounts") become absolute. All other fields stay as they are,
+// also those that this program does not know and a runtime may.
 func (b *Bundle) Edited(e Edit) ([]byte, error) {
 	text, err := b.edited(e)
 	if err != nil {

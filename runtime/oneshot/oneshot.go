@@ -113,9 +113,10 @@ func (r *run) all(ctx context.Context) (err error) {
 }
 
 // configured returns the folder of the configuration that the runtime reads: the
-// bundle's own, or a temporary one with the filter of system calls, the user namespace and the capabilities that annotations ask
-// for, without a terminal and without limits that the kernel does not support. Programs
-// that have a terminal configured, as `runc spec` writes it, write to the logs.
+// bundle's own, or a temporary one with the filter of system calls, the user namespace and
+// the capabilities that annotations ask for, without a terminal and without limits that the
+// kernel does not support. Programs that have a terminal configured, as `runc spec` writes
+// it, write to the logs.
 func (r *run) configured(ctx context.Context) (dir string, remove func(), err error) {
 	filter, err := r.filter(ctx)
 	if err != nil {

@@ -56,7 +56,8 @@ func New(options Options) *Supervisor {
 		tasks:      options.Tasks,
 		store:      store{dir: options.StateDir, logger: options.Logger},
 		inbox:      make(chan func()), ended: make(chan struct{}), down: make(chan struct{}),
-		versions: versions.New(options.Versions), sockets: sockets.NewSet(options.Descriptors, options.Logger), staging: make(chan struct{}, 1), swapping: map[string]bool{},
+		versions: versions.New(options.Versions), staging: make(chan struct{}, 1), swapping: map[string]bool{},
+		sockets:  sockets.NewSet(options.Descriptors, options.Logger),
 		services: newServices(), warned: map[string]bool{},
 	}
 	s.announcer = announcer{events: options.Events, now: options.Now, store: s.store}

@@ -184,7 +184,8 @@ func (t *Task) others() []string { return t.spec.Placement.Others }
 // openOutput prepares for what the container prints, or has printed.
 func (t *Task) openOutput(adopted bool) {
 	t.output = t.runner.Output(OutputOf{
-		Service: t.spec.Name, Beside: t.spec.ID != "" && !adopted, Settings: t.spec.Bundle.Settings, Adopted: adopted, Streams: t.spec.Streams, Terminal: t.spec.terminal(),
+		Service: t.spec.Name, Beside: t.spec.ID != "" && !adopted, Adopted: adopted,
+		Settings: t.spec.Bundle.Settings, Streams: t.spec.Streams, Terminal: t.spec.terminal(),
 	})
 }
 
