@@ -27,10 +27,10 @@ type machine struct {
 
 func bootMachine(t *testing.T, out image.Output) system {
 	t.Helper()
-	v := vmtest.Boot(t, vm.Config{Config: qemu.Config{
+	v := vmtest.Boot(t, vmtest.Fast(t, vm.Config{Config: qemu.Config{
 		Arch: qemu.AMD64, Kernel: out.Kernel, Initrd: out.Initrd, Append: out.Cmdline, Memory: 1024,
 		Publish: []qemu.Forward{{Guest: redisPort}},
-	}})
+	}}))
 	v.Stage(timeline.Ready)
 	return system{machine{v, v.Client()}}
 }

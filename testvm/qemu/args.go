@@ -137,7 +137,9 @@ func machineArgs(c Config) []string {
 	case c.Accel == KVM:
 		options, cpu = m.kvmOptions, "host"
 	case c.VirtualTime:
-		cpu = cmp.Or(m.virtualCPU, m.cpu)
+		cpu = cmp.Or(c.CPU, m.virtualCPU, m.cpu)
+	default:
+		cpu = cmp.Or(c.CPU, m.cpu)
 	}
 	args := []string{"-M", cmp.Or(m.name, c.Machine) + options, "-accel", c.Accel + m.accelOptions, "-cpu", cpu}
 	if c.VirtualTime {

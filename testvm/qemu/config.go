@@ -36,6 +36,7 @@ type Config struct {
 	DTB      string // file with a board's device tree; empty for machines that generate theirs
 	Append   string // kernel command line
 	Memory   int    // MiB, 1024 if zero; ignored for a board
+	CPU      string // QEMU's name of the processor under TCG; the machine's usual one when empty
 	CPUs     int    // 2 if zero; ignored for a board
 	// Room reserves slots for a CPU and memory to plug while the machine runs.
 	Room    bool

@@ -44,9 +44,9 @@ type board struct {
 	serial       []string // the serial ports before the console
 }
 
-// usual64 is QEMU's default processor with instructions for random numbers, which QEMU takes
-// from the seed.
-const usual64 = "qemu64,+rdrand"
+// DefaultCPU is QEMU's default processor for amd64 with instructions for random numbers, which
+// QEMU takes from the seed.
+const DefaultCPU = "qemu64,+rdrand"
 
 // machines by QEMU's names, or other names where QEMU's is not unique.
 var machines = map[string]kind{
@@ -54,16 +54,16 @@ var machines = map[string]kind{
 	// kernel and programs copy and fill memory with them, but TCG counts each byte as an
 	// instruction. On a busy host too few timer interrupts arrive while the kernel tests
 	// them, and it panics: no_timer_check omits that test.
-	"q35": {arch: AMD64, cpu: "max", virtualCPU: usual64, usual: true, console: "ttyS0", firmware: []string{UEFI, BIOS},
+	"q35": {arch: AMD64, cpu: "max", virtualCPU: DefaultCPU, usual: true, console: "ttyS0", firmware: []string{UEFI, BIOS},
 		tcgAppend: " no_timer_check"},
-	"pc": {arch: AMD64, cpu: "max", virtualCPU: usual64, console: "ttyS0", firmware: []string{UEFI, BIOS}, tcgAppend: " no_timer_check"},
+	"pc": {arch: AMD64, cpu: "max", virtualCPU: DefaultCPU, console: "ttyS0", firmware: []string{UEFI, BIOS}, tcgAppend: " no_timer_check"},
 	// With rtc alone Debian's kernel hangs, and only a triple fault can reboot. The first
 	// clock is the TSC. On a busy host the kernel fails to calibrate it against the PIT and
 	// hangs too; under TCG it counts nanoseconds.
-	"microvm": {arch: AMD64, cpu: "max", virtualCPU: usual64, virtio: mmio, console: "ttyS0", options: ",rtc=on,pit=on,pic=on", kvmOptions: ",rtc=on,pit=on,pic=on",
+	"microvm": {arch: AMD64, cpu: "max", virtualCPU: DefaultCPU, virtio: mmio, console: "ttyS0", options: ",rtc=on,pit=on,pic=on", kvmOptions: ",rtc=on,pit=on,pic=on",
 		append: " reboot=t", tcgAppend: " tsc_early_khz=1000000"},
 	// The same without ACPI, like Firecracker: the kernel cannot power it off.
-	"microvm-no-acpi": {arch: AMD64, name: "microvm", cpu: "max", virtualCPU: usual64, virtio: mmio, console: "ttyS0", options: ",rtc=on,pit=on,pic=on,acpi=off",
+	"microvm-no-acpi": {arch: AMD64, name: "microvm", cpu: "max", virtualCPU: DefaultCPU, virtio: mmio, console: "ttyS0", options: ",rtc=on,pit=on,pic=on,acpi=off",
 		append: " reboot=t", tcgAppend: " tsc_early_khz=1000000"},
 	// TCG runs the A72 faster than "max": it has neither pointer authentication nor SVE.
 	"virt": {arch: ARM64, cpu: "cortex-a72", usual: true, console: "ttyAMA0", options: ",gic-version=3", kvmOptions: ",gic-version=host", firmware: []string{UEFI}},

@@ -70,7 +70,7 @@ services:
 // One boot is checked in many respects, then powered off.
 func TestSystem(t *testing.T) {
 	t.Parallel()
-	c := machine2(build(t, "standard", standard))
+	c := machine2(t, build(t, "standard", standard))
 	disk := filepath.Join(t.TempDir(), "data.img")
 	makeExt4(t, disk, "64M")
 	c.Disks = []qemu.Disk{{Path: disk}}
@@ -226,7 +226,7 @@ func TestDemoOnARM64(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := machine(out)
+	c := machine(t, out)
 	c.Arch, c.Publish = qemu.ARM64, []qemu.Forward{{Guest: 6379}}
 	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "data.img"), Size: 64 << 20}}
 	v := vmtest.Boot(t, c)

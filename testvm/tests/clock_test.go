@@ -16,7 +16,7 @@ import (
 // time of the image's build; a plausible one is used.
 func TestImplausibleClock(t *testing.T) {
 	t.Parallel()
-	config := machine(build(t, "clock", "services:\n  AGENT\n", toolbox(t)))
+	config := machine(t, build(t, "clock", "services:\n  AGENT\n", toolbox(t)))
 	text, err := os.ReadFile(filepath.Join(guestRoot(t), "usr/lib/keelson/build-time"))
 	if err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func TestMinimal(t *testing.T) {
 			if size := sizeOf(t, []string{out.Kernel, out.Initrd}); c == image.Best && size > 26e6 {
 				t.Errorf("kernel and initrd have %d bytes, want at most 26 MB", size)
 			}
-			v := vmtest.Boot(t, machine(out))
+			v := vmtest.Boot(t, machine(t, out))
 			v.Stage(timeline.Ready)
 			if err := v.PowerOff(vmtest.Context(t)); err != nil {
 				t.Fatal(err)

@@ -20,7 +20,7 @@ func TestConsoles(t *testing.T) {
 	t.Parallel()
 	tier.VM(t)
 	dir := overlay(t, "consoles-root", map[string]string{"etc/issue": "Welcome aboard\n"})
-	c := machine(build(t, "consoles", "services:\n  AGENT\n", dir))
+	c := machine(t, build(t, "consoles", "services:\n  AGENT\n", dir))
 	c.Append = strings.Replace(c.Append, "console=ttyS0", "quiet console=tty1 console=hvc0 console=ttyS0", 1)
 	c.VirtConsole = filepath.Join(t.TempDir(), "hvc0")
 	v := vmtest.Boot(t, c)

@@ -37,7 +37,7 @@ services:
 func TestStockContainerd(t *testing.T) {
 	t.Parallel()
 	tier.Long(t) // It compiles all of upstream's containerd.
-	v := vmtest.Boot(t, machine(withStock(t, "stock", "containerd", "containerd-shim-runc-v2", "ctr")))
+	v := vmtest.Boot(t, machine(t, withStock(t, "stock", "containerd", "containerd-shim-runc-v2", "ctr")))
 	v.Stage(timeline.Ready)
 	if !strings.Contains(v.Output("/usr/bin/ctr", "plugins", "ls"), "io.containerd.cri") {
 		t.Error("the running containerd is not upstream's")
@@ -56,7 +56,7 @@ func TestStockContainerd(t *testing.T) {
 func TestStockCtr(t *testing.T) {
 	t.Parallel()
 	tier.Long(t)
-	v := vmtest.Boot(t, machine(withStock(t, "stock-ctr", "ctr")))
+	v := vmtest.Boot(t, machine(t, withStock(t, "stock-ctr", "ctr")))
 	v.Stage(timeline.Ready)
 	if strings.Contains(v.Output("/usr/bin/ctr", "plugins", "ls"), "io.containerd.cri") {
 		t.Error("the running containerd is not keelson's")

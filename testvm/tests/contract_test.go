@@ -147,7 +147,7 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, append string }{{"v2", ""}, {"v1", " linuxkit.unified_cgroup_hierarchy=0"}} {
 		t.Run("cgroup "+c.name, func(t *testing.T) {
-			config := machine2(contractImage(t))
+			config := machine2(t, contractImage(t))
 			config.Append += c.append
 			v := vmtest.Boot(t, config)
 			v.Stage(timeline.Ready)

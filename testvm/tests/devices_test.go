@@ -25,7 +25,7 @@ services:
 // run, and after the supervisor has been killed.
 func TestLateDevices(t *testing.T) {
 	t.Parallel()
-	config := machine2(build(t, "late-devices", waitingForDevice))
+	config := machine2(t, build(t, "late-devices", waitingForDevice))
 	config.Machine = "pc" // Its PCI bus supports hot-plugging.
 	config.Room = true
 	v := vmtest.Boot(t, config)

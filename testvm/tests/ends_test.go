@@ -75,7 +75,7 @@ func TestSignals(t *testing.T) {
 		{"SIGTERM", sigTERM, vm.Rebooted}, {"ctrl-alt-delete", 0, vm.Rebooted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := machine(build(t, "ends", ends, dir))
+			m := machine(t, build(t, "ends", ends, dir))
 			m.Append += " quiet" // Messages of the kernel could split lines.
 			v := vmtest.Boot(t, m)
 			v.Stage("ready")
@@ -138,7 +138,7 @@ func TestPowerOffWithoutACPI(t *testing.T) {
 	dir := overlay(t, "no-acpi-root", map[string]string{
 		"etc/init.d/030-off": "#!/bin/busybox sh\nexec /bin/busybox kill -USR2 1\n",
 	})
-	c := machine(build(t, "no-acpi", "services:\n  AGENT\n", dir))
+	c := machine(t, build(t, "no-acpi", "services:\n  AGENT\n", dir))
 	c.Machine = "microvm-no-acpi"
 	v := vmtest.Boot(t, c)
 	v.Stage("shutdown")

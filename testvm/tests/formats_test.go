@@ -68,7 +68,7 @@ func bootFormat(t *testing.T, b format.Boot) measured {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := i.Machine(qemu.Config{Arch: b.Arch, Machine: b.Machine, Memory: 1024}, b.Bus)
+	c := i.Machine(qemu.Config{Arch: b.Arch, Machine: b.Machine, Memory: 1024, CPUs: 1}, b.Bus)
 	for n := range c.Disks {
 		if d := &c.Disks[n]; !d.ReadOnly { // Another machine may have the same disk.
 			d.Path = diskCopy(t, d.Path, b.Bus)

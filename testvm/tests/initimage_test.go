@@ -31,7 +31,7 @@ func TestInitImage(t *testing.T) {
 	}
 	yaml := fmt.Sprintf("kernel: {image: %q, cmdline: \"console=ttyS0 %s\"}\ninit: [%q]\nservices:\n%s",
 		vmtest.KernelOf(qemu.AMD64), network, "oci:"+lay, strings.ReplaceAll(agentService, "PAYLOAD", payload(t, qemu.AMD64)))
-	v := vmtest.Boot(t, machine(vmtest.Image(t, "init-image", qemu.AMD64, yaml)))
+	v := vmtest.Boot(t, machine(t, vmtest.Image(t, "init-image", qemu.AMD64, yaml)))
 	v.Stage(timeline.Ready)
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)

@@ -50,7 +50,7 @@ var greedyKinds = []struct {
 // they need of the same resource. The machine shuts down cleanly at the end.
 func TestLimitsExhausted(t *testing.T) {
 	t.Parallel()
-	c := machine2(build(t, "limited", limited))
+	c := machine2(t, build(t, "limited", limited))
 	c.Memory = 512
 	v := vmtest.Boot(t, c)
 	v.Stage("ready")

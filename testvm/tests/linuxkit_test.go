@@ -69,7 +69,7 @@ func TestAfterLinuxKitInit(t *testing.T) {
 	root := guestRoot(t)
 	yaml := fmt.Sprintf(afterLinuxKit, vmtest.KernelOf(qemu.AMD64), network, "dir:"+linuxKitInit(t), "dir:"+root)
 	yaml = strings.NewReplacer("AGENT", strings.TrimSpace(strings.ReplaceAll(agentService, "PAYLOAD", payload(t, qemu.AMD64))), "PAYLOAD", payload(t, qemu.AMD64)).Replace(yaml)
-	v := vmtest.Boot(t, machine(vmtest.Image(t, "after-linuxkit", qemu.AMD64, yaml)))
+	v := vmtest.Boot(t, machine(t, vmtest.Image(t, "after-linuxkit", qemu.AMD64, yaml)))
 	v.Stage(timeline.Ready)
 	if got := v.Output("/bin/sh", "-c", "until [ -s /run/own-script ]; do sleep 0.1; done; cat /run/own-script"); got != "own\n" {
 		t.Errorf("the script of the user wrote %q", got)

@@ -143,17 +143,19 @@ func (to target) yaml(t testing.TB, sections string, overlays []string) string {
 	return strings.ReplaceAll(yaml, "PAYLOAD", payload(t, arch))
 }
 
-// machine returns a machine with 1 GiB that boots out. It has one CPU: the machines of
-// other tests keep the other processors busy, and TCG needs a quarter less processor time
-// for the same boot than with two.
-func machine(out image.Output) vm.Config {
-	return vm.Config{Config: qemu.Config{Arch: qemu.AMD64, Kernel: out.Kernel, Initrd: out.Initrd,
-		Append: out.Cmdline, Memory: 1024, CPUs: 1}}
+// machine returns a machine with 1 GiB that boots out, with little work for TCG. It has one
+// CPU: the machines of other tests keep the other processors busy, and TCG needs a quarter
+// less processor time for the same boot than with two.
+func machine(t testing.TB, out image.Output) vm.Config {
+	t.Helper()
+	return vmtest.Fast(t, vm.Config{Config: qemu.Config{Arch: qemu.AMD64, Kernel: out.Kernel, Initrd: out.Initrd,
+		Append: out.Cmdline, Memory: 1024, CPUs: 1}})
 }
 
 // machine2 returns the same with two CPUs, for tests of what runs at the same time.
-func machine2(out image.Output) vm.Config {
-	c := machine(out)
+func machine2(t testing.TB, out image.Output) vm.Config {
+	t.Helper()
+	c := machine(t, out)
 	c.CPUs = 2
 	return c
 }
@@ -179,7 +181,7 @@ func until(t *testing.T, check func() (problem string)) {
 // plain returns a machine that boots an image with only the agent.
 func plain(t testing.TB) vm.Config {
 	t.Helper()
-	return machine(buildFor(t, compressed, "plain", "services:\n  AGENT\n"))
+	return machine(t, buildFor(t, compressed, "plain", "services:\n  AGENT\n"))
 }
 
 // toolbox returns a root overlay with a busybox that tests run through the agent.

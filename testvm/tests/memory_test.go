@@ -45,7 +45,7 @@ func TestMemoryExhausted(t *testing.T) {
 	dir := overlay(t, "hungry-root", map[string]string{
 		"etc/init.d/030-late": "#!/bin/busybox sh\nread x </proc/self/oom_score_adj; echo script has $x\n",
 	})
-	c := machine2(build(t, "hungry", hungry, dir))
+	c := machine2(t, build(t, "hungry", hungry, dir))
 	c.Memory = 384
 	v := vmtest.Boot(t, c)
 	v.Stage("ready", "degraded")

@@ -48,7 +48,7 @@ func TestContractFromModules(t *testing.T) {
 	}
 	kernel := buildFor(t, target{arch: qemu.AMD64, modules: "default, binfmt_misc, configfs, fuse"}, "modules", "services:\n  AGENT\n")
 	out := buildFor(t, target{arch: qemu.AMD64, kernel: "file:" + kernel.Kernel}, "as-modules", asModules, toolbox(t), withPackedModules(t, kernel))
-	v := vmtest.Boot(t, machine2(out))
+	v := vmtest.Boot(t, machine2(t, out))
 	v.Stage(timeline.Ready)
 	for _, e := range v.Timeline() {
 		if e.Stage == timeline.Onboot && e.Result != "exited 0" {

@@ -33,7 +33,7 @@ func TestNoInitialConsole(t *testing.T) {
 	const services = "services:\n  AGENT\n"
 	out := buildFor(t, compressed, "plain", services)
 	t.Run("hvc0", func(t *testing.T) {
-		c := machine(out)
+		c := machine(t, out)
 		c.VirtConsole = filepath.Join(t.TempDir(), "hvc0")
 		c.Initrd = changed(t, c.Initrd, func(b []byte) []byte { return append(b, junk...) })
 		checkComesUp(t, c, "console=hvc0", true)
@@ -46,13 +46,13 @@ func TestNoInitialConsole(t *testing.T) {
 		tier.Long(t)
 		dir := vmtest.Folder(t, "init-without-entry")
 		vmtest.Program(t, qemu.AMD64, "./init", filepath.Join(dir, "init"))
-		checkComesUp(t, machine(build(t, "without-entry", services, dir)), "console=null", false)
+		checkComesUp(t, machine(t, build(t, "without-entry", services, dir)), "console=null", false)
 	})
 	// /init needs neither nodes in /dev nor the builder's marks of the beginning and end of
 	// the archive.
 	t.Run("empty", func(t *testing.T) {
 		tier.Long(t)
-		c := machine(out)
+		c := machine(t, out)
 		c.Initrd = unmarked(t, c.Initrd, junk)
 		checkComesUp(t, c, "console=", true)
 	})
@@ -62,7 +62,7 @@ func TestNoInitialConsole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := vm.Config{Config: i.Machine(qemu.Config{Arch: qemu.AMD64, Memory: 1024, CPUs: 1}, "")}
+		c := vmtest.Fast(t, vm.Config{Config: i.Machine(qemu.Config{Arch: qemu.AMD64, Memory: 1024, CPUs: 1}, "")})
 		c.Initrd = unmarked(t, c.Initrd, "")
 		c.Append = "root=/dev/vda console=ttyS0"
 		checkComesUp(t, c, "console=ttyUSB0", false)
@@ -152,7 +152,7 @@ func TestNoInitialConsoleOnARM64(t *testing.T) {
 	tier.Long(t)
 	const arch = qemu.ARM64
 	out := vmtest.Image(t, "bare-"+arch, arch, fmt.Sprintf("kernel: {image: %q, modules: []}\ninit: [%q]\n", vmtest.KernelOf(arch), "dir:"+bare(t, arch)))
-	c := machine(out)
+	c := machine(t, out)
 	c.Arch, c.Initrd = arch, unmarked(t, c.Initrd, "")
 	c.Append = "console=ttyUSB0 keep_bootcon ignore_loglevel panic=-1 earlycon=pl011,0x9000000"
 	v := vmtest.Boot(t, c)

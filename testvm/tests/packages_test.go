@@ -172,7 +172,7 @@ func TestLinuxKitDefaultImage(t *testing.T) {
 	tier.VM(t)
 	certificates := t.TempDir()
 	withFolder(t, filepath.Join(certificates, "etc/ssl/certs/ca-certificates.crt"), func(path string) error { return os.WriteFile(path, nil, 0o644) })
-	v := vmtest.Boot(t, machine2(ofPackages(t, "linuxkit-default", defaultImage, certificates)))
+	v := vmtest.Boot(t, machine2(t, ofPackages(t, "linuxkit-default", defaultImage, certificates)))
 	checkAllUp(t, v)
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
@@ -185,7 +185,7 @@ func TestLinuxKitPackages(t *testing.T) {
 	sections := strings.NewReplacer(
 		"ONBOOT", entries(oneShots...),
 		"SERVICES", entries("sshd", "acpid", "cadvisor", "iscsid", "kmsg", "logwrite", "memlogd", "node_exporter")).Replace(minimalImage)
-	v := vmtest.Boot(t, machine2(ofPackages(t, "linuxkit-packages", sections)))
+	v := vmtest.Boot(t, machine2(t, ofPackages(t, "linuxkit-packages", sections)))
 	checkAllUp(t, v)
 	checkUsualPaths(t, v)
 	for _, name := range []string{"getty", "sshd"} {

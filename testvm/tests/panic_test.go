@@ -27,7 +27,7 @@ func TestPanicInInit(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("cannot build init: %v\n%s", err, out)
 	}
-	v := vmtest.Boot(t, machine(build(t, "faulty", "services:\n  AGENT\n", dir)))
+	v := vmtest.Boot(t, machine(t, build(t, "faulty", "services:\n  AGENT\n", dir)))
 	v.Stage("ready")
 	var before map[int]string
 	until(t, func() string { // Programs of the boot may be about to end.

@@ -33,7 +33,7 @@ services:
 // files of one boot do not disturb the next.
 func TestVarOnADisk(t *testing.T) {
 	t.Parallel()
-	c := machine(build(t, "persistent", persistent))
+	c := machine(t, build(t, "persistent", persistent))
 	disk := filepath.Join(t.TempDir(), "var.img")
 	c.Disks = []qemu.Disk{{Path: disk, Size: 64 << 20}}
 	for boot := 1; boot <= 2; boot++ {

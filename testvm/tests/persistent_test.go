@@ -78,7 +78,7 @@ func TestPersistentPartition(t *testing.T) {
 			}
 			enlarge(t, i.Disk, 400<<20)
 			boot := outside(t, i.Disk)
-			config := vm.Config{Config: i.Machine(qemu.Config{Arch: c.arch, Memory: 1024, CPUs: 1, Publish: []qemu.Forward{{Guest: 6379}}}, c.bus)}
+			config := vmtest.Fast(t, vm.Config{Config: i.Machine(qemu.Config{Arch: c.arch, Memory: 1024, CPUs: 1, Publish: []qemu.Forward{{Guest: 6379}}}, c.bus)})
 			bootTwice(t, config, c.device)
 			raw, start, size := dataPartition(t, i.Disk)
 			if free := 400<<20 - start - size; free > 2<<20 {
@@ -137,7 +137,7 @@ func remember(t *testing.T, v *vmtest.VM, boot int) {
 func TestPersistentDisk(t *testing.T) {
 	t.Parallel()
 	out := buildPersistent(t, qemu.AMD64, nil, agentService+webService, slices.Concat(ownUsers, []string{"FORMAT=", "FORMAT=/dev/vda", `keelson.retries: "6"`, `keelson.retries: "1"`})...)
-	c := machine(out)
+	c := machine(t, out)
 	c.Publish = []qemu.Forward{{Guest: 6379}}
 	disk := filepath.Join(t.TempDir(), "data.img")
 	c.Disks = []qemu.Disk{{Path: disk, Size: 128 << 20}}
@@ -280,7 +280,7 @@ func TestPersistentTornTable(t *testing.T) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	c := machine(out)
+	c := machine(t, out)
 	c.Disks = []qemu.Disk{{Path: file}}
 	v := vmtest.Boot(t, c)
 	v.Stage(timeline.Ready)

@@ -33,7 +33,7 @@ func TestOnbootPolicies(t *testing.T) {
 	t.Parallel()
 	for policy, want := range map[string]vm.Exit{"reboot": vm.Rebooted, "poweroff": vm.PoweredDown, "halt": vm.Halted} {
 		t.Run(policy, func(t *testing.T) {
-			m := machine(build(t, "failing", failing))
+			m := machine(t, build(t, "failing", failing))
 			m.Append += " quiet keelson.onboot=" + policy
 			v := vmtest.Boot(t, m)
 			v.Exit(want)
@@ -65,7 +65,7 @@ onboot:
 services:
   AGENT
 `
-	v := vmtest.Boot(t, machine(build(t, "hangs", hangs)))
+	v := vmtest.Boot(t, machine(t, build(t, "hangs", hangs)))
 	v.Stage("volumes")
 	if err := v.PowerOff(vmtest.Context(t)); err != nil {
 		t.Fatal(err)

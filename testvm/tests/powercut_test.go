@@ -182,7 +182,7 @@ func (r *cutter) grow(disk string) bool {
 }
 
 func (r *cutter) boot(disk, log string) *vmtest.VM {
-	c := machine(r.out)
+	c := machine(r, r.out)
 	c.Publish = []qemu.Forward{{Guest: 6379}}
 	c.Disks = []qemu.Disk{{Path: disk, Log: log}}
 	return vmtest.Boot(r, c)

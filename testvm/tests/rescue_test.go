@@ -42,7 +42,7 @@ func (p person) prompted(after string) {
 // failed, only an answer ends it, and the boot continues.
 func TestRescuePrompt(t *testing.T) {
 	t.Parallel()
-	m := machine(build(t, "failing", failing))
+	m := machine(t, build(t, "failing", failing))
 	m.Append += " quiet keelson.onboot=rescue"
 	p := person{vmtest.Boot(t, m), t}
 	p.Line(`^rescue> `)
@@ -91,7 +91,7 @@ services:
 // The power button works meanwhile.
 func TestRescueShell(t *testing.T) {
 	t.Parallel()
-	m := machine(build(t, "rescue-shell", rescueShell))
+	m := machine(t, build(t, "rescue-shell", rescueShell))
 	m.Append += " quiet keelson.rescue"
 	p := person{vmtest.Boot(t, m), t}
 	p.Line(`shell# `)

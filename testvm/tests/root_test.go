@@ -42,7 +42,7 @@ func TestInitramfs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := machine(out)
+			c := machine(t, out)
 			c.Append += " rootfstype=" + fstype
 			v := vmtest.Boot(t, c)
 			v.Stage("ready") // The agent runs, so runc has pivoted.
@@ -81,7 +81,7 @@ func memoryInUse(t *testing.T, meminfo string) int64 {
 // stops and reports what to do.
 func TestTooLittleMemory(t *testing.T) {
 	t.Parallel()
-	c := machine(ballast(t))
+	c := machine(t, ballast(t))
 	c.Memory = 288
 	v := vmtest.Boot(t, c)
 	e := v.Stage("fatal", "ready", "degraded")
@@ -133,7 +133,7 @@ func diskRoot(t *testing.T) (vm.Config, string) {
 	out := buildFor(t, compressed, "plain", "services:\n  AGENT\n")
 	tree := t.TempDir()
 	unpack(t, out.Initrd, tree)
-	c := machine(out)
+	c := machine(t, out)
 	c.Initrd = ""
 	c.Append += " root=/dev/nvme0n1 rootfstype=ext4 ro init=/init"
 	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "root.img"), Bus: "nvme"}}
@@ -180,7 +180,7 @@ services:
 	write("containers/services/badjson/config.json", `{"ociVersion": 1}`)
 	write("containers/services/noconfig/rootfs/file", "")
 	yaml := broken + "files:\n  - path: containers/services/badruntime/runtime.json\n    contents: '{\"mounts\": 3}'\n"
-	config := machine(build(t, "broken", yaml, dir))
+	config := machine(t, build(t, "broken", yaml, dir))
 	config.Append += " cgroup_disable=memory" // as the firmware of the Raspberry Pi sets it
 	v := vmtest.Boot(t, config)
 	e := v.Stage("degraded", "ready")
@@ -228,7 +228,7 @@ func TestOrphans(t *testing.T) {
 		t.Fatal(err)
 	}
 	vmtest.Program(t, qemu.AMD64, "./testvm/testapp", filepath.Join(bin, "containerd"))
-	c := machine(build(t, "orphans", "services:\n  AGENT\n", dir))
+	c := machine(t, build(t, "orphans", "services:\n  AGENT\n", dir))
 	v := vmtest.Boot(t, c)
 	v.Line(fmt.Sprintf("keelson-test: orphans %d", 10000))
 	v.Stage("ready", "degraded") // On a busy host, containerd starts too late.

@@ -50,7 +50,7 @@ func TestReadOnlyRoots(t *testing.T) {
 	unpack(t, out.Initrd, tree)
 	for _, k := range rootKinds {
 		t.Run(k.fstype, func(t *testing.T) {
-			c := machine(out)
+			c := machine(t, out)
 			c.Disks = []qemu.Disk{{Path: k.make(t, tree), Bus: "nvme", ReadOnly: true}}
 			c.Initrd = stage(t, "stage-"+k.fstype, leaveScripts[k.fstype]).Initrd
 			c.Append += " stage.module=" + k.module + " stage.fstype=" + k.fstype
@@ -82,7 +82,7 @@ func TestNoRoot(t *testing.T) {
 		t.Run(cmdline, func(t *testing.T) {
 			c := i.Machine(qemu.Config{Arch: qemu.AMD64, Memory: 512, CPUs: 1, Disks: []qemu.Disk{{Path: empty}}}, "")
 			c.Append = "console=ttyS0 quiet " + cmdline
-			v := vmtest.Boot(t, vm.Config{Config: c})
+			v := vmtest.Boot(t, vmtest.Fast(t, vm.Config{Config: c}))
 			v.Stage(timeline.Fatal)
 			for _, want := range wants {
 				v.Line("mounts root: failed: .*" + regexp.QuoteMeta(want))

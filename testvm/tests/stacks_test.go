@@ -98,7 +98,7 @@ func TestStackedDisks(t *testing.T) {
 	put(t, filepath.Join(dir, "etc/stacks/lost.sh"), []byte(lostScript), 0o644)
 	put(t, filepath.Join(dir, "etc/stacks/stacks.sh"), []byte(stacksScript), 0o644)
 	out := buildFor(t, target{arch: qemu.AMD64, modules: "default, loop, dm_mod, raid1"}, "stacks", stacks, dir)
-	c := machine(out)
+	c := machine(t, out)
 	var disks []string
 	for _, name := range []string{"a", "b", "c", "d"} {
 		disk := filepath.Join(t.TempDir(), name)

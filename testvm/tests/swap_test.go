@@ -128,7 +128,7 @@ func TestSwap(t *testing.T) {
 	good := redisArtifact(t, "net: host", "net: host\n    oomScoreAdj: 77")
 	bad := redisArtifact(t, `""]`, `"", "--no-such-option"]`)
 	slow := redisArtifact(t, "probation: 2s", "probation: 1h")
-	c := machine2(build(t, "swap", swapImage))
+	c := machine2(t, build(t, "swap", swapImage))
 	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "var.img"), Size: 256 << 20}}
 	s := swapper{t, vmtest.Boot(t, c)}
 	s.Stage(timeline.Ready)

@@ -27,7 +27,7 @@ func TestStaticUsermodeHelper(t *testing.T) {
 		"usr/bin/core":     "#!/bin/busybox sh\n/bin/busybox cat >/run/core\necho \"$0 $*\" >/run/core-args\n",
 	})
 	to := target{arch: qemu.AMD64, kernel: "dir:" + helperKernel(t), cmdline: "console=ttyS0"}
-	v := vmtest.Boot(t, machine(buildFor(t, to, "helper", "services:\n  AGENT\n", dir)))
+	v := vmtest.Boot(t, machine(t, buildFor(t, to, "helper", "services:\n  AGENT\n", dir)))
 	v.Stage(timeline.Ready)
 	t.Run("modprobe", func(t *testing.T) {
 		v.Output("/bin/busybox", "ip", "link", "add", "d0", "type", "dummy")

@@ -34,7 +34,7 @@ func TestProcMountedBeforeInit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	v := vmtest.Boot(t, machine(build(t, "userspace", "services:\n  AGENT\n", dir)))
+	v := vmtest.Boot(t, machine(t, build(t, "userspace", "services:\n  AGENT\n", dir)))
 	v.Stage(timeline.Ready)
 	if e := find(v.Timeline(), timeline.Modules); strings.HasPrefix(e.Result, "0 ") || e.Stage == "" {
 		t.Errorf("modules: %v", e)

@@ -119,6 +119,6 @@ func TinyOn(t testing.TB, arch, do string) vm.Config {
 		buttons := map[string]string{qemu.AMD64: ", button", qemu.ARM64: ", virtio_input"}[arch]
 		return Image(t, "tiny-"+arch, arch, fmt.Sprintf(tinyYAML, KernelOf(arch), buttons, qemu.ConsoleDevice(arch), root))
 	})
-	return vm.Config{Config: qemu.Config{Arch: arch, Kernel: out.Kernel, Initrd: out.Initrd,
-		Memory: 256, CPUs: 1, Append: out.Cmdline + " testapp.do=" + do}}
+	return Fast(t, vm.Config{Config: qemu.Config{Arch: arch, Kernel: out.Kernel, Initrd: out.Initrd,
+		Memory: 256, CPUs: 1, Append: out.Cmdline + " testapp.do=" + do}})
 }
