@@ -14,6 +14,7 @@ import (
 
 	"keelson/runtime/fault"
 	"keelson/testvm/nstest"
+	"keelson/testvm/tier"
 )
 
 const web = "trap 'exit 0' TERM; sleep 1001 & wait"
@@ -126,8 +127,11 @@ func TestPanicWhileARoleRuns(t *testing.T) {
 
 // A signal that arrives while PID 1 re-executes itself is not lost.
 func TestSignalDuringPanic(t *testing.T) {
-	dir, lost := faulty(t, nil), 0
-	for range 60 {
+	dir, times, lost := faulty(t, nil), 25, 0
+	if os.Getenv(tier.Everything) == "1" {
+		times = 100
+	}
+	for range times {
 		s := nstest.Boot(t, dir, nstest.Options{})
 		s.Stage(timelineReady...)
 		provoke(t, s, "reaper")
@@ -146,7 +150,7 @@ func TestSignalDuringPanic(t *testing.T) {
 	// execve(2) may end the thread to which the kernel has delivered a signal before the
 	// thread has run an instruction of the handler.
 	if lost > 1 {
-		t.Errorf("%d of 60 signals were lost", lost)
+		t.Errorf("%d of %d signals were lost", lost, times)
 	}
 }
 

@@ -116,11 +116,11 @@ func inside(t *testing.T, s *nstest.System, args ...string) {
 	}
 }
 
-// Orphans are reaped, 20,000 in `make test` and 100,000 in `make test-all`. After the
+// Orphans are reaped, 8,000 in `make test` and 100,000 in `make test-all`. After the
 // first thousands, the memory of PID 1 grows by less than 80 bytes for each.
 func TestOrphans(t *testing.T) {
-	const first = 5_000
-	orphans := 20_000
+	const first = 2_000
+	orphans := 8_000
 	if os.Getenv(tier.Everything) == "1" {
 		orphans = 100_000
 	}

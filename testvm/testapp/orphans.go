@@ -11,7 +11,7 @@ import (
 const perParent = 100
 
 // orphans makes n orphans. Each parent is a clone of this process that clones its children
-// and exits. No program is executed, so 10 000 orphans take seconds even in an emulated
+// and exits. No program is executed, so thousands of orphans take seconds even in an emulated
 // machine.
 func orphans(args []string) error {
 	n, err := strconv.Atoi(arg(args, 0))
@@ -62,7 +62,7 @@ func cloneParent(n int) (int, syscall.Errno) {
 func wrapContainerd(args []string) error {
 	const once = "/run/orphans-made"
 	if _, err := os.Stat(once); err != nil {
-		if err := orphans([]string{"10000"}); err != nil {
+		if err := orphans([]string{"2000"}); err != nil {
 			return err
 		}
 		if err := os.WriteFile(once, nil, 0o600); err != nil {

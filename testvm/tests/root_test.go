@@ -230,7 +230,7 @@ func TestOrphans(t *testing.T) {
 	vmtest.Program(t, qemu.AMD64, "./testvm/testapp", filepath.Join(bin, "containerd"))
 	c := machine(t, build(t, "orphans", "services:\n  AGENT\n", dir))
 	v := vmtest.Boot(t, c)
-	v.Line(fmt.Sprintf("keelson-test: orphans %d", 10000))
+	v.Line(fmt.Sprintf("keelson-test: orphans %d", 2000))
 	v.Stage("ready", "degraded") // On a busy host, containerd starts too late.
 	noZombies(t, v)
 	v.SignalInit(sigUSR2)
