@@ -215,6 +215,10 @@ func (u usersRoot) overlayIDMapped(m bundle.Mount) (err error) {
 			return err
 		}
 		made, layers = append(made, layer), append(layers, layer)
+		// Else the overlay propagates to the layer if it covers that, and is unmounted with it.
+		if err := mounts.Mount("", layer, "", []string{"private"}); err != nil {
+			return err
+		}
 	}
 	m.Options = append(slices.DeleteFunc(m.EachOption(), func(o string) bool { return strings.HasPrefix(o, "lowerdir=") }),
 		"lowerdir="+strings.Join(layers, ":"))

@@ -107,19 +107,25 @@ func TestOwnUsers(t *testing.T) {
 }
 
 // The files below the overlay of a writable root are given away, also when an attempt to
-// ID-map the layer has left an upper layer of its owner.
+// ID-map the layer has left an upper layer of its owner. The overlay may cover its own lower
+// layer, as that of a version does, whose mounts propagate.
 func TestOwnUsersOverlay(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
-		for _, fstype := range []string{"tmpfs", "ramfs"} {
-			b := ownUsers(t, fstype)
+		for _, tt := range []struct{ fstype, lower string }{{"tmpfs", "lower"}, {"ramfs", "lower"}, {"tmpfs", "rootfs"}, {"ramfs", "rootfs"}} {
+			fstype, b := tt.fstype, ownUsers(t, tt.fstype)
 			in := func(path string) string { return filepath.Join(b.Dir, path) }
 			b.Spec.Root.Readonly = false
 			b.Runtime.Mounts = []bundle.Mount{
 				{Destination: in("tmp"), Type: "tmpfs", Source: "tmpfs"},
 				{Destination: in("rootfs"), Type: "overlay", Source: "overlay", Options: []string{
-					"lowerdir=" + in("lower"), "upperdir=" + in("tmp/upper"), "workdir=" + in("tmp/work")}},
+					"lowerdir=" + in(tt.lower), "upperdir=" + in("tmp/upper"), "workdir=" + in("tmp/work")}},
 			}
-			if err := errors.Join(os.Rename(in("rootfs"), in("lower")), os.Mkdir(in("tmp"), 0o755), mounts.Mount("tmpfs", in("tmp"), "tmpfs", nil),
+			if tt.lower != "rootfs" {
+				if err := os.Rename(in("rootfs"), in(tt.lower)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(mounts.Mount("", b.Dir, "", []string{"shared"}), os.Mkdir(in("tmp"), 0o755), mounts.Mount("tmpfs", in("tmp"), "tmpfs", nil),
 				os.Mkdir(in("tmp/upper"), 0o755), os.Chown(in("tmp/upper"), firstID, firstID)); err != nil {
 				t.Fatal(err)
 			}
@@ -129,8 +135,11 @@ func TestOwnUsersOverlay(t *testing.T) {
 				}
 				for _, path := range []string{"", "etc/file", "new/folder"} {
 					if uid := owner(t, filepath.Join(b.Rootfs(), path)); uid != firstID {
-						t.Errorf("%s: %q belongs to %d", fstype, path, uid)
+						t.Errorf("%s: %q above %s belongs to %d", fstype, path, tt.lower, uid)
 					}
+				}
+				if top := topMount(b.Rootfs()); top.FSType != "overlay" {
+					t.Errorf("%s: the root above %s is on %s", fstype, tt.lower, top.FSType)
 				}
 			}
 			if err := Release(b); err != nil {
