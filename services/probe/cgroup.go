@@ -32,11 +32,15 @@ func newCgroup(all []procfs.Cgroup) cgroup {
 	return c
 }
 
-// ofService returns the cgroup of the service whose first process is in c.
-func (c cgroup) ofService() cgroup {
+// ofService returns the cgroup of the service whose first process is in c. That process may
+// have moved itself to a cgroup below place, the path at which the service was made.
+func (c cgroup) ofService(place string) cgroup {
 	of := cgroup{}
 	for hierarchy, path := range c {
 		of[hierarchy] = cmp.Or(strings.TrimSuffix(path, "/"+bundle.OwnCgroup), "/")
+		if place != "" && strings.HasPrefix(path+"/", place+"/") {
+			of[hierarchy] = place
+		}
 	}
 	return of
 }

@@ -62,21 +62,21 @@ type Notify struct {
 }
 
 // Listen binds the socket of a service, at an address of NotifySocket. pid is the first
-// process of the container, which need not have been started yet. Messages are accepted
-// from processes in the current cgroup of that process or below it, but not in the
+// process of the container, which need not have been started yet, and place is the path of
+// its cgroup. Messages are accepted from processes in that cgroup or below it, but not in the
 // cgroups at the paths in others, those of other services. The cgroup of a sender that
 // has ended is not known. Its messages are accepted only if no other container can send
 // to the socket, since it is in a private folder or network namespace of the container.
 //
 // After the supervisor has died, the next one listens at the same address. Messages sent
 // meanwhile are lost.
-func Listen(address string, pid int, others []string) (*Notify, error) {
+func Listen(address string, pid int, place string, others []string) (*Notify, error) {
 	abstract := strings.HasPrefix(address, "@")
 	own, err := readCgroup(pid)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen to %s: %w", address, err)
 	}
-	own = own.ofService()
+	own = own.ofService(place)
 	private := !abstract || !sameNetNS(pid)
 	belongs := func(pid int) bool {
 		sender, err := readCgroup(pid)

@@ -99,9 +99,12 @@ func TestCgroups(t *testing.T) {
 		{"0::/p/keelson.own\n", "0::/p/xy\n", true},
 		{"4:cpu:/p\n0::/\n", "4:cpu:/p/x\n0::/\n", false},
 		{"0::/p/x\n", "0::/p/x\n", true},
+		{"0::/moved/init\n", "0::/moved/work\n", true},
+		{"0::/moved/init\n", "0::/moved2\n", false},
+		{"4:cpu:/moved\n0::/moved/init\n", "4:cpu:/moved\n0::/moved/work\n", true},
 	} {
 		others := []string{"/p/x", "/p"}
-		if got := newCgroup(procfs.ParseCgroup(c.own)).ofService().contains(newCgroup(procfs.ParseCgroup(c.other)), others); got != c.want {
+		if got := newCgroup(procfs.ParseCgroup(c.own)).ofService("/moved").contains(newCgroup(procfs.ParseCgroup(c.other)), others); got != c.want {
 			t.Errorf("%q holds %q: %v", c.own, c.other, got)
 		}
 	}

@@ -135,16 +135,16 @@ func TestUnixSocket(t *testing.T) {
 func TestNotify(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		b := newBox(t, "it")
-		if _, err := Listen(notifyAt, b.pid, nil); !errors.Is(err, unix.ENOENT) {
+		if _, err := Listen(notifyAt, b.pid, "", nil); !errors.Is(err, unix.ENOENT) {
 			t.Errorf("without a folder: %v", err)
 		}
 		b.do("tmpfs %s", filepath.Dir(notifyAt))
-		n, err := Listen(notifyAt, b.pid, nil)
+		n, err := Listen(notifyAt, b.pid, "", nil)
 		must(t, err)
 		if _, err := os.Lstat(notifyAt); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the socket outside of the container: %v", err)
 		}
-		if _, err := Listen("/etc/notify", b.pid, nil); err == nil {
+		if _, err := Listen("/etc/notify", b.pid, "", nil); err == nil {
 			t.Error("a folder that is not a tmpfs is used")
 		}
 		news, ended := make(chan State, 10), make(chan error, 1)
@@ -184,7 +184,7 @@ func TestNotify(t *testing.T) {
 		}
 		cancel()
 		must(t, <-ended)
-		next, err := Listen(notifyAt, b.pid, nil) // as the next supervisor does
+		next, err := Listen(notifyAt, b.pid, "", nil) // as the next supervisor does
 		must(t, err)
 		go func() { ended <- next.Serve(t.Context(), func(s State) { news <- s }) }()
 		b.do("notify STATUS=again")
@@ -205,9 +205,9 @@ func TestNotifyByName(t *testing.T) {
 		if first == second || !strings.HasPrefix(first, "@keelson/it/") {
 			t.Errorf("addresses %s and %s", first, second)
 		}
-		n, err := Listen(first, b.pid, nil)
+		n, err := Listen(first, b.pid, "", nil)
 		must(t, err)
-		if _, err := Listen(first, b.pid, nil); !errors.Is(err, unix.EADDRINUSE) {
+		if _, err := Listen(first, b.pid, "", nil); !errors.Is(err, unix.EADDRINUSE) {
 			t.Errorf("a name in use: %v", err)
 		}
 		must(t, n.Close())
@@ -219,7 +219,7 @@ func TestNotifyNested(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		b := newBox(t, "nest/keelson.own")
 		b.do("tmpfs %s", filepath.Dir(notifyAt))
-		n, err := Listen(notifyAt, b.pid, []string{"/nest/other", "/nest"})
+		n, err := Listen(notifyAt, b.pid, "", []string{"/nest/other", "/nest"})
 		must(t, err)
 		defer func() { must(t, n.Close()) }()
 		news := make(chan State, 10)
@@ -235,6 +235,38 @@ func TestNotifyNested(t *testing.T) {
 			if s := <-news; s.Status != want {
 				t.Errorf("message of %s, want %s", s.Status, want)
 			}
+		}
+	})
+}
+
+// A process that moves itself to a cgroup below its own is followed by the next supervisor as
+// before.
+func TestNotifyMoved(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		t.Cleanup(func() { // after the process has ended
+			for _, group := range []string{"init", "work", ""} {
+				_ = os.Remove(filepath.Join("/sys/fs/cgroup/keelson-test-moved", group))
+			}
+		})
+		b := newBox(t, "keelson-test-moved/init")
+		b.do("tmpfs %s", filepath.Dir(notifyAt))
+		n, err := Listen(notifyAt, b.pid, "/keelson-test-moved", nil)
+		must(t, err)
+		defer func() { must(t, n.Close()) }()
+		news := make(chan State, 10)
+		go func() { _ = n.Serve(t.Context(), func(s State) { news <- s }) }()
+		dir := "/sys/fs/cgroup/keelson-test-moved/work"
+		must(t, os.MkdirAll(dir, 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), fmt.Append(nil, b.pid), 0))
+		b.do("notify STATUS=works")
+		b.do("barrier")
+		select {
+		case s := <-news:
+			if s.Status != "works" {
+				t.Errorf("message %q", s.Status)
+			}
+		default:
+			t.Error("the message of a moved process was refused")
 		}
 	})
 }
@@ -265,7 +297,7 @@ func benchmarkWaiting(b *testing.B, probe bundle.Probe) {
 		ctx, cancel := context.WithCancel(b.Context())
 		ended := make(chan error)
 		for i := range services {
-			n, err := Listen(NotifySocket(fmt.Sprint("bench", i), ""), pid, nil)
+			n, err := Listen(NotifySocket(fmt.Sprint("bench", i), ""), pid, "", nil)
 			must(b, err)
 			defer n.Close()
 			go func() {

@@ -143,7 +143,7 @@ func (f *fake) KillDaemon() error {
 	return nil
 }
 
-func (f *fake) process(pid int) (task.Process, error) {
+func (f *fake) process(pid int, _ task.Placement) (task.Process, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, p := range f.running {

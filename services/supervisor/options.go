@@ -69,10 +69,10 @@ type Options struct {
 	Dial         func(context.Context) (connection.Tasks, error) // connects to containerd when it listens
 	KillStarting func() error                                    // kills a containerd that does not listen
 
-	Output  func(task.OutputOf) task.Output     // receives what containers print
-	Process func(pid int) (task.Process, error) // opens the first process of a container
-	Exec    task.Exec                           // runs commands of probes
-	Tasks   Tasks                               // makes tasks of the above and containerd
+	Output  func(task.OutputOf) task.Output                           // receives what containers print
+	Process func(pid int, place task.Placement) (task.Process, error) // opens the first process of a container
+	Exec    task.Exec                                                 // runs commands of probes
+	Tasks   Tasks                                                     // makes tasks of the above and containerd
 
 	Stage Stage // reads artifacts
 

@@ -289,7 +289,7 @@ func TestOwnerAdopts(t *testing.T) {
 			}
 			put(t, filepath.Join(dir, "state/a.json"), string(text))
 			o := newOwnerIn(t, dir, `"keelson.ready":"notify"`, f)
-			o.is(t, tt.then, 1, append([]string{fmt.Sprintf("adopt %d &{[0 0] @a}", pid)}, tt.calls...)...)
+			o.is(t, tt.then, 1, append([]string{fmt.Sprintf("adopt %d &{[0 0] @a }", pid)}, tt.calls...)...)
 			o.stop()
 		})
 	}

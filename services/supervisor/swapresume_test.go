@@ -24,7 +24,7 @@ func TestSwapInterrupted(t *testing.T) {
 		then   func(o *owner, t *testing.T)
 	}{
 		"the old one is being stopped": {until: func(*owner) {}, pid: 7, then: func(o *owner, t *testing.T) {
-			o.is(t, machine.Restarting, 1, "adopt 7 &{[0 0] @a}", "stop terminated")
+			o.is(t, machine.Restarting, 1, "adopt 7 &{[0 0] @a }", "stop terminated")
 			o.report(task.Ended{})
 			o.runs(t, versions.Image)
 			o.report(task.Started{PID: 9})
@@ -40,7 +40,7 @@ func TestSwapInterrupted(t *testing.T) {
 			o.report(task.Started{PID: 9})
 		}},
 		"probation": {until: func(o *owner) { o.report(task.Ended{}); o.report(task.Started{PID: 8}) }, pid: 8, then: func(o *owner, t *testing.T) {
-			o.is(t, machine.Restarting, 1, "adopt 8 &{[0 0] @a}", "watch", "stop terminated")
+			o.is(t, machine.Restarting, 1, "adopt 8 &{[0 0] @a }", "watch", "stop terminated")
 			o.report(task.Ended{})
 			o.runs(t, versions.Image)
 			o.report(task.Started{PID: 9})
@@ -55,7 +55,7 @@ func TestSwapInterrupted(t *testing.T) {
 			o.report(task.Started{PID: 9})
 		}},
 		"removal": {remove: true, until: func(*owner) {}, pid: 7, then: func(o *owner, t *testing.T) {
-			o.is(t, machine.Restarting, 1, "adopt 7 &{[0 0] @a}", "stop terminated")
+			o.is(t, machine.Restarting, 1, "adopt 7 &{[0 0] @a }", "stop terminated")
 			o.report(task.Ended{})
 			o.runs(t, versions.Image)
 			o.report(task.Started{PID: 9})
@@ -106,7 +106,7 @@ func TestSwapSurvives(t *testing.T) {
 		f := newFake()
 		f.add("a").pid = 8
 		o = newOwnerIn(t, dir, "", f)
-		o.is(t, machine.Running, 1, "adopt 8 &{[0 0] @a}", "watch")
+		o.is(t, machine.Running, 1, "adopt 8 &{[0 0] @a }", "watch")
 		o.runs(t, target(t, ""))
 		o.current(t, "a", target(t, ""), versions.Image)
 		o.stop()

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"keelson/runtime/bundle"
 	"keelson/runtime/prepare"
 	"keelson/runtime/procfs"
@@ -36,12 +38,20 @@ func (c cgroup) nested(paths []string) (dirs []string) {
 	return dirs
 }
 
+// made returns the path of the cgroup in which the runtime makes the container.
+func (p Placement) made() string {
+	if p.Outer {
+		return filepath.Join(p.Path, bundle.OwnCgroup)
+	}
+	return p.Path
+}
+
 // copyLimits makes the limits of a service hold for those nested in it too.
 func (p Placement) copyLimits() error {
 	if !p.Outer {
 		return nil
 	}
-	return prepare.CopyLimits(filepath.Join(p.Path, bundle.OwnCgroup), p.Path)
+	return prepare.CopyLimits(p.made(), p.Path)
 }
 
 // emptyCgroup removes what a service with others nested in it has left in cgroups that
@@ -74,39 +84,82 @@ func processesIn(cgroup string, skip []string) []int {
 	return pids
 }
 
-// cgroupOf finds the cgroup of a container by its first process. It is empty when that
-// has ended.
-func cgroupOf(pid int) cgroup {
-	own, ownErr := procfs.ReadCgroup("/proc", os.Getpid())
-	cgroups, err := procfs.ReadCgroup("/proc", pid)
-	if ownErr != nil || err != nil {
+// cgroupAt returns the cgroup of a container that was made at p, in the hierarchy of
+// version 2 or else in the one of the controller pids. It is empty when there is no such
+// cgroup, or when the supervisor is in it too. It does not depend on where the processes
+// of the container are now: they may have moved themselves to cgroups below.
+func cgroupAt(p Placement) cgroup {
+	own, err := procfs.ReadCgroup("/proc", os.Getpid())
+	if err != nil {
 		return cgroup{}
 	}
-	return findCgroup(cgroups, own)
+	c := cgroup{root: hierarchy(), path: filepath.Join("/", p.Path), own: p.Outer}
+	if _, err := os.Stat(c.dir()); err != nil || c.path == "/" || slices.ContainsFunc(own, c.holds) {
+		return cgroup{}
+	}
+	return c
 }
 
-// findCgroup finds the cgroup of a container's processes, in the hierarchy of version 2
-// or in that of the controller pids. It is empty when own, the cgroups of the
-// supervisor, are in it too.
-func findCgroup(cgroups, own []procfs.Cgroup) cgroup {
+const cgroupRoot = "/sys/fs/cgroup"
+
+// hierarchy returns where the hierarchy is mounted by which containers are killed.
+func hierarchy() string {
+	var s unix.Statfs_t
+	if unix.Statfs(cgroupRoot, &s) == nil && s.Type == unix.CGROUP2_SUPER_MAGIC {
+		return cgroupRoot
+	}
+	return filepath.Join(cgroupRoot, "pids")
+}
+
+// holds reports whether other is c or lies below, in the same hierarchy.
+func (c cgroup) holds(other procfs.Cgroup) bool {
+	same := other.Has("pids")
+	if c.root == cgroupRoot {
+		same = other.V2()
+	}
+	return same && within(other.Path, c.path)
+}
+
+// within reports whether path is outer or lies below.
+func within(path, outer string) bool { return strings.HasPrefix(path+"/", outer+"/") }
+
+// adopted returns the placement of a container that runs: the bundle, from which p comes,
+// may have been changed since. Without a record it is derived from the cgroup in which the
+// first process is now.
+func (p Placement) adopted(pid int, record *Record) Placement {
+	path := ""
+	if record != nil {
+		path = record.Cgroup
+	}
+	if path == "" {
+		cgroups, err := procfs.ReadCgroup("/proc", pid)
+		if err != nil {
+			return p // It has ended.
+		}
+		path = madeIn(cgroups, p.Path)
+	}
+	if path != "" {
+		p.Path, p.Outer = strings.CutSuffix(path, "/"+bundle.OwnCgroup)
+	}
+	return p
+}
+
+// madeIn returns the path of the cgroup in which a container was made whose first process
+// is in cgroups now. The container was made at expected if that is an ancestor.
+func madeIn(cgroups []procfs.Cgroup, expected string) string {
 	for _, c := range cgroups {
-		path, inOwn := strings.CutSuffix(filepath.Join("/", c.Path), "/"+bundle.OwnCgroup)
-		if path == "/" || path == "" || holds(own, c, path) {
+		path := filepath.Join("/", c.Path)
+		if path == "/" || !c.V2() && !c.Has("pids") {
 			continue
 		}
+		outer, _, own := strings.Cut(path+"/", "/"+bundle.OwnCgroup+"/")
 		switch {
-		case c.V2():
-			return cgroup{"/sys/fs/cgroup", path, inOwn}
-		case c.Has("pids"):
-			return cgroup{"/sys/fs/cgroup/pids", path, inOwn}
+		case own:
+			return filepath.Join(outer, bundle.OwnCgroup)
+		case within(path, expected):
+			return expected
 		}
+		return path
 	}
-	return cgroup{}
-}
-
-// holds reports whether one of cgroups, in the hierarchy of c, is path or lies below.
-func holds(cgroups []procfs.Cgroup, c procfs.Cgroup, path string) bool {
-	return slices.ContainsFunc(cgroups, func(other procfs.Cgroup) bool {
-		return other.Hierarchy == c.Hierarchy && other.Controllers == c.Controllers && strings.HasPrefix(other.Path+"/", path+"/")
-	})
+	return ""
 }

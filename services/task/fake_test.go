@@ -143,7 +143,7 @@ func newRig(t *testing.T, f *fake) *rig {
 		}),
 		LogDir: dir, Logger: logger, Now: func() time.Duration { return time.Since(begin) },
 		Output: func(OutputOf) Output { return noOutput{} },
-		Process: func(int) (Process, error) {
+		Process: func(int, Placement) (Process, error) {
 			if f.dead {
 				return nil, syscall.ESRCH
 			}

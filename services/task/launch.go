@@ -3,7 +3,6 @@ package task
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -114,16 +113,16 @@ func (t *Task) startWith(ctx context.Context, tasks connection.Tasks) (pid int, 
 
 // attach opens what is needed to follow a container that is created.
 func (t *Task) attach(pid int) error {
-	process, err := t.runner.Process(pid)
+	process, err := t.runner.Process(pid, t.spec.Placement)
 	if err != nil {
 		return err
 	}
 	t.stopper.open(process)
 	t.pid = pid
-	t.oom = newOOMCounter(pid, t.others())
+	t.oom = newOOMCounter(t.spec.Placement)
 	t.pids.close() // of an attempt before
-	t.pids = newPidsWatch(t.spec.Bundle, pid, false)
-	t.record.LogAt = t.logEnds()
+	t.pids = newPidsWatch(t.spec.Bundle, t.spec.Placement, false)
+	t.record.LogAt, t.record.Cgroup = t.logEnds(), t.spec.Placement.made()
 	if err = t.spec.Placement.copyLimits(); err == nil {
 		err = t.listen()
 	}
@@ -147,10 +146,8 @@ func (t *Task) create(ctx context.Context, tasks connection.Tasks) (int, error) 
 		return 0, err
 	}
 	edit.Seccomp = filter
-	if t.spec.Placement.Outer {
-		edit.CgroupsPath = filepath.Join(t.spec.Placement.Path, bundle.OwnCgroup)
-	} else if t.spec.ID != "" {
-		edit.CgroupsPath = t.spec.Placement.Path
+	if t.spec.Placement.Outer || t.spec.ID != "" {
+		edit.CgroupsPath = t.spec.Placement.made()
 	}
 	text, err := t.spec.Bundle.Edited(edit)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"keelson/runtime/bundle"
-	"keelson/runtime/procfs"
 )
 
 // oomCounter reads how often the kernel killed a process for lack of memory in the
@@ -18,33 +17,27 @@ type oomCounter struct {
 }
 
 // newOOMCounter does not count for cgroups of the other services that lie in the cgroup
-// of the process.
-func newOOMCounter(pid int, others []string) oomCounter {
-	cgroups, err := procfs.ReadCgroup("/proc", pid)
-	if err != nil {
-		return oomCounter{}
-	}
-	c := oomCounter{file: oomFile(cgroups, others)}
+// of the container.
+func newOOMCounter(place Placement) oomCounter {
+	c := oomCounter{file: oomFile(cgroupRoot, place)}
 	c.before = oomKills(c.file)
 	return c
 }
 
-// oomFile finds the file with a cgroup's count. The root cgroup has no limit and no file.
-// memory.events counts for the cgroups below too, memory.events.local does not
-// (cgroup-v2.rst).
-func oomFile(cgroups []procfs.Cgroup, others []string) string {
-	for _, c := range cgroups {
-		path := filepath.Join("/", c.Path)
-		switch {
-		case path == "/":
-		case c.Has("memory"):
-			return filepath.Join("/sys/fs/cgroup/memory", path, "memory.oom_control")
-		case c.V2():
-			file := "memory.events"
-			if len(bundle.Nested(path, others)) > 0 {
-				file = "memory.events.local"
-			}
-			return filepath.Join("/sys/fs/cgroup", path, file)
+// oomFile returns the file below root with a cgroup's count, in the hierarchy of version 2
+// or of the controller memory. memory.events counts for the cgroups below too,
+// memory.events.local does not (cgroup-v2.rst).
+func oomFile(root string, place Placement) string {
+	file := "memory.events"
+	if len(bundle.Nested(place.made(), place.Others)) > 0 {
+		file = "memory.events.local"
+	}
+	for _, path := range []string{
+		filepath.Join(root, "memory", place.made(), "memory.oom_control"),
+		filepath.Join(root, place.made(), file),
+	} {
+		if _, err := os.Stat(path); err == nil {
+			return path
 		}
 	}
 	return ""

@@ -1,23 +1,41 @@
 package task
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
-
-	"keelson/runtime/procfs"
 )
 
 func TestOOMFile(t *testing.T) {
-	for text, want := range map[string]string{
-		"0::/services.linuxkit/web\n": "/sys/fs/cgroup/services.linuxkit/web/memory.events",
-		"0::/\n":                      "",
-		"0::/pods\n":                  "/sys/fs/cgroup/pods/memory.events.local",
-		"0::/pods/x\n":                "/sys/fs/cgroup/pods/x/memory.events",
-		"5:cpu,cpuacct:/a\n4:memory:/a/b\n0::/a\n": "/sys/fs/cgroup/memory/a/b/memory.oom_control",
-		"nonsense":        "",
-		"0::/../../etc\n": "/sys/fs/cgroup/etc/memory.events",
+	root := t.TempDir()
+	for _, file := range []string{
+		"web/memory.events", "web/memory.events.local", "web/memory.oom_control", "web/init/memory.events",
+		"pods/keelson.own/memory.events", "pods/memory.events", "pods/memory.events.local", "memory/old/memory.oom_control",
 	} {
-		if got := oomFile(procfs.ParseCgroup(text), []string{"/pods", "/pods/x", "/podsy"}); got != want {
-			t.Errorf("%q: %s, want %s", text, got, want)
+		path := filepath.Join(root, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		place Placement
+		want  string
+	}{
+		{Placement{Path: "/web", Others: []string{"/webby"}}, "web/memory.events"},
+		{Placement{Path: "/pods", Others: []string{"/pods/x"}}, "pods/memory.events.local"},
+		{Placement{Path: "/pods", Outer: true, Others: []string{"/pods/x"}}, "pods/keelson.own/memory.events"},
+		{Placement{Path: "/old"}, "memory/old/memory.oom_control"},
+		{Placement{Path: "/gone"}, ""},
+	} {
+		want := tt.want
+		if want != "" {
+			want = filepath.Join(root, want)
+		}
+		if got := oomFile(root, tt.place); got != want {
+			t.Errorf("%+v: %s, want %s", tt.place, got, want)
 		}
 	}
 }

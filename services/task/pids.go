@@ -23,11 +23,11 @@ type pidsWatch struct {
 // newPidsWatch returns nil when the bundle has no such limit or the limit cannot be
 // watched. A container that was refused a process before it was taken over has been
 // reported.
-func newPidsWatch(b *bundle.Bundle, pid int, adopted bool) *pidsWatch {
+func newPidsWatch(b *bundle.Bundle, place Placement, adopted bool) *pidsWatch {
 	if !limitsPids(b) {
 		return nil
 	}
-	c := cgroupOf(pid)
+	c := cgroupAt(place)
 	if c.path == "" {
 		return nil
 	}

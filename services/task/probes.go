@@ -87,7 +87,7 @@ func (t *Task) listen() error {
 	if t.notify != nil { // of an attempt before
 		_ = t.notify.Close()
 	}
-	n, err := probe.Listen(t.record.NotifyAt, t.pid, t.others())
+	n, err := probe.Listen(t.record.NotifyAt, t.pid, t.spec.Placement.Path, t.others())
 	if err != nil {
 		return err
 	}

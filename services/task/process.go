@@ -40,13 +40,14 @@ type process struct {
 }
 
 // OpenProcess opens the first process of a container (pidfd_open(2)) and protects its
-// shim. The error is ESRCH when it has ended.
-func OpenProcess(pid int) (Process, error) {
+// shim. KillAll kills in the cgroup where the container was made. The error is ESRCH when
+// the process has ended.
+func OpenProcess(pid int, place Placement) (Process, error) {
 	fd, err := openPidfd(pid)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open process %d: %w", pid, err)
 	}
-	p := &process{pid: pid, fd: fd, gone: make(chan struct{}), cgroup: cgroupOf(pid)}
+	p := &process{pid: pid, fd: fd, gone: make(chan struct{}), cgroup: cgroupAt(place)}
 	if shim, ok := openShim(pid); ok {
 		p.shim = shim.pidfd
 		shim.protect()

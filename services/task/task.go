@@ -18,12 +18,12 @@ type Options struct {
 	Connection *connection.Connection
 	LogDir     string // /var/log
 	Logger     *slog.Logger
-	Now        func() time.Duration       // CLOCK_BOOTTIME
-	Output     func(OutputOf) Output      // receives what containers print
-	Process    func(int) (Process, error) // opens the first process of a container
-	Exec       Exec                       // runs commands of probes
-	Down       <-chan struct{}            // closed at shutdown: containerd is hardly waited for
-	Offers     string                     // folder in which sockets are offered to shims
+	Now        func() time.Duration                  // CLOCK_BOOTTIME
+	Output     func(OutputOf) Output                 // receives what containers print
+	Process    func(int, Placement) (Process, error) // opens the first process of a container
+	Exec       Exec                                  // runs commands of probes
+	Down       <-chan struct{}                       // closed at shutdown: containerd is hardly waited for
+	Offers     string                                // folder in which sockets are offered to shims
 }
 
 // Exec runs a command in a container (see probe.Exec).
@@ -93,6 +93,7 @@ type Placement struct {
 type Record struct {
 	LogAt    [2]int64 `json:"logAt"`              // where its output begins in its logs
 	NotifyAt string   `json:"notifyAt,omitempty"` // its NOTIFY_SOCKET
+	Cgroup   string   `json:"cgroup,omitempty"`   // path of the one in which it was made
 }
 
 // Task is one life of a service's container. Its methods return without waiting for
@@ -156,20 +157,17 @@ func (t *Task) Record() Record { return t.record }
 
 // takeOver opens the process and the files of a container that runs.
 func (t *Task) takeOver(pid int, record *Record) {
-	found := cgroupOf(pid)
-	if found.path != "" { // The bundle may have been changed.
-		t.spec.Placement.Path = found.path
-	}
-	t.spec.Placement.Outer = found.own
+	t.spec.Placement = t.spec.Placement.adopted(pid, record)
 	t.pid = pid
-	t.oom = newOOMCounter(pid, t.others())
-	t.pids = newPidsWatch(t.spec.Bundle, pid, true)
+	t.oom = newOOMCounter(t.spec.Placement)
+	t.pids = newPidsWatch(t.spec.Bundle, t.spec.Placement, true)
 	if record != nil {
 		t.record = *record
 	} else {
 		t.record.NotifyAt = probe.NotifySocketOf(pid)
 	}
-	process, err := t.runner.Process(pid)
+	t.record.Cgroup = t.spec.Placement.made()
+	process, err := t.runner.Process(pid, t.spec.Placement)
 	if err != nil {
 		return // It has ended; containerd knows how.
 	}

@@ -98,7 +98,7 @@ func TestSurvivorIsKilled(t *testing.T) {
 func TestAdopt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, newFake())
-		record := Record{LogAt: [2]int64{3, 4}, NotifyAt: "@web"}
+		record := Record{LogAt: [2]int64{3, 4}, NotifyAt: "@web", Cgroup: "/web"}
 		task := r.runner.Adopt(r.ctx, r.spec, 1<<30, &record)
 		if got := task.Record(); got != record {
 			t.Errorf("record %+v", got)
