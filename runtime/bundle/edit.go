@@ -18,6 +18,7 @@ type Edit struct {
 	Env         []string            // appended to process.env
 	Mounts      []specs.Mount       // appended to mounts
 	CgroupsPath string              // linux.cgroupsPath
+	Delegate    bool                // a cgroup namespace, and its cgroups writable in mounts
 	Seccomp     *specs.LinuxSeccomp // linux.seccomp
 	Without     []ResourceLimit     // removed from linux.resources
 }
@@ -61,7 +62,7 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 	if err := b.userNamespace(linux); err != nil {
 		return nil, err
 	}
-	mounts, err := b.mounts(top, e.Mounts)
+	mounts, err := b.mounts(top, e)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +74,7 @@ func (b *Bundle) edited(e Edit) ([]byte, error) {
 		{process, "env", slices.Concat(b.Spec.Process.Env, e.Env), len(e.Env) > 0},
 		{linux, "cgroupsPath", e.CgroupsPath, e.CgroupsPath != ""},
 		{linux, "seccomp", e.Seccomp, e.Seccomp != nil},
+		{linux, "namespaces", b.namespaces(e), e.Delegate || b.OwnUsers()},
 		{top, "linux", linux, e.linux() || b.OwnUsers()},
 		{top, "mounts", mounts, mounts != nil},
 		{top, "root", root, true},
@@ -105,7 +107,9 @@ func apply(changes []change) error {
 }
 
 // linux reports whether e changes the section for Linux.
-func (e Edit) linux() bool { return e.CgroupsPath != "" || len(e.Without) > 0 || e.Seccomp != nil }
+func (e Edit) linux() bool {
+	return e.CgroupsPath != "" || len(e.Without) > 0 || e.Seccomp != nil || e.Delegate
+}
 
 // linux returns the section for Linux without the limits of e.Without. It is empty when
 // the file has none or e does not change it.
@@ -128,10 +132,10 @@ func (b *Bundle) linux(top object, e Edit) (object, error) {
 	return linux, linux.set("resources", resources)
 }
 
-// mounts returns the mounts with absolute sources, followed by more; nil when nothing
+// mounts returns the mounts with absolute sources, followed by those of e; nil when nothing
 // changes.
-func (b *Bundle) mounts(top object, more []specs.Mount) ([]any, error) {
-	if len(more) == 0 && !b.OwnUsers() && !slices.ContainsFunc(b.Spec.Mounts, relativeBind) {
+func (b *Bundle) mounts(top object, e Edit) ([]any, error) {
+	if len(e.Mounts) == 0 && !b.OwnUsers() && !e.Delegate && !slices.ContainsFunc(b.Spec.Mounts, relativeBind) {
 		return nil, nil
 	}
 	text, err := top.value("mounts", b.Spec.Mounts)
@@ -152,13 +156,19 @@ func (b *Bundle) mounts(top object, more []specs.Mount) ([]any, error) {
 				return nil, err
 			}
 		}
+		if e.Delegate && showsCgroups(m) {
+			continue
+		}
 		if bind, changed := b.inUserns(m); changed {
 			all = append(all, bind)
 			continue
 		}
 		all = append(all, own[i])
 	}
-	for _, m := range more {
+	if e.Delegate {
+		all = append(all, delegated())
+	}
+	for _, m := range e.Mounts {
 		all = append(all, m)
 	}
 	return all, nil

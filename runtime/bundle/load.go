@@ -49,7 +49,7 @@ func Load(dir string) (*Bundle, error) {
 
 // isolate applies the settings that isolate the container and that Edited adds to
 // config.json. It returns an error for one that cannot be applied: without it the container
-// would have more privileges than its author expects.
+// would have more privileges than its author expects, or not those that it needs.
 func (b *Bundle) isolate(path string) error {
 	for _, warning := range b.Warnings {
 		var bad *SettingError
@@ -59,6 +59,11 @@ func (b *Bundle) isolate(path string) error {
 	}
 	if b.OwnUsers() {
 		if field, value, why := refuseUsers(b.Spec); why != "" {
+			return fieldError(path, field, value, why)
+		}
+	}
+	if b.Settings.Delegate {
+		if field, value, why := refuseDelegation(b.Spec); why != "" {
 			return fieldError(path, field, value, why)
 		}
 	}

@@ -71,7 +71,7 @@ func Refusals(s *specs.Spec) []Refusal {
 	}
 	for _, check := range []func(){
 		c.checkProcess, c.checkRlimits, c.checkScheduling, c.checkNamespaces, c.checkMappings, c.checkHostname,
-		c.checkPropagation, c.checkSysctls, c.checkDevices, c.checkResources, c.checkSeccomp, c.checkMounts, c.checkUsers,
+		c.checkPropagation, c.checkSysctls, c.checkDevices, c.checkResources, c.checkSeccomp, c.checkMounts, c.checkUsers, c.checkDelegation,
 	} {
 		check()
 	}

@@ -83,6 +83,8 @@ type Settings struct {
 	Userns       string // UsernsHost or UsernsAuto
 	Capabilities string // of CapabilitySets, in place of process.capabilities; empty: not said
 
+	Delegate bool // the service has cgroups of its own, which it may divide
+
 	Listen []Socket // sockets that the supervisor opens and keeps
 
 	Swap          string        // SwapReplace or SwapOverlap
@@ -189,6 +191,7 @@ var setters = map[string]func(*Settings, string) string{
 		return oneOf(&s.OnFailure, v, Continue, Rescue, Reboot, PowerOff, Halt)
 	},
 	"seccomp":        func(s *Settings, v string) string { return oneOf(&s.Seccomp, v, SeccompNone, SeccompDefault) },
+	"delegate":       func(s *Settings, v string) string { return boolean(&s.Delegate, v) },
 	"listen":         func(s *Settings, v string) string { return listen(&s.Listen, v) },
 	"userns":         func(s *Settings, v string) string { return oneOf(&s.Userns, v, UsernsHost, UsernsAuto) },
 	"capabilities":   func(s *Settings, v string) string { return oneOf(&s.Capabilities, v, CapabilitySets()...) },

@@ -25,7 +25,7 @@ func TestParseSettings(t *testing.T) {
 		"keelson.listen":    "tcp:127.0.0.1:80",
 		"keelson.swap.keep": "command, env",
 		"keelson.userns":    "auto", "keelson.capabilities": "docker-default",
-		"keelson.swap": "overlap",
+		"keelson.swap": "overlap", "keelson.delegate": "true",
 	})
 	want := Settings{
 		Role: RoleRescue, Restart: RestartAlways, Delay: time.Second, MaxDelay: time.Minute, Limit: Limit{5, 2 * time.Minute},
@@ -35,7 +35,7 @@ func TestParseSettings(t *testing.T) {
 		StopSignal: syscall.SIGINT, OnFailure: "reboot", Timeout: 30 * time.Second, Retries: 4,
 		Listen:  []Socket{{Network: "tcp", Address: localhost[0]}},
 		LogSize: 3 << 19, SwapProbation: time.Minute, SwapKeep: []string{"command", "env"}, Seccomp: SeccompDefault, Swap: SwapOverlap,
-		Userns: UsernsAuto, Capabilities: "docker-default",
+		Userns: UsernsAuto, Capabilities: "docker-default", Delegate: true,
 	}
 	if len(errs) != 0 || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, errs, want)
@@ -143,6 +143,7 @@ func TestBadSettingsLeaveDefaults(t *testing.T) {
 		"keelson.retries":         {"-1", "many"},
 		"keelson.role":            {"", "shell"},
 		"keelson.swap":            {"restart"},
+		"keelson.delegate":        {"", "yes", "True", "pids"},
 		"keelson.listen":          {"", "80", "tcp:80,tcp:81"},
 		"keelson.swap.keep":       {"", "args", "command,", "command,user"},
 		"keelson.health.interval": {"0s", "99ms"}, "keelson.health.timeout": {"0s"},

@@ -71,7 +71,7 @@ func refuseUsers(s *specs.Spec) (field, value, why string) {
 // errNoRange is returned for a bundle with UsernsAuto that has no FirstID.
 var errNoRange = errors.New("no user IDs were assigned to the container")
 
-// userNamespace adds the user namespace to the section for Linux.
+// userNamespace adds the mappings of the user namespace to the section for Linux.
 func (b *Bundle) userNamespace(linux object) error {
 	if !b.OwnUsers() {
 		return nil
@@ -79,15 +79,24 @@ func (b *Bundle) userNamespace(linux object) error {
 	if b.FirstID == 0 {
 		return errNoRange
 	}
-	var namespaces []specs.LinuxNamespace
-	if b.Spec.Linux != nil {
-		namespaces = b.Spec.Linux.Namespaces
-	}
 	return apply([]change{
-		{linux, "namespaces", append(slices.Clone(namespaces), specs.LinuxNamespace{Type: specs.UserNamespace}), true},
 		{linux, "uidMappings", b.users(), true},
 		{linux, "gidMappings", b.users(), true},
 	})
+}
+
+// namespaces returns the namespaces of the container with those that e and annotations add.
+func (b *Bundle) namespaces(e Edit) (all []specs.LinuxNamespace) {
+	if b.Spec.Linux != nil {
+		all = slices.Clone(b.Spec.Linux.Namespaces)
+	}
+	if b.OwnUsers() {
+		all = append(all, specs.LinuxNamespace{Type: specs.UserNamespace})
+	}
+	if e.Delegate {
+		all = withCgroupNamespace(all)
+	}
+	return all
 }
 
 // inUserns returns the mount that stands for m in the user namespace of UsernsAuto. File

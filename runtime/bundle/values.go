@@ -25,6 +25,14 @@ func oneOf(to *string, value string, allowed ...string) string {
 	return ""
 }
 
+func boolean(to *bool, value string) string {
+	if value != "true" && value != "false" {
+		return "want true or false"
+	}
+	*to = value == "true"
+	return ""
+}
+
 // Durations are 0, which mostly means none, or within these bounds. A shorter duration
 // would be a mistake in the unit: a timeout of 10us always expires.
 const (

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,8 +36,11 @@ func makeCgroups(root string, paths []string) error {
 	return nil
 }
 
-// RemoveCgroups removes the cgroups below the one at path, but not that one. It keeps the
-// cgroups at the paths in keep with their ancestors and descendants.
+// leftTime is how long processes in a cgroup that is removed may take to end.
+const leftTime = 5 * time.Second
+
+// RemoveCgroups removes the cgroup at path and those below, and kills the processes in them.
+// It keeps the cgroups at the paths in keep with their ancestors and descendants.
 func RemoveCgroups(path string, keep []string) error { return removeCgroups(cgroupRoot, path, keep) }
 
 func removeCgroups(root, path string, keep []string) error {
@@ -46,31 +50,43 @@ func removeCgroups(root, path string, keep []string) error {
 	}
 	var errs []error
 	for _, h := range hierarchies {
-		errs = append(errs, removeBelow(h, path, keep))
+		errs = append(errs, removeTree(root, h, path, keep))
 	}
 	return errors.Join(errs...)
 }
 
-func removeBelow(hierarchy, path string, keep []string) error {
+func removeTree(root, hierarchy, path string, keep []string) error {
+	if slices.Contains(keep, path) {
+		return nil
+	}
 	entries, err := os.ReadDir(filepath.Join(hierarchy, path))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot remove cgroups: %w", err)
 	}
 	var errs []error
 	for _, entry := range entries {
-		below := filepath.Join(path, entry.Name())
-		if !entry.IsDir() || slices.Contains(keep, below) {
-			continue
-		}
-		errs = append(errs, removeBelow(hierarchy, below, keep))
-		if len(bundle.Nested(below, keep)) > 0 {
-			continue
-		}
-		if err := os.Remove(filepath.Join(hierarchy, below)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("cannot remove cgroup: %w", err))
+		if entry.IsDir() {
+			errs = append(errs, removeTree(root, hierarchy, filepath.Join(path, entry.Name()), keep))
 		}
 	}
+	if len(bundle.Nested(path, keep)) == 0 {
+		errs = append(errs, removeOne(root, hierarchy, path))
+	}
 	return errors.Join(errs...)
+}
+
+// removeOne removes a cgroup without others below it.
+func removeOne(root, hierarchy, path string) error {
+	dir := filepath.Join(hierarchy, path)
+	err := os.Remove(dir)
+	if errors.Is(err, unix.EBUSY) {
+		killLeft(root, path, leftTime)
+		err = os.Remove(dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove cgroup: %w", err)
+	}
+	return nil
 }
 
 func hierarchies(root string) ([]string, error) {

@@ -146,7 +146,7 @@ func TestLegacyCgroups(t *testing.T) {
 
 func TestRemoveCgroups(t *testing.T) {
 	root := t.TempDir()
-	for _, dir := range []string{"p/own/deep", "p/x/deep", "p/y/z", "p/y/w", "px"} {
+	for _, dir := range []string{"p/own/deep", "p/x/deep", "p/y/z", "p/y/w", "px", "q/own/init"} {
 		if err := os.MkdirAll(filepath.Join(root, "pids", dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +154,10 @@ func TestRemoveCgroups(t *testing.T) {
 	if err := removeCgroups(root, "/p", []string{"/p/x", "/p/y/z", "/px"}); err != nil {
 		t.Fatal(err)
 	}
-	for dir, want := range map[string]bool{"p": true, "p/own": false, "p/x/deep": true, "p/y/z": true, "p/y/w": false, "px": true} {
+	if err := removeCgroups(root, "/q", []string{"/p/x"}); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]bool{"p": true, "q": false, "p/own": false, "p/x/deep": true, "p/y/z": true, "p/y/w": false, "px": true} {
 		if _, err := os.Stat(filepath.Join(root, "pids", dir)); (err == nil) != want {
 			t.Errorf("%s exists: %v", dir, err == nil)
 		}

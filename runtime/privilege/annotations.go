@@ -56,6 +56,11 @@ func annotations(c *comparison, field string, was, is any) {
 				continue
 			}
 			why = "the service has no user namespace any more: its root is root of the machine"
+		case own && name == "delegate":
+			if now.Delegate == before.Delegate || !now.Delegate {
+				continue
+			}
+			why = "the service may make cgroups below its own"
 		case own && name == "capabilities":
 			continue // The resulting sets are compared (effective).
 		case own && name == "log.size":

@@ -122,6 +122,8 @@ var replacements = []struct {
 	{`tcp:80`, `tcp:80","keelson.seccomp":"none`, nil, nil},
 	{`tcp:80`, `tcp:80","keelson.listen":"tcp:80 a=udp:53`, []string{"annotations=keelson.listen=tcp:80", "annotations=keelson.listen=udp:53"}, nil},
 	{`"keelson.ready":"tcp:80"`, `"keelson.listen":"tcp:x"`, []string{"annotations=keelson.listen=tcp:x"}, nil},
+	{`tcp:80`, `tcp:80","keelson.delegate":"true`, []string{"annotations=keelson.delegate=true"}, nil},
+	{`tcp:80`, `tcp:80","keelson.delegate":"false`, nil, nil},
 	{`tcp:80`, `tcp:80","keelson.userns":"auto`, nil, []string{"annotations=keelson.userns=none"}},
 	{`tcp:80`, `tcp:80","keelson.userns":"host`, nil, nil},
 	{`"keelson.stop.timeout":"5s"`, `"keelson.stop.timeout":"4s"`, nil, []string{"annotations=keelson.stop.timeout=5s"}},

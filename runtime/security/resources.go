@@ -5,6 +5,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"keelson/runtime/bundle"
 	"keelson/runtime/privilege"
 )
 
@@ -89,6 +90,14 @@ func (a *assessment) limits() {
 	if (r.Pids == nil || r.Pids.Limit == nil || *r.Pids.Limit <= 0) && !limited(r.Unified["pids.max"]) {
 		a.add(0.4, "linux.resources.pids.limit", "", "none", "the service can use up the process IDs and threads of the machine",
 			"resources: {pids: {limit: 100}} # processes and threads")
+	}
+}
+
+// delegation: cgroups that the service makes.
+func (a *assessment) delegation() {
+	if a.bundle.Settings.Delegate {
+		a.add(0.3, "annotations", bundle.SettingsPrefix+"delegate", "true", "the service makes any number of cgroups, each of which takes memory of the kernel",
+			"# without "+bundle.SettingsPrefix+"delegate in annotations, if the service needs no cgroups")
 	}
 }
 

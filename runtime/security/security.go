@@ -32,7 +32,7 @@ func Assess(b *bundle.Bundle) Report {
 	a := newAssessment(b)
 	for _, check := range []func(){
 		a.user, a.capabilities, a.privileges, a.filter, a.namespaces,
-		a.root, a.mounts, a.kernelPaths, a.devices, a.limits, a.hooks,
+		a.root, a.mounts, a.kernelPaths, a.devices, a.limits, a.delegation, a.hooks,
 	} {
 		check()
 	}

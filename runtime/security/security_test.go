@@ -156,6 +156,7 @@ var bundles = []struct {
 	{"writable cgroups of root", asRoot(func(s *specs.Spec) {
 		s.Mounts = append(s.Mounts, specs.Mount{Type: "cgroup", Source: "cgroup", Destination: "/sys/fs/cgroup"})
 	}), []string{"2.0 process.user.uid", "1.5 mounts=cgroup:/sys/fs/cgroup"}},
+	{"delegated cgroups", func(s *specs.Spec) { s.Annotations["keelson.delegate"] = "true" }, []string{"0.3 annotations=keelson.delegate"}},
 	{"debugfs of root", asRoot(func(s *specs.Spec) {
 		s.Mounts = append(s.Mounts, specs.Mount{Type: "debugfs", Source: "debugfs", Destination: "/d"})
 	}), []string{"5.0 mounts=debugfs:/d", "2.0 process.user.uid"}},
@@ -259,6 +260,8 @@ func follow(t *testing.T, s *specs.Spec, f Finding) {
 		s.Process.User.GID = 1000
 	case key == "noNewPrivileges":
 		s.Process.NoNewPrivileges = value == "true"
+	case f.Field == "annotations":
+		delete(s.Annotations, f.Item)
 	case key == "annotations":
 		name, value, _ := strings.Cut(strings.Trim(value, "{}"), ": ")
 		s.Annotations = map[string]string{name: value}

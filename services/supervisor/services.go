@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/prepare"
 	"keelson/services/order"
 	"keelson/services/task"
 )
@@ -140,13 +141,20 @@ func (a *services) cgroupsOfOthers(svc *service) (paths []string) {
 // when the cgroup cannot be made.
 func (a *services) place(svc *service) (task.Placement, error) {
 	p := task.Placement{Path: svc.bundle.Cgroup(svc.name), Others: a.cgroupsOfOthers(svc)}
-	p.Outer = len(bundle.Nested(p.Path, p.Others)) > 0
+	p.Outer = len(bundle.Nested(p.Path, p.Others)) > 0 || svc.bundle.Settings.Delegate
+	if svc.bundle.Settings.Delegate {
+		if err := prepare.CanDelegate(); err != nil {
+			return p, err
+		}
+	}
 	for _, name := range a.names {
 		other := a.byName[name]
-		if other == svc || other.task == nil || other.task.Placement().Outer {
+		if other == svc || other.task == nil {
 			continue
 		}
-		if len(bundle.Nested(other.task.Placement().Path, []string{p.Path})) > 0 {
+		started := other.task.Placement()
+		expected := started.Outer && slices.Contains(started.Others, p.Path)
+		if len(bundle.Nested(started.Path, []string{p.Path})) > 0 && !expected {
 			return p, fmt.Errorf("its cgroup %s lies in the cgroup of service %s, which was started without nested cgroups: restart %s, then start %s",
 				p.Path, name, name, svc.name)
 		}

@@ -54,13 +54,19 @@ func (p Placement) copyLimits() error {
 	return prepare.CopyLimits(p.made(), p.Path)
 }
 
-// emptyCgroup removes what a service with others nested in it has left in cgroups that
-// it made below its own: the runtime knows only bundle.OwnCgroup.
-func (t *Task) emptyCgroup() {
-	t.Kill(t.others()) // The first process has ended.
-	path := t.spec.Placement.Path
-	keep := append(slices.Clone(t.others()), filepath.Join(path, bundle.OwnCgroup))
-	if err := prepare.RemoveCgroups(path, keep); err != nil {
+// delegate gives a service with keelson.delegate the cgroups below the one in which it was
+// made.
+func (t *Task) delegate() error {
+	if !t.spec.Bundle.Settings.Delegate {
+		return nil
+	}
+	return prepare.Delegate(t.spec.Placement.made(), t.pid, t.spec.Bundle.RootID())
+}
+
+// removeCgroups removes what a service with cgroups below its own has left, and its own unless
+// other services are nested in it: the runtime knows only bundle.OwnCgroup.
+func (t *Task) removeCgroups() {
+	if err := prepare.RemoveCgroups(t.spec.Placement.Path, t.others()); err != nil {
 		t.runner.Logger.Warn("cannot remove cgroups of a service", "service", t.spec.Name, "error", err)
 	}
 }

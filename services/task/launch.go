@@ -119,14 +119,18 @@ func (t *Task) attach(pid int) error {
 	}
 	t.stopper.open(process)
 	t.pid = pid
-	t.oom = newOOMCounter(t.spec.Placement)
+	if err = t.spec.Placement.copyLimits(); err == nil {
+		err = t.delegate()
+	}
+	if err != nil {
+		t.stopper.close()
+		return err
+	}
+	t.oom = newOOMCounter(t.spec.Placement, t.spec.Bundle.Settings.Delegate)
 	t.pids.close() // of an attempt before
 	t.pids = newPidsWatch(t.spec.Bundle, t.spec.Placement, false)
 	t.record.LogAt, t.record.Cgroup = t.logEnds(), t.spec.Placement.made()
-	if err = t.spec.Placement.copyLimits(); err == nil {
-		err = t.listen()
-	}
-	if err != nil {
+	if err = t.listen(); err != nil {
 		t.stopper.close()
 	}
 	return err
@@ -146,6 +150,10 @@ func (t *Task) create(ctx context.Context, tasks connection.Tasks) (int, error) 
 		return 0, err
 	}
 	edit.Seccomp = filter
+	edit.Delegate = t.spec.Bundle.Settings.Delegate
+	if edit.Delegate {
+		t.removeCgroups() // An interrupted attempt may have left some, with controllers enabled.
+	}
 	if t.spec.Placement.Outer || t.spec.ID != "" {
 		edit.CgroupsPath = t.spec.Placement.made()
 	}
@@ -194,10 +202,11 @@ func ownScore(p *specs.Process, inherited bool) *int {
 func (t *Task) remove(tasks connection.Tasks) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), callTime)
 	defer cancel()
+	if t.spec.Placement.Outer {
+		t.Kill(t.others()) // The first process has ended, perhaps not those in other cgroups.
+		defer t.removeCgroups()
+	}
 	if err := tasks.Delete(ctx, t.spec.Bundle.Namespace(), t.spec.id()); err != nil {
 		t.runner.Logger.Error("cannot remove the container of a service", "service", t.spec.Name, "error", err)
-	}
-	if t.spec.Placement.Outer {
-		t.emptyCgroup()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/prepare"
 )
 
 // oomCounter reads how often the kernel killed a process for lack of memory in the
@@ -16,10 +17,10 @@ type oomCounter struct {
 	before int    // the count at the start
 }
 
-// newOOMCounter does not count for cgroups of the other services that lie in the cgroup
-// of the container.
-func newOOMCounter(place Placement) oomCounter {
-	c := oomCounter{file: oomFile(cgroupRoot, place)}
+// newOOMCounter does not count for cgroups of the other services that lie in the cgroup of the
+// container, nor for those that a service with delegated cgroups makes.
+func newOOMCounter(place Placement, delegated bool) oomCounter {
+	c := oomCounter{file: oomFile(cgroupRoot, place, delegated)}
 	c.before = oomKills(c.file)
 	return c
 }
@@ -27,9 +28,12 @@ func newOOMCounter(place Placement) oomCounter {
 // oomFile returns the file below root with a cgroup's count, in the hierarchy of version 2
 // or of the controller memory. memory.events counts for the cgroups below too,
 // memory.events.local does not (cgroup-v2.rst).
-func oomFile(root string, place Placement) string {
+func oomFile(root string, place Placement, delegated bool) string {
 	file := "memory.events"
-	if len(bundle.Nested(place.made(), place.Others)) > 0 {
+	switch {
+	case delegated:
+		file = filepath.Join(prepare.FirstCgroup, "memory.events.local")
+	case len(bundle.Nested(place.made(), place.Others)) > 0:
 		file = "memory.events.local"
 	}
 	for _, path := range []string{

@@ -31,7 +31,11 @@ func newPidsWatch(b *bundle.Bundle, place Placement, adopted bool) *pidsWatch {
 	if c.path == "" {
 		return nil
 	}
-	file, err := os.Open(filepath.Join(c.processes(), "pids.events"))
+	// In pids.events of some kernels, the limits of cgroups below count too.
+	file, err := os.Open(filepath.Join(c.processes(), "pids.events.local"))
+	if err != nil {
+		file, err = os.Open(filepath.Join(c.processes(), "pids.events"))
+	}
 	if err != nil {
 		return nil
 	}

@@ -159,7 +159,7 @@ func (t *Task) Record() Record { return t.record }
 func (t *Task) takeOver(pid int, record *Record) {
 	t.spec.Placement = t.spec.Placement.adopted(pid, record)
 	t.pid = pid
-	t.oom = newOOMCounter(t.spec.Placement)
+	t.oom = newOOMCounter(t.spec.Placement, t.spec.Bundle.Settings.Delegate)
 	t.pids = newPidsWatch(t.spec.Bundle, t.spec.Placement, true)
 	if record != nil {
 		t.record = *record

@@ -65,3 +65,36 @@ func checkNested(t *testing.T, v *vmtest.VM, version string) {
 		}
 	}
 }
+
+// delegatedFiles are the limits of a service with keelson.delegate, and those that it sets.
+var delegatedFiles = map[string]string{
+	"/sys/fs/cgroup/divided/memory.max": "67108864\n", "/sys/fs/cgroup/divided/pids.max": "50\n",
+	"/sys/fs/cgroup/divided/keelson.own/box/memory.max": "16777216\n", "/sys/fs/cgroup/divided/keelson.own/box/pids.max": "5\n",
+}
+
+// A service divides its cgroup, and leaves nothing when it stops. With cgroups of version 1 it
+// alone is refused.
+func checkDelegated(t *testing.T, v *vmtest.VM, version string) {
+	if version == "v1" {
+		out := v.Output("/usr/bin/busybox", "sh", "-c", "service status divided || true")
+		if !strings.Contains(out, "annotation keelson.delegate: ") || !strings.Contains(out, "cgroups of version 1") {
+			t.Errorf("the service is not refused:\n%s", out)
+		}
+		return
+	}
+	for _, verb := range []string{"restart", "stop"} {
+		if at := v.File(fmt.Sprintf("/proc/%d/cgroup", mainPID(t, v, "divided"))); at != "0::/divided/keelson.own/init\n" {
+			t.Errorf("the first process is in %q", at)
+		}
+		for path, want := range delegatedFiles {
+			if got := v.File(path); got != want {
+				t.Errorf("%s holds %q, want %q", path, got, want)
+			}
+		}
+		v.Output("/usr/bin/service", verb, "divided")
+	}
+	if inside := v.File("/var/log/divided.out.log"); inside != "0::/init\n0::/init\n" {
+		t.Errorf("the service sees its cgroup as %q", inside)
+	}
+	v.Output("/usr/bin/busybox", "test", "!", "-e", "/sys/fs/cgroup/divided")
+}

@@ -124,6 +124,12 @@ services:
     readonly: true
     cgroupsPath: /pods/pod
     resources: {memory: {limit: 33554432}}
+  - name: divided
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "cd /sys/fs/cgroup; mkdir -p box; echo 16777216 >box/memory.max; echo 5 >box/pids.max; sleep 100000 & echo $! >box/cgroup.procs; cat /proc/self/cgroup; wait"]
+    cgroupsPath: /divided
+    resources: {memory: {limit: 67108864}, pids: {limit: 50}}
+    annotations: {keelson.delegate: "true", keelson.ready: "exec:/bin/busybox grep -q . /sys/fs/cgroup/box/cgroup.procs"}
   - name: weighed
     image: dir:PAYLOAD
     command: ["/testapp", "sleep"]
@@ -145,12 +151,15 @@ func contractImage(t *testing.T) image.Output {
 // The promises of LinuxKit's YAML and runtime.json hold with both versions of cgroups.
 func TestContract(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ name, append string }{{"v2", ""}, {"v1", " linuxkit.unified_cgroup_hierarchy=0"}} {
+	for _, c := range []struct{ name, append, stage string }{
+		{"v2", "", timeline.Ready},
+		{"v1", " linuxkit.unified_cgroup_hierarchy=0", timeline.Degraded}, // A service is refused.
+	} {
 		t.Run("cgroup "+c.name, func(t *testing.T) {
 			config := machine2(t, contractImage(t))
 			config.Append += c.append
 			v := vmtest.Boot(t, config)
-			v.Stage(timeline.Ready)
+			v.Stage(c.stage)
 			t.Run("onboot", func(t *testing.T) { checkAllExited(t, v) })
 			t.Run("prepared network namespace", func(t *testing.T) { checkPreparedNetwork(t, v) })
 			t.Run("files", func(t *testing.T) { checkCoveredFiles(t, v) })
@@ -162,6 +171,7 @@ func TestContract(t *testing.T) {
 			t.Run("mounts", func(t *testing.T) { checkMounts(t, v, c.name) })
 			t.Run("limits", func(t *testing.T) { checkLimits(t, v, c.name) })
 			t.Run("nested cgroups", func(t *testing.T) { checkNested(t, v, c.name) })
+			t.Run("delegated cgroups", func(t *testing.T) { checkDelegated(t, v, c.name) })
 			t.Run("rootfs is unmounted", func(t *testing.T) { checkReleased(t, v) })
 			v.SignalInit(sigUSR2)
 			v.Exit(vm.PoweredDown)
