@@ -134,6 +134,11 @@ func runChild(in io.Reader) (artifact.Meta, error) {
 	signal.Ignore(unix.SIGXFSZ) // A write then fails.
 	debug.SetMemoryLimit(maxData / 2)
 	unix.Umask(0)
+	if err := FilterCalls(); errors.Is(err, errNoFilter) {
+		fmt.Fprintln(os.Stderr, "the artifact is read without a filter of system calls:", err) // The parent logs it.
+	} else if err != nil {
+		return artifact.Meta{}, err
+	}
 	root, err := os.OpenRoot("/")
 	if err != nil {
 		return artifact.Meta{}, err

@@ -19,6 +19,10 @@
 //     bounding set, and no_new_privs is set.
 //   - Landlock, from version 2 on, allows regular files, folders and links below the root.
 //     It forbids devices, FIFOs, sockets, TCP and signals to others.
+//   - A filter of system calls (seccomp) denies what reading an artifact does not need, on all
+//     threads: other processes and programs, namespaces, mounts, sockets, and parts of the
+//     kernel such as bpf(2) and io_uring. Calls newer than the list do not exist for it. A
+//     kernel without filters is logged; the rest holds without it.
 //   - Memory, CPU time, descriptors and the size of files are limited. The kernel kills it
 //     first when memory is short, and it does not outlive its parent.
 //
@@ -39,5 +43,6 @@
 //
 // Sources: OCI image specification 1.1 (image-layout.md, image-index.md, manifest.md,
 // layer.md); user_namespaces(7), mount_namespaces(7), capabilities(7), landlock(7),
-// pivot_root(2), setrlimit(2), execveat(2), PR_SET_PDEATHSIG(2const).
+// pivot_root(2), setrlimit(2), execveat(2), PR_SET_PDEATHSIG(2const),
+// seccomp(2).
 package staging

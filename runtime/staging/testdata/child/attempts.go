@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -36,6 +37,44 @@ func execute() error {
 		return err
 	}
 	return unix.Exec("/program", []string{"/program"}, nil)
+}
+
+// call makes a system call. One that is denied fails whatever its arguments are.
+func call(number uintptr, args ...uintptr) error {
+	args = append(args, 0, 0, 0)
+	if _, _, errno := unix.Syscall(number, args[0], args[1], args[2]); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// fork returns in the child process as well, which ends.
+func fork() error {
+	pid, _, errno := unix.RawSyscall(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	if pid == 0 {
+		unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+	}
+	return nil
+}
+
+// elsewhere makes a call on another thread, which existed when the filter was set.
+func elsewhere() error {
+	result := make(chan error)
+	go func() { result <- call(unix.SYS_BPF, ^uintptr(0)) }()
+	return <-result
+}
+
+// thread starts a new thread and waits for it.
+func thread() error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // It ends with its goroutine.
+		done <- nil
+	}()
+	return <-done
 }
 
 func gain(c int) error {

@@ -1,6 +1,7 @@
 // Command child is the child of staging.Stage in tests. As `child probe PORT PID` it does
 // not read an artifact but tries to leave its confinement: config.json then holds what it
-// got for each attempt. As `child wait` it waits for ever. As `child link` it leaves a
+// got for each attempt. `child filtered PORT PID` does the same with the filter of system
+// calls. As `child wait` it waits for ever. As `child link` it leaves a
 // link in the place of config.json.
 package main
 
@@ -27,6 +28,12 @@ func main() {
 		os.Exit(staging.Main(os.Stdin, os.Stdout))
 	}
 	switch os.Args[1] {
+	case "filtered":
+		if err := staging.FilterCalls(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fallthrough
 	case "probe":
 		report, _ := json.Marshal(probe(os.Args[2], os.Args[3]))
 		finish(func() error { return os.WriteFile("/config.json", report, 0o600) })
@@ -72,6 +79,16 @@ func probe(port, pid string) map[string]string {
 		"gain a capability":      func() error { return gain(unix.CAP_SYS_ADMIN) },
 		"raise a limit":          func() error { return unix.Prlimit(0, unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}, nil) },
 		"give a file away":       give,
+		"start a thread":         func() error { return thread() },
+		"open a socket":          func() error { _, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0); return err },
+		"fork":                   fork,
+		"clone3":                 func() error { return call(unix.SYS_CLONE3) },
+		"bpf":                    func() error { return call(unix.SYS_BPF, ^uintptr(0)) },
+		"io_uring":               func() error { return call(unix.SYS_IO_URING_SETUP) },
+		"user faults":            func() error { return call(unix.SYS_USERFAULTFD, ^uintptr(0)) },
+		"a key":                  func() error { return call(unix.SYS_ADD_KEY) },
+		"a later call":           func() error { return call(unix.SYS_MSEAL + 100) },
+		"another thread's call":  elsewhere,
 	} {
 		got[name] = "done"
 		if err := attempt(); err != nil {

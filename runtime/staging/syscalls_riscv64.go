@@ -1,0 +1,5 @@
+package staging
+
+import "golang.org/x/sys/unix"
+
+const callArch = unix.AUDIT_ARCH_RISCV64
