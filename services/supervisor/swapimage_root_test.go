@@ -114,6 +114,9 @@ func TestSwapSystemImage(t *testing.T) {
 		current := s.read("web").Current
 		s.named["web "+string(current)] = "good-plain"
 		s.settles("swap", "web", current)
+		if config, err := os.ReadFile(filepath.Join(versions.Dir, "web/current/config.json")); err != nil || !strings.Contains(string(config), `"FROM=image"`) {
+			t.Errorf("config.json of the version: %s, %v", config, err)
+		}
 		pid := s.until("web", "running", running).PID
 		environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 		if err != nil || !strings.Contains(string(environment), "FROM=image\x00") {

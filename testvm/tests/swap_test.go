@@ -4,13 +4,26 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
 	"keelson/runtime/timeline"
 	"keelson/testvm/image"
+	"keelson/testvm/image/progress"
 	"keelson/testvm/qemu"
 	"keelson/testvm/vm"
 	"keelson/testvm/vm/vmtest"
@@ -165,6 +178,72 @@ func TestSwap(t *testing.T) {
 	s.put(slowTar, slow)
 	s.killInSwap(slowTar)
 	s.runs("0", "redis reverted")
+	s.toImage()
+}
+
+// toImage swaps redis for a plain container image that was pulled from a registry. The command
+// is that of the YAML, the environment that of the image.
+func (s swapper) toImage() {
+	s.Helper()
+	const tarFile = "/run/image.tar"
+	s.put(tarFile, redisImage(s.T))
+	if out := s.service("", "swap", "-plan", "redis", tarFile); !strings.Contains(out, "process.env[FROM]") || strings.Contains(out, "process.args") {
+		s.Errorf("the plan is %q", out)
+	}
+	s.service("", "swap", "redis", tarFile)
+	s.runs("0", "redis swapped")
+	if out := s.service("", "diff"); !strings.Contains(out, " (v1) ") {
+		s.Errorf("the image has no name in %q", out)
+	}
+	// redis writes its title over its environment in /proc.
+	if config := s.File("/var/lib/keelson/services/redis/current/config.json"); !strings.Contains(config, `"FROM=image"`) {
+		s.Errorf("the version of the image has the configuration %s", config)
+	}
+}
+
+// redisImage pulls a container image with the files of redis from a registry of its own.
+func redisImage(t *testing.T) []byte {
+	t.Helper()
+	dir, out := filepath.Join(t.TempDir(), "layout"), filepath.Join(t.TempDir(), "image.tar")
+	_, err := image.WriteArtifact(vmtest.Context(t), image.Options{YAML: []byte("services:\n  - name: redis\n" + redisFields), File: "redis.yml"},
+		image.Artifact{Service: "redis", Archs: []string{qemu.AMD64}}, image.Target{Name: dir})
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(err)
+	index, err := layout.ImageIndexFromPath(dir)
+	check(err)
+	listed, err := index.IndexManifest()
+	check(err)
+	artifact, err := index.Image(listed.Manifests[0].Digest)
+	check(err)
+	manifest, err := artifact.Manifest()
+	check(err)
+	root, err := artifact.LayerByDigest(manifest.Layers[1].Digest)
+	check(err)
+	plain, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), root)
+	check(err)
+	file, err := plain.ConfigFile()
+	check(err)
+	file.OS, file.Architecture = "linux", qemu.AMD64
+	file.Config = v1.Config{Cmd: []string{"/bin/false"}, Env: []string{"FROM=image"}}
+	plain, err = mutate.ConfigFile(plain, file)
+	check(err)
+	plain = mutate.ConfigMediaType(plain, types.OCIConfigJSON)
+
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	ref, err := name.ParseReference(strings.TrimPrefix(server.URL, "http://") + "/redis:v1")
+	check(err)
+	check(remote.Write(ref, plain))
+	_, err = image.Pull(vmtest.Context(t), ref.Name(), []string{qemu.AMD64}, image.Target{Name: out}, progress.Discard)
+	check(err)
+	data, err := os.ReadFile(out)
+	check(err)
+	return data
 }
 
 // killInSwap kills the supervisor during a swap to an artifact with a long probation.
