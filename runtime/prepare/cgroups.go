@@ -44,6 +44,9 @@ const leftTime = 5 * time.Second
 func RemoveCgroups(path string, keep []string) error { return removeCgroups(cgroupRoot, path, keep) }
 
 func removeCgroups(root, path string, keep []string) error {
+	if path = filepath.Join("/", path); path == "/" { // All processes of the machine are there.
+		return errors.New("cannot remove cgroups: a path below the root cgroup is needed")
+	}
 	hierarchies, err := hierarchies(root)
 	if err != nil {
 		return fmt.Errorf("cannot remove cgroups: %w", err)

@@ -154,6 +154,11 @@ func TestRemoveCgroups(t *testing.T) {
 	if err := removeCgroups(root, "/p", []string{"/p/x", "/p/y/z", "/px"}); err != nil {
 		t.Fatal(err)
 	}
+	for _, path := range []string{"", "/", "/p/.."} {
+		if err := removeCgroups(root, path, nil); err == nil {
+			t.Errorf("cgroups are removed at %q", path)
+		}
+	}
 	if err := removeCgroups(root, "/q", []string{"/p/x"}); err != nil {
 		t.Fatal(err)
 	}
