@@ -16,6 +16,7 @@ import (
 
 	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
+	"keelson/testvm/vm/vmtest"
 )
 
 var (
@@ -28,8 +29,13 @@ var (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	_ = flag.Set("test.parallel", strconv.Itoa(max(*parallel, 1))) // The default is the number of processors.
-	os.Exit(nstest.Main(m))
+	os.Exit(nstest.Main(withImages{m}))
 }
+
+// withImages runs tests that boot machines.
+type withImages struct{ *testing.M }
+
+func (m withImages) Run() int { return vmtest.Main(m.M) }
 
 // Times of the test, on the host's kernel.
 const (

@@ -31,7 +31,7 @@ const patience = 2 * time.Minute
 
 // Main is for TestMain of packages that use Boot: it runs the tests or, in the namespaces
 // of a system, executes /init.
-func Main(m *testing.M) int {
+func Main(m interface{ Run() int }) int {
 	if tree := os.Getenv(bootMarker); tree != "" {
 		fmt.Fprintln(os.Stderr, "nstest: cannot become /init:", becomeInit(tree))
 		return 125
