@@ -3,16 +3,12 @@ package mounts
 import (
 	"errors"
 	"time"
-	"unsafe"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
-const (
-	ioctlStopArray = 0x932 // STOP_ARRAY of linux/raid/md_u.h: _IO(MD_MAJOR, 0x32)
-	mapperControl  = "/sys/class/misc/device-mapper/dev"
-)
+const ioctlStopArray = 0x932 // STOP_ARRAY of linux/raid/md_u.h: _IO(MD_MAJOR, 0x32)
 
 // stackPlan returns the loop, device-mapper and md devices to stop next: those with no
 // other device on them that are not needed.
@@ -115,25 +111,4 @@ func stopDevice(d blockDevice) error {
 		return removeMapped(d.dev)
 	}
 	return nil
-}
-
-// removeMapped removes a device-mapper device by its number (DM_DEV_REMOVE of
-// linux/dm-ioctl.h).
-func removeMapped(dev uint64) error {
-	control, err := deviceNumber(sysfsText(mapperControl))
-	if err != nil {
-		return err
-	}
-	return withNode(unix.S_IFCHR, control, "mapper/control", func(path string) error {
-		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		asked := unix.DmIoctl{Version: [3]uint32{unix.DM_VERSION_MAJOR}, Data_size: unix.SizeofDmIoctl, Dev: dev}
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.DM_DEV_REMOVE, uintptr(unsafe.Pointer(&asked))); errno != 0 {
-			return errno
-		}
-		return nil
-	})
 }

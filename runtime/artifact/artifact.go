@@ -7,7 +7,8 @@
 //
 //	artifactType  application/vnd.keelson.bundle.v1
 //	config        config.json of the bundle
-//	layers        runtime.json, then the root: layers, or one erofs image
+//	layers        runtime.json, then the root: layers, one erofs image, or layers and last an
+//	              erofs image of the same files
 //	annotations   org.opencontainers.image.title: the name of the service
 //	              org.opencontainers.image.created: the time of its files, RFC 3339
 //	              keelson.architecture: in Go's spelling
@@ -90,6 +91,7 @@ type Meta struct {
 	Writable     bool   `json:"writable,omitempty"`     // the root: RootWritable; of a container image, as its service has it
 	RootHash     string `json:"rootHash,omitempty"`     // of dm-verity, in hexadecimal
 	VerityOffset int64  `json:"verityOffset,omitempty"` // of the hash tree in the erofs image, in bytes
+	Unpacked     bool   `json:"unpacked,omitempty"`     // the root is that of the layers; the artifact has it as an erofs image too
 
 	// Signatures are the minisign signatures that came with the artifact, one file each.
 	// Nobody has checked them.

@@ -36,9 +36,20 @@ type Bundle struct {
 	Settings Settings
 	Warnings []error // about settings that are ignored
 	FirstID  uint32  // first of the machine's user and group IDs that the container has with UsernsAuto; 0: not assigned
+	Image    *Image  // the root as a file system; nil: the root is a folder
 
 	text        []byte // of config.json
 	runtimeText []byte // of runtime.json
+}
+
+// Image is a root as an erofs image that is followed by a dm-verity hash tree. It is mounted
+// before the mounts of Runtime.
+type Image struct {
+	File       string // path of the image
+	Target     string // mount point, in the bundle
+	Name       string // identifies the version of the service
+	RootHash   string // in hexadecimal
+	HashOffset int64  // of the superblock of the hash tree, in bytes
 }
 
 // JSON returns the text of config.json and of runtime.json as Load read it, with fields

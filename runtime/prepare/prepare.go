@@ -32,6 +32,16 @@ func Prepare(b *bundle.Bundle) (release func() error, err error) {
 		return nil, err
 	}
 	var own []string
+	if b.Image != nil {
+		own = append(own, b.Image.Target)
+		new, err := mountImage(b.Image)
+		if new {
+			made = append(made, b.Image.Target)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	for _, m := range plan(b) {
 		target, new, err := apply(b, m)
 		if new {
@@ -54,6 +64,9 @@ func Prepare(b *bundle.Bundle) (release func() error, err error) {
 // process. Those that are not mounted are no error.
 func Release(b *bundle.Bundle) error {
 	var own []string
+	if b.Image != nil {
+		own = append(own, b.Image.Target)
+	}
 	for _, m := range plan(b) {
 		if !m.makes || !m.private {
 			continue

@@ -63,7 +63,7 @@ func noUserNamespace(log *slog.Logger, err error) {
 }
 
 func launch(ctx context.Context, o Options, dir string, flags uintptr) (*child, error) {
-	env, err := orders{Dir: dir, Users: flags&unix.CLONE_NEWUSER != 0, settings: settings{o.Architecture, o.MaxSize}}.environment()
+	env, err := orders{Dir: dir, Users: flags&unix.CLONE_NEWUSER != 0, settings: settings{o.Architecture, o.MaxSize, o.Images}}.environment()
 	if err != nil {
 		return nil, err
 	}

@@ -159,8 +159,12 @@ var badManifests = []hostile{
 	{"name leads out", "image.title ../etc", changed(func(_ *image, m *v1.Manifest) { m.Annotations[artifact.TitleKey] = "../etc" })},
 	{"bad time", "image.created yesterday", changed(func(_ *image, m *v1.Manifest) { m.Annotations[artifact.CreatedKey] = "yesterday" })},
 	{"bad flag", "root.writable yes", changed(func(_ *image, m *v1.Manifest) { m.Annotations[artifact.RootWritable] = "yes" })},
-	{"two roots", "only layer", changed(func(i *image, m *v1.Manifest) {
+	{"image before layers", "erofs image only layer", changed(func(i *image, m *v1.Manifest) {
 		m.Layers = append(m.Layers[:1], i.blob(artifact.ErofsType, []byte("root")), m.Layers[1])
+	})},
+	{"two images", "erofs image only layer", changed(func(i *image, m *v1.Manifest) {
+		root := i.blob(artifact.ErofsType, []byte("root"))
+		m.Layers = append(m.Layers[:1], root, root)
 	})},
 	{"offset without hash", "verity.offset", changed(func(i *image, m *v1.Manifest) {
 		m.Layers[1] = i.blob(artifact.ErofsType, make([]byte, 4096))

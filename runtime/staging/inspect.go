@@ -31,6 +31,8 @@ func checkMeta(m artifact.Meta, architecture string) error {
 		return fmt.Errorf("annotation %s: bad value %q", artifact.VerityRootHash, m.RootHash)
 	case (m.VerityOffset == 0) != (m.RootHash == "") || m.VerityOffset < 0 || m.VerityOffset%512 != 0:
 		return fmt.Errorf("annotation %s: bad value %d", artifact.VerityOffset, m.VerityOffset)
+	case m.Unpacked && (m.Image || m.RootHash != ""):
+		return errors.New("the root is not both unpacked and an image")
 	case m.Image && (m.Name != "" || m.Writable || m.RootHash != ""):
 		return errors.New("a container image has values of an artifact")
 	case m.Reference != "" && (!m.Image || !referenceForm().MatchString(m.Reference)):

@@ -24,6 +24,7 @@ type Options struct {
 	Args         []string         // of Program: stage-artifact by default
 	Architecture string           // in Go's spelling; this machine's by default
 	MaxSize      int64            // of the unpacked files, in bytes; 0: what is free, less a reserve
+	Images       bool             // the kernel can mount the root of an artifact that is an erofs image
 	Progress     func(done int64) // is called with the number of bytes read, from another goroutine; may be nil
 	Logger       *slog.Logger     // slog.Default by default
 }

@@ -25,6 +25,7 @@ const (
 type settings struct {
 	Architecture string
 	MaxSize      int64
+	Images       bool // the machine can mount the root as an erofs image
 }
 
 // unpack reads an artifact from r into root, an empty folder. It leaves what it has
@@ -42,6 +43,7 @@ func unpack(root *os.Root, r io.Reader, s settings) (artifact.Meta, error) {
 	if err != nil {
 		return artifact.Meta{}, fmt.Errorf("manifest %s: %w", c.descriptor.Digest, err)
 	}
+	meta.Unpacked = c.chooseRoot(s.Images)
 	if err := l.retain(append(c.manifest.Layers, c.manifest.Config)...); err != nil {
 		return artifact.Meta{}, fmt.Errorf("manifest %s: %w", c.descriptor.Digest, err)
 	}
@@ -49,6 +51,22 @@ func unpack(root *os.Root, r io.Reader, s settings) (artifact.Meta, error) {
 		return artifact.Meta{}, err
 	}
 	return meta, finish(root, meta)
+}
+
+// chooseRoot removes one of the two forms of the root from the layers of an artifact that has
+// both. It reports whether that is the erofs image.
+func (c *choice) chooseRoot(images bool) (unpacked bool) {
+	layers := c.manifest.Layers
+	last := len(layers) - 1
+	if c.image != nil || last < 2 || layers[last].MediaType != artifact.ErofsType || layers[1].MediaType == artifact.ErofsType {
+		return false
+	}
+	if images {
+		c.manifest.Layers = []v1.Descriptor{layers[0], layers[last]}
+		return false
+	}
+	c.manifest.Layers = layers[:last]
+	return true
 }
 
 // describe returns what the manifest says of the artifact.
@@ -117,7 +135,7 @@ func writeErofs(l *layout, layers []v1.Descriptor, meta *artifact.Meta) error {
 	d := layers[0]
 	fail := func(err error) error { return fmt.Errorf("cannot use layer %s: %w", d.Digest, err) }
 	if len(layers) > 1 {
-		return fail(errors.New("a root file system as an image must be the only layer"))
+		return fail(errors.New("an erofs image must be the only layer of the root, or the last one"))
 	}
 	if offset, ok := d.Annotations[artifact.VerityOffset]; ok {
 		n, err := strconv.ParseInt(offset, 10, 64)

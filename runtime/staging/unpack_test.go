@@ -129,6 +129,38 @@ func TestErofs(t *testing.T) {
 	}
 }
 
+// Of a root in two forms, the machine takes the image if it can mount it, else the layers.
+func TestBothForms(t *testing.T) {
+	i := newImage(t)
+	root := i.blob(artifact.ErofsType, make([]byte, 4096))
+	root.Annotations = map[string]string{artifact.VerityRootHash: strings.Repeat("ab", 32), artifact.VerityOffset: "2048"}
+	i.add("amd64", i.artifact(i.layer(file("a", "1")), i.layer(file("b", "2")), root))
+	dir, meta := mustUnpack(t, i.tar())
+	if !meta.Unpacked || meta.RootHash != "" || meta.VerityOffset != 0 {
+		t.Errorf("meta %+v", meta)
+	}
+	wantContents(t, filepath.Join(dir, artifact.RootDir), map[string]string{"a": "1", "b": "2"})
+
+	s := machine
+	s.Images = true
+	dir = t.TempDir()
+	r, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	meta, err = unpack(r, bytes.NewReader(i.tar()), s)
+	if err != nil || meta.Unpacked || meta.RootHash == "" {
+		t.Errorf("meta %+v, %v", meta, err)
+	}
+	if err := checkFiles(dir, meta); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, artifact.RootErofs)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLayers(t *testing.T) {
 	i := newImage(t)
 	first := pack(t, file("a/old", "1"), file("a/b/x", "1"), file("c/gone", "1"), file("d", "1"), symlink("var/run", "/run"))

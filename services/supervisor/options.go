@@ -18,6 +18,7 @@ import (
 	"keelson/runtime/idrange"
 	"keelson/runtime/logs"
 	"keelson/runtime/paths"
+	"keelson/runtime/prepare"
 	"keelson/runtime/staging"
 	"keelson/runtime/swappolicy"
 	"keelson/runtime/timeline"
@@ -88,7 +89,7 @@ func stageWith(logger *slog.Logger) Stage {
 	return func(ctx context.Context, dir string, r io.Reader, progress func(string)) (artifact.Meta, error) {
 		const step = 16 << 20
 		next := int64(step)
-		return staging.Stage(ctx, staging.Options{Logger: logger, Progress: func(done int64) {
+		return staging.Stage(ctx, staging.Options{Logger: logger, Images: prepare.LackingForImages() == nil, Progress: func(done int64) {
 			if done >= next {
 				next = done + step
 				progress(fmt.Sprintf("read %d MiB", done>>20))

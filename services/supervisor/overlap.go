@@ -90,6 +90,7 @@ func placeBeside(b *bundle.Bundle, instance string) {
 // startBeside starts the new version.
 func (s *Supervisor) startBeside(svc *service, t *trial) {
 	s.event(svc, fmt.Sprintf("swapping %s for %s, which starts beside it, ordered by %s", t.from(), t.next, cmp.Or(t.by, "nobody known")), 0)
+	t.tellNotes()
 	t.tell("starting beside %s", t.from())
 	t.beside = &service{
 		name: t.instance, instance: t.instance, besideOf: svc, dir: t.dir, version: t.next,

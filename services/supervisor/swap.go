@@ -134,9 +134,7 @@ func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
 // replace stops the old version and starts the new one.
 func (s *Supervisor) replace(svc *service, t *trial) {
 	s.event(svc, fmt.Sprintf("swapping %s for %s, ordered by %s", t.from(), t.to(), cmp.Or(t.by, "nobody known")), 0)
-	for _, note := range t.notes {
-		t.tell("%s", note)
-	}
+	t.tellNotes()
 	t.tell("replacing %s", t.from())
 	svc.dir = t.dir
 	s.startOther(svc)

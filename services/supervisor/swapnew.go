@@ -12,6 +12,7 @@ import (
 
 	"keelson/runtime/artifact"
 	"keelson/runtime/bundle"
+	"keelson/runtime/prepare"
 	"keelson/runtime/swappolicy"
 	"keelson/services/control"
 	"keelson/services/versions"
@@ -141,6 +142,9 @@ func (s *Supervisor) receive(ctx context.Context, r control.Request, t *trial) e
 	if err == nil {
 		t.next, err = s.accept(t, staged, meta, r.Force)
 	}
+	if meta.Unpacked {
+		t.notes = append(t.notes, fmt.Sprintf("the root is unpacked, not mounted as an erofs image: %v", prepare.LackingForImages()))
+	}
 	if err == nil {
 		err = s.versions.Keep(t.name, staged, t.next)
 	}
@@ -198,7 +202,10 @@ func (s *Supervisor) loadNew(t *trial) (err error) {
 	if refusals := bundle.Refusals(t.new.Spec); len(refusals) > 0 {
 		return t.new.Explain(errors.New("the runtime would refuse it"))
 	}
-	return missingBind(t.new)
+	if err := missingBind(t.new); err != nil {
+		return err
+	}
+	return prepare.TryImage(t.new)
 }
 
 // allowedAtAll asks the policy whether any artifact may replace the service.

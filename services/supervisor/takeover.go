@@ -94,6 +94,9 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 	s.reconciling = true // once, for all of them
 	var undone []*service
 	taken := map[string]bool{}
+	if err := prepare.SweepImages(); err != nil {
+		s.options.Logger.Error("cannot remove devices of an earlier supervisor", "error", err)
+	}
 	for _, name := range s.services.names {
 		svc := s.services.byName[name]
 		old, known := s.store.read(name)
@@ -103,6 +106,11 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 		id := cmp.Or(old.Instance, name)
 		t, exists := found[id]
 		taken[id] = true
+		if !exists && svc.bundle != nil && svc.bundle.Image != nil { // Its version may be removed before it is started again.
+			if err := prepare.Release(svc.bundle); err != nil {
+				s.options.Logger.Error("cannot remove the mounts of a service", "service", name, "error", err)
+			}
+		}
 		undo, resume := s.resumeSwap(svc, old, t, exists)
 		if undo {
 			undone = append(undone, svc)

@@ -20,7 +20,7 @@ type trial struct {
 	state     swap.State
 	next      versions.Target
 	reference string   // name of the container image of next, if that is one
-	notes     []string // on the container image
+	notes     []string // on how the artifact is used
 	by        string
 	dir       string         // bundle of the new version
 	new       *bundle.Bundle // the new version; nil: the service is removed
@@ -65,6 +65,13 @@ func (t *trial) to() string {
 func (t *trial) tell(format string, args ...any) {
 	if t.progress != nil {
 		t.progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// tellNotes shows the notes to the client.
+func (t *trial) tellNotes() {
+	for _, note := range t.notes {
+		t.tell("%s", note)
 	}
 }
 

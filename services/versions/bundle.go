@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"keelson/runtime/artifact"
 	"keelson/runtime/bundle"
@@ -23,14 +24,38 @@ func Load(dir, name string) (*bundle.Bundle, error) {
 	if known, err := readJSON(filepath.Join(dir, artifact.File), &meta); err != nil || !known {
 		return b, err
 	}
-	if _, err := os.Lstat(filepath.Join(dir, artifact.RootErofs)); !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot mount the root of %s: erofs images are not supported: make the artifact with --root layers", dir)
+	if b.Image, err = imageOf(dir, name, meta); err != nil {
+		return nil, err
 	}
 	if meta.Writable {
 		b.Runtime.Mounts = append(writableRoot(dir), b.Runtime.Mounts...)
 	}
 	return b, nil
 }
+
+// imageOf returns the root of a version that has it as an erofs image.
+func imageOf(dir, name string, meta artifact.Meta) (*bundle.Image, error) {
+	file := filepath.Join(dir, artifact.RootErofs)
+	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	_, hex, _ := strings.Cut(meta.Digest, ":")
+	if meta.RootHash == "" || len(hex) < nameDigits {
+		return nil, fmt.Errorf("cannot mount the root of %s: %s has no dm-verity hash tree: make the artifact with keelson bundle --root erofs",
+			dir, artifact.RootErofs)
+	}
+	return &bundle.Image{
+		File: file, Target: filepath.Join(dir, artifact.RootDir), RootHash: meta.RootHash, HashOffset: meta.VerityOffset,
+		Name: name[:min(len(name), nameBytes)] + "-" + hex[:nameDigits],
+	}, nil
+}
+
+// The name of an image has the beginning of the name of the service, and the first digits of
+// the digest: that of a device-mapper device has at most 127 bytes.
+const (
+	nameBytes  = 60
+	nameDigits = 40
+)
 
 // LoadCurrent reads the current bundle of a service, with the image's in the folder
 // images. It is nil if the service does not exist or was removed.

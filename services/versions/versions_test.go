@@ -252,3 +252,38 @@ func TestLoadCurrent(t *testing.T) {
 		t.Errorf("no error for a bundle that cannot be read: %+v", b)
 	}
 }
+
+// The root of a version is an erofs image only with its root hash.
+func TestLoadImage(t *testing.T) {
+	dir, digest := t.TempDir(), "sha256:"+strings.Repeat("0a", 32)
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(bundle.ConfigFile, `{"process":{"args":["x"]},"root":{"path":"rootfs"}}`)
+	write(artifact.File, fmt.Sprintf(`{"digest":%q,"rootHash":"0b","verityOffset":4096,"writable":true}`, digest))
+	if b, err := Load(dir, "web"); err != nil || b.Image != nil {
+		t.Errorf("a version without an image: %+v, %v", b, err)
+	}
+	write(artifact.RootErofs, "")
+	long := strings.Repeat("x", 200)
+	b, err := Load(dir, long)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bundle.Image{
+		File: filepath.Join(dir, artifact.RootErofs), Target: filepath.Join(dir, artifact.RootDir), RootHash: "0b", HashOffset: 4096,
+		Name: long[:60] + "-" + strings.Repeat("0a", 20),
+	}
+	if *b.Image != want || len(b.Runtime.Mounts) != 3 || b.Runtime.Mounts[2].Type != "overlay" {
+		t.Errorf("image %+v, mounts %+v; want %+v below an overlay", b.Image, b.Runtime.Mounts, want)
+	}
+	for name, meta := range map[string]string{"no root hash": fmt.Sprintf(`{"digest":%q}`, digest), "no digest": `{"rootHash":"0b"}`} {
+		write(artifact.File, meta)
+		if _, err := Load(dir, "web"); err == nil || !strings.Contains(err.Error(), "keelson bundle --root erofs") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -27,6 +28,7 @@ import (
 const (
 	RootLayers = "layers" // a layer, which a machine unpacks
 	RootErofs  = "erofs"  // a file system with a dm-verity tree, which a machine mounts
+	RootBoth   = "both"   // both; a machine mounts the file system if its kernel can
 )
 
 // Artifact says what a bundle artifact holds.
@@ -95,15 +97,16 @@ func findService(c *config.Config, name string) (container, error) {
 type artifactMaker struct {
 	*builder
 	service   container
-	erofs     bool
+	root      string // kind
 	tag       string // in index.json, for tools that select a manifest by its tag
 	temporary string // folder
 }
 
 // artifactMakers returns one for each architecture, after it has checked what they need.
 func artifactMakers(o Options, doc *config.Document, service container, a Artifact) ([]artifactMaker, error) {
-	if a.Root != "" && a.Root != RootLayers && a.Root != RootErofs {
-		return nil, fmt.Errorf("cannot make an artifact with a root of kind %q: use %s or %s", a.Root, RootLayers, RootErofs)
+	kind := cmp.Or(a.Root, RootLayers)
+	if !slices.Contains([]string{RootLayers, RootErofs, RootBoth}, kind) {
+		return nil, fmt.Errorf("cannot make an artifact with a root of kind %q: use %s, %s or %s", kind, RootLayers, RootErofs, RootBoth)
 	}
 	archs := slices.Clone(a.Archs)
 	if len(archs) == 0 {
@@ -115,7 +118,7 @@ func artifactMakers(o Options, doc *config.Document, service container, a Artifa
 		if err := one.complete(); err != nil {
 			return nil, err
 		}
-		m := artifactMaker{builder: newBuilder(one, doc), service: service, erofs: a.Root == RootErofs, tag: one.Arch}
+		m := artifactMaker{builder: newBuilder(one, doc), service: service, root: kind, tag: one.Arch}
 		if slices.ContainsFunc(makers, func(other artifactMaker) bool { return other.Arch == m.Arch }) {
 			return nil, fmt.Errorf("cannot make an artifact for %s twice", m.Arch)
 		}
@@ -135,7 +138,7 @@ func (m artifactMaker) requireTools() error {
 	if kind, _ := source.Split(m.expand(m.service.image.Image)); kind == source.Deb {
 		need = slices.Clone(debTools)
 	}
-	if m.erofs {
+	if m.root != RootLayers {
 		f, err := format.Find(format.KernelErofs)
 		if err != nil {
 			return err
@@ -176,7 +179,7 @@ func (m artifactMaker) image(ctx context.Context) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := m.root(ctx, c)
+	root, err := m.packRoot(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -187,18 +190,29 @@ func (m artifactMaker) image(ctx context.Context) (v1.Image, error) {
 	if !c.spec.Root.Readonly {
 		annotations[artifact.RootWritable] = "true"
 	}
-	return ocilayout.Artifact(artifact.Type, artifact.ConfigType, configFile.Data, []ocilayout.Blob{runtime, root}, annotations)
+	return ocilayout.Artifact(artifact.Type, artifact.ConfigType, configFile.Data, append([]ocilayout.Blob{runtime}, root...), annotations)
 }
 
-// root packs the root of the service.
-func (m artifactMaker) root(ctx context.Context, c contents) (root ocilayout.Blob, err error) {
+// packRoot packs the root of the service.
+func (m artifactMaker) packRoot(ctx context.Context, c contents) (root []ocilayout.Blob, err error) {
 	task := m.Progress.Start("packing the root of " + m.service.image.Name + " for " + m.Arch)
 	defer func() { task.Done(err) }()
-	if m.erofs {
-		return m.fileSystem(ctx, c)
+	if m.root != RootErofs {
+		top := c.top()
+		layer, err := ocilayout.Layer(c.files, m.ModTime, top.UID, top.GID)
+		if err != nil {
+			return nil, err
+		}
+		root = append(root, layer)
 	}
-	top := c.top()
-	return ocilayout.Layer(c.files, m.ModTime, top.UID, top.GID)
+	if m.root != RootLayers {
+		image, err := m.fileSystem(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		root = append(root, image)
+	}
+	return root, nil
 }
 
 // fileSystem makes the root as a file system that is followed by a hash tree.

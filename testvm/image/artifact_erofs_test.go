@@ -137,10 +137,29 @@ func TestArtifactVerity(t *testing.T) {
 	}
 }
 
+// An artifact with both forms has the layers and the images of those with one.
+func TestArtifactBothForms(t *testing.T) {
+	o := artifactOptions(t, t.TempDir())
+	layers := map[string][]string{}
+	for _, kind := range []string{RootLayers, RootErofs, RootBoth} {
+		out := filepath.Join(t.TempDir(), "layout")
+		if _, err := WriteArtifact(t.Context(), o, Artifact{Service: "writable", Root: kind}, Target{Name: out}); err != nil {
+			t.Fatal(err)
+		}
+		entries, index := layoutAt(t, out)
+		for _, d := range artifactOf(t, index, entries[0]).manifest.Layers[1:] {
+			layers[kind] = append(layers[kind], d.Digest.String())
+		}
+	}
+	if d := cmp.Diff(append(layers[RootLayers], layers[RootErofs]...), layers[RootBoth]); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestArtifactRootErrors(t *testing.T) {
 	o := artifactOptions(t, t.TempDir())
 	_, err := WriteArtifact(t.Context(), o, Artifact{Service: "writable", Archs: []string{format.AMD64}, Root: "squashfs"}, Target{Name: filepath.Join(t.TempDir(), "a.tar")})
-	if want := `cannot make an artifact with a root of kind "squashfs": use layers or erofs`; err == nil || err.Error() != want {
+	if want := `cannot make an artifact with a root of kind "squashfs": use layers, erofs or both`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -17,6 +17,8 @@ const (
 	sigUSR1 = int(syscall.SIGUSR1)
 	sigUSR2 = int(syscall.SIGUSR2)
 	sigTERM = int(syscall.SIGTERM)
+	sigSTOP = int(syscall.SIGSTOP)
+	sigCONT = int(syscall.SIGCONT)
 )
 
 // makeExt4 makes a disk with an ext4 file system. args are passed to mke2fs.

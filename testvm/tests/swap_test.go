@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -45,21 +44,20 @@ const redisFields = `    image: deb:redis-server
     annotations: {keelson.ready: "tcp:6379", keelson.swap.probation: 2s}
 `
 
-// redisArtifact writes an artifact of redis with a changed line.
-func redisArtifact(t *testing.T, line, changed string) []byte {
+// redisArtifact writes an artifact of redis with changed lines: pairs of old and new ones.
+func redisArtifact(t *testing.T, root string, changes ...string) (data []byte, digest string) {
 	t.Helper()
-	yaml := "services:\n  - name: redis\n" + strings.Replace(redisFields, line, changed, 1)
+	yaml := "services:\n  - name: redis\n" + strings.NewReplacer(changes...).Replace(redisFields)
 	out := filepath.Join(t.TempDir(), "redis.tar.zst")
-	_, err := image.WriteArtifact(vmtest.Context(t), image.Options{YAML: []byte(yaml), File: "redis.yml"},
-		image.Artifact{Service: "redis", Archs: []string{qemu.AMD64}}, image.Target{Name: out})
+	made, err := image.WriteArtifact(vmtest.Context(t), image.Options{YAML: []byte(yaml), File: "redis.yml"},
+		image.Artifact{Service: "redis", Archs: []string{qemu.AMD64}, Root: root}, image.Target{Name: out})
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(out)
-	if err != nil {
+	if data, err = os.ReadFile(out); err != nil {
 		t.Fatal(err)
 	}
-	return data
+	return data, made[0].Digest
 }
 
 // swapper swaps redis in a machine.
@@ -135,48 +133,75 @@ func (s swapper) runs(score, change string) {
 }
 
 // redis is swapped, also over a reboot. Versions that fail, archives that are damaged, and
-// a supervisor that is killed leave the version before.
+// a supervisor that is killed leave the version before. Roots are layers and erofs images, also
+// of two versions at the same time; a kernel that cannot mount images gets layers.
 func TestSwap(t *testing.T) {
 	t.Parallel()
-	good := redisArtifact(t, "net: host", "net: host\n    oomScoreAdj: 77")
-	bad := redisArtifact(t, `""]`, `"", "--no-such-option"]`)
-	slow := redisArtifact(t, "probation: 2s", "probation: 1h")
-	c := machine2(t, build(t, "swap", swapImage))
-	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "var.img"), Size: 256 << 20}}
+	good, _ := redisArtifact(t, image.RootBoth, "net: host", "net: host\n    oomScoreAdj: 77")
+	erofs, _ := redisArtifact(t, image.RootErofs, "net: host", "net: host\n    readonly: true\n    oomScoreAdj: 78",
+		"probation: 2s", "probation: 2s, keelson.userns: auto")
+	bad, _ := redisArtifact(t, image.RootErofs, `""]`, `"", "--no-such-option"]`)
+	slow, slowDigest := redisArtifact(t, image.RootErofs, `""]`, `"", "--port", "6380"]`, "tcp:6379", "tcp:6380",
+		"probation: 2s", "probation: 1h, keelson.swap: overlap, keelson.userns: auto")
+	dir := t.TempDir()
+	for name, data := range map[string][]byte{"good": good, "erofs": erofs, "bad": bad, "cut": good[:len(good)/2], "slow": slow} {
+		put(t, filepath.Join(dir, "artifacts", name), data, 0o644)
+	}
+	const goodTar, erofsTar, badTar, cutTar, slowTar = "/artifacts/good", "/artifacts/erofs", "/artifacts/bad", "/artifacts/cut", "/artifacts/slow"
+	c := machine2(t, build(t, "swap", swapImage, dir))
+	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "var.img"), Size: 512 << 20}}
 	s := swapper{t, vmtest.Boot(t, c)}
 	s.Stage(timeline.Ready)
 	s.runs("0", "")
-	const goodTar, badTar, cutTar, slowTar = "/run/good.tar.zst", "/run/bad.tar.zst", "/run/cut.tar.zst", "/run/slow.tar.zst"
-	s.put(goodTar, good)
-	s.put(badTar, bad)
-	s.put(cutTar, good[:len(good)/2])
 
+	const modprobe = "/proc/sys/kernel/modprobe"
+	helper := s.File(modprobe)
+	s.put(modprobe, []byte("/nothing")) // The kernel has no module of device-mapper, loop and erofs.
 	s.service("cannot read the artifact", "swap", "redis", cutTar)
 	s.service("no such service", "remove", "nothing")
 	s.service("the policy does not allow", "swap", "other", goodTar)
 	s.service("the policy does not allow", "remove", "redis")
 	s.runs("0", "")
 
-	if out := s.service("", "swap", "redis", goodTar); !strings.Contains(out, "probation of 2s") {
-		t.Errorf("the swap showed %q", out)
+	s.service("the kernel has no device-mapper (CONFIG_BLK_DEV_DM): no such device; use an artifact made with keelson bundle --root layers or both",
+		"swap", "redis", erofsTar)
+	out := s.service("", "swap", "redis", goodTar)
+	for _, want := range []string{"probation of 2s", "the root is unpacked, not mounted as an erofs image: the kernel has no device-mapper"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the swap showed %q, want %q", out, want)
+		}
 	}
+	s.put(modprobe, []byte(helper))
 	s.runs("77", "redis swapped")
 	s.service("is current", "swap", "redis", goodTar)
 
 	s.service("exited 1", "swap", "redis", badTar)
 	s.runs("77", "redis swapped")
 	s.service("failed before", "swap", "redis", badTar)
+	s.hasImages(0)
+
+	s.service("", "rollback", "redis")
+	s.runs("0", "redis reverted")
+	s.service("", "swap", "redis", erofsTar)
+	s.runs("78", "redis swapped")
+	s.hasImages(1)
+	s.killInSwap(slowTar, slowDigest, 2)
+	s.hasImages(1)
+	s.runs("78", "redis swapped")
 
 	s.SignalInit(sigTERM)
 	s.Exit(vm.Rebooted)
 	s.VM = vmtest.Boot(t, c)
 	s.Stage(timeline.Ready)
-	s.runs("77", "redis swapped")
+	s.runs("78", "redis swapped")
+	s.hasImages(1)
 
+	s.damageImage()
 	s.service("", "rollback", "redis")
 	s.runs("0", "redis reverted")
-	s.put(slowTar, slow)
-	s.killInSwap(slowTar)
+	s.hasImages(0)
+	s.killInSwap(slowTar, slowDigest, 1)
+	s.hasImages(0)
 	s.runs("0", "redis reverted")
 	s.toImage()
 }
@@ -244,31 +269,4 @@ func redisImage(t *testing.T) []byte {
 	data, err := os.ReadFile(out)
 	check(err)
 	return data
-}
-
-// killInSwap kills the supervisor during a swap to an artifact with a long probation.
-func (s swapper) killInSwap(artifact string) {
-	s.Helper()
-	ctx, cancel := context.WithTimeout(vmtest.Context(s.T), vmtest.Patience)
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() {
-		_, err := s.Exec(ctx, "/usr/bin/service", "swap", "redis", artifact)
-		ended <- err
-	}()
-	s.Line("service redis: swapping image for sha256:.*")
-	all, err := s.Client().Processes(ctx)
-	if err != nil {
-		s.Fatal(err)
-	}
-	for _, p := range all {
-		line, err := s.ReadFile(ctx, fmt.Sprintf("/proc/%d/cmdline", p.PID))
-		if err == nil && strings.Contains(string(line), "service\x00supervise") { // It may have ended.
-			if err := s.Client().Signal(ctx, p.PID, 9); err != nil {
-				s.Fatal(err)
-			}
-		}
-	}
-	<-ended
-	s.Line("was interrupted; restoring image")
 }

@@ -18,7 +18,7 @@ type bundleCmd struct {
 	Service string   `required:"" help:"The container: its name, or its folder in an image, such as onboot/000-sysctl." placeholder:"NAME"`
 	Out     string   `short:"o" required:"" type:"path" help:"Folder for the bundle; it must be empty or not exist. A name that ends in .tar, .tar.gz or .tar.zst, or - for standard output, is the archive of a bundle artifact." placeholder:"OUT"`
 	Format  string   `enum:"bundle,oci," default:"" help:"bundle (a folder for a container runtime) or oci (the bundle artifact of a service, an OCI layout; a folder unless OUT is an archive). By default bundle for a folder, oci for an archive." placeholder:"FORMAT"`
-	Root    string   `enum:"layers,erofs," default:"" help:"Root of an artifact: layers (by default; a machine unpacks it), or erofs (a file system with a dm-verity hash tree; a machine mounts it)." placeholder:"KIND"`
+	Root    string   `enum:"layers,erofs,both," default:"" help:"Root of an artifact: layers (by default; a machine unpacks it), erofs (a file system with a dm-verity hash tree; a machine mounts it), or both (a machine mounts it if its kernel can)." placeholder:"KIND"`
 	Arch    []string `help:"Architecture, amd64, arm64, riscv64 or s390x; the host's by default. An artifact may have several." placeholder:"ARCH"`
 	Sign    string   `type:"existingfile" help:"Sign the artifact with this secret key of minisign, as keelson sign does." placeholder:"FILE"`
 	Cache   string   `type:"path" help:"Cache folder; keelson in the user's own by default."`

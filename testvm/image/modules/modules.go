@@ -21,7 +21,7 @@ const Defaults = "default"
 var Default = []string{
 	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng",
 	"virtio_scsi", "virtio_balloon", "vmw_vsock_virtio_transport",
-	"nvme", "ahci", "ata_piix", "sd_mod", "sr_mod", "loop",
+	"nvme", "ahci", "ata_piix", "sd_mod", "sr_mod", "loop", "dm_verity",
 	"xhci_pci", "ehci_pci", "usb_storage", "uas", "mmc_block", "sdhci_pci", "sdhci_acpi",
 	"overlay", "squashfs", "erofs", "ext4", "isofs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1",
 	"veth", "bridge", "dummy", "wireguard", "af_packet", "8021q",

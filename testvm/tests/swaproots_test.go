@@ -1,0 +1,117 @@
+package tests
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"keelson/testvm/agent"
+	"keelson/testvm/vm/vmtest"
+)
+
+// hasImages waits until as many erofs images are mounted, each with a device-mapper device on
+// a loop device.
+func (s swapper) hasImages(want int) {
+	s.Helper()
+	until(s.T, func() string { // The kernel removes devices after their last user has ended.
+		sources := map[string]bool{} // An ID-mapped root is mounted twice.
+		for line := range strings.Lines(s.File("/proc/1/mounts")) {
+			if f := strings.Fields(line); f[2] == "erofs" && strings.HasPrefix(f[3], "ro,nodev") {
+				sources[f[0]] = true
+			}
+		}
+		names, err := s.Client().ReadDir(vmtest.Context(s.T), "/sys/block")
+		if err != nil {
+			return err.Error()
+		}
+		loops, mapped := 0, 0
+		for _, name := range names {
+			file, _ := s.ReadFile(vmtest.Context(s.T), "/sys/block/"+name+"/loop/backing_file")
+			if strings.HasSuffix(strings.TrimSpace(string(file)), "/root.erofs") {
+				loops++
+			}
+			device, _ := s.ReadFile(vmtest.Context(s.T), "/sys/block/"+name+"/dm/name")
+			if strings.HasPrefix(string(device), "keelson-redis-") {
+				mapped++
+			}
+		}
+		if mounted := len(sources); mounted != want || loops != want || mapped != want {
+			return fmt.Sprintf("%d images are mounted, with %d loop devices and %d device-mapper devices; want %d", mounted, loops, mapped, want)
+		}
+		return ""
+	})
+}
+
+// damageImage overwrites the image that is mounted, except for its beginning: then its files
+// cannot be read.
+func (s swapper) damageImage() {
+	s.Helper()
+	ctx := vmtest.Context(s.T)
+	link := "/var/lib/keelson/services/redis/current"
+	server := link + "/rootfs/usr/bin/redis-server"
+	before, err := s.ReadFile(ctx, server)
+	if err != nil || len(before) == 0 {
+		s.Fatalf("cannot read %s: %v", server, err)
+	}
+	pid := s.pid()
+	if err := s.Client().Signal(ctx, pid, sigSTOP); err != nil { // It would read damaged blocks and end.
+		s.Fatal(err)
+	}
+	const busybox = "/containers/onboot/000-var/lower/bin/busybox"
+	var size int
+	if _, err := fmt.Sscan(s.Output(busybox, "stat", "-c", "%s", link+"/root.erofs"), &size); err != nil {
+		s.Fatal(err)
+	}
+	s.Output(busybox, "dd", "if=/dev/zero", "of="+link+"/root.erofs", "bs=64k", "seek=1", fmt.Sprint("count=", size>>16-1), "conv=notrunc")
+	s.put("/proc/sys/vm/drop_caches", []byte("3"))
+	if _, err := s.ReadFile(ctx, server); err == nil || !strings.Contains(err.Error(), "input/output error") {
+		s.Errorf("a file of a damaged image: %v, want an input/output error", err)
+	}
+	if err := s.Client().Signal(ctx, pid, sigCONT); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// pid returns the process of redis.
+func (s swapper) pid() int {
+	s.Helper()
+	all, err := s.Client().Processes(vmtest.Context(s.T))
+	if err != nil {
+		s.Fatal(err)
+	}
+	i := slices.IndexFunc(all, func(p agent.Process) bool { return p.Name == "redis-server" })
+	if i < 0 {
+		s.Fatal("redis does not run")
+	}
+	return all[i].PID
+}
+
+// killInSwap kills the supervisor during a swap to an artifact with a long probation, once so
+// many images are mounted.
+func (s swapper) killInSwap(artifact, digest string, images int) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(vmtest.Context(s.T), vmtest.Patience)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Exec(ctx, "/usr/bin/service", "swap", "redis", artifact)
+		ended <- err
+	}()
+	s.Line("service redis: swapping .* for " + digest[:len("sha256:")+12])
+	s.hasImages(images)
+	all, err := s.Client().Processes(ctx)
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, p := range all {
+		line, err := s.ReadFile(ctx, fmt.Sprintf("/proc/%d/cmdline", p.PID))
+		if err == nil && strings.Contains(string(line), "service\x00supervise") { // It may have ended.
+			if err := s.Client().Signal(ctx, p.PID, 9); err != nil {
+				s.Fatal(err)
+			}
+		}
+	}
+	<-ended
+	s.Line("was interrupted; restoring")
+}
