@@ -100,7 +100,11 @@ func buildImage(t *testing.T, machine bool) image.Output {
 	dir := t.TempDir()
 	tools := filepath.Join(dir, "tools")
 	files := map[string]string{"etc/init.d/020-orphanage": orphanage, "usr/bin/.keep": ""}
-	putArtifacts(t, files)
+	root := image.RootLayers
+	if machine { // The host's kernel may have no dm-verity.
+		root = image.RootErofs
+	}
+	putArtifacts(t, files, root)
 	for path, text := range files {
 		path = filepath.Join(tools, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -94,8 +94,8 @@ func section(text, service string) string {
 var artifacts = sync.OnceValues(makeArtifacts)
 
 type artifactFiles struct {
-	files map[string][]byte // by name
-	kinds map[string]string // SERVICE-KIND by digest
+	files map[string]map[string][]byte // by form of the root and name
+	kinds map[string]string            // SERVICE-KIND by digest
 }
 
 func makeArtifacts() (all artifactFiles, err error) {
@@ -104,33 +104,40 @@ func makeArtifacts() (all artifactFiles, err error) {
 		return all, err
 	}
 	defer os.RemoveAll(dir)
-	all = artifactFiles{map[string][]byte{}, map[string]string{}}
-	for service, list := range kinds {
-		for _, kind := range list {
-			name := service + "-" + kind
-			out := filepath.Join(dir, name+".tar.zst")
-			made, err := image.WriteArtifact(context.Background(), image.Options{YAML: []byte(versionYAML(service, kind)), File: name + ".yml"},
-				image.Artifact{Service: service, Archs: []string{qemu.AMD64}}, image.Target{Name: out})
-			if err != nil {
-				return all, err
-			}
-			all.kinds[made[0].Digest] = name
-			if all.files[filepath.Base(out)], err = os.ReadFile(out); err != nil {
-				return all, err
+	all = artifactFiles{map[string]map[string][]byte{image.RootLayers: {}, image.RootErofs: {}}, map[string]string{}}
+	for root := range all.files {
+		for service, list := range kinds {
+			for _, kind := range list {
+				if err := all.add(filepath.Join(dir, "made.tar.zst"), root, service, kind); err != nil {
+					return all, err
+				}
 			}
 		}
 	}
 	return all, nil
 }
 
+// add makes an artifact.
+func (a artifactFiles) add(out, root, service, kind string) error {
+	name := service + "-" + kind
+	made, err := image.WriteArtifact(context.Background(), image.Options{YAML: []byte(versionYAML(service, kind)), File: name + ".yml"},
+		image.Artifact{Service: service, Archs: []string{qemu.AMD64}, Root: root}, image.Target{Name: out})
+	if err != nil {
+		return err
+	}
+	a.kinds[made[0].Digest] = name
+	a.files[root][name+".tar.zst"], err = os.ReadFile(out)
+	return err
+}
+
 // putArtifacts adds the artifacts and the policy to files of the image.
-func putArtifacts(t *testing.T, files map[string]string) {
+func putArtifacts(t *testing.T, files map[string]string, root string) {
 	t.Helper()
 	made, err := artifacts()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range made.files {
+	for name, data := range made.files[root] {
 		files[filepath.Join(artifactDir, name)] = string(data)
 	}
 	files["etc/keelson/swap.yml"] = policy
