@@ -1,0 +1,132 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/image"
+	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
+	"keelson/testvm/vm/vmtest"
+)
+
+// largeYAML has a service that is ready when its program says so.
+const largeYAML = `services:
+  - name: large
+    image: dir:%s
+    command: ["/testapp", "ready"]
+    readonly: true
+    oomScoreAdj: %d
+    annotations: {keelson.ready: notify, keelson.swap.probation: 1s}
+`
+
+// artifactsDisk is an onboot container that mounts a disk on /var/artifacts.
+const artifactsDisk = `  - name: artifacts
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "busybox mkdir /outer/var/artifacts; busybox mount -t ext4 -o ro /dev/vdb /outer/var/artifacts"]
+    env: ["PATH=/bin"]
+    capabilities: [CAP_SYS_ADMIN, CAP_DAC_OVERRIDE]
+    devices: [{path: all, type: b}]
+    rootfsPropagation: shared
+    binds: ["/dev:/dev", "/:/outer:rshared,rbind"]
+`
+
+// TestSwapTimes measures swaps of a service with a root of 100 MiB that cannot be compressed
+// (docs/swap.md, "Figures"): as layers, as an erofs image, and beside them restarts. It fails
+// only if an order does.
+func TestSwapTimes(t *testing.T) {
+	t.Parallel()
+	tier.Long(t)
+	small := payload(t, qemu.AMD64)
+	artifacts := largeArtifacts(t, small)
+	c := machine2(t, build(t, "swap-times", "onboot:\n  VARDISK\n"+artifactsDisk+fmt.Sprintf(largeYAML, small, 0)+"  AGENT\n"))
+	disk := filepath.Join(t.TempDir(), "artifacts.img")
+	makeExt4(t, disk, "400M", "-d", artifacts)
+	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "var.img"), Size: 1 << 30}, {Path: disk}}
+	s := swapper{t, vmtest.Boot(t, c)}
+	s.Stage(timeline.Ready)
+	s.measure("restart of the image's version", 5, func(int) { s.service("", "restart", "large") })
+	for _, kind := range []string{image.RootLayers, image.RootErofs} {
+		s.measure("swap to "+kind, 1, func(int) {
+			t.Log(s.service("", "swap", "large", "/var/artifacts/"+kind+".tar"))
+		})
+		s.measure("restart of "+kind, 5, func(int) { s.service("", "restart", "large") })
+		s.measure("rollback from and to "+kind, 6, func(int) { s.service("", "rollback", "large") })
+	}
+}
+
+// largeArtifacts returns a folder with an archive of each kind.
+func largeArtifacts(t *testing.T, program string) string {
+	t.Helper()
+	root, out := t.TempDir(), t.TempDir()
+	app, err := os.ReadFile(filepath.Join(program, "testapp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(root, "testapp"), app, 0o755)
+	data := make([]byte, 1<<20)
+	for i := range 100 {
+		_, _ = rand.Read(data) // It never fails.
+		put(t, filepath.Join(root, "data", strconv.Itoa(i)), data, 0o644)
+	}
+	for i, kind := range []string{image.RootLayers, image.RootErofs} {
+		_, err := image.WriteArtifact(vmtest.Context(t), image.Options{YAML: fmt.Appendf(nil, largeYAML, root, i+1), File: "large.yml"},
+			image.Artifact{Service: "large", Archs: []string{qemu.AMD64}, Root: kind}, image.Target{Name: filepath.Join(out, kind+".tar")})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// measure logs the times of an order, and by how much it increases the memory in use, in MiB.
+func (s swapper) measure(name string, times int, order func(int)) {
+	s.Helper()
+	s.put("/proc/sys/vm/drop_caches", []byte("3"))
+	before := s.memory(vmtest.Context(s.T))
+	ctx, cancel := context.WithCancel(vmtest.Context(s.T))
+	peak := make(chan int, 1)
+	go func() {
+		most := before
+		for ctx.Err() == nil {
+			most = max(most, s.memory(ctx))
+			time.Sleep(50 * time.Millisecond)
+		}
+		peak <- most
+	}()
+	var took []time.Duration
+	for i := range times {
+		begun := time.Now()
+		order(i)
+		took = append(took, time.Since(begun).Round(time.Millisecond))
+	}
+	cancel()
+	most := <-peak
+	slices.Sort(took)
+	s.Logf("%s: median %v of %v; memory +%d MiB, then %+d MiB", name, took[len(took)/2], took, most-before, s.memory(vmtest.Context(s.T))-before)
+}
+
+// memory returns the memory in use without caches that can be freed, in MiB.
+func (s swapper) memory(ctx context.Context) int {
+	data, err := s.ReadFile(ctx, "/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	values := map[string]int{}
+	for line := range bytes.Lines(data) {
+		if f := strings.Fields(string(line)); len(f) > 1 {
+			values[f[0]], _ = strconv.Atoi(f[1])
+		}
+	}
+	return (values["MemTotal:"] - values["MemAvailable:"]) >> 10
+}
