@@ -62,8 +62,9 @@ func TestSecurityOfExamples(t *testing.T) {
 		}},
 		"demo.yml shell":       {"like root", nil},
 		"persistent.yml redis": {"exposed", nil},
+		"podman.yml podman":    {"like root", nil},
 	}
-	for _, file := range []string{"demo.yml", "minimal.yml", "persistent.yml"} {
+	for _, file := range []string{"demo.yml", "minimal.yml", "persistent.yml", "podman.yml"} {
 		text, err := os.ReadFile(filepath.Join("../../examples", file))
 		if err != nil {
 			t.Fatal(err)
