@@ -38,6 +38,7 @@ func Run(t *testing.T, f func(t *testing.T)) {
 	tier.Root(t)
 	if os.Getenv(marker) == t.Name() {
 		setUp(t)
+		go reapOrphans()
 		f(t)
 		return
 	}
