@@ -132,14 +132,12 @@ const virtualStart = "2030-01-01T00:00:00"
 
 func machineArgs(c Config) []string {
 	m := machines[c.Machine]
-	options, cpu := m.options, m.cpu
+	options, cpu := m.options, cmp.Or(c.CPU, m.cpu)
 	switch {
 	case c.Accel == KVM:
 		options, cpu = m.kvmOptions, "host"
 	case c.VirtualTime:
 		cpu = cmp.Or(c.CPU, m.virtualCPU, m.cpu)
-	default:
-		cpu = cmp.Or(c.CPU, m.cpu)
 	}
 	args := []string{"-M", cmp.Or(m.name, c.Machine) + options, "-accel", c.Accel + m.accelOptions, "-cpu", cpu}
 	if c.VirtualTime {
