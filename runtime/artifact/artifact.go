@@ -27,6 +27,10 @@
 //
 // Digest and version of a bundle are the digest of its manifest.
 //
+// An artifact of ProgramsType holds keelson's own programs. Its configuration is the list of
+// its files; of the annotations, it has keelson.architecture and
+// org.opencontainers.image.created.
+//
 // Source: the OCI image specification 1.1 (manifest.md, "Guidelines for Artifact Usage";
 // image-layout.md).
 package artifact
@@ -37,6 +41,13 @@ const (
 	ConfigType  = "application/vnd.keelson.bundle.config.v1+json"  // config.json
 	RuntimeType = "application/vnd.keelson.bundle.runtime.v1+json" // runtime.json
 	ErofsType   = "application/vnd.keelson.bundle.root.v1.erofs"   // the root as one file system
+)
+
+// Media types of an artifact with keelson's own programs (package programs). Its only layer
+// is a layer of an image.
+const (
+	ProgramsType       = "application/vnd.keelson.programs.v1"
+	ProgramsConfigType = "application/vnd.keelson.programs.config.v1+json" // a programs.List
 )
 
 // Annotations of the manifest.
@@ -86,6 +97,7 @@ type Meta struct {
 	Architecture string `json:"architecture"`           // in Go's spelling
 	Image        bool   `json:"image,omitempty"`        // a plain container image
 	Reference    string `json:"reference,omitempty"`    // name of a container image in its layout, such as example/web:v1
+	Programs     bool   `json:"programs,omitempty"`     // keelson's own programs
 	Created      string `json:"created,omitempty"`      // RFC 3339
 	Size         int64  `json:"size"`                   // of the unpacked files, in bytes
 	Writable     bool   `json:"writable,omitempty"`     // the root: RootWritable; of a container image, as its service has it

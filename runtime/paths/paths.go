@@ -5,6 +5,10 @@ package paths
 const (
 	// State is keelson's folder of what is lost at a reboot.
 	State = "/run/keelson"
+	// Programs is the folder of files of a swap of keelson's own programs. ProgramsTrial
+	// exists while programs are on trial.
+	Programs      = State + "/programs"
+	ProgramsTrial = Programs + "/trial"
 	// Logs is the folder of all logs.
 	Logs = "/var/log"
 

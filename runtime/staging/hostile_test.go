@@ -142,7 +142,7 @@ var badManifests = []hostile{
 		}
 		return i.tar()
 	}},
-	{"other version of artifacts", "bundle.v2 does not know", changed(func(_ *image, m *v1.Manifest) { m.ArtifactType = typePrefix + "v2" })},
+	{"other version of artifacts", "bundle.v2 does not know", changed(func(_ *image, m *v1.Manifest) { m.ArtifactType = typePrefix + "bundle.v2" })},
 	{"configuration of another type", "configuration media type", changed(func(_ *image, m *v1.Manifest) { m.Config.MediaType = "text/plain" })},
 	{"no runtime.json", "first layer is not", changed(func(_ *image, m *v1.Manifest) { m.Layers = m.Layers[1:] })},
 	{"no root", "no root file system", changed(func(_ *image, m *v1.Manifest) { m.Layers = m.Layers[:1] })},

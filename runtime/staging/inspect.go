@@ -12,6 +12,7 @@ import (
 
 	"keelson/runtime/artifact"
 	"keelson/runtime/bundle"
+	"keelson/runtime/programs"
 )
 
 var digestForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^sha256:[0-9a-f]{64}$`) })
@@ -33,6 +34,8 @@ func checkMeta(m artifact.Meta, architecture string) error {
 		return fmt.Errorf("annotation %s: bad value %d", artifact.VerityOffset, m.VerityOffset)
 	case m.Unpacked && (m.Image || m.RootHash != ""):
 		return errors.New("the root is not both unpacked and an image")
+	case m.Programs && (m.Image || m.Unpacked || m.Name != "" || m.Writable || m.RootHash != ""):
+		return errors.New("an artifact with programs has values of another one")
 	case m.Image && (m.Name != "" || m.Writable || m.RootHash != ""):
 		return errors.New("a container image has values of an artifact")
 	case m.Reference != "" && (!m.Image || !referenceForm().MatchString(m.Reference)):
@@ -41,7 +44,7 @@ func checkMeta(m artifact.Meta, architecture string) error {
 	if _, err := time.Parse(time.RFC3339, m.Created); m.Created != "" && err != nil {
 		return fmt.Errorf("annotation %s: bad time %q, want that of RFC 3339", artifact.CreatedKey, m.Created)
 	}
-	if m.Image {
+	if m.Image || m.Programs {
 		return nil
 	}
 	if err := bundle.CheckName("services", m.Name); err != nil {
@@ -57,13 +60,16 @@ func checkFiles(dir string, m artifact.Meta) error {
 	if m.Image {
 		want = map[string]fs.FileMode{artifact.File: 0, artifact.ImageFile: 0, artifact.RootDir: fs.ModeDir}
 	}
+	if m.Programs {
+		want = map[string]fs.FileMode{artifact.File: 0, programs.ManifestFile: 0, programs.ListFile: 0, artifact.RootDir: fs.ModeDir}
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("cannot read the staging folder: %w", err)
 	}
 	for _, e := range entries {
 		kind, ok := want[e.Name()]
-		if e.Name() == artifact.RootErofs && !m.Image {
+		if e.Name() == artifact.RootErofs && !m.Image && !m.Programs {
 			delete(want, artifact.RootDir)
 			kind, ok = 0, true
 		}

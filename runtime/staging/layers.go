@@ -15,10 +15,10 @@ import (
 )
 
 // applyLayers unpacks layers into the folder dir, in order, and removes their blobs. It
-// returns the size of the files.
-func applyLayers(l *layout, layers []v1.Descriptor, dir string) (size int64, err error) {
+// returns the size of the files. check refuses entries.
+func applyLayers(l *layout, layers []v1.Descriptor, dir string, check func(*tar.Header) error) (size int64, err error) {
 	for i, d := range layers {
-		n, err := applyLayer(l, d, dir)
+		n, err := applyLayer(l, d, dir, check)
 		if err == nil {
 			err = l.retain(layers[i+1:]...) // An image may have the same layer twice.
 		}
@@ -30,7 +30,7 @@ func applyLayers(l *layout, layers []v1.Descriptor, dir string) (size int64, err
 	return size, nil
 }
 
-func applyLayer(l *layout, d v1.Descriptor, dir string) (int64, error) {
+func applyLayer(l *layout, d v1.Descriptor, dir string, check func(*tar.Header) error) (int64, error) {
 	open, ok := layerFormats[d.MediaType]
 	if !ok {
 		return 0, fmt.Errorf("media type %q is not supported", d.MediaType)
@@ -49,7 +49,7 @@ func applyLayer(l *layout, d v1.Descriptor, dir string) (int64, error) {
 		return 0, err
 	}
 	defer content.Close()
-	entries := layerFilter{budget: l.budget}
+	entries := layerFilter{budget: l.budget, check: check}
 	if _, err := archive.Apply(context.Background(), dir, content, archive.WithFilter(entries.accept)); err != nil {
 		if entries.last != "" {
 			return 0, fmt.Errorf("entry %q: %w", entries.last, err)
@@ -70,6 +70,7 @@ func applyLayer(l *layout, d v1.Descriptor, dir string) (int64, error) {
 // layerFilter refuses entries that no image needs, and counts the others.
 type layerFilter struct {
 	budget *budget
+	check  func(*tar.Header) error
 	last   string      // name of the entry in work
 	top    *tar.Header // of the folder that the layer is unpacked into, if the layer lists it
 	size   int64
@@ -81,7 +82,7 @@ func (f *layerFilter) accept(h *tar.Header) (bool, error) {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return false, nil
 	}
-	if err := checkEntry(h); err != nil {
+	if err := f.check(h); err != nil {
 		return false, err
 	}
 	if h.Name == "." || h.Name == "/" {

@@ -23,13 +23,14 @@ const (
 )
 
 // typePrefix is what the artifact types of all versions begin with.
-const typePrefix = "application/vnd.keelson.bundle."
+const typePrefix = "application/vnd.keelson."
 
 // choice is the manifest for an architecture.
 type choice struct {
 	descriptor v1.Descriptor
 	manifest   v1.Manifest
 	image      *v1.Image // of a plain container image; nil for an artifact
+	programs   bool      // an artifact with keelson's own programs
 	signatures []string
 	reference  string
 }
@@ -115,7 +116,8 @@ func (c *chooser) manifest(d v1.Descriptor, reference string) error {
 		return fmt.Errorf("manifest %s has media type %q, its descriptor says %q", d.Digest, m.MediaType, d.MediaType)
 	}
 	switch {
-	case m.ArtifactType == artifact.Type:
+	case m.ArtifactType == artifact.Type, m.ArtifactType == artifact.ProgramsType:
+		found.programs = m.ArtifactType == artifact.ProgramsType
 		if err := checkArtifact(found); err != nil {
 			return fmt.Errorf("manifest %s: %w", d.Digest, err)
 		}
@@ -127,8 +129,8 @@ func (c *chooser) manifest(d v1.Descriptor, reference string) error {
 			return nil
 		}
 	case strings.HasPrefix(m.ArtifactType, typePrefix):
-		return fmt.Errorf("manifest %s has artifact type %q, which this version of keelson does not know: it knows %s",
-			d.Digest, m.ArtifactType, artifact.Type)
+		return fmt.Errorf("manifest %s has artifact type %q, which this version of keelson does not know: it knows %s and %s",
+			d.Digest, m.ArtifactType, artifact.Type, artifact.ProgramsType)
 	case m.ArtifactType == "" && (m.Config.MediaType == v1.MediaTypeImageConfig || m.Config.MediaType == dockerConfig):
 		found.image = &v1.Image{}
 		if err := c.layout.parse(m.Config, found.image); err != nil {
@@ -176,6 +178,12 @@ func checkArtifact(found choice) error {
 	switch m := found.manifest; {
 	case m.Annotations[artifact.Architecture] == "":
 		return fmt.Errorf("it has no annotation %s", artifact.Architecture)
+	case found.programs && m.Config.MediaType != artifact.ProgramsConfigType:
+		return fmt.Errorf("its configuration has media type %q, want %s", m.Config.MediaType, artifact.ProgramsConfigType)
+	case found.programs && len(m.Layers) != 1:
+		return fmt.Errorf("it has %d layers, want one", len(m.Layers))
+	case found.programs:
+		return nil
 	case m.Config.MediaType != artifact.ConfigType:
 		return fmt.Errorf("its configuration has media type %q, want %s", m.Config.MediaType, artifact.ConfigType)
 	case len(m.Layers) == 0 || m.Layers[0].MediaType != artifact.RuntimeType:

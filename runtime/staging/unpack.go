@@ -44,10 +44,19 @@ func unpack(root *os.Root, r io.Reader, s settings) (artifact.Meta, error) {
 		return artifact.Meta{}, fmt.Errorf("manifest %s: %w", c.descriptor.Digest, err)
 	}
 	meta.Unpacked = c.chooseRoot(s.Images)
-	if err := l.retain(append(c.manifest.Layers, c.manifest.Config)...); err != nil {
+	used := append(c.manifest.Layers, c.manifest.Config)
+	if c.programs {
+		used = append(used, c.descriptor)
+	}
+	if err := l.retain(used...); err != nil {
 		return artifact.Meta{}, fmt.Errorf("manifest %s: %w", c.descriptor.Digest, err)
 	}
-	if err := write(l, c, &meta); err != nil {
+	if c.programs {
+		err = writePrograms(l, c, &meta)
+	} else {
+		err = write(l, c, &meta)
+	}
+	if err != nil {
 		return artifact.Meta{}, err
 	}
 	return meta, finish(root, meta)
@@ -73,7 +82,7 @@ func (c *choice) chooseRoot(images bool) (unpacked bool) {
 func describe(c choice, architecture string) (artifact.Meta, error) {
 	notes := c.manifest.Annotations
 	meta := artifact.Meta{
-		Digest: string(c.descriptor.Digest), Architecture: architecture, Image: c.image != nil,
+		Digest: string(c.descriptor.Digest), Architecture: architecture, Image: c.image != nil, Programs: c.programs,
 		Created: notes[artifact.CreatedKey], Signatures: c.signatures,
 	}
 	if c.image != nil {
@@ -81,6 +90,9 @@ func describe(c choice, architecture string) (artifact.Meta, error) {
 		if meta.Created == "" && c.image.Created != nil {
 			meta.Created = c.image.Created.Format(time.RFC3339)
 		}
+		return meta, checkMeta(meta, architecture)
+	}
+	if c.programs {
 		return meta, checkMeta(meta, architecture)
 	}
 	meta.Name = notes[artifact.TitleKey]
@@ -125,7 +137,7 @@ func write(l *layout, c choice, meta *artifact.Meta) error {
 	if err := l.root.Mkdir(artifact.RootDir, 0o755); err != nil {
 		return fmt.Errorf("cannot make folder %s: %w", artifact.RootDir, err)
 	}
-	size, err := applyLayers(l, layers, filepath.Join(l.root.Name(), artifact.RootDir))
+	size, err := applyLayers(l, layers, filepath.Join(l.root.Name(), artifact.RootDir), checkEntry)
 	meta.Size += size
 	return err
 }

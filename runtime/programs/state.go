@@ -1,0 +1,184 @@
+package programs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	kpaths "keelson/runtime/paths"
+)
+
+// Files below /run that a swap of programs uses.
+const (
+	State       = kpaths.Programs
+	TrialFile   = kpaths.ProgramsTrial // a Trial: exists while programs are on trial
+	OutcomeFile = State + "/outcome"   // an Outcome: how the last trial ended
+	ReasonFile  = State + "/reason"    // why the supervisor under trial gives up, as text
+	UsedFile    = State + "/used"      // the target whose programs are in use; absent: Image
+)
+
+// Trial is a swap of programs that is not committed.
+type Trial struct {
+	Target    string         `json:"target"`
+	Old       string         `json:"old"`
+	Probation time.Duration  `json:"probation"`
+	Services  map[string]int `json:"services,omitempty"` // services that ran, and their processes
+}
+
+// Outcome is how a trial ended.
+type Outcome struct {
+	Target    string `json:"target"`
+	Old       string `json:"old"`
+	Committed bool   `json:"committed"`
+	Reason    string `json:"reason,omitempty"` // why it was not committed
+}
+
+// ReadTrial reads the trial in the folder dir (State). known is false if there is none.
+func ReadTrial(dir string) (t Trial, known bool, err error) {
+	known, err = readState(filepath.Join(dir, filepath.Base(TrialFile)), &t)
+	if err == nil && known {
+		err = errors.Join(CheckTarget(t.Target), CheckTarget(t.Old))
+	}
+	return t, known, err
+}
+
+// ReadOutcome reads the outcome of the last trial.
+func ReadOutcome(dir string) (o Outcome, known bool, err error) {
+	known, err = readState(filepath.Join(dir, filepath.Base(OutcomeFile)), &o)
+	return o, known, err
+}
+
+// ReadReason returns the text of ReasonFile, or "".
+func ReadReason(dir string) string {
+	text, err := ReadSmall(filepath.Join(dir, filepath.Base(ReasonFile)))
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// ReadUsed returns the target whose programs are in use.
+func ReadUsed(dir string) string {
+	text, err := ReadSmall(filepath.Join(dir, filepath.Base(UsedFile)))
+	if err != nil || CheckTarget(string(text)) != nil {
+		return Image
+	}
+	return string(text)
+}
+
+// WriteTrial begins a trial. The outcome of the one before is forgotten.
+func WriteTrial(dir string, t Trial) error {
+	for _, name := range []string{OutcomeFile, ReasonFile} {
+		if err := os.Remove(filepath.Join(dir, filepath.Base(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot begin a trial of programs: %w", err)
+		}
+	}
+	return writeJSON(filepath.Join(dir, filepath.Base(TrialFile)), t)
+}
+
+// EndTrial records the outcome of a trial, and removes the trial.
+func EndTrial(dir string, o Outcome) error {
+	err := writeJSON(filepath.Join(dir, filepath.Base(OutcomeFile)), o)
+	if removeErr := os.Remove(filepath.Join(dir, filepath.Base(TrialFile))); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
+		err = errors.Join(err, fmt.Errorf("cannot end the trial of programs: %w", removeErr))
+	}
+	return err
+}
+
+// WriteReason records why the supervisor under trial gives up.
+func WriteReason(dir, reason string) error {
+	return writeFile(filepath.Join(dir, filepath.Base(ReasonFile)), []byte(reason))
+}
+
+// WriteUsed records the target whose programs are in use.
+func WriteUsed(dir, target string) error {
+	return writeFile(filepath.Join(dir, filepath.Base(UsedFile)), []byte(target))
+}
+
+func readState(path string, v any) (known bool, err error) {
+	text, err := ReadSmall(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, v)
+	}
+	if err != nil {
+		return true, fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	return true, nil
+}
+
+func writeJSON(path string, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return writeFile(path, text)
+}
+
+// writeFile replaces a file. Readers see the old or the new text, never a part.
+func writeFile(path string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	next := path + ".new"
+	if err := os.WriteFile(next, text, 0o600); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return nil
+}
+
+// Current returns the target whose programs the store store has as current. Without a store,
+// that is Image.
+func Current(store string) (string, error) {
+	path := filepath.Join(store, "current")
+	target, err := os.Readlink(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Image, nil
+	}
+	if err == nil {
+		err = CheckTarget(target)
+	}
+	if err != nil {
+		return Image, fmt.Errorf("cannot use link %s: %w", path, err)
+	}
+	return target, nil
+}
+
+// DigestOf returns the digest of a target in the store: sha256:HEX.
+func DigestOf(target string) string {
+	if !targetForm.MatchString(target) {
+		return ""
+	}
+	return "sha256:" + target[len("sha256-"):]
+}
+
+// documentLimit bounds the files that ReadSmall reads, in bytes.
+const documentLimit = 1 << 20
+
+// ReadSmall reads a regular file of at most 1 MiB.
+func ReadSmall(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0) // A FIFO must not block.
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > documentLimit) {
+		err = fmt.Errorf("%s is not a regular file of at most %d KiB", path, documentLimit>>10)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(f, documentLimit))
+}
