@@ -48,6 +48,14 @@ type file struct {
 	Keys     map[string]string `yaml:"keys"`
 	Default  rule              `yaml:"default"`
 	Services []service         `yaml:"services"`
+	Programs programsRule      `yaml:"programs"`
+}
+
+// programsRule is what is allowed for keelson's own programs. The default does not apply to
+// them.
+type programsRule struct {
+	Allow    []Verb   `yaml:"allow"`     // of Swap and Rollback
+	SignedBy []string `yaml:"signed-by"` // names of keys, of which one is enough
 }
 
 // rule is what is allowed. A list that is nil is that of the default.
@@ -126,6 +134,9 @@ func (p *Policy) check() error {
 		p.keys[name] = key
 	}
 	if err := p.checkRule("default", p.file.Default); err != nil {
+		return err
+	}
+	if err := p.checkProgramsRule(); err != nil {
 		return err
 	}
 	seen := map[string]bool{}
