@@ -16,6 +16,7 @@ import (
 	"keelson/init/modules"
 	"keelson/init/pid1"
 	"keelson/init/pid1/environment"
+	"keelson/init/programs"
 	"keelson/init/role"
 	"keelson/init/scripts/runner"
 	"keelson/runtime/userspace"
@@ -24,7 +25,7 @@ import (
 
 const usage = `usage: init (as the first process of a machine or a container)
        init userspace (as the first process of a system inside this one, whose mounts and root it shares)
-       init boot|late|devices|network|files|shutdown|root (started by init)
+       init boot|late|devices|network|files|programs|shutdown|root (started by init)
        init version
        init script PATH (a script of plain commands, without its shell; started by init)`
 
@@ -72,6 +73,8 @@ func find(args []string) func(context.Context, userspace.Environment) error {
 		return func(ctx context.Context, env userspace.Environment) error { return boot.Network(ctx, env, args) }
 	case role.Files:
 		return func(ctx context.Context, env userspace.Environment) error { return boot.Files(ctx, env, args) }
+	case role.Programs:
+		return func(ctx context.Context, env userspace.Environment) error { return programs.Run(ctx, env, args) }
 	}
 	if len(args) > 0 {
 		return nil

@@ -10,6 +10,7 @@ import (
 	"keelson/init/cmdline"
 	"keelson/init/consoles"
 	"keelson/init/policy"
+	"keelson/init/programs"
 	"keelson/init/scripts"
 	"keelson/init/step"
 	"keelson/mounts"
@@ -104,7 +105,8 @@ func up(rc roleContext, items []scripts.Item) []step.Step {
 		scripts.Volumes: {{Stage: timeline.Volumes, Do: func(context.Context) (string, error) { return mountVolumes() }}},
 		scripts.Onboot: {{Stage: timeline.Onboot, Name: "all", Quiet: true, Do: func(ctx context.Context) (string, error) {
 			return "", watchingPowerButton(ctx, rc, onboot(rc).run)
-		}}, {Stage: timeline.Mounts, Name: "/var", Quiet: true, Do: quietly(func() error { return completeVar(rc.env) })}},
+		}}, {Stage: timeline.Mounts, Name: "/var", Quiet: true, Do: quietly(func() error { return completeVar(rc.env) })},
+			{Stage: "programs", Quiet: true, Do: quietly(func() error { return usePrograms(rc) })}},
 		scripts.Containerd: {{Stage: "issue", Quiet: true, Do: quietly(func() error { return showIssue(rc.console) })}},
 	}, rc.log)...)
 }
@@ -140,6 +142,16 @@ func completeVar(env userspace.Environment) error {
 		return nil
 	}
 	return mounts.CompleteVar()
+}
+
+// usePrograms puts the version of keelson's own programs into use that is on a disk which an
+// onboot container may have mounted.
+func usePrograms(rc roleContext) error {
+	what, err := programs.AtBoot(rc.line)
+	if what != "" {
+		rc.log.Info(what)
+	}
+	return err
 }
 
 func mountVolumes() (string, error) {

@@ -185,7 +185,9 @@ func (p *pid1) keepDescriptors(keep bool) ([]int, error) {
 }
 
 func (p *pid1) startSupervisor() (keeper.Process, error) {
+	begins := p.followTrial()
 	child, err := p.spawn(nameSupervisor, p.consoleFile, paths.Service, "supervise")
+	p.beginTrial(begins)
 	if err != nil {
 		return nil, err // Not child: an interface with a nil child is not nil.
 	}

@@ -31,8 +31,9 @@ func containerdConfigured() bool {
 }
 
 // containerdFiles identifies what containerd uses from its start on, by file system
-// and inode: the boot role may mount a disk on a folder or create a file.
-type containerdFiles [5]struct{ Dev, Ino uint64 }
+// and inode: the boot role may mount a disk on a folder, create a file, or use another
+// version of containerd itself.
+type containerdFiles [6]struct{ Dev, Ino uint64 }
 
 func statContainerdFiles() containerdFiles {
 	folders := []string{"/var/lib/containerd", "/run/containerd"}
@@ -40,7 +41,7 @@ func statContainerdFiles() containerdFiles {
 		_ = os.MkdirAll(dir, 0o711) // It must exist to be identified. containerd reports an error itself.
 	}
 	var found containerdFiles
-	for i, path := range append(folders, paths.Logs, containerdConfig, containerdSettings) {
+	for i, path := range append(folders, paths.Logs, containerdConfig, containerdSettings, paths.Containerd) {
 		var st unix.Statx_t
 		// AT_STATX_DONT_SYNC: a file system that does not answer must not block the boot.
 		if unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_INO, &st) == nil {
@@ -94,7 +95,7 @@ func (p *pid1) containerdAfterBoot(ctx context.Context) error {
 	}
 	p.note(func(s *state) { s.ContainerdFiles = now })
 	if kept != nil {
-		p.log.Info("containerd is started again: the boot has mounted a disk on its folders or log, or created its settings")
+		p.log.Info("containerd is started again: the boot has mounted a disk on its folders or log, created its settings, or replaced its program")
 		kept.Stop(unix.SIGTERM, containerdGrace)
 		p.keepers.Add(p.newKeeper(nameContainerd))
 		return nil

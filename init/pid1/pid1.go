@@ -43,6 +43,9 @@ type pid1 struct {
 	reexecuting sync.Mutex         // held while PID 1 re-executes itself
 	handover    *handover.Handover // guarded by reexecuting; nil until it is needed
 
+	looking chan struct{} // full while trialFile waits for the file system
+	undoing sync.Mutex    // held while a trial is undone
+
 	mu          sync.Mutex
 	state       state
 	descriptors *fdstore.Pair // nil until the supervisor is started
@@ -64,7 +67,7 @@ const (
 func Main() int {
 	_ = kernel.RaiseLimits(false) // The Go runtime needs a file descriptor for its timers.
 	kernel.StartThreads()
-	p := &pid1{signals: newSignals(), log: slog.New(slog.DiscardHandler)}
+	p := &pid1{signals: newSignals(), looking: make(chan struct{}, 1), log: slog.New(slog.DiscardHandler)}
 	p.signals.listen()
 	if handover.Inherited() {
 		p.recall()

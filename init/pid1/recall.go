@@ -80,8 +80,8 @@ func guess() state {
 // childNames maps the arguments of roles and daemons to their names.
 var childNames = map[string]string{
 	role.Init + " " + role.Boot: role.Boot, role.Init + " " + role.Late: role.Late, role.Init + " " + role.Shutdown: role.Shutdown, role.Init + " " + role.Root: role.Root,
-	role.Init + " " + role.Files: role.Files,
-	paths.Containerd:             nameContainerd, paths.Service + " containerd": nameContainerd, paths.Service + " supervise": nameSupervisor,
+	role.Init + " " + role.Files: role.Files, role.Init + " " + role.Programs: role.Programs,
+	paths.Containerd: nameContainerd, paths.Service + " containerd": nameContainerd, paths.Service + " supervise": nameSupervisor,
 }
 
 // ownChildren lists those children of process self that are roles or daemons.
@@ -98,7 +98,7 @@ func ownChildren(proc string, self int) (found []reaper.Known) {
 		switch { // Some have more arguments.
 		case len(args) > 2 && args[0] == paths.Containerd:
 			args = args[:1]
-		case len(args) > 2 && args[0] == role.Init && args[1] == role.Files:
+		case len(args) > 2 && args[0] == role.Init && (args[1] == role.Files || args[1] == role.Programs):
 			args = args[:2]
 		}
 		if name := childNames[strings.Join(args, " ")]; name != "" {
@@ -128,6 +128,7 @@ func (p *pid1) takeOver() {
 		args = append(args, "state", "lost", "error", p.recallErr)
 	}
 	p.log.Warn("PID 1 has re-executed itself and continues", args...)
+	p.resumeTrial()
 	for name, pause := range p.state.Daemons {
 		k := p.newKeeper(name)
 		running, noRestart := p.running(name), p.state.Phase == phaseDown

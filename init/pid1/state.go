@@ -30,6 +30,7 @@ type state struct {
 	Action          string                   // name of the requested action
 	ContainerdFiles containerdFiles          // when containerd was started
 	Covered         []string                 // folders in which init's mounts cover files of the image
+	Trial           trial                    // of programs; zero: none is known
 	Daemons         map[string]time.Duration // programs that are kept running, and their backoff
 	Children        []reaper.Known
 	Started         []string          // programs that were ever started

@@ -14,5 +14,6 @@ const (
 	Late     = "late"     // scripts that run after the services have started
 	Shutdown = "shutdown" // onshutdown containers and scripts
 	Root     = "root"     // mounts a root on a disk
+	Programs = "programs" // uses versions of keelson's own programs
 	Script   = "script"   // interprets a script whose shell is missing
 )

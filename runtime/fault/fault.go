@@ -13,4 +13,6 @@ const (
 	Variable = "KEELSON_FAULT"
 	// Spoiled is a file; if it exists, Spoil damages data.
 	Spoiled = "/tmp/keelson-spoil"
+	// Limit is a file; if it holds a duration, Shorten returns that one.
+	Limit = "/tmp/keelson-limit"
 )

@@ -5,6 +5,7 @@ package fault
 import (
 	"os"
 	"strings"
+	"time"
 )
 
 // Here panics if a fault is injected at the place.
@@ -31,4 +32,17 @@ func Spoil(data []byte) {
 	if _, err := os.Stat(Spoiled); err == nil && len(data) > 0 {
 		data[len(data)-1] ^= 1
 	}
+}
+
+// Shorten returns limit, or the duration in the file Limit if that is shorter.
+func Shorten(limit time.Duration) time.Duration {
+	text, err := os.ReadFile(Limit)
+	if err != nil {
+		return limit
+	}
+	shorter, err := time.ParseDuration(strings.TrimSpace(string(text)))
+	if err != nil {
+		return limit
+	}
+	return min(limit, shorter)
 }
