@@ -24,6 +24,9 @@ func (c *Client) KillDaemon() error {
 	return nil
 }
 
+// Daemon returns the process that listens on containerd's socket.
+func Daemon(socket string) (pid int, err error) { return listener(socket) }
+
 // listener returns the process that listens on the Unix socket at path. A process that
 // hangs is found too: the kernel accepts the connection.
 func listener(path string) (pid int, err error) {

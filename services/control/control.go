@@ -50,6 +50,10 @@ const (
 	Diff     = "diff"     // list what differs from the image
 )
 
+// Programs stands for keelson's own programs where a service has its name. No service can
+// have it.
+const Programs = "-programs"
+
 const (
 	requestLimit = 64 << 10               // largest request, in bytes
 	requestTime  = 5 * time.Second        // longest time to receive a request or send a response
@@ -76,6 +80,9 @@ type Request struct {
 	Names []string `json:"names,omitempty"`
 	Force bool     `json:"force,omitempty"` // Swap: also a version that was rejected
 	Plan  bool     `json:"plan,omitempty"`  // Swap, Rollback, Remove: only say what would change
+
+	Programs  bool          `json:"programs,omitempty"`  // Swap, Rollback: keelson's own programs; Names is empty
+	Probation time.Duration `json:"probation,omitempty"` // of Programs; 0: the default
 
 	// These are set by Serve.
 	Peer     string            `json:"-"` // the process that sent the request, for people

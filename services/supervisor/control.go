@@ -32,6 +32,12 @@ func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Res
 	}
 	switch r.Verb {
 	case control.Swap, control.Rollback, control.Remove:
+		if r.Programs {
+			return s.controlPrograms(ctx, r)
+		}
+	}
+	switch r.Verb {
+	case control.Swap, control.Rollback, control.Remove:
 		return s.controlSwap(ctx, r)
 	case control.Diff:
 		return s.differences()

@@ -19,6 +19,7 @@ import (
 	"keelson/runtime/logs"
 	"keelson/runtime/paths"
 	"keelson/runtime/prepare"
+	"keelson/runtime/programs"
 	"keelson/runtime/staging"
 	"keelson/runtime/swappolicy"
 	"keelson/runtime/timeline"
@@ -57,6 +58,7 @@ type Options struct {
 	Runtime  string // OCI runtime that runs the commands of probes: /usr/bin/runc
 	Versions string // versions of services: /var/lib/keelson/services
 	Users    string // which user IDs services have: userns.json beside Versions
+	Programs string // versions of keelson's own programs: /var/lib/keelson/programs
 	Policy   string // says what may be swapped: /etc/keelson/swap.yml
 
 	Descriptors *fdstore.Store // keeps the sockets of services for the next supervisor; nil: nothing does
@@ -76,6 +78,10 @@ type Options struct {
 	Tasks   Tasks                                                     // makes tasks of the above and containerd
 
 	Stage Stage // reads artifacts
+
+	Role        func(ctx context.Context, args ...string) (string, error) // runs the role of /init that checks and uses programs
+	Daemon      func() (pid int, err error)                               // finds containerd
+	SameProgram func(process, path string) error                          // fails unless a process executes the program at path
 
 	Changed func(ctx context.Context, dir string) (bool, error) // waits for a change of the bundle in dir; false when ctx ends
 }
@@ -106,6 +112,7 @@ func (o Options) withDefaults() Options {
 	o.Runtime = cmp.Or(o.Runtime, paths.Runc)
 	o.Versions = cmp.Or(o.Versions, versions.Dir)
 	o.Users = cmp.Or(o.Users, filepath.Join(filepath.Dir(o.Versions), filepath.Base(idrange.Path)))
+	o.Programs = cmp.Or(o.Programs, programs.Dir)
 	o.Policy = cmp.Or(o.Policy, swappolicy.Path)
 	if o.Events == nil {
 		o.Events = func(timeline.Event) {}
@@ -139,6 +146,15 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Stage == nil {
 		o.Stage = stageWith(o.Logger)
+	}
+	if o.Role == nil {
+		o.Role = runRole
+	}
+	if o.Daemon == nil {
+		o.Daemon = func() (int, error) { return containerd.Daemon(o.Socket) }
+	}
+	if o.SameProgram == nil {
+		o.SameProgram = sameProgram
 	}
 	if o.Changed == nil {
 		o.Changed = bundleChanged

@@ -78,6 +78,8 @@ type owner struct {
 	*Supervisor
 	*fakeTasks
 	stop func()
+
+	program func(process, path string) error // whether a process executes a program; nil: it does
 }
 
 func newOwner(t *testing.T, annotations string) *owner {
@@ -92,10 +94,27 @@ func newOwnerIn(t *testing.T, dir, annotations string, f *fake) *owner {
 	put(t, filepath.Join(dir, "services/a/config.json"), config)
 	put(t, filepath.Join(dir, "swap.yml"), "services: [{name: '*', allow: [swap, add, remove, rollback], signed-by: [], gain: ['*']}]")
 	o := &owner{fakeTasks: &fakeTasks{}}
+	o.configure(t, dir, f)
+	o.serve(t)
+	return o
+}
+
+// configure makes the supervisor of newOwnerIn.
+func (o *owner) configure(t *testing.T, dir string, f *fake) {
+	t.Helper()
 	begin := time.Now()
 	o.Supervisor = New(Options{
 		Dir: filepath.Join(dir, "services"), StateDir: dir, LogDir: dir, Tasks: o.fakeTasks,
-		Versions: filepath.Join(dir, "versions"), Stage: fakeStage, Policy: filepath.Join(dir, "swap.yml"),
+		Versions: filepath.Join(dir, "versions"), Programs: filepath.Join(dir, "store/programs"),
+		Role:   func(context.Context, ...string) (string, error) { return "", nil },
+		Daemon: func() (int, error) { return 99, nil },
+		SameProgram: func(process, path string) error {
+			if o.program == nil {
+				return nil
+			}
+			return o.program(process, path)
+		},
+		Stage: fakeStage, Policy: filepath.Join(dir, "swap.yml"),
 		Dial:   func(context.Context) (connection.Tasks, error) { return f, nil },
 		Now:    func() time.Duration { return time.Since(begin) },
 		Random: func() float64 { return 0 },
@@ -104,6 +123,10 @@ func newOwnerIn(t *testing.T, dir, annotations string, f *fake) *owner {
 			return false, nil
 		},
 	})
+}
+
+// serve starts the supervisor.
+func (o *owner) serve(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- o.Serve(ctx) }()
@@ -122,7 +145,6 @@ func newOwnerIn(t *testing.T, dir, annotations string, f *fake) *owner {
 		}
 	}
 	synctest.Wait()
-	return o
 }
 
 // report reports events of the last task.

@@ -30,6 +30,8 @@ func (s *Supervisor) obstacleToSwap(name string) error {
 	switch {
 	case s.stopping:
 		return errors.New("the system is shutting down")
+	case s.programsBusy:
+		return errors.New("a swap of the programs has begun")
 	case !s.connected && len(s.services.names) > 0:
 		return errors.New("containerd does not answer yet")
 	case svc != nil && svc.besideOf != nil:

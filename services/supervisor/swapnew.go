@@ -157,6 +157,8 @@ func (s *Supervisor) receive(ctx context.Context, r control.Request, t *trial) e
 // accept checks what an artifact says of itself, and makes a bundle of a container image.
 func (s *Supervisor) accept(t *trial, staged string, meta artifact.Meta, force bool) (target versions.Target, err error) {
 	switch {
+	case meta.Programs:
+		err = errors.New("it is an artifact of keelson programs: service swap -programs takes it")
 	case meta.Image:
 		target, err = s.mergeImage(t, staged, meta)
 	case meta.Name != "" && meta.Name != t.name:

@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"keelson/runtime/bundle"
 	"keelson/runtime/privilege"
+	"keelson/runtime/programs"
 	"keelson/services/control"
 	"keelson/services/versions"
 )
@@ -90,8 +93,30 @@ func (s *Supervisor) differences() control.Response {
 		}
 		all = append(all, d)
 	}
-	if err = errors.Join(append(errs, err)...); err != nil {
+	own, ownErr := s.programsDifference()
+	all = append(all, own...)
+	if err = errors.Join(append(errs, err, ownErr)...); err != nil {
 		return control.Response{Changes: all, Code: control.CodeFailed, Error: strings.TrimSpace(err.Error())}
 	}
 	return control.Response{Changes: all}
+}
+
+// programsDifference describes keelson's own programs if they differ from those of the image.
+func (s *Supervisor) programsDifference() ([]control.Difference, error) {
+	if _, err := os.Lstat(s.options.Programs); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	state, err := s.programs.Read(programsName)
+	if err != nil || state.Current == versions.Image && state.Previous == "" {
+		return nil, err
+	}
+	d := control.Difference{Name: control.Programs, Change: "swapped", Version: state.Current.Digest(), Since: state.Record.At, By: state.Record.By}
+	switch used := programs.ReadUsed(s.programsState()); {
+	case state.Current == versions.Image:
+		d.Change = "reverted"
+	case used != string(state.Current) && state.Trial == nil:
+		d.Change = "not in use"
+	}
+	d.Previous = cmp.Or(state.Previous.Digest(), string(state.Previous))
+	return []control.Difference{d}, nil
 }

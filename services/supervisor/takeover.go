@@ -132,6 +132,7 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 		order()
 	}
 	s.delayed = nil
+	close(s.adopted)
 }
 
 // takeOverBlindly is for a shutdown without containerd: services that an earlier

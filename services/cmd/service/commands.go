@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"keelson/runtime/bundle"
 	"keelson/runtime/version"
@@ -27,6 +28,9 @@ const usage = `usage: service [COMMAND]
   swap [-f] NAME ARTIFACT   replace a service by a bundle artifact: a file, a folder, or - for standard input;
                             -f: also by one that failed before
   rollback NAME             replace a service by its previous version
+  swap [-f] -programs ARTIFACT, rollback -programs
+                            the same for containerd, the shim, runc and the supervisor themselves, under running
+                            services; -probation TIME: how long they are on trial (30s; at most 40s)
   remove NAME               stop a service that was added, or mask one of the image
                             swap, rollback and remove take -plan: only show what would change
   diff [--json]             list the services that differ from the image
@@ -42,17 +46,22 @@ Options of LinuxKit's service, for start, stop and restart:
   -sock PATH                ignored: the supervisor knows the socket of containerd
   -path DIR                 must be the folder of this system's services
 
-/init starts these: supervise, containerd, unpack-module, seccomp-filter, stage-artifact.
+/init starts these: supervise, containerd, unpack-module, seccomp-filter, stage-artifact,
+verify-programs.
 `
 
 // invocation is a parsed command line.
 type invocation struct {
-	verb    string
-	names   []string
-	json    bool
-	follow  bool
-	force   bool
-	plan    bool
+	verb   string
+	names  []string
+	json   bool
+	follow bool
+	force  bool
+	plan   bool
+
+	programs  bool // keelson's own programs in place of a service
+	probation time.Duration
+
 	lines   int
 	path    string // folder of bundles, as LinuxKit's -path; empty: not given
 	verbose bool
@@ -82,8 +91,8 @@ func init() {
 		control.Halt:     {power, force, 0, 0, forceFlag, false},
 		"logs":           {logs, "[-f] [-n LINES] NAME", 1, 1, logFlags, false},
 		"boot":           {boot, "[--json]", 0, 0, jsonFlag, false},
-		control.Swap:     {swap, "[-plan] [-f] NAME ARTIFACT|-", 2, 2, swapFlags, false},
-		control.Rollback: {rollback, "[-plan] NAME", 1, 1, planFlag, false},
+		control.Swap:     {swap, "[-plan] [-f] NAME|-programs ARTIFACT|-", 2, 2, swapFlags, false},
+		control.Rollback: {rollback, "[-plan] NAME|-programs", 1, 1, rollbackFlags, false},
 		control.Remove:   {remove, "[-plan] NAME", 1, 1, planFlag, false},
 		control.Diff:     {diff, "[--json]", 0, 0, jsonFlag, false},
 		"security":       {assess, "[--json] [NAME]", 0, 1, jsonFlag, false},
@@ -93,6 +102,8 @@ func init() {
 		"unpack-module":  {unpackModule, "", 0, 0, noFlags, false},
 		"seccomp-filter": {seccompFilter, "DIR", 1, 1, noFlags, false},
 		"stage-artifact": {stageArtifact, "", 0, 0, noFlags, false},
+
+		"verify-programs": {verifyPrograms, "DIR DIGEST", 2, 2, noFlags, false},
 	}
 }
 
@@ -109,7 +120,13 @@ func planFlag(f *flag.FlagSet, inv *invocation) { f.BoolVar(&inv.plan, "plan", f
 
 func swapFlags(f *flag.FlagSet, inv *invocation) {
 	forceFlag(f, inv)
+	rollbackFlags(f, inv)
+}
+
+func rollbackFlags(f *flag.FlagSet, inv *invocation) {
 	planFlag(f, inv)
+	f.BoolVar(&inv.programs, "programs", false, "")
+	f.DurationVar(&inv.probation, "probation", 0, "")
 }
 
 func logFlags(f *flag.FlagSet, inv *invocation) {
@@ -192,11 +209,18 @@ func (inv *invocation) arguments(c command, args []string) error {
 		}
 	}
 	n := len(inv.names)
+	if inv.programs { // They take the place of a name.
+		c.min, c.max = c.min-1, c.max-1
+	}
 	switch {
+	case inv.probation != 0 && !inv.programs:
+		return errors.New("-probation is only for -programs: services have an annotation")
 	case c.max == 0 && n > 0:
 		return fmt.Errorf("unexpected argument %q", inv.names[0])
 	case n > 0 && n < c.min:
 		return errors.New("an argument is missing")
+	case n < c.min && inv.programs:
+		return errors.New("no artifact is named")
 	case n < c.min:
 		return errors.New("no service is named")
 	case c.max > 0 && n > c.max:

@@ -67,15 +67,29 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 			}
 		}()
 	}
-	err := s.Serve(ctx)
+	replaced, err := serve(ctx, s)
 	cancel()
-	helpers.Wait()
+	if !replaced { // Else the process ends as if it was killed: the next one continues.
+		helpers.Wait()
+	}
 	flush, done := context.WithTimeout(context.Background(), flushLimit)
 	defer done()
 	if err = errors.Join(err, c.Close(flush)); err != nil {
 		return control.CodeFailed, err
 	}
 	return control.CodeOK, nil
+}
+
+// serve runs the supervisor until it has stopped all services, or another one is to continue.
+func serve(ctx context.Context, s *supervisor.Supervisor) (replaced bool, err error) {
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx) }()
+	select {
+	case err := <-served:
+		return false, err
+	case <-s.Replaced():
+		return true, s.ReplacedWhy()
+	}
 }
 
 // press powers off, as the power button does.

@@ -17,6 +17,9 @@ import (
 
 // swap replaces a service by an artifact: a file, a folder or standard input.
 func swap(ctx context.Context, inv invocation) (int, error) {
+	if inv.programs {
+		return changePrograms(ctx, inv, control.Swap)
+	}
 	name, path := inv.names[0], inv.names[1]
 	body, err := openArtifact(path)
 	if err != nil {
@@ -28,6 +31,9 @@ func swap(ctx context.Context, inv invocation) (int, error) {
 
 // rollback replaces a service by its previous version.
 func rollback(ctx context.Context, inv invocation) (int, error) {
+	if inv.programs {
+		return changePrograms(ctx, inv, control.Rollback)
+	}
 	return change(ctx, inv, control.Request{Verb: control.Rollback, Names: inv.names, Plan: inv.plan}, nil)
 }
 
