@@ -75,15 +75,10 @@ func (c *bundleCmd) artifact() bool {
 // signingKey reads the key of --sign, so that a wrong password costs no build. It is nil
 // without --sign.
 func (c *bundleCmd) signingKey() (*signing.Key, error) {
-	switch {
-	case c.Sign == "":
-		return nil, nil
-	case !c.artifact():
+	if c.Sign != "" && !c.artifact() {
 		return nil, errors.New("cannot sign a folder for a container runtime: --sign is for artifacts; use --format oci")
-	case c.Out == stdout:
-		return nil, errors.New("cannot sign what is written to standard output: give -o a name, or use keelson sign")
 	}
-	return loadKey(c.Sign)
+	return signingKey(c.Sign, c.Out)
 }
 
 func (c *bundleCmd) writeArtifact(ctx context.Context, o image.Options) ([]image.Manifest, error) {

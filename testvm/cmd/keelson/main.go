@@ -24,6 +24,7 @@ type cli struct {
 	Build     buildCmd     `cmd:"" help:"Assemble an image from a LinuxKit YAML file."`
 	Check     checkCmd     `cmd:"" help:"Check LinuxKit YAML files without building an image."`
 	Bundle    bundleCmd    `cmd:"" help:"Write the OCI bundle of one container of a LinuxKit YAML file, or a service as a bundle artifact."`
+	Programs  programsCmd  `cmd:"" help:"Write keelson's own programs as an artifact that replaces them on a running machine."`
 	Sign      signCmd      `cmd:"" help:"Sign a bundle artifact with a key of minisign."`
 	Verify    verifyCmd    `cmd:"" help:"Verify the digests and the signature of a bundle artifact."`
 	Pull      pullCmd      `cmd:"" help:"Fetch an image or a bundle artifact from a registry as an OCI layout."`

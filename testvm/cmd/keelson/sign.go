@@ -38,6 +38,17 @@ func loadKey(path string) (*signing.Key, error) {
 	return signing.LoadKey(path, func() (string, error) { return password(path) })
 }
 
+// signingKey reads the key of --sign for the artifact out. It is nil without --sign.
+func signingKey(sign, out string) (*signing.Key, error) {
+	switch {
+	case sign == "":
+		return nil, nil
+	case out == stdout:
+		return nil, errors.New("cannot sign what is written to standard output: give -o a name, or use keelson sign")
+	}
+	return loadKey(sign)
+}
+
 type verifyCmd struct {
 	Artifact string   `arg:"" type:"path" help:"Bundle artifact: a folder with an OCI image layout, or a tar of it."`
 	Key      []string `required:"" type:"existingfile" help:"Public keys of minisign; a signature by one is enough." placeholder:"FILE"`
