@@ -31,7 +31,7 @@ func TestPodman(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := vmtest.Boot(t, machine2(t, out))
+	v := vmtest.Boot(t, machine(t, out))
 	v.Stage(timeline.Ready)
 	const traces = "find /sys/fs/cgroup -name '*libpod*'; ls -d /sys/fs/cgroup/podman /run/netns 2>/dev/null; ps -o comm | grep -E '^(podman|conmon|crun)'; " +
 		"grep -E 'libpod|containers/storage' /proc/1/mountinfo; for p in /proc/[0-9]*; do readlink $p/ns/net; done | sort -u | tail -n +2; true"
