@@ -120,8 +120,8 @@ func (r *run) otherMounts(store map[string]stored) string {
 	if err != nil {
 		return err.Error()
 	}
-	for _, at := range mounts {
-		m := bundleMount.FindStringSubmatch(at)
+	for _, mount := range mounts {
+		m := bundleMount.FindStringSubmatch(mount.at)
 		if m == nil {
 			continue
 		}
@@ -130,7 +130,7 @@ func (r *run) otherMounts(store map[string]stored) string {
 			version = "image"
 		}
 		if current := store[name].current; current != version && (current != "" || version != "image") {
-			return fmt.Sprintf("%s is mounted, but %q is current", at, current)
+			return fmt.Sprintf("%s is mounted, but %q is current", mount.at, current)
 		}
 	}
 	return ""

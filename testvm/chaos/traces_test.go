@@ -19,8 +19,13 @@ func (r *run) traces() (found []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, at := range mounts {
-		found = append(found, "mount "+bundleMount.ReplaceAllString(at, "BUNDLE/$1$2/"))
+	images := map[string]bool{}
+	for _, m := range mounts {
+		if m.fstype == "erofs" && bundleMount.MatchString(m.at) && !images[m.at] {
+			images[m.at] = true // One is below the overlay of a version; the image's bundle has none.
+			continue
+		}
+		found = append(found, "mount "+bundleMount.ReplaceAllString(m.at, "BUNDLE/$1$2/"))
 	}
 	files, err := r.sh(`busybox find /run /tmp /var/lib -path /var/lib/keelson -prune -o -print; busybox find /sys/fs/cgroup -type d`)
 	if err != nil {
@@ -37,15 +42,19 @@ func (r *run) traces() (found []string, err error) {
 	return found, err
 }
 
-// mounts returns the mount points of the system.
-func (s system) mounts() (points []string, err error) {
+// mounted is a mount of the system.
+type mounted struct{ at, fstype string }
+
+// mounts returns the mounts of the system.
+func (s system) mounts() (all []mounted, err error) {
 	text, err := s.readFile("/proc/1/mountinfo")
 	for line := range strings.Lines(string(text)) { // proc_pid_mountinfo(5)
-		if f := strings.Fields(line); len(f) > 4 {
-			points = append(points, f[4])
+		before, after, _ := strings.Cut(line, " - ")
+		if f, kind := strings.Fields(before), strings.Fields(after); len(f) > 4 && len(kind) > 0 {
+			all = append(all, mounted{f[4], kind[0]})
 		}
 	}
-	return points, err
+	return all, err
 }
 
 // boltKeys returns the containers, leases, content and snapshots in containerd's database.

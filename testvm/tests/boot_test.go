@@ -226,8 +226,8 @@ func TestDemoOnARM64(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := machine(t, out)
-	c.Arch, c.Publish = qemu.ARM64, []qemu.Forward{{Guest: 6379}}
+	c := machineOf(t, qemu.ARM64, out)
+	c.Publish = []qemu.Forward{{Guest: 6379}}
 	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "data.img"), Size: 64 << 20}}
 	v := vmtest.Boot(t, c)
 	v.Stage(timeline.Ready)

@@ -148,7 +148,13 @@ func (to target) yaml(t testing.TB, sections string, overlays []string) string {
 // less processor time for the same boot than with two.
 func machine(t testing.TB, out image.Output) vm.Config {
 	t.Helper()
-	return vmtest.Fast(t, vm.Config{Config: qemu.Config{Arch: qemu.AMD64, Kernel: out.Kernel, Initrd: out.Initrd,
+	return machineOf(t, qemu.AMD64, out)
+}
+
+// machineOf is like machine for any architecture.
+func machineOf(t testing.TB, arch string, out image.Output) vm.Config {
+	t.Helper()
+	return vmtest.Fast(t, vm.Config{Config: qemu.Config{Arch: arch, Kernel: out.Kernel, Initrd: out.Initrd,
 		Append: out.Cmdline, Memory: 1024, CPUs: 1}})
 }
 

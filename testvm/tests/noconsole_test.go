@@ -152,8 +152,8 @@ func TestNoInitialConsoleOnARM64(t *testing.T) {
 	tier.Long(t)
 	const arch = qemu.ARM64
 	out := vmtest.Image(t, "bare-"+arch, arch, fmt.Sprintf("kernel: {image: %q, modules: []}\ninit: [%q]\n", vmtest.KernelOf(arch), "dir:"+bare(t, arch)))
-	c := machine(t, out)
-	c.Arch, c.Initrd = arch, unmarked(t, c.Initrd, "")
+	c := machineOf(t, arch, out)
+	c.Initrd = unmarked(t, c.Initrd, "")
 	c.Append = "console=ttyUSB0 keep_bootcon ignore_loglevel panic=-1 earlycon=pl011,0x9000000"
 	v := vmtest.Boot(t, c)
 	v.Line("unable to open an initial console")

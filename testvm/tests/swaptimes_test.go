@@ -65,6 +65,68 @@ func TestSwapTimes(t *testing.T) {
 	}
 }
 
+// TestSwapGap measures for how long a client of redis, which writes all the time, gets no answer
+// (docs/swap.md, "Figures"). It fails only if an order does, or if redis never answers again.
+func TestSwapGap(t *testing.T) {
+	t.Parallel()
+	tier.Long(t)
+	dir := t.TempDir()
+	good, _ := redisArtifact(t, image.RootErofs, "net: host", "net: host\n    oomScoreAdj: 77")
+	put(t, filepath.Join(dir, "artifacts", "good"), good, 0o644)
+	c := machine2(t, build(t, "swap-gap", swapImage, dir))
+	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "var.img"), Size: 512 << 20}}
+	c.Publish = []qemu.Forward{{Guest: 6379}}
+	s := swapper{t, vmtest.Boot(t, c)}
+	s.Stage(timeline.Ready)
+	s.gap("restart", 5, func(int) { s.service("", "restart", "redis") })
+	s.gap("swap to an artifact", 1, func(int) { s.service("", "swap", "redis", "/artifacts/good") })
+	s.gap("rollback", 6, func(int) { s.service("", "rollback", "redis") })
+}
+
+// gap logs the longest times between two writes that redis acknowledges, during orders.
+func (s swapper) gap(name string, times int, order func(int)) {
+	s.Helper()
+	ctx := vmtest.Context(s.T)
+	var gaps []time.Duration
+	for i := range times {
+		ordered, longest := make(chan struct{}), make(chan time.Duration, 1)
+		go func() { longest <- longestGap(ctx, s.VM, ordered) }()
+		order(i)
+		close(ordered)
+		gaps = append(gaps, (<-longest).Round(time.Millisecond))
+	}
+	if ctx.Err() != nil {
+		s.Fatal("redis does not answer")
+	}
+	slices.Sort(gaps)
+	s.Logf("%s: no answer for %v, median of %v", name, gaps[len(gaps)/2], gaps)
+}
+
+// longestGap writes to redis until done is closed and a later write is acknowledged, and
+// returns the longest time between two that are.
+func longestGap(ctx context.Context, v *vmtest.VM, done <-chan struct{}) (longest time.Duration) {
+	c := redisOf(v, -1)
+	defer c.Close()
+	for last := time.Now(); ctx.Err() == nil; {
+		ending := false
+		select {
+		case <-done:
+			ending = true
+		default:
+		}
+		if c.Incr(ctx, "writes").Err() != nil {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		longest = max(longest, time.Since(last))
+		last = time.Now()
+		if ending {
+			return longest
+		}
+	}
+	return longest
+}
+
 // largeArtifacts returns a folder with an archive of each kind.
 func largeArtifacts(t *testing.T, program string) string {
 	t.Helper()
