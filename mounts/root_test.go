@@ -19,17 +19,17 @@ import (
 // calls first. It reports whether this is that process.
 func inOwnRoot(t *testing.T, first ...func()) bool {
 	t.Helper()
-	const mark = "KEELSON_TEST_OWN_ROOT"
+	const mark, place = "KEELSON_TEST_OWN_ROOT", "KEELSON_TEST_OWN_ROOT_DIR"
 	if os.Getenv(mark) == t.Name() {
 		for _, f := range first {
 			f()
 		}
-		enterEmptyRoot(t)
+		enterEmptyRoot(t, os.Getenv(place))
 		return true
 	}
 	tier.Root(t)
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), mark+"="+t.Name())
+	cmd.Env = append(os.Environ(), mark+"="+t.Name(), place+"="+t.TempDir()) // This process removes it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
@@ -38,9 +38,9 @@ func inOwnRoot(t *testing.T, first ...func()) bool {
 	return false
 }
 
-func enterEmptyRoot(t *testing.T) {
+// enterEmptyRoot makes an empty root on dir.
+func enterEmptyRoot(t *testing.T, dir string) {
 	t.Helper()
-	dir := t.TempDir()
 	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
 	must(t, os.Chdir(dir))
 	must(t, unix.PivotRoot(".", "."))
