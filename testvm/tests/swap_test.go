@@ -148,7 +148,7 @@ func TestSwap(t *testing.T) {
 		put(t, filepath.Join(dir, "artifacts", name), data, 0o644)
 	}
 	const goodTar, erofsTar, badTar, cutTar, slowTar = "/artifacts/good", "/artifacts/erofs", "/artifacts/bad", "/artifacts/cut", "/artifacts/slow"
-	c := machine2(t, build(t, "swap", swapImage, dir))
+	c := machine(t, build(t, "swap", swapImage, dir))
 	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "var.img"), Size: 512 << 20}}
 	s := swapper{t, vmtest.Boot(t, c)}
 	s.Stage(timeline.Ready)
