@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -61,13 +62,13 @@ func (r role) check(ctx context.Context, target string) error {
 }
 
 // version finds the major version in what containerd prints: containerd MODULE VERSION …
-var version = regexp.MustCompile(`^containerd \S+ v?(\d+)\.`)
+var version = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^containerd \S+ v?(\d+)\.`) })
 
 // adopts returns an error if a containerd, by what it prints for its version, would not adopt
 // the running tasks of another one: containerd 1 does not know how to reach the shims of
 // containerd 2, takes them for dead, and kills their containers.
 func adopts(answer, before string) error {
-	now, old := version.FindStringSubmatch(answer), version.FindStringSubmatch(before)
+	now, old := version().FindStringSubmatch(answer), version().FindStringSubmatch(before)
 	if now == nil || old == nil || now[1] == old[1] {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Dir is the folder of the store on a machine.
@@ -50,7 +51,7 @@ const link = "link:" + LinkTarget
 // the configuration of an artifact.
 type List map[string]string
 
-var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+var digestForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^sha256:[0-9a-f]{64}$`) })
 
 // IsLink reports whether a file is a symbolic link to LinkTarget.
 func (l List) IsLink(name string) bool { return l[name] == link }
@@ -86,7 +87,7 @@ func (l List) check() error {
 		}
 		value := l[name]
 		switch {
-		case digestForm.MatchString(value):
+		case digestForm().MatchString(value):
 		case value == link && MayLink(name):
 		default:
 			return fmt.Errorf("the list of programs has %q for %s, want sha256: and 64 hexadecimal digits", value, name)
@@ -111,7 +112,7 @@ func IsFolder(name string) bool {
 	return slices.ContainsFunc(paths, func(p string) bool { return strings.HasPrefix(p, path.Clean(name)+"/") })
 }
 
-var targetForm = regexp.MustCompile(`^sha256-[0-9a-f]{64}$`)
+var targetForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^sha256-[0-9a-f]{64}$`) })
 
 // Image is the target of links that stands for the programs of the image.
 const Image = "image"
@@ -119,7 +120,7 @@ const Image = "image"
 // CheckTarget returns an error unless target is the name of a version in the store, or
 // Image.
 func CheckTarget(target string) error {
-	if target == Image || targetForm.MatchString(target) {
+	if target == Image || targetForm().MatchString(target) {
 		return nil
 	}
 	return fmt.Errorf("%q is no version of the programs", target)

@@ -157,7 +157,7 @@ func Current(store string) (string, error) {
 
 // DigestOf returns the digest of a target in the store: sha256:HEX.
 func DigestOf(target string) string {
-	if !targetForm.MatchString(target) {
+	if !targetForm().MatchString(target) {
 		return ""
 	}
 	return "sha256:" + target[len("sha256-"):]

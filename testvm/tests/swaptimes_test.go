@@ -91,7 +91,9 @@ func (s swapper) gap(name string, times int, order func(int)) {
 	for i := range times {
 		ordered, longest := make(chan struct{}), make(chan time.Duration, 1)
 		go func() { longest <- longestGap(ctx, s.VM, ordered) }()
+		begun := time.Now()
 		order(i)
+		s.Logf("%s: the order took %v", name, time.Since(begun).Round(time.Millisecond))
 		close(ordered)
 		gaps = append(gaps, (<-longest).Round(time.Millisecond))
 	}
