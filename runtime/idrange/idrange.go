@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -51,8 +50,8 @@ type Table struct {
 // and can be used.
 func Open(path string) (*Table, error) {
 	t := &Table{path: path, known: map[string]uint32{}, taken: map[uint32]bool{}}
-	known, err := read(path)
-	if err != nil {
+	known := map[string]uint32{}
+	if _, err := readfile.JSON(path, sizeLimit, &known); err != nil {
 		return t, fmt.Errorf("the user IDs of services are not known: %w", err)
 	}
 	for name, id := range known {
@@ -63,20 +62,6 @@ func Open(path string) (*Table, error) {
 		t.known[name], t.taken[id] = id, true
 	}
 	return t, nil
-}
-
-func read(path string) (known map[string]uint32, err error) {
-	text, err := readfile.NoFollow(path, sizeLimit)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(text, &known); err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	return known, nil
 }
 
 // valid reports whether id is the first of a range of services.

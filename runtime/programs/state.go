@@ -4,15 +4,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	kpaths "keelson/runtime/paths"
+	"keelson/runtime/readfile"
 )
+
+// DocumentLimit is the largest size, in bytes, of the files below State and of the documents of
+// a version.
+const DocumentLimit = 1 << 20
 
 // Files below /run that a swap of programs uses.
 const (
@@ -56,7 +59,7 @@ func ReadOutcome(dir string) (o Outcome, known bool, err error) {
 
 // ReadReason returns the text of ReasonFile, or "".
 func ReadReason(dir string) string {
-	text, err := ReadSmall(filepath.Join(dir, filepath.Base(ReasonFile)))
+	text, err := readfile.NoFollow(filepath.Join(dir, filepath.Base(ReasonFile)), DocumentLimit)
 	if err != nil {
 		return ""
 	}
@@ -65,7 +68,7 @@ func ReadReason(dir string) string {
 
 // ReadUsed returns the target whose programs are in use.
 func ReadUsed(dir string) string {
-	text, err := ReadSmall(filepath.Join(dir, filepath.Base(UsedFile)))
+	text, err := readfile.NoFollow(filepath.Join(dir, filepath.Base(UsedFile)), DocumentLimit)
 	if err != nil || CheckTarget(string(text)) != nil {
 		return Image
 	}
@@ -102,17 +105,7 @@ func WriteUsed(dir, target string) error {
 }
 
 func readState(path string, v any) (known bool, err error) {
-	text, err := ReadSmall(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(text, v)
-	}
-	if err != nil {
-		return true, fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	return true, nil
+	return readfile.JSON(path, DocumentLimit, v)
 }
 
 func writeJSON(path string, v any) error {
@@ -161,24 +154,4 @@ func DigestOf(target string) string {
 		return ""
 	}
 	return "sha256:" + target[len("sha256-"):]
-}
-
-// documentLimit bounds the files that ReadSmall reads, in bytes.
-const documentLimit = 1 << 20
-
-// ReadSmall reads a regular file of at most 1 MiB.
-func ReadSmall(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0) // A FIFO must not block.
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err == nil && (!info.Mode().IsRegular() || info.Size() > documentLimit) {
-		err = fmt.Errorf("%s is not a regular file of at most %d KiB", path, documentLimit>>10)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.LimitReader(f, documentLimit))
 }

@@ -5,6 +5,7 @@
 package readfile
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,21 @@ func Limited(path string, limit int64) ([]byte, error) { return read(path, limit
 // programs can write to its folder. Links in folders above are followed.
 func NoFollow(path string, limit int64) ([]byte, error) {
 	return read(path, limit, syscall.O_NOFOLLOW)
+}
+
+// JSON decodes a file that NoFollow reads into v. known is false if it does not exist.
+func JSON(path string, limit int64, v any) (known bool, err error) {
+	text, err := NoFollow(path, limit)
+	if errors.Is(err, fs.ErrNotExist) { // Also if it is being removed.
+		return false, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return true, fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	return true, nil
 }
 
 func read(path string, limit int64, flags int) ([]byte, error) {

@@ -70,3 +70,25 @@ func TestSize(t *testing.T) {
 		}
 	}
 }
+
+func TestJSON(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	var got map[string]int
+	if known, err := JSON(path, 100, &got); known || err != nil {
+		t.Errorf("a missing file: %v, %v", known, err)
+	}
+	for text, want := range map[string]string{
+		`{"a":1}`:                "",
+		`{"a":`:                  "cannot read " + path + ": unexpected end of JSON input",
+		strings.Repeat(" ", 101): "cannot read " + path + ": larger than 100 bytes",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got = nil
+		known, err := JSON(path, 100, &got)
+		if !known || (err == nil) != (want == "") || err != nil && err.Error() != want || err == nil && got["a"] != 1 {
+			t.Errorf("%q: %v, %v, %v; want %q", text, got, known, err, want)
+		}
+	}
+}

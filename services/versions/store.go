@@ -1,7 +1,6 @@
 package versions
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -148,17 +147,7 @@ func (s *Store) readJSON(name, file string, v any) (known bool, err error) {
 
 // readJSON decodes a file. known is false if it does not exist.
 func readJSON(path string, v any) (known bool, err error) {
-	text, err := readfile.NoFollow(path, sizeLimit)
-	if errors.Is(err, fs.ErrNotExist) { // Also if it is being removed.
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	if err := json.Unmarshal(text, v); err != nil {
-		return false, fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	return true, nil
+	return readfile.JSON(path, sizeLimit, v)
 }
 
 // Meta describes a version.

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"keelson/runtime/programs"
+	"keelson/runtime/readfile"
 )
 
 // Version checks that the folder dir holds the version with this digest (sha256:HEX), file by
@@ -59,7 +60,7 @@ func verify(dir, digest string) (programs.List, error) {
 // readVerified reads a small file whose digest is known.
 func readVerified(dir, name, digest string) ([]byte, error) {
 	path := filepath.Join(dir, name)
-	text, err := programs.ReadSmall(path)
+	text, err := readfile.NoFollow(path, programs.DocumentLimit)
 	if err != nil {
 		return nil, err
 	}
