@@ -2,7 +2,7 @@
 // and one that is interrupted leaves the old state or the new one.
 //
 // Files whose loss at a reboot does not matter, such as those below /run, do not need it:
-// a rename alone protects readers from half a file.
+// for them, Replace protects readers from half a file.
 //
 // Sources: fsync(2), rename(2), open(2) (O_TMPFILE is not used: not all file systems have
 // it).
@@ -24,6 +24,25 @@ const temporary = ".new"
 
 // WriteFile replaces a file, or makes it.
 func WriteFile(path string, data []byte, perm fs.FileMode) error {
+	if err := writeNext(path, data, perm, (*os.File).Sync); err != nil {
+		return err
+	}
+	return Rename(path+temporary, path)
+}
+
+// Replace is WriteFile for a file whose loss at a reboot does not matter: it is not written to
+// the disk. Readers see the old or the new data, never a part.
+func Replace(path string, data []byte, perm fs.FileMode) error {
+	if err := writeNext(path, data, perm, func(*os.File) error { return nil }); err != nil {
+		return err
+	}
+	if err := os.Rename(path+temporary, path); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return nil
+}
+
+func writeNext(path string, data []byte, perm fs.FileMode, sync func(*os.File) error) error {
 	next := path + temporary
 	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
 	if err != nil {
@@ -31,13 +50,13 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	}
 	_, err = f.Write(data)
 	if err == nil {
-		err = f.Sync()
+		err = sync(f)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		_ = os.Remove(next)
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
-	return Rename(next, path)
+	return nil
 }
 
 // Symlink replaces a symbolic link, or makes it.

@@ -75,3 +75,23 @@ func TestRemoveAndMkdirAll(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Replace replaces a whole file, or leaves the one before.
+func TestReplaceVolatile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	for _, text := range []string{"a long first text", "second"} {
+		if err := Replace(path, []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := os.ReadFile(path); err != nil || string(data) != text {
+			t.Errorf("the file holds %q (%v), want %q", data, err, text)
+		}
+	}
+	full := filepath.Join(t.TempDir(), "folder")
+	if err := os.MkdirAll(filepath.Join(full, "file"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := Replace(full, nil, 0o644); err == nil || !strings.HasPrefix(err.Error(), "cannot write "+full+": ") {
+		t.Errorf("a folder is replaced: %v", err)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"keelson/runtime/durable"
 	kpaths "keelson/runtime/paths"
 	"keelson/runtime/readfile"
 )
@@ -116,19 +117,12 @@ func writeJSON(path string, v any) error {
 	return writeFile(path, text)
 }
 
-// writeFile replaces a file. Readers see the old or the new text, never a part.
+// writeFile replaces a file, and makes its folder.
 func writeFile(path string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
-	next := path + ".new"
-	if err := os.WriteFile(next, text, 0o600); err != nil {
-		return fmt.Errorf("cannot write %s: %w", path, err)
-	}
-	if err := os.Rename(next, path); err != nil {
-		return fmt.Errorf("cannot write %s: %w", path, err)
-	}
-	return nil
+	return durable.Replace(path, text, 0o600)
 }
 
 // Current returns the target whose programs the store store has as current. Without a store,

@@ -3,13 +3,13 @@ package supervisor
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
+	"keelson/runtime/durable"
 	"keelson/runtime/timeline"
 	"keelson/services/machine"
 	"keelson/services/task"
@@ -68,7 +68,7 @@ func (st store) file(name string) string { return filepath.Join(st.dir, "state",
 func (st store) save(svc *service) {
 	text, err := json.Marshal(svc.snapshot())
 	if err == nil {
-		err = writeFile(st.file(svc.name+".json"), text)
+		err = durable.Replace(st.file(svc.name+".json"), text, 0o644)
 	}
 	if err != nil {
 		st.logger.Error("cannot save the state of a service: the next supervisor will not know it", "service", svc.name, "error", err)
@@ -103,26 +103,14 @@ func (st store) announced() announced {
 
 // saveAnnounced records that a stage has been announced.
 func (st store) saveAnnounced(stage string) {
-	if err := writeFile(st.file("."+stage), nil); err != nil {
+	if err := durable.Replace(st.file("."+stage), nil, 0o644); err != nil {
 		st.logger.Error("cannot record a stage of the boot: it may be announced again", "stage", stage, "error", err)
 	}
 }
 
 // saveStopDeadline writes the time that a stop of all services may take, for PID 1.
 func (st store) saveStopDeadline(d time.Duration) {
-	if err := writeFile(filepath.Join(st.dir, "stop-deadline"), []byte(d.String()+"\n")); err != nil {
+	if err := durable.Replace(filepath.Join(st.dir, "stop-deadline"), []byte(d.String()+"\n"), 0o644); err != nil {
 		st.logger.Error("cannot write the stop deadline: PID 1 uses its own", "error", err)
 	}
-}
-
-// writeFile replaces a file. Readers see the old or the new text, never a part.
-func writeFile(path string, text []byte) error {
-	next := path + ".new"
-	if err := os.WriteFile(next, text, 0o644); err != nil {
-		return fmt.Errorf("cannot write state: %w", err)
-	}
-	if err := os.Rename(next, path); err != nil {
-		return fmt.Errorf("cannot write state: %w", err)
-	}
-	return nil
 }
