@@ -8,15 +8,18 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"keelson/runtime/logs/index"
 	"keelson/runtime/watch"
 )
 
 // Cap keeps a file that another process appends to (O_APPEND) within limit, until ctx
 // ends: when the file reaches half of the limit, it is copied to PATH.1 and truncated.
-// Bytes that are appended between the two are lost.
+// Bytes that are appended between the two are lost. It writes the index of the file, with
+// the times at which it has noticed new bytes.
 func Cap(ctx context.Context, path string, limit int64) error {
 	for {
 		err := capWatched(ctx, path, limit/2)
@@ -45,8 +48,10 @@ func capWatched(ctx context.Context, path string, limit int64) error {
 		return err
 	}
 	buffer := make([]byte, 4096)
+	c := capped{path: path, limit: limit, index: index.NewWriter(path), size: -1}
+	defer c.index.Close()
 	for {
-		if err := shorten(path, limit); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := c.check(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		n, err := events.Read(buffer)
@@ -69,27 +74,50 @@ func created(events []byte, name string) bool {
 	return false
 }
 
-// shorten truncates the file at path when it is larger than limit. Its last bytes are
-// copied to the rotated file.
-func shorten(path string, limit int64) error {
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+// capped is a file that Cap keeps within its limit.
+type capped struct {
+	path  string
+	limit int64 // of the file and its index
+	index index.Writer
+	size  int64 // at the last check; -1: not known
+}
+
+// check marks in the index what was appended since the last check, and truncates the file
+// when it is too large.
+func (c *capped) check() error {
+	f, err := os.OpenFile(c.path, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() || info.Size() <= limit {
+	if err != nil || !info.Mode().IsRegular() {
 		return err
 	}
-	if err := os.Remove(Old(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if now := time.Now(); c.size >= 0 && info.Size() > c.size && c.index.Due(c.size, now) {
+		c.index.Mark(f, c.size, now)
+	}
+	c.size = info.Size()
+	if c.size+c.index.Size() <= c.limit {
+		return nil
+	}
+	return c.shorten(f)
+}
+
+// shorten truncates the file. Its last bytes are copied to the rotated file.
+func (c *capped) shorten(f *os.File) error {
+	if err := os.Remove(Old(c.path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	old, err := os.OpenFile(Old(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	old, err := os.OpenFile(Old(c.path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
-	_, copied := io.Copy(old, io.NewSectionReader(f, max(0, info.Size()-limit), 2*limit))
+	from := max(0, c.size-c.limit)
+	_, copied := io.Copy(old, io.NewSectionReader(f, from, 2*c.limit))
+	c.index.CopyTo(Old(c.path), old, from)
 	// Truncate even when there is no room for a copy.
+	c.size = 0
 	return errors.Join(f.Truncate(0), old.Close(), ignoreFull(copied))
 }
 

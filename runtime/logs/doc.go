@@ -10,12 +10,15 @@
 // logged, and the number of missing bytes is written to the file when that is possible
 // again.
 //
+// Beside each file, an index has the times at which its parts were written (package
+// index). Package reader reads logs by time.
+//
 // The package does not format output and knows nothing about containers; package oneshot
 // and the supervisor use it for containers.
 //
 // Sources: pipe(7), fifo(7), splice(2), tee(2), inotify(7), unix(7) (SCM_RIGHTS);
 // LinuxKit's logging protocol as described in docs/logs.md.
 //
-// Sizes are in bytes; a limit is for PATH and PATH.1 together. Errors of a file go to
+// Sizes are in bytes; a limit is for PATH, PATH.1 and their indexes together. Errors of a file go to
 // Options.Logger, never to the container.
 package logs

@@ -7,19 +7,41 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/logs/index"
 )
 
 // Old returns the path of the rotated log of path.
 func Old(path string) string { return path + ".1" }
 
+// Remove removes the log of path, the rotated log and their indexes.
+func Remove(path string) error {
+	for _, p := range []string{path, Old(path)} {
+		index.Remove(p)
+		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot remove log: %w", err)
+		}
+	}
+	return nil
+}
+
 // target is the file to which a stream is copied.
 type target struct {
 	path  string
-	limit int64 // of this file alone
+	limit int64 // of this file and its index
 	f     *os.File
+	index index.Writer
 }
+
+func newTarget(path string, limit int64) target {
+	return target{path: path, limit: limit, index: index.NewWriter(path)}
+}
+
+// room returns the limit of the file alone.
+func (t *target) room() int64 { return t.limit - t.index.Size() }
 
 // open opens the file unless it is open. It does not use O_APPEND, which splice(2)
 // refuses. Containers may have access to the folder: anything else in the file's place,
@@ -63,11 +85,13 @@ func (t *target) rotate() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot rotate log: %w", err)
 	}
+	t.index.Rotate(Old(t.path))
 	t.close()
 	return t.open()
 }
 
 func (t *target) close() {
+	t.index.Close()
 	if t.f != nil {
 		_ = t.f.Close() // All of it is written.
 		t.f = nil
@@ -89,6 +113,7 @@ func (t *target) note(text string) error {
 	if last[0] != '\n' {
 		text = "\n" + text
 	}
+	t.index.Mark(t.f, at, time.Now())
 	if _, err := t.f.WriteAt([]byte(text+"\n"), at); err != nil {
 		return errors.Join(fmt.Errorf("cannot write log: %w", err), t.f.Truncate(at))
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/logs/index"
 )
 
 func TestCut(t *testing.T) {
@@ -60,6 +62,10 @@ func TestLogReplacedByLink(t *testing.T) {
 	dir := t.TempDir()
 	victim, log := filepath.Join(dir, "victim"), filepath.Join(dir, "web.log")
 	big := strings.Repeat("x", 1000)
+	shorten := func(path string) error {
+		c := capped{path: path, limit: 100, index: index.NewWriter(path)}
+		return c.check()
+	}
 	for _, replace := range []func(path string) error{
 		func(path string) error { return os.Symlink(victim, path) },
 		func(path string) error { return unix.Mkfifo(path, 0o600) },
@@ -68,7 +74,7 @@ func TestLogReplacedByLink(t *testing.T) {
 		if err := errors.Join(os.WriteFile(victim, []byte(big), 0o600), replace(log)); err != nil {
 			t.Fatal(err)
 		}
-		to := target{path: log, limit: MinLimit}
+		to := newTarget(log, MinLimit)
 		if err := to.open(); err != nil {
 			t.Fatal(err)
 		}
@@ -80,21 +86,21 @@ func TestLogReplacedByLink(t *testing.T) {
 			t.Errorf("log holds %q, %v", text, err)
 		}
 		// The same for Cap, for the log and the rotated log.
-		capped := filepath.Join(dir, "containerd.log")
-		if err := errors.Join(os.WriteFile(capped, []byte(big), 0o600), replace(Old(capped)), shorten(capped, 100)); err != nil {
+		bounded := filepath.Join(dir, "containerd.log")
+		if err := errors.Join(os.WriteFile(bounded, []byte(big), 0o600), replace(Old(bounded)), shorten(bounded)); err != nil {
 			t.Error(err)
 		}
-		if text, err := os.ReadFile(Old(capped)); err != nil || len(text) != 100 {
+		if text, err := os.ReadFile(Old(bounded)); err != nil || len(text) != 100 {
 			t.Errorf("old log holds %d bytes, %v", len(text), err)
 		}
-		if err := errors.Join(os.Remove(capped), replace(capped)); err != nil {
+		if err := errors.Join(os.Remove(bounded), replace(bounded)); err != nil {
 			t.Fatal(err)
 		}
-		_ = shorten(capped, 100)
+		_ = shorten(bounded)
 		if text, err := os.ReadFile(victim); err != nil || string(text) != big {
 			t.Errorf("the other file holds %q, %v", text, err)
 		}
-		for _, path := range []string{log, capped, Old(capped)} {
+		for _, path := range []string{log, bounded, Old(bounded)} {
 			_ = os.Remove(path)
 		}
 	}

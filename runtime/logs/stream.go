@@ -22,7 +22,7 @@ const reportInterval = time.Minute
 // Options of a stream.
 type Options struct {
 	Path   string       // of the log
-	Limit  int64        // for the log and the rotated one
+	Limit  int64        // for the log, the rotated one and their indexes
 	Ledger string       // file that stores for the next process what is missing in the log; may be empty
 	Mirror func([]byte) // is called with the output, and must not keep it; may be nil
 	Logger *slog.Logger // for errors of the log; may be nil
@@ -48,7 +48,7 @@ func (l *Copier) Copy(source *os.File, options Options) *Stream {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Stream{
-		options: options, target: target{path: options.Path, limit: max(options.Limit, MinLimit) / 2},
+		options: options, target: newTarget(options.Path, max(options.Limit, MinLimit)/2),
 		peeker: &l.peeker, source: source, done: make(chan struct{}), ledger: ledger{options.Ledger},
 	}
 	s.lost, s.reason = s.ledger.read()
@@ -158,7 +158,7 @@ func (s *Stream) write(fd int) (int64, error) {
 			return 0, err
 		}
 	}
-	limit := s.target.limit
+	limit := s.target.room()
 	if s.options.Mirror == nil && size+chunk <= limit-limit/slack {
 		return s.splice(fd, size, chunk)
 	}
@@ -171,7 +171,7 @@ func (s *Stream) writeNearLimit(fd int, size int64) (moved int64, err error) {
 	var rotate bool
 	var failed error
 	err = s.peeker.look(fd, func(waiting []byte) {
-		if n, rotate = cut(waiting, size, s.target.limit); n > 0 && s.options.Mirror != nil {
+		if n, rotate = cut(waiting, size, s.target.room()); n > 0 && s.options.Mirror != nil {
 			moved, failed = s.splice(fd, size, n)
 			s.options.Mirror(waiting[:moved])
 		}
@@ -179,7 +179,7 @@ func (s *Stream) writeNearLimit(fd int, size int64) (moved int64, err error) {
 	noPeek := errors.Is(err, errNoPeek)
 	switch {
 	case noPeek: // Lines may be split.
-		n = int(max(0, min(s.target.limit-size, chunk)))
+		n = int(max(0, min(s.target.room()-size, chunk)))
 		rotate = n == 0
 	case err != nil:
 		return 0, err
@@ -197,11 +197,21 @@ func (s *Stream) writeNearLimit(fd int, size int64) (moved int64, err error) {
 }
 
 func (s *Stream) splice(fd int, at int64, n int) (int64, error) {
+	// The index has the time before the log has the bytes, so that a reader finds it.
+	if now := time.Now(); s.target.index.Due(at, now) && waiting(fd) {
+		s.target.index.Mark(s.target.f, at, now)
+	}
 	moved, err := unix.Splice(fd, nil, int(s.target.f.Fd()), &at, n, unix.SPLICE_F_NONBLOCK)
 	if err != nil {
 		return 0, fmt.Errorf("cannot write log: %w", err)
 	}
 	return moved, nil
+}
+
+// waiting reports whether the pipe has content.
+func waiting(fd int) bool {
+	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ) // FIONREAD of pipe(7)
+	return err == nil && n > 0
 }
 
 // drop discards the pipe's content, since the file cannot be written.
@@ -228,7 +238,7 @@ func (s *Stream) drop(fd int, why error) error {
 // noteLost writes a line about the missing bytes to the log, and returns the log's size.
 func (s *Stream) noteLost(size int64) (int64, error) {
 	const longest = 512
-	if size+longest > s.target.limit {
+	if size+longest > s.target.room() {
 		if err := s.target.rotate(); err != nil {
 			return 0, err
 		}

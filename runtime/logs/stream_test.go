@@ -11,6 +11,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/logs/index"
+	"keelson/runtime/timeline"
 )
 
 const copyEnv = "KEELSON_TEST_COPY" // FIFO:LOG
@@ -137,7 +142,8 @@ func TestFloodIsBounded(t *testing.T) {
 		w.Close()
 		s.Finish(time.Minute)
 		old, new := read(t, Old(path)), read(t, path)
-		if len(old) > limit/2 || len(new) > limit/2 || len(old) < limit/4 {
+		times := read(t, index.Path(Old(path))) + read(t, index.Path(path))
+		if len(old)+len(new)+len(times) > limit || len(old) < limit/4 {
 			t.Errorf("%d and %d bytes with a limit of %d", len(old), len(new), limit)
 		}
 		if !strings.HasSuffix(old, "\n") {
@@ -234,6 +240,82 @@ func TestKilledCopier(t *testing.T) {
 	}
 }
 
+// The index has the offset and the time of each write, also after a rotation and in a
+// process that continues.
+func TestTimesOfLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	line := strings.Repeat("x", 4000) + "\n"
+	before := timeline.Now()
+	for process := range 2 {
+		s, w := streamed(t, Options{Path: path, Limit: MinLimit})
+		for i := range 6 {
+			fmt.Fprint(w, line)
+			untilSizes(t, int64((6*process+i+1)*len(line)), path, Old(path))
+			time.Sleep(2 * index.Interval)
+		}
+		w.Close()
+		s.Finish(time.Minute)
+	}
+	for _, p := range []string{Old(path), path} {
+		lines := len(read(t, p)) / len(line)
+		f, err := os.Open(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		x, err := index.Open(index.Path(p), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Close()
+		if x.Len() != lines || lines < 3 {
+			t.Errorf("%s: %d records, want %d", p, x.Len(), lines)
+		}
+		for i := range x.Len() {
+			r, err := x.Record(i)
+			if err != nil || r.Offset != int64(i*len(line)) || r.At < before || r.At > timeline.Now() {
+				t.Errorf("%s: record %d: %+v, %v", p, i, r, err)
+			}
+		}
+	}
+}
+
+// Without an index, output is copied as before.
+func TestIndexCannotBeWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	if err := os.MkdirAll(filepath.Join(index.Path(path), "folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s, w := streamed(t, Options{Path: path, Limit: MinLimit})
+	for i := range 20 {
+		fmt.Fprintf(w, "%d%s\n", i, strings.Repeat("x", 4000))
+	}
+	w.Close()
+	s.Finish(time.Minute)
+	if all := read(t, Old(path)) + read(t, path); strings.Count(all, "\n") < 8 || !strings.Contains(all, "\n19x") {
+		t.Errorf("the logs hold %d bytes", len(all))
+	}
+}
+
+// untilSizes waits until files have a size together.
+func untilSizes(t *testing.T, want int64, paths ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		var all int64
+		for _, path := range paths {
+			if info, err := os.Stat(path); err == nil {
+				all += info.Size()
+			}
+		}
+		if all == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%v have %d bytes, want %d", paths, all, want)
+		}
+	}
+}
+
 // BenchmarkCopy copies chunks of lines from a FIFO to a file.
 func BenchmarkCopy(b *testing.B) {
 	for _, limit := range []int64{MinLimit, 8 << 20} {
@@ -241,6 +323,7 @@ func BenchmarkCopy(b *testing.B) {
 			s, w := streamed(b, Options{Path: filepath.Join(b.TempDir(), "x.log"), Limit: limit})
 			lines := []byte(strings.Repeat("a line of a log, as long as most of them are\n", 90))
 			b.SetBytes(int64(len(lines)))
+			before := processorTime()
 			for b.Loop() {
 				if _, err := w.Write(lines); err != nil {
 					b.Fatal(err)
@@ -248,6 +331,37 @@ func BenchmarkCopy(b *testing.B) {
 			}
 			w.Close()
 			s.Finish(time.Minute)
+			b.ReportMetric(float64(processorTime()-before)/float64(b.N*len(lines))*1e3, "cpu-µs/MB")
 		})
 	}
+}
+
+// BenchmarkCopyPaced copies 10 ms of a service that writes 100 MB/s, and of one that writes
+// a line: each line has a time of its own.
+func BenchmarkCopyPaced(b *testing.B) {
+	for name, size := range map[string]int{"100MB/s": 1 << 20, "line": 45} {
+		b.Run(name, func(b *testing.B) {
+			s, w := streamed(b, Options{Path: filepath.Join(b.TempDir(), "x.log"), Limit: 8 << 20})
+			lines := []byte(strings.Repeat("a line of a log, as long as most of them are\n", max(1, size/45)))
+			ticks := time.NewTicker(index.Interval)
+			defer ticks.Stop()
+			before := processorTime()
+			for b.Loop() {
+				<-ticks.C
+				if _, err := w.Write(lines); err != nil {
+					b.Fatal(err)
+				}
+			}
+			w.Close()
+			s.Finish(time.Minute)
+			b.ReportMetric(float64(processorTime()-before)/float64(b.N)/1e3, "cpu-µs/op")
+		})
+	}
+}
+
+// processorTime returns what this process has used, in nanoseconds: writer and copier.
+func processorTime() int64 {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
+	return u.Utime.Nano() + u.Stime.Nano()
 }

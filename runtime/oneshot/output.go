@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 
@@ -53,7 +52,7 @@ func (o *outputs) open(r *run) error {
 		}
 		if r.options.Append {
 			r.result.before = append(r.result.before, sizeOf(*path))
-		} else if err := removeLogs(*path); err != nil {
+		} else if err := logs.Remove(*path); err != nil {
 			r.options.Logger.Error("an old log was not removed", "container", r.bundle.Name, "error", err)
 		}
 		o.stream[i] = o.copier.Copy(source, logs.Options{
@@ -116,16 +115,6 @@ func sizeOf(path string) extent {
 		return extent{path: path}
 	}
 	return extent{path, st.Ino, st.Size}
-}
-
-// removeLogs removes the log at path and the rotated one.
-func removeLogs(path string) error {
-	for _, p := range []string{path, logs.Old(path)} {
-		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("cannot remove log: %w", err)
-		}
-	}
-	return nil
 }
 
 // wholeLines returns a function that collects text and calls show with whole lines, or
