@@ -31,11 +31,12 @@ type Tasks interface {
 // time is doubled whenever it was too short: the machine may be slow.
 const ListenTime = 30 * time.Second
 
-// Options of a connection. All are required.
+// Options of a connection. All are required but Changed.
 type Options struct {
 	Dial         func(context.Context) (Tasks, error) // waits until containerd listens
 	KillStarting func() error                         // kills a containerd that does not listen
 	Logger       *slog.Logger
+	Changed      func(connected bool) // called when the connection was made, or lost; must not block
 }
 
 // Connection is a connection to containerd. Its methods may be called from any
@@ -49,6 +50,9 @@ type Connection struct {
 
 // New returns a connection that is not made yet.
 func New(options Options) *Connection {
+	if options.Changed == nil {
+		options.Changed = func(bool) {}
+	}
 	return &Connection{options: options, lock: make(chan struct{}, 1), allowed: ListenTime}
 }
 
@@ -66,6 +70,9 @@ func (c *Connection) Get(ctx context.Context) (Tasks, error) {
 			return nil, err
 		}
 		c.tasks = tasks
+		if tasks != nil {
+			c.options.Changed(true)
+		}
 	}
 	return c.tasks, nil
 }
@@ -108,8 +115,9 @@ func (c *Connection) Current() Tasks {
 func (c *Connection) Lost(tasks Tasks) {
 	c.lock <- struct{}{}
 	defer func() { <-c.lock }()
-	if c.tasks == tasks {
+	if c.tasks == tasks && tasks != nil {
 		c.drop()
+		c.options.Changed(false)
 	}
 }
 

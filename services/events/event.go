@@ -35,20 +35,21 @@ func Kinds() []Kind {
 
 // Event is something that happened. What an event does not have is left out of its JSON.
 type Event struct {
-	ID       ID            `json:"id"`                 // set by Append
-	Time     time.Time     `json:"time"`               // by the wall clock as it was set then, in UTC
-	At       time.Duration `json:"at"`                 // since the kernel started (CLOCK_BOOTTIME), in nanoseconds
-	Kind     Kind          `json:"kind"`               // what it is about
-	Name     string        `json:"name,omitempty"`     // of the service, container or stage
-	From     string        `json:"from,omitempty"`     // state before
-	To       string        `json:"to,omitempty"`       // state after
-	Text     string        `json:"text,omitempty"`     // why, or how, for people
-	PID      int           `json:"pid,omitempty"`      // first process of the service
-	Exit     *Exit         `json:"exit,omitempty"`     // how its container ended
-	Restarts int           `json:"restarts,omitempty"` // how often the supervisor has started it again
-	Version  string        `json:"version,omitempty"`  // digest of what replaces the bundle of the image
-	By       string        `json:"by,omitempty"`       // who has ordered it
-	Took     time.Duration `json:"took,omitempty"`     // in nanoseconds
+	ID        ID            `json:"id"`                  // set by Append
+	Time      time.Time     `json:"time"`                // by the wall clock as it was set then, in UTC
+	At        time.Duration `json:"at"`                  // since the kernel started (CLOCK_BOOTTIME), in nanoseconds
+	Kind      Kind          `json:"kind"`                // what it is about
+	Name      string        `json:"name,omitempty"`      // of the service, container or stage
+	From      string        `json:"from,omitempty"`      // state before
+	To        string        `json:"to,omitempty"`        // state after
+	Text      string        `json:"text,omitempty"`      // why, or how, for people
+	Container string        `json:"container,omitempty"` // ID of the service's container, if that is not Name: the version beside it in a swap
+	PID       int           `json:"pid,omitempty"`       // first process of the service
+	Exit      *Exit         `json:"exit,omitempty"`      // how its container ended
+	Restarts  int           `json:"restarts,omitempty"`  // how often the supervisor has started it again
+	Version   string        `json:"version,omitempty"`   // digest of what replaces the bundle of the image
+	By        string        `json:"by,omitempty"`        // who has ordered it
+	Took      time.Duration `json:"took,omitempty"`      // in nanoseconds
 }
 
 // Exit is how a container ended.

@@ -8,6 +8,7 @@ import (
 
 	"keelson/runtime/backoff"
 	"keelson/runtime/timeline"
+	"keelson/services/events"
 )
 
 // announcer announces how the boot ended: ready, degraded, or one after the other.
@@ -61,6 +62,12 @@ func (a *announcer) degraded(result string) {
 func (a *announcer) stage(stage, result string) {
 	a.events(timeline.Event{At: a.now(), Stage: stage, Result: result})
 	a.store.saveAnnounced(stage)
+}
+
+// announceStage shows people and programs how the boot ended.
+func (s *Supervisor) announceStage(e timeline.Event) {
+	s.options.Events(e)
+	s.emit(events.Event{Kind: events.System, To: e.Stage, Text: e.Result})
 }
 
 // announce announces how the boot ended, once that is known.

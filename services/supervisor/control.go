@@ -25,7 +25,7 @@ var powerSignals = map[string]syscall.Signal{
 // have failed.
 func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Response {
 	if signal, ok := powerSignals[r.Verb]; ok {
-		if err := s.options.Power(signal); err != nil {
+		if err := s.Power(signal, r.Peer); err != nil {
 			return control.Response{Code: control.CodeFailed, Error: fmt.Sprintf("cannot signal PID 1: %v", err)}
 		}
 		return control.Response{}
@@ -54,6 +54,7 @@ func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Res
 		if unknown := s.services.unknown(r.Names); len(unknown) > 0 {
 			answer <- control.Response{Code: control.CodeNotFound, Error: "no such service: " + strings.Join(unknown, ", ")}
 		} else if order {
+			s.recordOrders(r)
 			s.order(e, r.Names, answer)
 		} else {
 			answer <- s.list(r.Names)

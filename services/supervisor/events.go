@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"keelson/runtime/bundle"
+	"keelson/services/events"
 	"keelson/services/machine"
 	"keelson/services/task"
 )
@@ -64,14 +65,17 @@ func (s *Supervisor) handle(svc *service, e task.Event) {
 	case task.Ready:
 		if svc.state == machine.Activating {
 			svc.status = svc.task.Status()
+			s.recordProbe(svc, probeReady, nil)
 			s.apply(svc, machine.Ready)
 		}
 	case task.NotReady:
 		if svc.state == machine.Activating {
+			s.recordProbe(svc, probeNotReady, e.Err)
 			s.unhealthy(svc, e.Err)
 		}
 	case task.Unhealthy:
 		if svc.state == machine.Running {
+			s.recordProbe(svc, probeUnhealthy, e.Err)
 			s.unhealthy(svc, e.Err)
 		}
 	case task.StatusChanged:
@@ -81,6 +85,7 @@ func (s *Supervisor) handle(svc *service, e task.Event) {
 		}
 	case task.PIDsRefused:
 		s.event(svc, e.Text, 0)
+		s.emitFor(svc, events.Event{Kind: events.Refused, Text: e.Text})
 	case task.Ended:
 		s.hasEnded(svc, e.Exit)
 	}
@@ -145,6 +150,7 @@ func (s *Supervisor) notStarted(svc *service, err error) {
 
 // hasEnded decides what follows the end of a container.
 func (s *Supervisor) hasEnded(svc *service, x task.Exit) {
+	s.recordEnd(svc, x)
 	svc.task, svc.pid, svc.lastExit, svc.ended, svc.status = nil, 0, x.String(), x.At, ""
 	switch svc.state {
 	case machine.Activating, machine.Running, machine.Failing:

@@ -63,11 +63,12 @@ type Options struct {
 
 	Descriptors *fdstore.Store // keeps the sockets of services for the next supervisor; nil: nothing does
 
-	Events func(timeline.Event)       // receives what is shown to people
-	Logger *slog.Logger               // receives the rest
-	Power  func(syscall.Signal) error // signals PID 1
-	Now    func() time.Duration       // CLOCK_BOOTTIME
-	Random func() float64             // 0 to 1, for jitter
+	Events  func(timeline.Event)       // receives what is shown to people
+	Journal Journal                    // receives what happens, for programs; nil: nothing does
+	Logger  *slog.Logger               // receives the rest
+	Power   func(syscall.Signal) error // signals PID 1
+	Now     func() time.Duration       // CLOCK_BOOTTIME
+	Random  func() float64             // 0 to 1, for jitter
 
 	Dial         func(context.Context) (connection.Tasks, error) // connects to containerd when it listens
 	KillStarting func() error                                    // kills a containerd that does not listen
@@ -116,6 +117,9 @@ func (o Options) withDefaults() Options {
 	o.Policy = cmp.Or(o.Policy, swappolicy.Path)
 	if o.Events == nil {
 		o.Events = func(timeline.Event) {}
+	}
+	if o.Journal == nil {
+		o.Journal = noJournal{}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -17,6 +17,7 @@ import (
 
 	"keelson/services/connection"
 	"keelson/services/control"
+	"keelson/services/events"
 	"keelson/services/machine"
 	"keelson/services/task"
 )
@@ -77,7 +78,9 @@ func (t *fakeTask) Record() task.Record                   { return task.Record{N
 type owner struct {
 	*Supervisor
 	*fakeTasks
-	stop func()
+	stop    func()
+	journal *events.Journal
+	cursor  *events.Cursor // of told
 
 	program func(process, path string) error // whether a process executes a program; nil: it does
 }
@@ -103,7 +106,9 @@ func newOwnerIn(t *testing.T, dir, annotations string, f *fake) *owner {
 func (o *owner) configure(t *testing.T, dir string, f *fake) {
 	t.Helper()
 	begin := time.Now()
+	o.journal = events.Open(events.Options{Boot: 1, Now: func() time.Duration { return time.Since(begin) }})
 	o.Supervisor = New(Options{
+		Journal: o.journal, Power: func(syscall.Signal) error { return nil },
 		Dir: filepath.Join(dir, "services"), StateDir: dir, LogDir: dir, Tasks: o.fakeTasks,
 		Versions: filepath.Join(dir, "versions"), Programs: filepath.Join(dir, "store/programs"),
 		Role:   func(context.Context, ...string) (string, error) { return "", nil },

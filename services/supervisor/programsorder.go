@@ -17,6 +17,7 @@ import (
 	"keelson/runtime/programs/verify"
 	"keelson/runtime/swappolicy"
 	"keelson/services/control"
+	"keelson/services/events"
 	"keelson/services/machine"
 	"keelson/services/versions"
 )
@@ -66,8 +67,10 @@ func (s *Supervisor) controlPrograms(ctx context.Context, r control.Request) con
 		return control.Response{Code: control.CodeUsage, Error: fmt.Sprintf("cannot %s programs: name no service, and a probation of at most %v", r.Verb, probationMax)}
 	}
 	o := &programsOrder{Request: r, tell: func(format string, args ...any) { r.Progress(fmt.Sprintf(format, args...)) }}
+	s.recordSwapOrder(events.Programs, r, "", nil)
 	response, err := s.swapPrograms(ctx, o)
 	if err != nil {
+		s.recordSwapOrder(events.Programs, r, "", err)
 		response.Code, response.Error = control.CodeFailed, fmt.Sprintf("cannot %s the programs: %v", r.Verb, err)
 	}
 	return response
@@ -101,7 +104,7 @@ func (s *Supervisor) swapPrograms(ctx context.Context, o *programsOrder) (respon
 	}
 	ended = true
 	o.tell("%s is on trial in place of %s; containerd and the supervisor are started anew", o.next, o.old)
-	s.programsEvent(fmt.Sprintf("swapping %s for %s, ordered by %s", o.old, o.next, cmp.Or(o.Peer, "nobody known")), 0)
+	s.programsEvent("trial", o.next, fmt.Sprintf("swapping %s for %s, ordered by %s", o.old, o.next, cmp.Or(o.Peer, "nobody known")), 0)
 	s.killContainerd(ctx)
 	s.end(nil)
 	<-ctx.Done() // The process ends before.
@@ -283,6 +286,7 @@ func (s *Supervisor) killContainerd(ctx context.Context) {
 func (s *Supervisor) end(err error) {
 	s.endOnce.Do(func() {
 		s.endErr = err
+		s.recordSupervisor("ending", "for another supervisor, which continues")
 		close(s.replaced)
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"keelson/runtime/paths"
 	"keelson/runtime/programs"
 	"keelson/runtime/timeline"
+	"keelson/services/events"
 	"keelson/services/machine"
 	"keelson/services/versions"
 )
@@ -67,7 +68,7 @@ func (s *Supervisor) doPrograms(step programsStep, t programs.Trial, state versi
 		if reason == interruptedReason { // That is no fault of the version.
 			step = programsAbandon
 		}
-		s.programsEvent(fmt.Sprintf("swap to %s failed: %s; %s is restored", state.Trial.Next, reason, state.Current), 0)
+		s.programsEvent("restored", state.Trial.Next, fmt.Sprintf("swap to %s failed: %s; %s is restored", state.Trial.Next, reason, state.Current), 0)
 		s.programsBusy = true
 		s.work.Go(func() { s.abortPrograms(step, reason) })
 	case programsNothing:
@@ -101,7 +102,7 @@ func (s *Supervisor) judge(t programs.Trial) {
 	}
 	cancel()
 	if err == nil {
-		s.programsEvent(fmt.Sprintf("%s passes; probation of %v", versions.Target(t.Target), t.Probation), s.options.Now()-begun)
+		s.programsEvent("probation", versions.Target(t.Target), fmt.Sprintf("%s passes; probation of %v", versions.Target(t.Target), t.Probation), s.options.Now()-begun)
 		if !backoff.Wait(s.ctx, t.Probation) {
 			return
 		}
@@ -115,7 +116,7 @@ func (s *Supervisor) judge(t programs.Trial) {
 		return
 	}
 	s.finishTrial(t)
-	s.programsEvent(fmt.Sprintf("swap to %s committed", versions.Target(t.Target)), s.options.Now()-begun)
+	s.programsEvent("committed", versions.Target(t.Target), fmt.Sprintf("swap to %s committed", versions.Target(t.Target)), s.options.Now()-begun)
 	if err := s.persist(programsName, func() error { return s.programs.Clean(programsName) }); err != nil {
 		s.options.Logger.Warn("old versions use space", "error", err)
 	}
@@ -198,7 +199,8 @@ func (s *Supervisor) askServe(f func() error) error {
 }
 
 // programsEvent reports an event of keelson's own programs.
-func (s *Supervisor) programsEvent(result string, took time.Duration) {
+func (s *Supervisor) programsEvent(to string, next versions.Target, result string, took time.Duration) {
+	s.emit(events.Event{Kind: events.Programs, To: to, Version: versionText(next), Text: result, Took: took})
 	s.options.Events(timeline.Event{At: s.options.Now(), Stage: programsName, Result: result, Took: took})
 }
 

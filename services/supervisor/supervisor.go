@@ -57,18 +57,18 @@ type Supervisor struct {
 func New(options Options) *Supervisor {
 	options = options.withDefaults()
 	s := &Supervisor{
-		options:    options,
-		connection: connection.New(connection.Options{Dial: options.Dial, KillStarting: options.KillStarting, Logger: options.Logger}),
-		tasks:      options.Tasks,
-		store:      store{dir: options.StateDir, logger: options.Logger},
-		inbox:      make(chan func()), ended: make(chan struct{}), down: make(chan struct{}),
+		options: options,
+		tasks:   options.Tasks,
+		store:   store{dir: options.StateDir, logger: options.Logger},
+		inbox:   make(chan func()), ended: make(chan struct{}), down: make(chan struct{}),
 		adopted: make(chan struct{}), replaced: make(chan struct{}),
 		versions: versions.New(options.Versions), programs: versions.New(filepath.Dir(options.Programs)),
 		staging: make(chan struct{}, 1), swapping: map[string]bool{},
 		sockets:  sockets.NewSet(options.Descriptors, options.Logger),
 		services: newServices(), warned: map[string]bool{},
 	}
-	s.announcer = announcer{events: options.Events, now: options.Now, store: s.store}
+	s.connection = connection.New(connection.Options{Dial: options.Dial, KillStarting: options.KillStarting, Logger: options.Logger, Changed: s.recordContainerd})
+	s.announcer = announcer{events: s.announceStage, now: options.Now, store: s.store}
 	if s.tasks == nil {
 		s.tasks = runner{task.NewRunner(task.Options{
 			Connection: s.connection, LogDir: options.LogDir, Logger: options.Logger, Now: options.Now,
@@ -90,6 +90,8 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 		s.tasks.Close()
 		s.work.Wait()
 	}()
+	s.recordSupervisor("started", "")
+	defer s.recordSupervisor("ending", "")
 	if err := s.load(); err != nil {
 		return err
 	}

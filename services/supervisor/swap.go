@@ -75,9 +75,17 @@ func (s *Supervisor) swapEvent(svc *service, e swap.Event) {
 		return
 	}
 	s.options.Logger.Debug("swap changes", "service", svc.name, "from", t.state, "to", next.State, "event", e)
+	before, recorded := t.state, false
 	t.state = next.State
 	for _, a := range next.Actions {
+		if !recorded && a != swap.Disarm && a != swap.Reject { // Reject sets the reason.
+			s.recordSwap(t, before)
+			recorded = true
+		}
 		s.doSwap(s.services.byName[t.name], a, e) // Promote makes it another one.
+	}
+	if !recorded {
+		s.recordSwap(t, before)
 	}
 	if t.state.Ended() && svc.trial == t {
 		s.endTrial(svc, t)

@@ -7,6 +7,7 @@ import (
 
 	"keelson/runtime/bundle"
 	"keelson/services/control"
+	"keelson/services/events"
 )
 
 // controlSwap carries out Swap, Rollback and Remove, in the goroutine of the client. What
@@ -19,13 +20,14 @@ func (s *Supervisor) controlSwap(ctx context.Context, r control.Request) control
 	if err := bundle.CheckName("services", name); err != nil {
 		return control.Response{Code: control.CodeUsage, Error: fmt.Sprintf("cannot %s: %v", r.Verb, err)}
 	}
+	s.recordSwapOrder(events.Swap, r, name, nil)
 	answer := make(chan control.Response, 1)
 	t := &trial{name: name, by: r.Peer, answer: answer}
 	progress, end := inBackground(r.Progress)
 	defer end()
 	t.progress = progress
 	if err := s.reserve(name); err != nil {
-		return refused(r, err)
+		return s.refused(r, err)
 	}
 	defer s.post(func() {
 		delete(s.swapping, name)
@@ -35,7 +37,7 @@ func (s *Supervisor) controlSwap(ctx context.Context, r control.Request) control
 		return s.planSwap(ctx, r, t)
 	}
 	if err := s.prepareTrial(ctx, r, t); err != nil {
-		return refused(r, err)
+		return s.refused(r, err)
 	}
 	if !s.post(func() { s.beginTrial(t) }) {
 		return control.Response{Code: control.CodeFailed, Error: "the supervisor is ending"}
@@ -54,7 +56,9 @@ func (s *Supervisor) controlSwap(ctx context.Context, r control.Request) control
 // errNotFound is returned for a service that does not exist.
 var errNotFound = errors.New("no such service")
 
-func refused(r control.Request, err error) control.Response {
+// refused records that a swap was refused, and returns the answer.
+func (s *Supervisor) refused(r control.Request, err error) control.Response {
+	s.recordSwapOrder(events.Swap, r, r.Names[0], err)
 	code := control.CodeFailed
 	if errors.Is(err, errNotFound) {
 		code = control.CodeNotFound

@@ -65,6 +65,7 @@ func (s *Supervisor) undoSwaps(running []*service) {
 			continue
 		}
 		svc.trial.state = swap.Restoring
+		s.recordSwap(svc.trial, swap.Accepted)
 		switch {
 		case slices.Contains(running, svc):
 			s.restore(svc, svc.trial)

@@ -19,7 +19,7 @@ import (
 // planSwap says what a swap would change, and whether it would be refused.
 func (s *Supervisor) planSwap(ctx context.Context, r control.Request, t *trial) control.Response {
 	if err := s.choose(ctx, r, t); err != nil {
-		return refused(r, err)
+		return s.refused(r, err)
 	}
 	var response control.Response
 	lines, err := s.planLines(t)
@@ -27,7 +27,7 @@ func (s *Supervisor) planSwap(ctx context.Context, r control.Request, t *trial) 
 		err = s.checkNew(r.Verb, t)
 	}
 	if err = errors.Join(err, s.versions.RemoveUnused(t.name, t.next)); err != nil {
-		response = refused(r, err)
+		response = s.refused(r, err)
 	}
 	response.Plan = lines
 	return response

@@ -15,6 +15,7 @@ import (
 	"keelson/runtime/fdstore"
 	"keelson/runtime/timeline"
 	"keelson/services/control"
+	"keelson/services/events"
 	"keelson/testvm/nstest"
 )
 
@@ -41,8 +42,8 @@ func beSupervisor(dir string) int {
 		return 1
 	}
 	s := New(Options{
-		Descriptors: descriptors,
-		Dir:         dir, Runtime: os.Getenv(runtimeEnv), Logger: slog.New(blockingHandler{slog.NewTextHandler(os.Stderr, nil)}),
+		Descriptors: descriptors, Journal: events.Open(events.Options{Dir: "/run/keelson"}),
+		Dir: dir, Runtime: os.Getenv(runtimeEnv), Logger: slog.New(blockingHandler{slog.NewTextHandler(os.Stderr, nil)}),
 		Stage: stageTemplate(templatesOf(dir)), Policy: policyOf(dir),
 		Events: func(e timeline.Event) {
 			_ = timeline.Append("/run/keelson/timeline", e)

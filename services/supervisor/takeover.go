@@ -12,6 +12,7 @@ import (
 	"keelson/runtime/timeline"
 	"keelson/services/connection"
 	"keelson/services/containerd"
+	"keelson/services/events"
 	"keelson/services/machine"
 	"keelson/services/task"
 )
@@ -176,20 +177,23 @@ func (s *Supervisor) resume(svc *service, old saved, known bool, t containerd.Ta
 		s.adopt(svc, old, t)
 	case lives && old.Pid != 0 && old.State != machine.Stopping && old.State != machine.Restarting:
 		// It has ended meanwhile, and containerd has forgotten it too.
-		svc.state, svc.since = old.State, old.Entered
+		svc.state, svc.since, svc.pid = old.State, old.Entered, old.Pid
 		s.hasEnded(svc, task.Exit{At: s.options.Now(), Unknown: true})
 	case known && (old.State.Settled() || old.State == machine.Stopping):
 		svc.state, svc.since = old.State, old.Entered
 		if old.State == machine.Stopping {
 			svc.state = machine.Stopped
 			s.store.save(svc)
+			s.recordResumed(svc, old.State)
 		}
 	case s.stopping:
 		svc.state = machine.Stopped
+		s.recordResumed(svc, old.State)
 	case known && old.State == machine.Backoff:
 		svc.state, svc.since = machine.Backoff, old.Entered
 		s.do(svc, machine.ArmDelay)
 	default:
+		s.recordResumed(svc, old.State)
 		s.apply(svc, machine.Start)
 	}
 }
@@ -216,6 +220,7 @@ func (s *Supervisor) adopt(svc *service, old saved, t containerd.Task) {
 	if missing := s.sockets.Missing(svc.name, svc.settings().Listen); len(missing) > 0 {
 		s.options.Logger.Warn("the kept sockets of a service are lost: they are opened again at its next start, and connections are refused until then",
 			"service", svc.name, "sockets", strings.Join(missing, " "))
+		s.emitFor(svc, events.Event{Kind: events.Sockets, Text: "lost, and opened again at the next start: " + strings.Join(missing, " ")})
 	}
 	switch old.State {
 	case machine.Running:
@@ -226,6 +231,7 @@ func (s *Supervisor) adopt(svc *service, old saved, t containerd.Task) {
 		s.do(svc, machine.Signal)
 	default: // It was being started, or became ready.
 		svc.state = machine.Activating
+		s.recordResumed(svc, old.State)
 		s.do(svc, machine.Probe)
 	}
 	s.store.save(svc)

@@ -13,7 +13,8 @@ import (
 
 // traces returns what services may leave in the system: mounts, files, cgroups, and records
 // in containerd's database. Mounts in the bundle of a service are named alike for all
-// versions. The versions themselves are left out.
+// versions. The versions themselves are left out, and the second file of the journal of events,
+// which exists once there were many.
 func (r *run) traces() (found []string, err error) {
 	mounts, err := r.mounts()
 	if err != nil {
@@ -27,7 +28,7 @@ func (r *run) traces() (found []string, err error) {
 		}
 		found = append(found, "mount "+bundleMount.ReplaceAllString(m.at, "BUNDLE/$1$2/"))
 	}
-	files, err := r.sh(`busybox find /run /tmp /var/lib -path /var/lib/keelson -prune -o -print; busybox find /sys/fs/cgroup -type d`)
+	files, err := r.sh(`busybox find /run /tmp /var/lib -path /var/lib/keelson -prune -o -path /run/keelson/events.old -o -print; busybox find /sys/fs/cgroup -type d`)
 	if err != nil {
 		return nil, err
 	}

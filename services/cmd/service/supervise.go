@@ -13,10 +13,13 @@ import (
 	"keelson/runtime/console"
 	"keelson/runtime/fdstore"
 	runtimelogs "keelson/runtime/logs"
+	"keelson/runtime/paths"
 	"keelson/runtime/powerbutton"
 	"keelson/runtime/threads"
+	"keelson/runtime/timeline"
 	"keelson/runtime/userspace"
 	"keelson/services/control"
+	"keelson/services/events"
 	"keelson/services/supervisor"
 )
 
@@ -47,7 +50,9 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 		log.Error("the sockets of services are lost when the supervisor dies", "error", noDescriptors)
 	}
 	power := powerBy(env)
-	s := supervisor.New(supervisor.Options{Events: c.Event, Logger: log, Power: power, Descriptors: descriptors})
+	journal := openJournal(log)
+	defer journal.Close()
+	s := supervisor.New(supervisor.Options{Events: c.Event, Journal: journal, Logger: log, Power: power, Descriptors: descriptors})
 	side, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var helpers sync.WaitGroup
 	help := func(failed string, f func() error) {
@@ -60,7 +65,7 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 	help("cannot serve the service command", func() error { return control.Serve(side, control.SocketPath, s) })
 	help("cannot limit the log of containerd", func() error { return runtimelogs.Cap(side, containerdLog, containerdLogLimit) })
 	if env.Machine { // Else the button and the devices belong to the outer system.
-		help("cannot watch the power button", func() error { return powerbutton.Watch(side, "/dev/input", func() { press(power, log) }) })
+		help("cannot watch the power button", func() error { return powerbutton.Watch(side, "/dev/input", func() { press(s, log) }) })
 		go func() { // Nothing waits for it: a driver may hang.
 			if err := watchDevices(side, log); err != nil {
 				log.Error("cannot watch for new devices", "error", err)
@@ -80,6 +85,22 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 	return control.CodeOK, nil
 }
 
+// openJournal returns the journal of events. A new one begins with what the boot has done.
+func openJournal(log *slog.Logger) *events.Journal {
+	journal := events.Open(events.Options{Dir: paths.State, Logger: log})
+	if !journal.Fresh() {
+		return journal
+	}
+	boot, err := timeline.Read(timeline.Path)
+	if err != nil {
+		log.Warn("the journal of events has no events of the boot", "error", err)
+	}
+	for _, e := range events.Boot(boot) {
+		journal.Append(e)
+	}
+	return journal
+}
+
 // serve runs the supervisor until it has stopped all services, or another one is to continue.
 func serve(ctx context.Context, s *supervisor.Supervisor) (replaced bool, err error) {
 	served := make(chan error, 1)
@@ -93,9 +114,9 @@ func serve(ctx context.Context, s *supervisor.Supervisor) (replaced bool, err er
 }
 
 // press powers off, as the power button does.
-func press(power func(syscall.Signal) error, log *slog.Logger) {
+func press(s *supervisor.Supervisor, log *slog.Logger) {
 	log.Info("power button pressed")
-	if err := power(syscall.SIGUSR2); err != nil {
+	if err := s.Power(syscall.SIGUSR2, "the power button"); err != nil {
 		log.Error("cannot signal PID 1 to power off", "error", err)
 	}
 }
