@@ -171,7 +171,7 @@ var bundles = []struct {
 	{"containerd's socket", asRoot(bind("/var/run/containerd/containerd.sock", "ro")), []string{"9.0 mounts=/var/run/containerd/containerd.sock:/x", "2.0 process.user.uid"}},
 	{"/run", asRoot(bind("/run", "ro")), []string{"9.0 mounts=/run:/x", "2.0 process.user.uid"}},
 	{"a file in /run", asRoot(bind("/run/web.sock", "ro")), []string{"2.0 process.user.uid"}},
-	{"supervisor's socket", asRoot(bind("/run/keelson/service.sock")), []string{"7.0 mounts=/run/keelson/service.sock:/x", "2.0 process.user.uid"}},
+	{"supervisor's socket", asRoot(bind("/run/keelson/control.sock")), []string{"7.0 mounts=/run/keelson/control.sock:/x", "2.0 process.user.uid"}},
 	{"/etc", asRoot(bind("/etc")), []string{"6.0 mounts=/etc:/x", "2.0 process.user.uid"}},
 	{"/etc, read-only", asRoot(bind("/etc", "ro")), []string{"2.0 process.user.uid", "0.5 mounts=/etc:/x"}},
 	{"a folder of /etc", asRoot(bind("/etc/web")), []string{"6.0 mounts=/etc/web:/x", "2.0 process.user.uid"}},

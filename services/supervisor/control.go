@@ -90,13 +90,11 @@ func (s *Supervisor) addNew(names []string) {
 	}
 }
 
-// list describes the named services, or all. Its code says whether the named services
-// run. Times are by the clock as it is set now, not as it was set then.
+// list describes the named services, or all. Times are by the clock as it is set now, not as it was set then.
 func (s *Supervisor) list(names []string) control.Response {
 	var response control.Response
-	all := len(names) == 0
 	wall, boot := time.Now(), s.options.Now()
-	if all {
+	if len(names) == 0 {
 		names = s.services.names
 	}
 	for _, name := range names {
@@ -106,9 +104,6 @@ func (s *Supervisor) list(names []string) control.Response {
 			Restarts: svc.restarts, LastExit: svc.lastExit, Error: svc.reason, Status: svc.status,
 			Version: svc.version.Digest(), Sockets: s.sockets.List(name),
 		})
-		if !all && svc.state != machine.Running {
-			response.Code = control.CodeNotRunning
-		}
 	}
 	return response
 }

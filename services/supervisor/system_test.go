@@ -22,7 +22,7 @@ import (
 const (
 	superviseEnv = "KEELSON_TEST_SUPERVISE" // the bundles' directory
 	runtimeEnv   = "KEELSON_TEST_RUNTIME"   // path of an OCI runtime
-	testSocket   = "/run/keelson/service.sock"
+	testSocket   = "/run/keelson/control.sock"
 )
 
 // TestMain makes the test binary a supervisor, which tests can kill.
@@ -52,7 +52,7 @@ func beSupervisor(dir string) int {
 	})
 	asking, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- control.Serve(asking, testSocket, s) }()
+	go func() { done <- (&control.Server{Handler: s}).Serve(asking, testSocket) }()
 	err = s.Serve(ctx)
 	cancel()
 	<-done

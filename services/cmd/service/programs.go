@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -24,20 +23,21 @@ const outcomeTime = 150 * time.Second
 // ends meanwhile; how the trial ended is in a file.
 func changePrograms(ctx context.Context, inv invocation, verb string) (int, error) {
 	request := control.Request{Verb: verb, Force: inv.force, Plan: inv.plan, Programs: true, Probation: inv.probation}
-	var body io.ReadCloser
 	if verb == control.Swap {
-		var err error
-		if body, err = openArtifact(inv.names[0]); err != nil {
+		body, err := openArtifact(inv.names[0])
+		if err != nil {
 			return control.CodeFailed, fmt.Errorf("cannot swap the programs: %w", err)
 		}
 		defer body.Close()
+		request.Body = body
 	}
 	before, _ := os.Stat(programs.OutcomeFile)
 	begun := false
-	response, err := control.CallWith(ctx, control.SocketPath, request, body, func(text string) {
+	request.Progress = func(text string) {
 		begun = true
 		fmt.Fprintf(inv.out, "programs: %s\n", text)
-	})
+	}
+	response, err := control.Call(ctx, control.SocketPath, request)
 	for _, line := range response.Plan {
 		fmt.Fprintf(inv.out, "programs: %s\n", line)
 	}

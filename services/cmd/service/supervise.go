@@ -62,7 +62,7 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 			}
 		})
 	}
-	help("cannot serve the service command", func() error { return control.Serve(side, control.SocketPath, s) })
+	help("cannot serve the control API", func() error { return api(s, log).Serve(side, control.SocketPath) })
 	help("cannot limit the log of containerd", func() error { return runtimelogs.Cap(side, containerdLog, containerdLogLimit) })
 	if env.Machine { // Else the button and the devices belong to the outer system.
 		help("cannot watch the power button", func() error { return powerbutton.Watch(side, "/dev/input", func() { press(s, log) }) })
@@ -99,6 +99,11 @@ func openJournal(log *slog.Logger) *events.Journal {
 		journal.Append(e)
 	}
 	return journal
+}
+
+// api returns the server of the control API.
+func api(h control.Handler, log *slog.Logger) *control.Server {
+	return &control.Server{Handler: h, Logger: log}
 }
 
 // serve runs the supervisor until it has stopped all services, or another one is to continue.

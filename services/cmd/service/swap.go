@@ -44,9 +44,9 @@ func remove(ctx context.Context, inv invocation) (int, error) {
 
 // change sends a request that changes the version of a service, and shows its progress.
 func change(ctx context.Context, inv invocation, r control.Request, body io.Reader) (int, error) {
-	response, err := control.CallWith(ctx, control.SocketPath, r, body, func(text string) {
-		fmt.Fprintf(inv.out, "%s: %s\n", r.Names[0], text)
-	})
+	r.Body = body
+	r.Progress = func(text string) { fmt.Fprintf(inv.out, "%s: %s\n", r.Names[0], text) }
+	response, err := control.Call(ctx, control.SocketPath, r)
 	if err != nil {
 		return control.CodeFailed, explain(err)
 	}

@@ -1,0 +1,210 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tmaxmax/go-sse"
+)
+
+// responseLimit is the largest response, or event, in bytes.
+const responseLimit = 64 << 20
+
+// Call sends a request to the supervisor and waits for its response.
+func Call(ctx context.Context, socket string, r Request) (Response, error) {
+	method, target, body, err := operation(r)
+	if err != nil {
+		return Response{}, err
+	}
+	var source *failing
+	if r.Verb == Swap && r.Body != nil {
+		source = &failing{Reader: r.Body}
+		body = source
+	}
+	request, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return Response{}, fmt.Errorf("cannot make a request to the supervisor: %w", err)
+	}
+	request.Header.Set("Accept", "application/json, "+eventsType)
+	if source != nil {
+		request.Header.Set("Content-Type", "application/octet-stream")
+		request.Header.Set("Expect", "100-continue") // The supervisor may refuse before it reads.
+	}
+	client := http.Client{Transport: transport(socket)}
+	defer client.CloseIdleConnections()
+	answer, err := client.Do(request)
+	if err != nil {
+		return Response{}, explain(err, socket, source)
+	}
+	defer answer.Body.Close()
+	response, err := receive(answer, r)
+	if err != nil && ctx.Err() == nil {
+		return response, fmt.Errorf("the supervisor ended without an answer: %w", err)
+	}
+	return response, err
+}
+
+// transport connects to the socket, whatever the host of a URL is.
+func transport(socket string) *http.Transport {
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		},
+		DisableKeepAlives:     true,
+		DisableCompression:    true,
+		ExpectContinueTimeout: time.Minute,
+	}
+}
+
+// explain returns why there is no response.
+func explain(err error, socket string, source *failing) error {
+	if source != nil {
+		if failed := source.err.Load(); failed != nil {
+			return fmt.Errorf("cannot read what is to be sent: %w", *failed)
+		}
+	}
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		err = u.Err
+	}
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+		return fmt.Errorf("cannot reach the supervisor at %s: %w", socket, err)
+	}
+	return fmt.Errorf("the supervisor ended without an answer: %w", err)
+}
+
+// operation returns the operation of the API that carries out a request.
+func operation(r Request) (method, target string, body io.Reader, err error) {
+	switch r.Verb {
+	case List:
+		return http.MethodGet, at(prefix+"/services", url.Values{"name": r.Names}), nil, nil
+	case Diff:
+		return http.MethodGet, at(prefix+"/differences", nil), nil, nil
+	case PowerOff, Reboot, Halt:
+		return http.MethodPost, at(prefix+"/machine/"+r.Verb, nil), nil, nil
+	case Start, Stop, Restart:
+		text, err := json.Marshal(order{r.Verb, r.Names})
+		return http.MethodPost, at(prefix+"/orders", nil), bytes.NewReader(text), err
+	case Swap, Rollback, Remove:
+		if r.Programs {
+			return http.MethodPost, at(prefix+"/programs/"+r.Verb, query(r)), nil, nil
+		}
+		if len(r.Names) != 1 {
+			return "", "", nil, fmt.Errorf("cannot %s %d services: name one", r.Verb, len(r.Names))
+		}
+		return http.MethodPost, at(prefix+"/services/"+url.PathEscape(r.Names[0])+"/"+r.Verb, query(r)), nil, nil
+	}
+	return "", "", nil, fmt.Errorf("the control API has no request %q", r.Verb)
+}
+
+func query(r Request) url.Values {
+	q := url.Values{}
+	if r.Plan {
+		q.Set("plan", "true")
+	}
+	if r.Force {
+		q.Set("force", "true")
+	}
+	if r.Probation != 0 {
+		q.Set("probation", r.Probation.String())
+	}
+	return q
+}
+
+// at returns a URL. Its host is not used.
+func at(path string, q url.Values) string { return "http://keelson" + path + "?" + q.Encode() }
+
+// receive reads a response.
+func receive(answer *http.Response, r Request) (Response, error) {
+	media, _, err := mime.ParseMediaType(answer.Header.Get("Content-Type"))
+	if err != nil && answer.StatusCode != http.StatusNoContent {
+		return Response{}, fmt.Errorf("a response without a type: %s", answer.Status)
+	}
+	if media == eventsType {
+		return follow(answer.Body, r.Progress)
+	}
+	text, err := io.ReadAll(io.LimitReader(answer.Body, responseLimit))
+	if err != nil {
+		return Response{}, err
+	}
+	if answer.StatusCode == http.StatusNoContent {
+		return Response{}, nil
+	}
+	if media == problemType {
+		return problemResponse(text)
+	}
+	var all struct {
+		services
+		differences
+		result
+	}
+	if err := json.Unmarshal(text, &all); err != nil {
+		return Response{}, err
+	}
+	response := Response{Services: all.Services, Changes: all.Differences, Plan: all.Plan}
+	notRunning := func(s Service) bool { return s.State != Running }
+	if r.Verb == List && len(r.Names) > 0 && slices.ContainsFunc(all.Services, notRunning) {
+		response.Code = CodeNotRunning
+	}
+	return response, nil
+}
+
+func problemResponse(text []byte) (Response, error) {
+	var p problem
+	if err := json.Unmarshal(text, &p); err != nil {
+		return Response{}, err
+	}
+	return Response{Error: strings.TrimSpace(p.Detail), Code: p.code(), Plan: p.Plan, Changes: p.Changes}, nil
+}
+
+// follow passes progress on, until the event with the result.
+func follow(body io.Reader, progress func(string)) (Response, error) {
+	for event, err := range sse.Read(body, &sse.ReadConfig{MaxEventSize: responseLimit}) {
+		if err != nil {
+			return Response{}, err
+		}
+		switch event.Type {
+		case problemEvent:
+			return problemResponse([]byte(event.Data))
+		case resultEvent:
+			var r result
+			err := json.Unmarshal([]byte(event.Data), &r)
+			return Response{Plan: r.Plan}, err
+		case progressEvent:
+			var p progressData
+			if err := json.Unmarshal([]byte(event.Data), &p); err != nil {
+				return Response{}, err
+			}
+			if progress != nil {
+				progress(p.Text)
+			}
+		}
+	}
+	return Response{}, io.ErrUnexpectedEOF
+}
+
+// failing remembers the error of a reader, which the transport reads in a goroutine of its own.
+type failing struct {
+	io.Reader
+	err atomic.Pointer[error]
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	n, err := f.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.err.Store(&err)
+	}
+	return n, err
+}
