@@ -86,6 +86,8 @@ func (s *Supervisor) handle(svc *service, e task.Event) {
 	case task.PIDsRefused:
 		s.event(svc, e.Text, 0)
 		s.emitFor(svc, events.Event{Kind: events.Refused, Text: e.Text})
+	case task.OOMKilled:
+		s.emitFor(svc, events.Event{Kind: events.OOM, Text: fmt.Sprintf("the kernel has killed processes for lack of memory: %d", e.Count)})
 	case task.Ended:
 		s.hasEnded(svc, e.Exit)
 	}

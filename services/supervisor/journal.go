@@ -67,8 +67,7 @@ func (s *Supervisor) recordResumed(svc *service, before machine.State) {
 	}
 }
 
-// recordEnd records that the kernel killed a process of the container for lack of memory. The
-// transition that follows records the rest.
+// recordEnd keeps how a container ended for the transition that follows.
 func (s *Supervisor) recordEnd(svc *service, x task.Exit) {
 	svc.exit = &runEnd{events.Exit{Code: x.Code, OOM: x.OOM, Unknown: x.Unknown}, svc.pid}
 	if number := x.Code - 128; number > 0 && number <= 64 {
@@ -76,9 +75,6 @@ func (s *Supervisor) recordEnd(svc *service, x task.Exit) {
 	}
 	if x.Unknown {
 		svc.exit.exit.Code = -1
-	}
-	if x.OOM {
-		s.emitFor(svc, events.Event{Kind: events.OOM, Text: x.String()})
 	}
 }
 

@@ -71,8 +71,8 @@ func TestEventsOfAService(t *testing.T) {
 		o.tells(t, "probe a >ready", "service a activating>running", "system >ready | 1 services running")
 		o.report(task.PIDsRefused{Text: "no process"}, task.Unhealthy{Err: errors.New("no answer")})
 		o.tells(t, "refused a > | no process", "probe a ready>unhealthy | no answer", "service a running>failing | unhealthy: no answer")
-		o.report(task.Ended{Exit: task.Exit{Code: 137, OOM: true}})
-		o.tells(t, "oom a > | killed by SIGKILL (out of memory)",
+		o.report(task.OOMKilled{Count: 2}, task.Ended{Exit: task.Exit{Code: 137, OOM: true}})
+		o.tells(t, "oom a > | the kernel has killed processes for lack of memory: 2",
 			"service a failing>backoff code 137 SIGKILL oom true pid 7 | unhealthy: no answer")
 		time.Sleep(time.Second)
 		o.report(task.Started{PID: 8}, task.NotReady{Err: errors.New("late")})

@@ -22,6 +22,9 @@ type (
 	// PIDsRefused means that the kernel refused the container a process for the first
 	// time. Text says so.
 	PIDsRefused struct{ Text string }
+	// OOMKilled means that the kernel killed processes for lack of memory, Count since the last
+	// report.
+	OOMKilled struct{ Count int }
 	// Ended is the last event of a task that was started.
 	Ended struct{ Exit Exit }
 )
@@ -34,4 +37,5 @@ func (NotReady) isEvent()      {}
 func (Unhealthy) isEvent()     {}
 func (StatusChanged) isEvent() {}
 func (PIDsRefused) isEvent()   {}
+func (OOMKilled) isEvent()     {}
 func (Ended) isEvent()         {}

@@ -24,11 +24,13 @@ const (
 func (t *Task) follow() {
 	defer t.close()
 	t.watchPids()
+	t.watchOOM()
 	ended, reported := t.await()
 	if t.ctx.Err() != nil {
 		return
 	}
 	exit := Exit{At: t.runner.Now(), Code: ended.Code, OOM: t.oom.grown(), Unknown: !reported || ended.Code == unknownCode}
+	t.reportOOM()
 	t.endAll()
 	// A containerd that reports nothing would not answer; the next start removes.
 	if tasks := t.runner.Connection.Current(); tasks != nil && reported {

@@ -126,8 +126,9 @@ func (t *Task) attach(pid int) error {
 		t.stopper.close()
 		return err
 	}
+	t.oom.close() // of an attempt before
 	t.oom = newOOMCounter(t.spec.Placement, t.spec.Bundle.Settings.Delegate)
-	t.pids.close() // of an attempt before
+	t.pids.close()
 	t.pids = newPidsWatch(t.spec.Bundle, t.spec.Placement, false)
 	t.record.LogAt, t.record.Cgroup = t.logEnds(), t.spec.Placement.made()
 	if err = t.listen(); err != nil {

@@ -5,16 +5,26 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"keelson/runtime/backoff"
 	"keelson/runtime/bundle"
 	"keelson/runtime/prepare"
 )
 
+// oomPause is how long nothing is looked for after the kernel has changed the count, or others
+// in the same file: a container that is always at its limit changes one 100 times a second.
+const oomPause = time.Second
+
 // oomCounter reads how often the kernel killed a process for lack of memory in the
 // cgroup of a container.
 type oomCounter struct {
-	file   string // empty: not known
-	before int    // the count at the start
+	file     string   // empty: not known
+	before   int      // the count at the start
+	reported int      // the count at the last report
+	events   *os.File // file, to wait for a change; nil: not possible
 }
 
 // newOOMCounter does not count for cgroups of the other services that lie in the cgroup of the
@@ -22,7 +32,61 @@ type oomCounter struct {
 func newOOMCounter(place Placement, delegated bool) oomCounter {
 	c := oomCounter{file: oomFile(cgroupRoot, place, delegated)}
 	c.before = oomKills(c.file)
+	c.reported = c.before
+	if c.file != "" {
+		c.events, _ = os.Open(c.file) // Without it, the end of the container reports.
+	}
 	return c
+}
+
+func (c oomCounter) close() { _ = c.events.Close() }
+
+// wait waits until the kernel changes the file (cgroup-v2.rst, "Memory Interface Files"). It
+// returns false after close, and where changes cannot be waited for.
+func (c oomCounter) wait() bool {
+	conn, err := c.events.SyscallConn()
+	if err != nil {
+		return false
+	}
+	text, looked := make([]byte, 1), false
+	err = conn.Read(func(fd uintptr) bool {
+		if looked {
+			return true
+		}
+		looked = true
+		_, err := unix.Pread(int(fd), text, 0) // A change after this wakes.
+		return err != nil || oomKills(c.file) > c.reported
+	})
+	return err == nil
+}
+
+// watchOOM reports processes that the kernel kills while the container runs.
+func (t *Task) watchOOM() {
+	counter := t.oom
+	if counter.events == nil {
+		return
+	}
+	t.runner.work.Go(func() {
+		for counter.wait() {
+			counter.reported = t.reportOOM()
+			if !backoff.Wait(t.ctx, oomPause) {
+				return
+			}
+		}
+	})
+}
+
+// reportOOM reports the processes that the kernel has killed since the last report. It returns
+// the count.
+func (t *Task) reportOOM() int {
+	t.oomLock.Lock()
+	defer t.oomLock.Unlock()
+	count := oomKills(t.oom.file)
+	if count > t.oom.reported {
+		t.spec.Report(OOMKilled{count - t.oom.reported})
+		t.oom.reported = count
+	}
+	return t.oom.reported
 }
 
 // oomFile returns the file below root with a cgroup's count, in the hierarchy of version 2

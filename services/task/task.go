@@ -115,6 +115,8 @@ type Task struct {
 	record Record
 	output Output
 
+	oomLock sync.Mutex // of oom.reported
+
 	stopper
 }
 
@@ -202,5 +204,6 @@ func (t *Task) close() {
 		_ = t.notify.Close()
 	}
 	t.pids.close()
+	t.oom.close()
 	t.stopper.close()
 }

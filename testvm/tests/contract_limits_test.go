@@ -20,6 +20,16 @@ func checkLimits(t *testing.T, v *vmtest.VM, version string) {
 	if out := v.Output("/usr/bin/service", "list"); !strings.Contains(out, "killed by SIGKILL (out of memory)") {
 		t.Errorf("the service hog was not killed for its memory:\n%s", out)
 	}
+	// A process that the kernel kills is an event, with cgroups of version 2 also while the service
+	// keeps running.
+	killed := []string{"hog"}
+	if version == "v2" {
+		killed = append(killed, "victim")
+	}
+	for _, name := range killed {
+		v.Output("/usr/bin/busybox", "sh", "-c", `until grep -q '"kind":"oom","name":"`+name+`"' /run/keelson/events; do busybox usleep 10000; done`)
+	}
+	v.Output("/usr/bin/service", "status", "victim") // It runs.
 	v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q fork /var/log/forks.log; do busybox usleep 10000; done")
 	v.Output("/usr/bin/busybox", "sh", "-c", "until grep -q 'cannot make another process: its limit is 5 (linux.resources.pids.limit of ' /run/keelson/timeline; do busybox usleep 10000; done")
 	if n := strings.Count(v.File("/run/keelson/timeline"), "cannot make another process"); n != 1 {

@@ -87,6 +87,11 @@ services:
     command: ["/bin/busybox", "sh", "-c", "echo eating; exec tail /dev/zero"]
     resources: {memory: {limit: 16777216}}
     annotations: {keelson.restart: never}
+  - name: victim
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-c", "sh -c 'tail /dev/zero'; exec sleep 100000"]
+    resources: {memory: {limit: 16777216}}
+    annotations: {keelson.restart: never}
   - name: forks
     image: deb:busybox-static
     command: ["/bin/busybox", "sh", "-c", "sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do sleep 100000 & done'; exec sleep 100000"]
