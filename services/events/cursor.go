@@ -7,14 +7,18 @@ import (
 )
 
 // batchSize is how many events a reader gets at a time, and scanSize how many it passes over
-// at most until it gets a batch that may be empty.
+// at most until it gets a batch without events, which has its position.
 const (
 	batchSize = 64
 	scanSize  = 256
 )
 
+// KindGap is the kind of a gap in JSON.
+const KindGap Kind = "gap"
+
 // Gap says that events between After and Next are not kept any more.
 type Gap struct {
+	Kind      Kind   `json:"kind"`                // KindGap
 	After     ID     `json:"after"`               // the last event before
 	Next      ID     `json:"next"`                // the first event after
 	Missed    uint64 `json:"missed,omitempty"`    // numbers between them; 0 if that is not known
@@ -43,6 +47,7 @@ type Cursor struct {
 	at      uint64 // the last number that was read
 	gap     *Gap   // to be returned with the next event
 	begun   bool   // at is that of an event that the reader knows
+	skipped int    // events since the last batch that the filter does not select
 }
 
 // Subscribe returns a position after an event; the zero ID stands for the begin of what is kept.
@@ -53,7 +58,7 @@ func (j *Journal) Subscribe(after ID, filter Filter) *Cursor {
 	switch {
 	case after.IsZero():
 	case after.Boot != j.options.Boot:
-		c.gap = &Gap{After: after, OtherBoot: true}
+		c.gap = &Gap{Kind: KindGap, After: after, OtherBoot: true}
 	default:
 		c.at, c.begun = min(after.Seq, j.last), true
 	}
@@ -93,7 +98,8 @@ func (c *Cursor) readOrWait() (Batch, <-chan struct{}) {
 	defer j.mu.Unlock()
 	for j.ring.last() > c.at {
 		batch := c.read()
-		if batch.Gap != nil || len(batch.Events) > 0 || j.ring.last() > c.at {
+		if batch.Gap != nil || len(batch.Events) > 0 || c.skipped >= scanSize {
+			c.skipped = 0
 			return batch, nil
 		}
 	}
@@ -121,6 +127,8 @@ func (c *Cursor) read() (b Batch) {
 		c.at, c.begun, b.Last = e.ID.Seq, true, e.ID
 		if c.filter.Match(e) {
 			b.Events = append(b.Events, e)
+		} else {
+			c.skipped++
 		}
 	}
 	return b
@@ -134,7 +142,7 @@ func (c *Cursor) gapBefore(id ID) *Gap {
 		gap.Next = id
 		return &gap
 	case c.begun && id.Seq > c.at+1:
-		return &Gap{After: ID{id.Boot, c.at}, Next: id, Missed: id.Seq - c.at - 1}
+		return &Gap{Kind: KindGap, After: ID{id.Boot, c.at}, Next: id, Missed: id.Seq - c.at - 1}
 	}
 	return nil
 }

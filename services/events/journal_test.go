@@ -48,7 +48,7 @@ func all(c *Cursor) string {
 	}
 }
 
-func TestNumbersGoOn(t *testing.T) {
+func TestNumbersContinue(t *testing.T) {
 	dir := t.TempDir()
 	j := openIn(dir)
 	if !j.Fresh() || !j.Last().IsZero() {
@@ -69,7 +69,7 @@ func TestNumbersGoOn(t *testing.T) {
 	}
 }
 
-// Of the events of another boot, nothing is read, and a reader is told.
+// Of the events of another boot, nothing is read, and a reader gets a gap.
 func TestOtherBoot(t *testing.T) {
 	dir := t.TempDir()
 	fill(openIn(dir), 1, 3)
@@ -303,7 +303,7 @@ func TestFutureID(t *testing.T) {
 	}
 }
 
-// Many writers and readers: each reader gets each event once and in order, or is told how many
+// Many writers and readers: each reader gets each event once and in order, or learns how many
 // it has missed.
 func TestReaders(t *testing.T) {
 	const writers, each = 4, 2500

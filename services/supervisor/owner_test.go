@@ -80,7 +80,7 @@ type owner struct {
 	*fakeTasks
 	stop    func()
 	journal *events.Journal
-	cursor  *events.Cursor // of told
+	cursor  *events.Cursor // of newEvents
 
 	program func(process, path string) error // whether a process executes a program; nil: it does
 }

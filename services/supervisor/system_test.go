@@ -41,8 +41,9 @@ func beSupervisor(dir string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	journal := events.Open(events.Options{Dir: "/run/keelson"})
 	s := New(Options{
-		Descriptors: descriptors, Journal: events.Open(events.Options{Dir: "/run/keelson"}),
+		Descriptors: descriptors, Journal: journal,
 		Dir: dir, Runtime: os.Getenv(runtimeEnv), Logger: slog.New(blockingHandler{slog.NewTextHandler(os.Stderr, nil)}),
 		Stage: stageTemplate(templatesOf(dir)), Policy: policyOf(dir),
 		Events: func(e timeline.Event) {
@@ -52,7 +53,9 @@ func beSupervisor(dir string) int {
 	})
 	asking, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- (&control.Server{Handler: s}).Serve(asking, testSocket) }()
+	go func() {
+		done <- (&control.Server{Handler: s, More: []control.Route{control.EventsRoute(journal)}}).Serve(asking, testSocket)
+	}()
 	err = s.Serve(ctx)
 	cancel()
 	<-done

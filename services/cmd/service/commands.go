@@ -24,6 +24,9 @@ const usage = `usage: service [COMMAND]
   status [--json] NAME…     list these services; exit status 3 if one does not run, 4 if one does not exist
   start|stop|restart NAME…  do that, and wait until it is done
   logs [-f] [-n LINES] NAME print the output of a service, stderr first; -f: follow it; -n: only the last lines
+  events [-f] [--since WHEN] [--json] [NAME…]
+                            print what happened to services and to the system; -f: follow it; WHEN: a duration,
+                            a time, or the ID of an event
   boot [--json]             print the timeline of the boot
   swap [-f] NAME ARTIFACT   replace a service by a bundle artifact: a file, a folder, or - for standard input;
                             -f: also by one that failed before
@@ -62,6 +65,7 @@ type invocation struct {
 	programs  bool // keelson's own programs in place of a service
 	probation time.Duration
 
+	since   string // events
 	lines   int
 	path    string // folder of bundles, as LinuxKit's -path; empty: not given
 	verbose bool
@@ -90,6 +94,7 @@ func init() {
 		control.Reboot:   {power, force, 0, 0, forceFlag, false},
 		control.Halt:     {power, force, 0, 0, forceFlag, false},
 		"logs":           {logs, "[-f] [-n LINES] NAME", 1, 1, logFlags, false},
+		"events":         {showEvents, "[-f] [--since WHEN] [--json] [NAME…]", 0, -1, eventFlags, false},
 		"boot":           {boot, "[--json]", 0, 0, jsonFlag, false},
 		control.Swap:     {swap, "[-plan] [-f] NAME|-programs ARTIFACT|-", 2, 2, swapFlags, false},
 		control.Rollback: {rollback, "[-plan] NAME|-programs", 1, 1, rollbackFlags, false},
@@ -132,6 +137,12 @@ func rollbackFlags(f *flag.FlagSet, inv *invocation) {
 func logFlags(f *flag.FlagSet, inv *invocation) {
 	f.BoolVar(&inv.follow, "f", false, "")
 	f.IntVar(&inv.lines, "n", 0, "")
+}
+
+func eventFlags(f *flag.FlagSet, inv *invocation) {
+	jsonFlag(f, inv)
+	f.BoolVar(&inv.follow, "f", false, "")
+	f.StringVar(&inv.since, "since", "", "")
 }
 
 // linuxkitFlags are the flags of LinuxKit's start, stop and restart.
