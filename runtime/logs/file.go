@@ -85,8 +85,8 @@ func (t *target) rotate() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot rotate log: %w", err)
 	}
-	t.index.Rotate(Old(t.path))
 	t.close()
+	t.index.Rotate(Old(t.path))
 	return t.open()
 }
 

@@ -28,7 +28,8 @@ type Writer struct {
 	header header
 	n      int
 	last   Record
-	next   time.Time // of the next record
+	next   time.Time     // of the next record
+	begun  time.Duration // when the log was rotated, if it has no record since; 0: unknown
 }
 
 // NewWriter returns a writer for the index of the log at path.
@@ -57,15 +58,30 @@ func (w *Writer) mark(log *os.File, r Record, epoch time.Duration) error {
 	if err := w.open(log, r.Offset); err != nil {
 		return err
 	}
-	if err := w.mention(Boot{ID: ThisBoot(), Start: r.Offset, Epoch: epoch}); err != nil {
+	first := r
+	if w.n == 0 && w.begun > 0 { // No record was due since the rotation.
+		first = Record{Offset: 0, At: w.begun}
+	}
+	if err := w.mention(Boot{ID: ThisBoot(), Start: first.Offset, Epoch: epoch}); err != nil {
 		return err
 	}
+	w.begun = 0
+	if first.Offset < r.Offset {
+		if err := w.put(first); err != nil {
+			return err
+		}
+	}
+	return w.put(r)
+}
+
+// put writes a record, in place of the last one if nothing was written then.
+func (w *Writer) put(r Record) error {
 	n := w.n
-	if n > 0 && w.last.Offset == r.Offset { // Nothing was written then.
+	if n > 0 && w.last.Offset == r.Offset {
 		n--
 	}
 	if _, err := w.f.WriteAt(r.encode(), headerSize+int64(n)*recordSize); err != nil {
-		return errors.Join(err, w.f.Truncate(headerSize+int64(w.n)*recordSize))
+		return errors.Join(err, w.f.Truncate(w.Size()))
 	}
 	w.n, w.last = n+1, r
 	return nil
@@ -168,9 +184,12 @@ func (w *Writer) Size() int64 {
 	return headerSize + int64(w.n)*recordSize
 }
 
-// Rotate renames the index, as the log was renamed to old.
+// Rotate renames the index, as the log was renamed to old. The next record is due when it
+// would have been: a log that is rotated all the time does not get an index each time.
 func (w *Writer) Rotate(old string) {
+	next := w.next
 	w.Close()
+	w.next, w.begun = next, timeline.Now()
 	if os.Rename(Path(w.path), Path(old)) != nil {
 		_ = os.Remove(Path(old))
 	}
@@ -225,7 +244,7 @@ func (w *Writer) Close() {
 		_ = w.f.Close()
 		w.f = nil
 	}
-	w.n, w.last, w.next = 0, Record{}, time.Time{}
+	w.n, w.last, w.next, w.begun = 0, Record{}, time.Time{}, 0
 }
 
 // Remove removes the index of the log at path.
