@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,23 +59,45 @@ func SendToDaemon(socket, name string, fd int) error {
 	return nil
 }
 
+// Line is a line that a logging daemon has.
+type Line struct {
+	Time       time.Time // to the second; zero: not known
+	Name, Text string
+}
+
+// Dump asks the daemon for all lines so far, in the order in which it received them. The last
+// value has the error, if there is one.
+func Dump(socket string) iter.Seq2[Line, error] {
+	return func(yield func(Line, error) bool) {
+		conn, err := net.DialTimeout("unix", socket, socketTime)
+		if err != nil {
+			yield(Line{}, fmt.Errorf("cannot fetch logs: %w", err))
+			return
+		}
+		defer conn.Close()
+		err = conn.SetDeadline(time.Now().Add(socketTime))
+		if err == nil {
+			_, err = conn.Write([]byte{dump})
+		}
+		if err == nil {
+			err = parse(conn, func(l Line) bool { return yield(l, nil) })
+		}
+		if err != nil {
+			yield(Line{}, fmt.Errorf("cannot fetch logs: %w", err))
+		}
+	}
+}
+
 // Fetch asks the daemon for the lines of the named logs, in the order in which it
 // received them, at most limit bytes.
-func Fetch(socket string, limit int, names ...string) ([]byte, error) {
-	conn, err := net.DialTimeout("unix", socket, socketTime)
-	if err != nil {
-		return nil, fmt.Errorf("cannot fetch logs: %w", err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(socketTime)); err != nil {
-		return nil, fmt.Errorf("cannot fetch logs: %w", err)
-	}
-	if _, err := conn.Write([]byte{dump}); err != nil {
-		return nil, fmt.Errorf("cannot fetch logs: %w", err)
-	}
-	text, err := pick(conn, limit, names)
-	if err != nil {
-		return text, fmt.Errorf("cannot fetch logs: %w", err)
+func Fetch(socket string, limit int, names ...string) (text []byte, err error) {
+	for l, err := range Dump(socket) {
+		if err != nil {
+			return text, err
+		}
+		if slices.Contains(names, l.Name) && len(text)+len(l.Text) < limit {
+			text = append(append(text, l.Text...), '\n')
+		}
 	}
 	return text, nil
 }
@@ -81,41 +105,44 @@ func Fetch(socket string, limit int, names ...string) ([]byte, error) {
 // lineLimit bounds a line of a daemon's answer.
 const lineLimit = 64 << 10
 
-// pick returns the texts of the named logs in a daemon's answer.
-func pick(answer io.Reader, limit int, names []string) ([]byte, error) {
-	wanted := map[string]bool{}
-	for _, name := range names {
-		wanted[name] = true
-	}
-	var all []byte
+// parse calls each with the lines of a daemon's answer, until it returns false.
+func parse(answer io.Reader, each func(Line) bool) error {
 	lines := bufio.NewReaderSize(answer, lineLimit)
 	for {
 		line, err := lines.ReadSlice('\n')
-		if name, text, ok := parseLine(string(line)); ok && wanted[name] && len(all)+len(text) < limit {
-			all = append(append(all, text...), '\n')
+		if l, ok := parseLine(string(line)); ok && !each(l) {
+			return nil
 		}
 		for errors.Is(err, bufio.ErrBufferFull) { // Skip the rest of the line.
 			_, err = lines.ReadSlice('\n')
 		}
 		if errors.Is(err, io.EOF) {
-			return all, nil
+			return nil
 		}
 		if err != nil {
-			return all, err
+			return err
 		}
 	}
 }
 
 // parseLine reads `2006-01-02T15:04:05Z,name;text`, or the format of newer daemons:
 // {"time":"…","source":"name","msg":"text"}.
-func parseLine(line string) (name, text string, ok bool) {
+func parseLine(line string) (Line, bool) {
 	line = strings.TrimRight(line, "\r\n")
 	if strings.HasPrefix(line, "{") {
-		var entry struct{ Source, Msg string }
+		var entry struct{ Time, Source, Msg string }
 		err := json.Unmarshal([]byte(line), &entry)
-		return entry.Source, entry.Msg, err == nil && entry.Source != ""
+		return Line{parseTime(entry.Time), entry.Source, entry.Msg}, err == nil && entry.Source != ""
 	}
 	head, text, found := strings.Cut(line, ";")
-	_, name, named := strings.Cut(head, ",")
-	return name, text, found && named && name != ""
+	at, name, named := strings.Cut(head, ",")
+	return Line{parseTime(at), name, text}, found && named && name != ""
+}
+
+func parseTime(text string) time.Time {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
 }

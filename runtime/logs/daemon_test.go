@@ -151,29 +151,36 @@ func TestMakeFIFO(t *testing.T) {
 }
 
 func TestParseLine(t *testing.T) {
-	for line, want := range map[string][3]string{
-		"2026-01-02T03:04:05Z,redis;hello, world;\n":               {"redis", "hello, world;", "ok"},
-		`{"time":"x","source":"redis.out","msg":"a \"b\""}` + "\n": {"redis.out", `a "b"`, "ok"},
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for text, want := range map[string]Line{
+		"2026-01-02T03:04:05Z,redis;hello, world;\n":                                  {at, "redis", "hello, world;"},
+		`{"time":"2026-01-02T03:04:05Z","source":"redis.out","msg":"a \"b\""}` + "\n": {at, "redis.out", `a "b"`},
+		`{"time":"x","source":"redis.out","msg":"a"}`:                                 {time.Time{}, "redis.out", "a"},
 		"rubbish":      {},
 		"time;text":    {},
 		"time,;text":   {},
 		`{"source":1}`: {},
 		"":             {},
 	} {
-		name, text, ok := parseLine(line)
-		if ok != (want[2] == "ok") || ok && (name != want[0] || text != want[1]) {
-			t.Errorf("%q: %q, %q, %v", line, name, text, ok)
+		line, ok := parseLine(text)
+		if ok != (want != Line{}) || ok && line != want {
+			t.Errorf("%q: %+v, %v", text, line, ok)
 		}
 	}
 }
 
-func FuzzPick(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add("2026-01-02T03:04:05Z,a;hello\n{\"source\":\"a\",\"msg\":\"x\"}\n")
 	f.Add(strings.Repeat("x", 2*lineLimit))
 	f.Fuzz(func(t *testing.T, answer string) {
-		got, err := pick(strings.NewReader(answer), 100, []string{"a"})
-		if err != nil || len(got) > 101 {
-			t.Errorf("%q, %v", got, err)
+		err := parse(strings.NewReader(answer), func(l Line) bool {
+			if l.Name == "" || len(l.Text) > 3*lineLimit {
+				t.Errorf("%+v", l)
+			}
+			return true
+		})
+		if err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -205,10 +205,15 @@ func Read(path string) ([]Event, error) {
 	}
 	var events []Event
 	for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
-		var e Event
-		if json.Unmarshal(s.Bytes(), &e) == nil && e.Stage != "" {
+		if e, ok := Parse(s.Bytes()); ok {
 			events = append(events, e)
 		}
 	}
 	return events, nil
+}
+
+// Parse reads an event that Append has written, a line of the file.
+func Parse(line []byte) (e Event, ok bool) {
+	err := json.Unmarshal(line, &e)
+	return e, err == nil && e.Stage != ""
 }

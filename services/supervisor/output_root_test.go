@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"keelson/runtime/logs"
 	"keelson/runtime/logs/logstest"
+	"keelson/runtime/logs/reader"
 	"keelson/services/control"
 	"keelson/testvm/nstest"
 )
@@ -70,6 +72,18 @@ func TestLogOutlivesSupervisors(t *testing.T) {
 		}
 		if want != lines {
 			t.Errorf("%d of %d lines, last words missing", want, lines)
+		}
+		// Each line has a time, whichever supervisor copied it.
+		last := time.Time{}
+		for e, err := range (reader.Set{Folders: []string{"/var/log"}}).Read(t.Context(), reader.Options{Names: []string{"chatty"}}) {
+			if err != nil || e.Bound || e.Time.Before(last) || e.Time.After(time.Now()) {
+				t.Fatalf("line %q: %v; time %v (bound %v) after %v", e.Text, err, e.Time, e.Bound, last)
+			}
+			last = e.Time
+			want--
+		}
+		if want != -1 {
+			t.Errorf("%d lines of %d are not read by time", want+1, lines)
 		}
 	})
 }

@@ -138,8 +138,11 @@ func (x *Index) Record(i int) (Record, error) {
 	return decode(b), nil
 }
 
-// Load makes Record return records from i on from memory.
+// Load makes Record return record i, and those that follow it, from memory.
 func (x *Index) Load(i int) error {
+	if i >= x.first && i < x.first+len(x.block)/recordSize {
+		return nil
+	}
 	if x.block == nil {
 		x.block = make([]byte, 0, blockRecords*recordSize)
 	}

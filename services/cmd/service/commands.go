@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"keelson/runtime/bundle"
-	"keelson/runtime/version"
 	"keelson/services/control"
 )
 
@@ -23,7 +22,11 @@ const usage = `usage: service [COMMAND]
   list [--json]             list all services (the default)
   status [--json] NAME…     list these services; exit status 3 if one does not run, 4 if one does not exist
   start|stop|restart NAME…  do that, and wait until it is done
-  logs [-f] [-n LINES] NAME print the output of a service, stderr first; -f: follow it; -n: only the last lines
+  logs [-f] [-n LINES] [NAME…]
+                            print logs in the order of time: of services, onboot.NNN-NAME, containerd, kernel,
+                            keelson; all without NAME; -f: follow; -n: only the last lines;
+                            --since, --until TIME: 15:04, -5m, yesterday, …; --grep REGEX; -o short|json|cat;
+                            with one NAME and only -f or -n: its output as it is, stderr first
   events [-f] [--since WHEN] [--json] [NAME…]
                             print what happened to services and to the system; -f: follow it; WHEN: a duration,
                             a time, or the ID of an event
@@ -67,6 +70,7 @@ type invocation struct {
 
 	since   string // events
 	lines   int
+	log     logOptions
 	path    string // folder of bundles, as LinuxKit's -path; empty: not given
 	verbose bool
 	out     io.Writer
@@ -93,7 +97,7 @@ func init() {
 		control.PowerOff: {power, force, 0, 0, forceFlag, false},
 		control.Reboot:   {power, force, 0, 0, forceFlag, false},
 		control.Halt:     {power, force, 0, 0, forceFlag, false},
-		"logs":           {logs, "[-f] [-n LINES] NAME", 1, 1, logFlags, false},
+		"logs":           {logs, "[-f] [-n LINES] [--since TIME] [--until TIME] [--grep REGEX] [-o short|json|cat] [NAME…]", 0, -1, logFlags, false},
 		"events":         {showEvents, "[-f] [--since WHEN] [--json] [NAME…]", 0, -1, eventFlags, false},
 		"boot":           {boot, "[--json]", 0, 0, jsonFlag, false},
 		control.Swap:     {swap, "[-plan] [-f] NAME|-programs ARTIFACT|-", 2, 2, swapFlags, false},
@@ -112,11 +116,6 @@ func init() {
 	}
 }
 
-func showVersion(_ context.Context, inv invocation) (int, error) {
-	_, err := fmt.Fprintln(inv.out, version.Line("service"))
-	return control.CodeOK, err
-}
-
 func noFlags(*flag.FlagSet, *invocation)         {}
 func jsonFlag(f *flag.FlagSet, inv *invocation)  { f.BoolVar(&inv.json, "json", false, "") }
 func forceFlag(f *flag.FlagSet, inv *invocation) { f.BoolVar(&inv.force, "f", false, "") }
@@ -132,11 +131,6 @@ func rollbackFlags(f *flag.FlagSet, inv *invocation) {
 	planFlag(f, inv)
 	f.BoolVar(&inv.programs, "programs", false, "")
 	f.DurationVar(&inv.probation, "probation", 0, "")
-}
-
-func logFlags(f *flag.FlagSet, inv *invocation) {
-	f.BoolVar(&inv.follow, "f", false, "")
-	f.IntVar(&inv.lines, "n", 0, "")
 }
 
 func eventFlags(f *flag.FlagSet, inv *invocation) {

@@ -1,218 +1,129 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
+	"regexp"
 	"strings"
+	"time"
 
-	"golang.org/x/sys/unix"
-
-	runtimelogs "keelson/runtime/logs"
-	"keelson/runtime/paths"
-	"keelson/runtime/watch"
+	"keelson/runtime/logs/reader"
 	"keelson/services/control"
 )
 
-const logDir = paths.Logs
+// logOptions are the flags of logs that select lines by time or format them.
+type logOptions struct {
+	since, until, grep, format string
+}
 
-// tailLimit bounds what is read from the end of a log to find its last lines.
-const tailLimit = 1 << 20
+func logFlags(f *flag.FlagSet, inv *invocation) {
+	f.BoolVar(&inv.follow, "f", false, "")
+	f.IntVar(&inv.lines, "n", 0, "")
+	f.StringVar(&inv.log.since, "since", "", "")
+	f.StringVar(&inv.log.until, "until", "", "")
+	f.StringVar(&inv.log.grep, "grep", "", "")
+	f.StringVar(&inv.log.format, "o", "", "")
+}
 
-// logs prints the output of a service: stderr, then stdout, each with its rotated parts.
-// With follow it continues with new output.
+// logs prints logs in the order of time. The output of one service, without a new option, is
+// printed as LinuxKit's users expect it: as it is, stderr first.
 func logs(ctx context.Context, inv invocation) (int, error) {
-	name := inv.names[0]
-	if strings.ContainsRune(name, filepath.Separator) {
-		return control.CodeNotFound, fmt.Errorf("no service is named %q", name)
-	}
-	var tails []*tail
-	found := false
-	for _, suffix := range []string{".log", ".out.log"} {
-		t := &tail{path: filepath.Join(logDir, name+suffix)}
-		defer t.close()
-		ok, err := t.show(inv.out, inv.lines)
-		if err != nil {
-			return control.CodeFailed, err
-		}
-		found = found || ok
-		tails = append(tails, t)
-	}
-	if !found && inv.lines <= 0 && !inv.follow {
-		if text, err := runtimelogs.Fetch(runtimelogs.QuerySocket, tailLimit, name, name+".out"); err == nil && len(text) > 0 {
-			_, err = inv.out.Write(text)
-			return control.CodeOK, err
+	for _, name := range inv.names {
+		if strings.ContainsRune(name, filepath.Separator) {
+			return control.CodeNotFound, fmt.Errorf("no service is named %q", name)
 		}
 	}
-	if !found {
-		return control.CodeNotFound, fmt.Errorf("%s has no log in %s; a logging daemon may have it", name, logDir)
+	options, format, err := inv.log.parse(time.Now())
+	if err != nil {
+		return control.CodeUsage, err
 	}
-	if inv.follow {
-		if err := follow(ctx, inv.out, tails); err != nil {
-			return control.CodeFailed, err
+	if inv.follow && !options.Until.IsZero() {
+		return control.CodeUsage, errors.New("logs: -f and --until exclude each other")
+	}
+	options.Names, options.Lines, options.Follow = inv.names, inv.lines, inv.follow
+	set := reader.System()
+	var plain error
+	if len(inv.names) == 1 && inv.log == (logOptions{}) {
+		var code int
+		if code, plain = plainLogs(ctx, inv); code != control.CodeNotFound {
+			return code, plain
 		}
+	}
+	if err := missing(set, inv, plain); err != nil {
+		return control.CodeNotFound, err
+	}
+	if err := printLogs(ctx, inv, set, options, format); err != nil {
+		return control.CodeFailed, err
 	}
 	return control.CodeOK, nil
 }
 
-// tail is a log that may be rotated while it is read.
-type tail struct {
-	path string
-	f    *os.File // nil: does not exist yet
+// parse reads the texts of the flags.
+func (o logOptions) parse(now time.Time) (r reader.Options, format reader.Format, err error) {
+	for name, t := range map[string]struct {
+		text string
+		to   *time.Time
+	}{"--since": {o.since, &r.Since}, "--until": {o.until, &r.Until}} {
+		if t.text == "" {
+			continue
+		}
+		if *t.to, err = reader.ParseTime(t.text, now); err != nil {
+			return r, nil, fmt.Errorf("logs: %s: %w", name, err)
+		}
+	}
+	if o.grep != "" {
+		if r.Match, err = regexp.Compile(o.grep); err != nil {
+			return r, nil, fmt.Errorf("logs: --grep: %w", err)
+		}
+	}
+	if o.format == "" {
+		o.format = "short"
+	}
+	if format, err = reader.Formats(o.format); err != nil {
+		return r, nil, fmt.Errorf("logs: -o: %w", err)
+	}
+	return r, format, nil
 }
 
-func (t *tail) close() {
-	if t.f != nil {
-		_ = t.f.Close()
-		t.f = nil
-	}
-}
-
-// show prints the rotated parts and the log, or the last lines of the log if lines is
-// positive. It returns false when neither exists.
-func (t *tail) show(out io.Writer, lines int) (bool, error) {
-	found := false
-	if lines <= 0 {
-		for _, path := range rotated(t.path) {
-			old := &tail{path: path}
-			err := old.more(out)
-			found = found || old.f != nil
-			old.close()
-			if err != nil {
-				return false, err
-			}
-		}
-	}
-	if err := t.open(); err != nil || t.f == nil {
-		return found, err
-	}
-	return true, show(out, t.f, lines)
-}
-
-// rotated returns the rotated parts of a log, oldest first. The supervisor's is PATH.1;
-// LinuxKit's logwrite, which writes the output that a logging daemon receives, names the
-// newest PATH.0, and older ones by higher numbers.
-func rotated(path string) []string {
-	entries, _ := os.ReadDir(filepath.Dir(path)) // Without the folder there is no log, which the caller reports.
-	var numbers []uint64
-	for _, e := range entries {
-		suffix, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
-		n, err := strconv.ParseUint(suffix, 10, 16)
-		if ok && err == nil && strconv.FormatUint(n, 10) == suffix {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
-	var paths []string
-	for _, n := range slices.Backward(numbers) {
-		paths = append(paths, fmt.Sprintf("%s.%d", path, n))
-	}
-	return paths
-}
-
-func (t *tail) open() error {
-	f, err := os.Open(t.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	t.f = f
-	return err
-}
-
-// more prints what is new, also in a file that has replaced the open one.
-func (t *tail) more(out io.Writer) error {
-	for {
-		if t.f == nil {
-			if err := t.open(); err != nil || t.f == nil {
-				return err
-			}
-		}
-		if _, err := io.Copy(out, t.f); err != nil {
-			return err
-		}
-		now, err := os.Stat(t.path)
-		if err != nil {
-			return nil // It is being replaced.
-		}
-		if own, err := t.f.Stat(); err != nil || os.SameFile(own, now) {
-			return err
-		}
-		// Nothing writes to the old file any more, so this is the rest of it.
-		if _, err := io.Copy(out, t.f); err != nil {
-			return err
-		}
-		t.close()
-	}
-}
-
-// show prints f, or its last lines if lines is positive.
-func show(out io.Writer, f *os.File, lines int) error {
-	if lines > 0 {
-		info, err := f.Stat()
+// missing returns an error for names without a log; plain, if that has one. A log that is
+// followed may come later, unless it is to be printed as it is.
+func missing(set reader.Set, inv invocation, plain error) error {
+	for _, name := range inv.names {
+		found, err := set.Names(name)
 		if err != nil {
 			return err
 		}
-		from := max(info.Size()-tailLimit, 0)
-		tail, err := io.ReadAll(io.NewSectionReader(f, from, info.Size()-from))
-		if err != nil {
-			return err
-		}
-		start := lastLines(tail, lines)
-		if _, err := f.Seek(from+int64(start), io.SeekStart); err != nil {
-			return err
+		switch {
+		case len(found) > 0:
+		case plain != nil:
+			return plain
+		case !inv.follow:
+			return fmt.Errorf("no log is named %q", name)
+		default:
+			fmt.Fprintf(os.Stderr, "service: there is no log %q yet; waiting for it\n", name)
 		}
 	}
-	_, err := io.Copy(out, f)
-	return err
+	return nil
 }
 
-// lastLines returns the offset of the last n lines of b.
-func lastLines(b []byte, n int) int {
-	end := len(bytes.TrimSuffix(b, []byte("\n")))
-	for range n {
-		i := bytes.LastIndexByte(b[:end], '\n')
-		if i < 0 {
-			return 0
+func printLogs(ctx context.Context, inv invocation, set reader.Set, options reader.Options, format reader.Format) error {
+	out := bufio.NewWriterSize(inv.out, 64<<10)
+	var failed error
+	options.Waiting = func() { failed = out.Flush() }
+	var line []byte
+	for e, err := range set.Read(ctx, options) {
+		if err == nil {
+			line = format(line[:0], e)
+			_, err = out.Write(line)
 		}
-		end = i
-	}
-	return end + 1
-}
-
-// follow prints what is appended to logs until ctx ends.
-func follow(ctx context.Context, out io.Writer, tails []*tail) error {
-	events, err := watch.New()
-	if err != nil {
-		return fmt.Errorf("cannot follow logs: %w", err)
-	}
-	defer events.Close()
-	dir := filepath.Dir(tails[0].path)
-	if err := events.Add(dir, unix.IN_MODIFY|unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
-		return fmt.Errorf("cannot follow logs in %s: %w", dir, err)
-	}
-	if events.Polls() {
-		fmt.Fprintln(os.Stderr, "service: no inotify instance or watch is left for this user: checking for new lines four times a second")
-	}
-	defer context.AfterFunc(ctx, func() { events.Close() })()
-	buffer := make([]byte, 4096)
-	for {
-		for _, t := range tails {
-			if err := t.more(out); err != nil {
-				return err
-			}
-		}
-		if _, err := events.Read(buffer); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("cannot follow logs: %w", err)
+		if err = errors.Join(err, failed); err != nil {
+			return err
 		}
 	}
+	return errors.Join(failed, out.Flush())
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"keelson/runtime/timeline"
+	"keelson/runtime/version"
 	"keelson/services/control"
 )
 
@@ -136,4 +137,9 @@ func boot(_ context.Context, inv invocation) (int, error) {
 		fmt.Fprintf(w, "%.3fs\t%s\t%s\t%s\t%s\n", e.At.Seconds(), took, e.Stage, cmp.Or(e.Name, "-"), e.Outcome())
 	}
 	return control.CodeOK, w.Flush()
+}
+
+func showVersion(_ context.Context, inv invocation) (int, error) {
+	_, err := fmt.Fprintln(inv.out, version.Line("service"))
+	return control.CodeOK, err
 }

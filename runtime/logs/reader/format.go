@@ -1,0 +1,110 @@
+package reader
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Format appends an entry to b as text.
+type Format func(b []byte, e Entry) []byte
+
+// Formats returns a format by its name.
+//
+//	short  Nov 28 10:00:00.123 NAME[STREAM]: TEXT, without control characters; the end of a
+//	       line that is longer than LineLimit is replaced by an ellipsis. "<" before the time
+//	       means that the line was written then or before
+//	json   an object per line, see Object
+//	cat    the text only, byte for byte
+func Formats(name string) (Format, error) {
+	switch name {
+	case "short":
+		return Short, nil
+	case "json":
+		return JSON, nil
+	case "cat":
+		return (&cat{}).format, nil
+	}
+	return nil, fmt.Errorf("unknown format %q: want short, json or cat", name)
+}
+
+// Short is for people.
+func Short(b []byte, e Entry) []byte {
+	if e.continued {
+		return b
+	}
+	if e.Bound {
+		b = append(b, '<')
+	}
+	b = e.Time.Local().AppendFormat(b, "Jan 02 15:04:05.000 ")
+	b = plain(b, e.Name)
+	if e.Stream != "" {
+		b = append(append(append(b, '['), e.Stream...), ']')
+	}
+	b = plain(append(b, ": "...), string(e.Text))
+	if e.More {
+		b = append(b, "…"...)
+	}
+	return append(b, '\n')
+}
+
+// plain appends text with a blank for each control character.
+func plain(b []byte, text string) []byte {
+	for _, r := range strings.TrimRight(text, "\r") {
+		if unicode.IsControl(r) {
+			r = ' '
+		}
+		b = utf8.AppendRune(b, r)
+	}
+	return b
+}
+
+// Object is an entry in JSON.
+type Object struct {
+	Time   *time.Time `json:"time,omitempty"`   // when the line was written; UTC
+	Before *time.Time `json:"before,omitempty"` // in place of time: it was written then or before
+	Name   string     `json:"name"`
+	Stream string     `json:"stream,omitempty"` // stdout or stderr
+	Text   string     `json:"text"`             // bytes that are not UTF-8 are replaced by U+FFFD
+	Bytes  string     `json:"bytes,omitempty"`  // the text in base64, if it is not UTF-8
+	Cut    bool       `json:"cut,omitempty"`    // the line is longer than LineLimit, and its end is left out
+}
+
+// JSON is for programs.
+func JSON(b []byte, e Entry) []byte {
+	if e.continued {
+		return b
+	}
+	o := Object{Name: e.Name, Stream: e.Stream, Text: strings.ToValidUTF8(string(e.Text), "\uFFFD"), Cut: e.More}
+	at := e.Time.UTC().Truncate(time.Microsecond)
+	if o.Time = &at; e.Bound {
+		o.Time, o.Before = nil, &at
+	}
+	if !utf8.Valid(e.Text) {
+		o.Bytes = base64.StdEncoding.EncodeToString(e.Text)
+	}
+	line, err := json.Marshal(o)
+	if err != nil {
+		return b
+	}
+	return append(append(b, line...), '\n')
+}
+
+// cat is for pipes: what the programs wrote. If a log ends without an end of line, one is
+// added before the next line of another.
+type cat struct{ open bool }
+
+func (c *cat) format(b []byte, e Entry) []byte {
+	if c.open && !e.continued {
+		b = append(b, '\n')
+	}
+	c.open = e.Open || e.More
+	if b = append(b, e.Text...); !c.open {
+		b = append(b, '\n')
+	}
+	return b
+}
