@@ -67,7 +67,7 @@ func FuzzParse(f *testing.F) {
 func BenchmarkAppend(b *testing.B) {
 	for _, bench := range []struct{ name, dir string }{{"memory", ""}, {"file", b.TempDir()}} {
 		b.Run(bench.name, func(b *testing.B) {
-			j := openIn(bench.dir)
+			j := journalIn(bench.dir)
 			e := Event{Kind: Service, Name: "redis", From: "activating", To: "running", PID: 4711, Restarts: 2}
 			b.ReportAllocs()
 			for b.Loop() {

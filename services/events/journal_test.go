@@ -20,7 +20,7 @@ import (
 
 const testBoot = 0x9f3c21aa
 
-func openIn(dir string) *Journal {
+func journalIn(dir string) *Journal {
 	return Open(Options{Dir: dir, Boot: testBoot, Now: func() time.Duration { return 5 * time.Millisecond }})
 }
 
@@ -50,13 +50,13 @@ func all(c *Cursor) string {
 
 func TestNumbersContinue(t *testing.T) {
 	dir := t.TempDir()
-	j := openIn(dir)
+	j := journalIn(dir)
 	if !j.Fresh() || !j.Last().IsZero() {
 		t.Errorf("a new journal has %v", j.Last())
 	}
 	fill(j, 1, 3)
 	first := ID{testBoot, 5001} // 5 ms since the kernel started
-	next := openIn(dir)         // The process before was killed: it closes nothing.
+	next := journalIn(dir)      // The process before was killed: it closes nothing.
 	if next.Fresh() || next.Last() != (ID{testBoot, 5003}) {
 		t.Errorf("the next process has %v, fresh %v", next.Last(), next.Fresh())
 	}
@@ -72,7 +72,7 @@ func TestNumbersContinue(t *testing.T) {
 // Of the events of another boot, nothing is read, and a reader gets a gap.
 func TestOtherBoot(t *testing.T) {
 	dir := t.TempDir()
-	fill(openIn(dir), 1, 3)
+	fill(journalIn(dir), 1, 3)
 	j := Open(Options{Dir: dir, Boot: 7, Now: func() time.Duration { return 0 }})
 	if !j.Fresh() {
 		t.Error("events of another boot are kept")
@@ -88,7 +88,7 @@ func TestOtherBoot(t *testing.T) {
 func TestTornLines(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, fileName)
-	fill(openIn(dir), 1, 3)
+	fill(journalIn(dir), 1, 3)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -96,8 +96,8 @@ func TestTornLines(t *testing.T) {
 	if err := os.WriteFile(path, text[:len(text)-9], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fill(openIn(dir), 4, 1)
-	if got := all(openIn(dir).Subscribe(ID{}, Filter{})); got != "1 2 !1 4" {
+	fill(journalIn(dir), 4, 1)
+	if got := all(journalIn(dir).Subscribe(ID{}, Filter{})); got != "1 2 !1 4" {
 		t.Errorf("read %s", got)
 	}
 }
@@ -147,7 +147,7 @@ func TestFull(t *testing.T) {
 	if strings.Count(log.String(), "level=ERROR") != 1 {
 		t.Errorf("logged %s", &log)
 	}
-	next := openIn(dir)
+	next := journalIn(dir)
 	fill(next, 6, 1)
 	c := next.Subscribe(ID{testBoot, 2}, Filter{})
 	if got := all(c); got != "!3 6" {
@@ -172,7 +172,7 @@ func TestStrangeFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	j := openIn(dir)
+	j := journalIn(dir)
 	fill(j, 1, 2)
 	if got := all(j.Subscribe(ID{}, Filter{})); got != "1 2" {
 		t.Errorf("read %s", got)
@@ -185,7 +185,7 @@ func TestStrangeFiles(t *testing.T) {
 // Memory and files are bounded, by number and by size.
 func TestBounds(t *testing.T) {
 	dir := t.TempDir()
-	j := openIn(dir)
+	j := journalIn(dir)
 	fill(j, 1, 1)
 	before := j.Subscribe(j.Last(), Filter{})
 	fill(j, 2, 2999)
@@ -212,7 +212,7 @@ func TestBounds(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
 	}
-	if next := openIn(dir); next.Last() != j.Last() || next.ring.count == 0 {
+	if next := journalIn(dir); next.Last() != j.Last() || next.ring.count == 0 {
 		t.Errorf("the next process has %v", next.Last())
 	}
 }
@@ -235,7 +235,7 @@ func TestTimes(t *testing.T) {
 // ends or the journal is closed.
 func TestNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := openIn("")
+		j := journalIn("")
 		ctx, cancel := context.WithCancel(t.Context())
 		got := make(chan string, 10)
 		read := func(ctx context.Context, filter Filter) {
@@ -283,7 +283,7 @@ func TestNext(t *testing.T) {
 // A reader that a filter gives nothing gets its position from time to time: when it comes back
 // after a while, it has not missed what it would not have got.
 func TestPosition(t *testing.T) {
-	j := openIn("")
+	j := journalIn("")
 	c := j.Subscribe(ID{}, Filter{Names: []string{"none"}})
 	fill(j, 1, scanSize+5)
 	b, err := c.Next(t.Context())
@@ -294,7 +294,7 @@ func TestPosition(t *testing.T) {
 
 // An ID that cannot be known yet stands for the end.
 func TestFutureID(t *testing.T) {
-	j := openIn("")
+	j := journalIn("")
 	fill(j, 1, 1)
 	c := j.Subscribe(ID{testBoot, 1 << 60}, Filter{})
 	fill(j, 2, 1)
@@ -307,7 +307,7 @@ func TestFutureID(t *testing.T) {
 // it has missed.
 func TestReaders(t *testing.T) {
 	const writers, each = 4, 2500
-	j := openIn(t.TempDir())
+	j := journalIn(t.TempDir())
 	begin := j.last
 	j.Append(Event{Kind: Supervisor})
 	var readers, writing sync.WaitGroup

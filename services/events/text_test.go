@@ -30,7 +30,7 @@ func TestString(t *testing.T) {
 
 // A gap has a kind in its JSON, as events have.
 func TestGapJSON(t *testing.T) {
-	j := openIn("")
+	j := journalIn("")
 	fill(j, 1, 1)
 	after := j.Last()
 	fill(j, 2, 2*CountLimit)
