@@ -49,6 +49,33 @@ func TestVerityTable(t *testing.T) {
 	}
 }
 
+// A hash tree whose parameters are given is described as its superblock does, which is not read.
+func TestTreeWithoutSuperblock(t *testing.T) {
+	v, p := withTree(t, []byte("0123456789abcdef"))
+	want, err := v.tree()
+	must(t, err)
+	must(t, os.Truncate(v.File, v.HashOffset))
+	v.Blocks, v.Salt = int64(p.DataBlocks), hex.EncodeToString(p.Salt[:p.SaltSize])
+	got, err := v.tree()
+	must(t, err)
+	if gotTable, wantTable := v.table(7, got), v.table(7, want); gotTable != wantTable || got.sectors() != want.sectors() {
+		t.Errorf("table %q, want %q", gotTable, wantTable)
+	}
+	for name, change := range map[string]func(*Verity){
+		"4 blocks of data do not fit":  func(v *Verity) { v.Blocks = 4 },
+		"-1 blocks of data do not fit": func(v *Verity) { v.Blocks = -1 },
+		`bad salt "x"`:                 func(v *Verity) { v.Salt = "x" },
+		"bad salt":                     func(v *Verity) { v.Salt = strings.Repeat("00", 257) },
+		"is not one of sha256":         func(v *Verity) { v.RootHash = "00" },
+	} {
+		bad := v
+		change(&bad)
+		if _, err := bad.tree(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("got %v, want %q", err, name)
+		}
+	}
+}
+
 func TestSuperblockErrors(t *testing.T) {
 	v, _ := withTree(t, []byte("salt"))
 	data, err := os.ReadFile(v.File)

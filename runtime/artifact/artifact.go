@@ -60,10 +60,21 @@ const (
 
 // Annotations of the descriptor of an erofs image that is followed by a dm-verity hash tree
 // with superblock (the kernel's Documentation/admin-guide/device-mapper/verity.rst).
+//
+// With VerityBlocks, the hashes are SHA-256 with the salt first (version 1), and blocks of data
+// and of hashes have VerityBlock bytes. Then the manifest says all that dm-verity needs, and
+// nobody reads the superblock: the digest of the manifest covers what can be read of the
+// image, and the digest of the image need not be compared before it is mounted. Artifacts of
+// earlier versions of keelson have only the first two.
 const (
 	VerityRootHash = "keelson.verity.root-hash" // in hexadecimal
 	VerityOffset   = "keelson.verity.offset"    // of the superblock, in bytes
+	VerityBlocks   = "keelson.verity.blocks"    // number of blocks of data
+	VeritySalt     = "keelson.verity.salt"      // in hexadecimal; absent for none
 )
+
+// VerityBlock is the size of a block of an image with VerityBlocks, in bytes.
+const VerityBlock = 4096
 
 // MaxDocument is the largest size, in bytes, of a JSON document of an artifact. Registries
 // have the same limit for manifests.
@@ -103,6 +114,9 @@ type Meta struct {
 	Writable     bool   `json:"writable,omitempty"`     // the root: RootWritable; of a container image, as its service has it
 	RootHash     string `json:"rootHash,omitempty"`     // of dm-verity, in hexadecimal
 	VerityOffset int64  `json:"verityOffset,omitempty"` // of the hash tree in the erofs image, in bytes
+	VerityBlocks int64  `json:"verityBlocks,omitempty"` // of data; 0: the superblock has the number, sizes and salt
+	VeritySalt   string `json:"veritySalt,omitempty"`   // in hexadecimal
+	RootDigest   string `json:"rootDigest,omitempty"`   // of the erofs image, which the manifest names: sha256:HEX
 	Unpacked     bool   `json:"unpacked,omitempty"`     // the root is that of the layers; the artifact has it as an erofs image too
 
 	// Signatures are the minisign signatures that came with the artifact, one file each.

@@ -50,6 +50,8 @@ type Image struct {
 	Name       string // identifies the version of the service
 	RootHash   string // in hexadecimal
 	HashOffset int64  // of the superblock of the hash tree, in bytes
+	Blocks     int64  // of data, as mounts.Verity has it
+	Salt       string // in hexadecimal
 }
 
 // JSON returns the text of config.json and of runtime.json as Load read it, with fields

@@ -32,6 +32,7 @@ func mountImage(i *bundle.Image) (made bool, err error) {
 func verity(i *bundle.Image) mounts.Verity {
 	return mounts.Verity{
 		File: i.File, Target: i.Target, Device: mounts.VerityPrefix + i.Name, RootHash: i.RootHash, HashOffset: i.HashOffset,
+		Blocks: i.Blocks, Salt: i.Salt,
 	}
 }
 

@@ -46,6 +46,7 @@ func imageOf(dir, name string, meta artifact.Meta) (*bundle.Image, error) {
 	}
 	return &bundle.Image{
 		File: file, Target: filepath.Join(dir, artifact.RootDir), RootHash: meta.RootHash, HashOffset: meta.VerityOffset,
+		Blocks: meta.VerityBlocks, Salt: meta.VeritySalt,
 		Name: name[:min(len(name), nameBytes)] + "-" + hex[:nameDigits],
 	}, nil
 }

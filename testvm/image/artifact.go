@@ -231,6 +231,7 @@ func (m artifactMaker) fileSystem(ctx context.Context, c contents) (ocilayout.Bl
 	root, err := ocilayout.File(artifact.ErofsType, file)
 	root.Annotations = map[string]string{
 		artifact.VerityRootHash: hashes.RootHash, artifact.VerityOffset: strconv.FormatInt(hashes.Offset, 10),
+		artifact.VerityBlocks: strconv.FormatInt(hashes.Blocks, 10), artifact.VeritySalt: hashes.Salt,
 	}
 	return root, err
 }

@@ -116,6 +116,12 @@ func TestArtifactVerity(t *testing.T) {
 	if tool, library := check(file, hash); tool != nil || library != nil {
 		t.Fatalf("veritysetup: %v; library: %v", tool, library)
 	}
+	out, err := exec.Command("veritysetup", "verify", "--no-superblock", "--hash=sha256", "--data-block-size=4096", "--hash-block-size=4096",
+		"--hash-offset="+strconv.Itoa(number(t, offset)+artifact.VerityBlock), "--data-blocks="+annotations[artifact.VerityBlocks],
+		"--salt="+annotations[artifact.VeritySalt], file, file, hash).CombinedOutput()
+	if err != nil {
+		t.Errorf("veritysetup, by the annotations alone: %v: %s", err, out)
+	}
 	good := read(t, file)
 	damaged := filepath.Join(t.TempDir(), "damaged")
 	for _, at := range []int{0, 1100, number(t, offset) - 1, number(t, offset) + 4096} {

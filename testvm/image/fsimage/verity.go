@@ -7,16 +7,20 @@ import (
 
 	"github.com/containerd/go-dmverity/pkg/verity"
 	"github.com/google/uuid"
+
+	"keelson/runtime/artifact"
 )
 
 // verityBlock is the size of blocks of data and hashes: the kernel refuses blocks that are
 // larger than its pages.
-const verityBlock = 4096
+const verityBlock = artifact.VerityBlock
 
 // Verity is the hash tree behind a file system.
 type Verity struct {
 	RootHash string // SHA-256, in hexadecimal
 	Offset   int64  // of its superblock, which is the size of the file system
+	Blocks   int64  // of the file system
+	Salt     string // in hexadecimal
 }
 
 // AddVerity appends a dm-verity hash tree with a superblock to a file system (the kernel's
@@ -38,7 +42,7 @@ func AddVerity(file string, id uuid.UUID) (Verity, error) {
 	if _, err := padTo(file, verityBlock); err != nil { // A tree without levels ends with its superblock.
 		return Verity{}, fmt.Errorf("cannot add a hash tree to %s: %w", file, err)
 	}
-	return Verity{hex.EncodeToString(hash), size}, nil
+	return Verity{hex.EncodeToString(hash), size, size / verityBlock, hex.EncodeToString(id[:])}, nil
 }
 
 // padTo makes the size of a file a multiple of n and returns it.
