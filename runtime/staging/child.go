@@ -29,6 +29,7 @@ type orders struct {
 	Dir      string // the staging folder
 	Users    bool   // the child has a user namespace of its own
 	Confined bool   // Dir is the root, and the child cannot leave it
+	Digest   bool   // the child only computes the digest of its standard input
 	settings
 }
 
@@ -40,14 +41,17 @@ func (o orders) environment() (string, error) {
 // namespaces of the child, without that of users.
 const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
-// start starts the child, without a user namespace if the kernel refuses one.
-func start(ctx context.Context, o Options, dir string) (*child, error) {
-	c, err := launch(ctx, o, dir, namespaces|unix.CLONE_NEWUSER)
+// start starts the child, without a user namespace if the kernel refuses one. Its standard
+// input is input, or a pipe.
+func start(ctx context.Context, o Options, todo orders, input *os.File) (*child, error) {
+	todo.Users = true
+	c, err := launch(ctx, o, todo, input)
 	if err == nil {
 		return c, nil
 	}
+	todo.Users = false
 	var second error
-	if c, second = launch(ctx, o, dir, namespaces); second != nil {
+	if c, second = launch(ctx, o, todo, input); second != nil {
 		return nil, errors.Join(err, second)
 	}
 	noUserNamespace(o.Logger, err)
@@ -62,8 +66,8 @@ func noUserNamespace(log *slog.Logger, err error) {
 	})
 }
 
-func launch(ctx context.Context, o Options, dir string, flags uintptr) (*child, error) {
-	env, err := orders{Dir: dir, Users: flags&unix.CLONE_NEWUSER != 0, settings: settings{o.Architecture, o.MaxSize, o.Images}}.environment()
+func launch(ctx context.Context, o Options, todo orders, input *os.File) (*child, error) {
+	env, err := todo.environment()
 	if err != nil {
 		return nil, err
 	}
@@ -72,16 +76,34 @@ func launch(ctx context.Context, o Options, dir string, flags uintptr) (*child, 
 	c.cmd.Env = []string{env}
 	c.cmd.Dir = "/"
 	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL, Setsid: true}
-	if flags&unix.CLONE_NEWUSER != 0 {
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces, Pdeathsig: syscall.SIGKILL, Setsid: true}
+	if todo.Users {
+		c.cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
 		if err := mapAll(c.cmd.SysProcAttr); err != nil {
 			return nil, err
 		}
 	}
-	if c.input, err = c.cmd.StdinPipe(); err != nil {
+	if input != nil {
+		c.cmd.Stdin = input
+	} else if c.input, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	return c, c.cmd.Start()
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	c.growPipe()
+	return c, nil
+}
+
+// growPipe makes the pipe to the child larger if the kernel allows that.
+func (c *child) growPipe() {
+	f, ok := c.input.(*os.File)
+	if !ok {
+		return
+	}
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
+	}
 }
 
 // mapAll maps all users and groups of this namespace to themselves, so that files can have
@@ -106,10 +128,9 @@ func same(ids []user.IDMap) (mappings []syscall.SysProcIDMap) {
 	return mappings
 }
 
-// Main is the child of Stage. It returns its exit status.
+// Main is the child of Stage and Digest. It returns its exit status.
 func Main(in io.Reader, out io.Writer) int {
-	meta, err := runChild(in)
-	res := result{Meta: &meta}
+	res, err := runChild(in)
 	if err != nil {
 		res = result{Error: err.Error()}
 	}
@@ -123,13 +144,13 @@ func Main(in io.Reader, out io.Writer) int {
 	return 0
 }
 
-func runChild(in io.Reader) (artifact.Meta, error) {
+func runChild(in io.Reader) (result, error) {
 	var todo orders
 	if err := json.Unmarshal([]byte(os.Getenv(ordersKey)), &todo); err != nil {
-		return artifact.Meta{}, fmt.Errorf("only keelson starts this program: cannot read %s: %w", ordersKey, err)
+		return result{}, fmt.Errorf("only keelson starts this program: cannot read %s: %w", ordersKey, err)
 	}
 	if !todo.Confined {
-		return artifact.Meta{}, confine(todo)
+		return result{}, confine(todo)
 	}
 	signal.Ignore(unix.SIGXFSZ) // A write then fails.
 	debug.SetMemoryLimit(maxData / 2)
@@ -137,16 +158,26 @@ func runChild(in io.Reader) (artifact.Meta, error) {
 	if err := FilterCalls(); errors.Is(err, errNoFilter) {
 		fmt.Fprintln(os.Stderr, "the artifact is read without a filter of system calls:", err) // The parent logs it.
 	} else if err != nil {
-		return artifact.Meta{}, err
+		return result{}, err
 	}
+	if todo.Digest {
+		digest, err := sumOf(in)
+		return result{Digest: digest}, err
+	}
+	meta, err := unpackHere(in, todo.settings)
+	return result{Meta: &meta}, err
+}
+
+// unpackHere reads an artifact into the root of this process.
+func unpackHere(in io.Reader, s settings) (artifact.Meta, error) {
 	root, err := os.OpenRoot("/")
 	if err != nil {
 		return artifact.Meta{}, err
 	}
 	defer root.Close()
-	meta, err := unpack(root, in, todo.settings)
-	if err != nil {
-		return artifact.Meta{}, err
+	meta, err := unpack(root, in, s)
+	if err != nil || s.DeferRoot && meta.RootDigest != "" {
+		return meta, err
 	}
 	return meta, syncFS(root)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/klauspost/compress/zstd"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -26,7 +27,8 @@ func plain(r io.Reader) (io.ReadCloser, error) {
 	case len(magic) == 0:
 		return nil, errors.New("it is empty")
 	}
-	return io.NopCloser(buffered), nil
+	pipe, _ := r.(*os.File)
+	return &source{Reader: buffered, pipe: pipe}, nil
 }
 
 // layerFormats are the media types of layers: those of OCI, and Docker's, which images

@@ -48,6 +48,7 @@ func confine(todo orders) error {
 		what string
 		do   func() error
 	}{
+		{"the priority", func() error { return lowerPriority(todo.Digest) }},
 		{"oom_score_adj", func() error { return oomscore.SetOwn(oomscore.First) }},
 		{"the limits of namespaces", func() error { return forbidNamespaces(todo.Users) }},
 		{"the root", func() error { return mounts.Confine(todo.Dir) }},

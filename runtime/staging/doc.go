@@ -31,6 +31,10 @@
 // one thread and executes itself from there, by the descriptor of its program, which the
 // new root does not contain. The program must be static for the same reason.
 //
+// Digest starts such a child for a file of a version: the verification of an erofs image may be
+// deferred until the service runs from it (Options.DeferRoot), since dm-verity verifies what is
+// read.
+//
 // The parent bounds what it reads of the child, checks the values of its answer, and that
 // the folder has the expected files and no links in their place. A child that an artifact
 // has taken over can still lie about the content: also about the digest.

@@ -1,6 +1,7 @@
 package staging
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ var digestForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompil
 // again: an artifact may have taken over the child.
 func checkMeta(m artifact.Meta, architecture string) error {
 	sum, err := hex.DecodeString(m.RootHash)
+	salt, saltErr := hex.DecodeString(m.VeritySalt)
 	switch {
 	case !digestForm().MatchString(m.Digest):
 		return fmt.Errorf("bad digest %q", m.Digest)
@@ -32,6 +34,12 @@ func checkMeta(m artifact.Meta, architecture string) error {
 		return fmt.Errorf("annotation %s: bad value %q", artifact.VerityRootHash, m.RootHash)
 	case (m.VerityOffset == 0) != (m.RootHash == "") || m.VerityOffset < 0 || m.VerityOffset%512 != 0:
 		return fmt.Errorf("annotation %s: bad value %d", artifact.VerityOffset, m.VerityOffset)
+	case m.VerityBlocks < 0 || m.VerityBlocks > m.VerityOffset/artifact.VerityBlock || m.VerityBlocks > 0 && len(sum) != sha256.Size:
+		return fmt.Errorf("annotation %s: bad value %d", artifact.VerityBlocks, m.VerityBlocks)
+	case saltErr != nil || len(salt) > 256 || m.VeritySalt != "" && m.VerityBlocks == 0:
+		return fmt.Errorf("annotation %s: bad value %q", artifact.VeritySalt, m.VeritySalt)
+	case m.RootDigest != "" && (m.RootHash == "" || !digestForm().MatchString(m.RootDigest)):
+		return fmt.Errorf("bad digest %q of the root", m.RootDigest)
 	case m.Unpacked && (m.Image || m.RootHash != ""):
 		return errors.New("the root is not both unpacked and an image")
 	case m.Programs && (m.Image || m.Unpacked || m.Name != "" || m.Writable || m.RootHash != ""):

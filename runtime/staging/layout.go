@@ -15,19 +15,27 @@ import (
 	"sync"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"keelson/runtime/artifact"
 )
 
 const blobsDir = v1.ImageBlobsDir
 
 // layout is an OCI image layout whose blobs are files of blobsDir, named by their digest
-// in hexadecimal. Each blob has the digest that its name says.
+// in hexadecimal. Each blob has the digest that its name says, except deferred.
 type layout struct {
 	root   *os.Root
 	budget *budget
 	files  map[string][]byte // index.json and oci-layout
 	docker bool              // the archive has a file of the format of older versions of Docker
 	blobs  map[string]int64  // sizes
+
+	defers   func(digest string) bool // reports whether the digest of a blob need not be compared; nil: of none
+	deferred string                   // the blob whose digest was not compared; only rename takes it
+	source   *source                  // nil: the archive is compressed
 }
+
+var errNotCompared = errors.New("its digest was not compared")
 
 // Names in archives of `docker save`. Before version 25, the second is a link where two images
 // share a layer.
@@ -38,18 +46,22 @@ const (
 
 var blobName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^blobs/sha256/([0-9a-f]{64})$`) })
 
-// readLayout reads the tar of a layout. Files that are not part of one, such as those by
-// which `docker save` describes the same image again, are left out.
-func readLayout(root *os.Root, r io.Reader, b *budget) (*layout, error) {
-	l := &layout{root: root, budget: b, files: map[string][]byte{}, blobs: map[string]int64{}}
+func newLayout(root *os.Root, b *budget) (*layout, error) {
 	if err := root.Mkdir(blobsDir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make folder %s: %w", blobsDir, err)
 	}
+	return &layout{root: root, budget: b, files: map[string][]byte{}, blobs: map[string]int64{}}, nil
+}
+
+// readArchive reads the tar of a layout. Files that are not part of one, such as those by
+// which `docker save` describes the same image again, are left out.
+func (l *layout) readArchive(r io.Reader) error {
 	unpacked, err := plain(r)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the archive: %w", err)
+		return fmt.Errorf("cannot read the archive: %w", err)
 	}
 	defer unpacked.Close()
+	l.source, _ = unpacked.(*source)
 	archive := tar.NewReader(unpacked)
 	for n := 0; ; n++ {
 		header, err := archive.Next()
@@ -57,19 +69,19 @@ func readLayout(root *os.Root, r io.Reader, b *budget) (*layout, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("cannot read the archive after %d entries: %w", n, err)
+			return fmt.Errorf("cannot read the archive after %d entries: %w", n, err)
 		}
 		if n == maxMembers {
-			return nil, fmt.Errorf("cannot read the archive: %w: more than %d entries", errTooLarge, maxMembers)
+			return fmt.Errorf("cannot read the archive: %w: more than %d entries", errTooLarge, maxMembers)
 		}
 		if err := l.member(header, archive); err != nil {
-			return nil, fmt.Errorf("cannot read the archive: entry %q: %w", header.Name, err)
+			return fmt.Errorf("cannot read the archive: entry %q: %w", header.Name, err)
 		}
 	}
 	if err := drain(unpacked); err != nil {
-		return nil, fmt.Errorf("cannot read the end of the archive: %w", err)
+		return fmt.Errorf("cannot read the end of the archive: %w", err)
 	}
-	return l, l.checkVersion()
+	return l.checkVersion()
 }
 
 // member reads one entry of the archive.
@@ -108,7 +120,7 @@ func (l *layout) member(header *tar.Header, content io.Reader) error {
 	return nil
 }
 
-// blob writes a blob and compares its digest.
+// blob writes a blob, and compares its digest unless that is deferred.
 func (l *layout) blob(digest string, size int64, content io.Reader) error {
 	if _, ok := l.blobs[digest]; ok {
 		return errors.New("it is there twice")
@@ -120,6 +132,10 @@ func (l *layout) blob(digest string, size int64, content io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if size > artifact.MaxDocument && l.defers != nil && l.defers(digest) {
+		l.deferred, l.blobs[digest] = digest, size
+		return errors.Join(l.copyWhole(f, size, content), f.Close())
+	}
 	sum := sha256.New()
 	n, err := io.Copy(io.MultiWriter(f, sum), content)
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -130,6 +146,20 @@ func (l *layout) blob(digest string, size int64, content io.Reader) error {
 	}
 	l.blobs[digest] = n
 	return nil
+}
+
+// copyWhole copies content, which must fill the file: a sparse entry of a tar has less of it.
+func (l *layout) copyWhole(f *os.File, size int64, content io.Reader) (err error) {
+	if l.source != nil {
+		_, err = l.source.copyTo(f, content)
+	} else {
+		_, err = io.CopyBuffer(onlyWriter{f}, content, make([]byte, copyBuffer))
+	}
+	info, statErr := f.Stat()
+	if err = errors.Join(err, statErr); err == nil && info.Size() != size {
+		err = fmt.Errorf("it has %d bytes, its header says %d", info.Size(), size)
+	}
+	return err
 }
 
 func blobPath(digest string) string { return path.Join(blobsDir, digest) }
@@ -156,8 +186,21 @@ func (l *layout) checkVersion() error {
 	return nil
 }
 
-// find returns the name of the blob that d describes.
+// find returns the name of the blob that d describes, which has that digest.
 func (l *layout) find(d v1.Descriptor) (digest string, err error) {
+	if l.isDeferred(d) {
+		return "", fmt.Errorf("blob %s: %w", d.Digest, errNotCompared)
+	}
+	return l.findAny(d)
+}
+
+// isDeferred reports whether the digest of a blob was not compared.
+func (l *layout) isDeferred(d v1.Descriptor) bool {
+	return l.deferred != "" && string(d.Digest) == "sha256:"+l.deferred
+}
+
+// findAny is find for blobs whose digest may not have been compared.
+func (l *layout) findAny(d v1.Descriptor) (digest string, err error) {
 	digest, ok := strings.CutPrefix(string(d.Digest), "sha256:")
 	if !ok {
 		return "", fmt.Errorf("digest %q: only sha256 is supported", d.Digest)
@@ -215,7 +258,7 @@ func (l *layout) remove(digest string) error {
 func (l *layout) retain(used ...v1.Descriptor) error {
 	keep := map[string]bool{}
 	for _, d := range used {
-		digest, err := l.find(d)
+		digest, err := l.findAny(d)
 		if err != nil {
 			return err
 		}
@@ -233,7 +276,7 @@ func (l *layout) retain(used ...v1.Descriptor) error {
 
 // rename makes a blob a file of the bundle.
 func (l *layout) rename(d v1.Descriptor, name string) error {
-	digest, err := l.find(d)
+	digest, err := l.findAny(d)
 	if err != nil {
 		return err
 	}

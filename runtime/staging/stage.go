@@ -25,6 +25,7 @@ type Options struct {
 	Architecture string           // in Go's spelling; this machine's by default
 	MaxSize      int64            // of the unpacked files, in bytes; 0: what is free, less a reserve
 	Images       bool             // the kernel can mount the root of an artifact that is an erofs image
+	DeferRoot    bool             // the caller verifies RootDigest of the result, if there is one, and syncs the files
 	Progress     func(done int64) // is called with the number of bytes read, from another goroutine; may be nil
 	Logger       *slog.Logger     // slog.Default by default
 }
@@ -37,12 +38,14 @@ const (
 
 // result is what the child writes to its standard output.
 type result struct {
-	Meta  *artifact.Meta `json:"meta,omitempty"`
-	Error string         `json:"error,omitempty"`
+	Meta   *artifact.Meta `json:"meta,omitempty"`
+	Digest string         `json:"digest,omitempty"`
+	Error  string         `json:"error,omitempty"`
 }
 
 // Stage reads an artifact from r into dir, an existing empty folder, in a confined child.
-// All files are on the disk when it returns. On an error dir is empty again.
+// All files are on the disk when it returns, unless o.DeferRoot is set and Meta has a
+// RootDigest. On an error dir is empty again.
 //
 // Stage reads r to its end. When it returns early, a goroutine may still wait for data
 // from r; it ends when the caller closes r.
@@ -84,20 +87,28 @@ func stage(ctx context.Context, o Options, dir string, r io.Reader) (artifact.Me
 	// The kernel sends the child's Pdeathsig when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	c, err := start(ctx, o, dir)
+	c, err := start(ctx, o, orders{Dir: dir, settings: settings{o.Architecture, o.MaxSize, o.Images, o.DeferRoot}}, nil)
 	if err != nil {
-		return artifact.Meta{}, fmt.Errorf("cannot start %s %s: %w", o.Program, strings.Join(o.Args, " "), err)
+		return artifact.Meta{}, o.cannotStart(err)
 	}
 	progress := &reporter{report: o.Progress}
 	defer progress.stop()
 	go c.feed(r, progress)
-	meta, err := c.wait(ctx, o)
-	if err == nil {
-		if err = checkMeta(meta, o.Architecture); err == nil {
-			err = checkFiles(dir, meta)
-		}
+	res, err := c.wait(ctx, o)
+	if err != nil {
+		return artifact.Meta{}, err
 	}
-	return meta, err
+	if res.Meta == nil {
+		return artifact.Meta{}, errors.New("the child had no result")
+	}
+	if err := checkMeta(*res.Meta, o.Architecture); err != nil {
+		return artifact.Meta{}, err
+	}
+	return *res.Meta, checkFiles(dir, *res.Meta)
+}
+
+func (o Options) cannotStart(err error) error {
+	return fmt.Errorf("cannot start %s %s: %w", o.Program, strings.Join(o.Args, " "), err)
 }
 
 // child is the running child.
@@ -126,9 +137,15 @@ func (p *reporter) stop() {
 	p.report = func(int64) {}
 }
 
+// Sizes in bytes, for few changes between the two processes.
+const (
+	feedBuffer = 256 << 10
+	pipeSize   = 1 << 20 // that of fs.pipe-max-size (proc_sys_fs(5)), by default
+)
+
 // feed copies r to the child until the child ends.
 func (c *child) feed(r io.Reader, progress *reporter) {
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, feedBuffer)
 	var done int64
 	for {
 		n, err := r.Read(buf)
@@ -151,32 +168,30 @@ func (c *child) feed(r io.Reader, progress *reporter) {
 }
 
 // wait waits for the child and returns its result.
-func (c *child) wait(ctx context.Context, o Options) (artifact.Meta, error) {
+func (c *child) wait(ctx context.Context, o Options) (result, error) {
 	err := c.cmd.Wait()
 	if text := strings.TrimSpace(c.stderr.buf.String()); text != "" {
 		o.Logger.Warn("output of the child that reads an artifact", "output", text)
 	}
 	select {
 	case err := <-c.readErr:
-		return artifact.Meta{}, err
+		return result{}, err
 	default:
 	}
 	if ctx.Err() != nil {
-		return artifact.Meta{}, context.Cause(ctx)
+		return result{}, context.Cause(ctx)
 	}
 	var res result
 	parseErr := json.Unmarshal(c.stdout.buf.Bytes(), &res)
 	switch {
 	case parseErr == nil && res.Error != "":
-		return artifact.Meta{}, errors.New(res.Error)
+		return result{}, errors.New(res.Error)
 	case err != nil:
-		return artifact.Meta{}, fmt.Errorf("the child ended early: %w; %s", err, lastLine(c.stderr.buf.String()))
+		return result{}, fmt.Errorf("the child ended early: %w; %s", err, lastLine(c.stderr.buf.String()))
 	case parseErr != nil:
-		return artifact.Meta{}, fmt.Errorf("cannot read the result of the child: %w", parseErr)
-	case res.Meta == nil:
-		return artifact.Meta{}, errors.New("the child had no result")
+		return result{}, fmt.Errorf("cannot read the result of the child: %w", parseErr)
 	}
-	return *res.Meta, nil
+	return res, nil
 }
 
 func lastLine(text string) string {

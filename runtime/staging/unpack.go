@@ -26,13 +26,20 @@ type settings struct {
 	Architecture string
 	MaxSize      int64
 	Images       bool // the machine can mount the root as an erofs image
+	DeferRoot    bool // as in Options
 }
 
 // unpack reads an artifact from r into root, an empty folder. It leaves what it has
 // written behind on an error.
 func unpack(root *os.Root, r io.Reader, s settings) (artifact.Meta, error) {
-	l, err := readLayout(root, r, &budget{limit: s.MaxSize})
+	l, err := newLayout(root, &budget{limit: s.MaxSize})
 	if err != nil {
+		return artifact.Meta{}, err
+	}
+	if s.DeferRoot && s.Images {
+		l.defers = func(digest string) bool { return deferrable(l, s, digest) }
+	}
+	if err := l.readArchive(r); err != nil {
 		return artifact.Meta{}, err
 	}
 	c, err := choose(l, s.Architecture)
@@ -76,6 +83,18 @@ func (c *choice) chooseRoot(images bool) (unpacked bool) {
 	}
 	c.manifest.Layers = layers[:last]
 	return true
+}
+
+// deferrable reports whether a blob is the erofs image of an artifact of which the layout has
+// the manifest by now, and whether dm-verity can be set up from the manifest alone.
+func deferrable(l *layout, s settings, digest string) bool {
+	c, err := choose(l, s.Architecture)
+	if err != nil || c.image != nil || c.programs || c.chooseRoot(s.Images) {
+		return false
+	}
+	root := c.manifest.Layers[len(c.manifest.Layers)-1]
+	_, known := root.Annotations[artifact.VerityBlocks]
+	return known && root.MediaType == artifact.ErofsType && string(root.Digest) == "sha256:"+digest
 }
 
 // describe returns what the manifest says of the artifact.
@@ -156,7 +175,19 @@ func writeErofs(l *layout, layers []v1.Descriptor, meta *artifact.Meta) error {
 		}
 		meta.VerityOffset = n
 	}
+	if blocks, ok := d.Annotations[artifact.VerityBlocks]; ok {
+		n, err := strconv.ParseInt(blocks, 10, 64)
+		if err != nil || n <= 0 {
+			return fail(fmt.Errorf("annotation %s: bad value %q", artifact.VerityBlocks, blocks))
+		}
+		meta.VerityBlocks, meta.VeritySalt = n, d.Annotations[artifact.VeritySalt]
+	}
 	meta.RootHash = d.Annotations[artifact.VerityRootHash]
+	if meta.VerityBlocks > 0 {
+		meta.RootDigest = string(d.Digest)
+	} else if l.isDeferred(d) {
+		return fail(errNotCompared)
+	}
 	if err := checkMeta(*meta, meta.Architecture); err != nil {
 		return fail(err)
 	}

@@ -20,14 +20,7 @@ var machine = settings{Architecture: "amd64", MaxSize: 8 << 20}
 // unpacked unpacks an archive into a new folder.
 func unpacked(t testing.TB, data []byte) (dir string, meta artifact.Meta, err error) {
 	t.Helper()
-	dir = t.TempDir()
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	meta, err = unpack(root, bytes.NewReader(data), machine)
-	return dir, meta, err
+	return unpackedWith(t, machine, data)
 }
 
 func mustUnpack(t testing.TB, data []byte) (string, artifact.Meta) {

@@ -78,7 +78,8 @@ type Options struct {
 	Exec    task.Exec                                                 // runs commands of probes
 	Tasks   Tasks                                                     // makes tasks of the above and containerd
 
-	Stage Stage // reads artifacts
+	Stage  Stage  // reads artifacts
+	Digest Digest // verifies what Stage has not
 
 	Role        func(ctx context.Context, args ...string) (string, error) // runs the role of /init that checks and uses programs
 	Daemon      func() (pid int, err error)                               // finds containerd
@@ -88,18 +89,33 @@ type Options struct {
 }
 
 // Stage reads an artifact into dir, an empty folder. On an error, dir is empty again.
-// progress is called from time to time; it does not block.
-type Stage func(ctx context.Context, dir string, artifact io.Reader, progress func(string)) (artifact.Meta, error)
+type Stage func(ctx context.Context, dir string, artifact io.Reader, o Staging) (artifact.Meta, error)
+
+// Staging are the options of Stage.
+type Staging struct {
+	Progress  func(string) // is called from time to time; it does not block
+	DeferRoot bool         // as in staging.Options
+}
+
+// Digest writes a file and its file system to the disk, and returns the digest of the file.
+// dir is an empty folder. It takes long.
+type Digest func(ctx context.Context, dir, path string) (string, error)
+
+func digestWith(logger *slog.Logger) Digest {
+	return func(ctx context.Context, dir, path string) (string, error) {
+		return staging.Digest(ctx, staging.Options{Logger: logger}, dir, path)
+	}
+}
 
 // stageWith reads artifacts in a confined process.
 func stageWith(logger *slog.Logger) Stage {
-	return func(ctx context.Context, dir string, r io.Reader, progress func(string)) (artifact.Meta, error) {
+	return func(ctx context.Context, dir string, r io.Reader, o Staging) (artifact.Meta, error) {
 		const step = 16 << 20
 		next := int64(step)
-		return staging.Stage(ctx, staging.Options{Logger: logger, Images: prepare.LackingForImages() == nil, Progress: func(done int64) {
+		return staging.Stage(ctx, staging.Options{Logger: logger, Images: prepare.LackingForImages() == nil, DeferRoot: o.DeferRoot, Progress: func(done int64) {
 			if done >= next {
 				next = done + step
-				progress(fmt.Sprintf("read %d MiB", done>>20))
+				o.Progress(fmt.Sprintf("read %d MiB", done>>20))
 			}
 		}}, dir, r)
 	}
@@ -150,6 +166,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Stage == nil {
 		o.Stage = stageWith(o.Logger)
+	}
+	if o.Digest == nil {
+		o.Digest = digestWith(o.Logger)
 	}
 	if o.Role == nil {
 		o.Role = runRole

@@ -82,7 +82,8 @@ type owner struct {
 	journal *events.Journal
 	cursor  *events.Cursor // of newEvents
 
-	program func(process, path string) error // whether a process executes a program; nil: it does
+	digest  func(ctx context.Context) (string, error) // of the root of a version; nil: the right one
+	program func(process, path string) error          // whether a process executes a program; nil: it does
 }
 
 func newOwner(t *testing.T, annotations string) *owner {
@@ -118,6 +119,12 @@ func (o *owner) configure(t *testing.T, dir string, f *fake) {
 				return nil
 			}
 			return o.program(process, path)
+		},
+		Digest: func(ctx context.Context, _, _ string) (string, error) {
+			if o.digest == nil {
+				return rightDigest, nil
+			}
+			return o.digest(ctx)
 		},
 		Stage: fakeStage, Policy: filepath.Join(dir, "swap.yml"),
 		Dial:   func(context.Context) (connection.Tasks, error) { return f, nil },

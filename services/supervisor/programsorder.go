@@ -178,7 +178,7 @@ func (s *Supervisor) receivePrograms(ctx context.Context, o *programsOrder) erro
 	if err != nil {
 		return err
 	}
-	meta, err := s.options.Stage(ctx, staged, o.Body, func(text string) { o.tell("%s", text) })
+	meta, err := s.options.Stage(ctx, staged, o.Body, Staging{Progress: func(text string) { o.tell("%s", text) }})
 	if err == nil {
 		o.next, err = s.acceptPrograms(staged, meta, o.Force)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"keelson/runtime/artifact"
 	"keelson/runtime/bundle"
 	"keelson/services/machine"
 	"keelson/services/swap"
@@ -120,10 +121,22 @@ func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
 	case swap.ArmProbation:
 		t.tell("ready after %s; probation of %v", seconds(s.options.Now()-t.begun), t.probation)
 		s.armSwap(svc, t.probation, swap.Passed)
+	case swap.Verify:
+		s.verifyRoot(t)
+	case swap.AwaitVerified:
+		if t.rootDigest != "" {
+			t.tell("verifying %s", artifact.RootErofs)
+		}
+		s.followVerification(svc)
 	case swap.Disarm:
 		t.disarm()
 	case swap.Reject:
-		t.reason, t.rejected = failure(t.tried(svc), t.lateness(svc), e), t.next.IsVersion()
+		t.rejected = t.next.IsVersion()
+		if e == swap.Damaged {
+			t.damaged = true
+		} else {
+			t.reason = failure(t.tried(svc), t.lateness(svc), e)
+		}
 	case swap.Restore:
 		t.reason = cmp.Or(t.reason, "the service was ordered to stop")
 		s.restore(svc, t)
@@ -178,6 +191,7 @@ func (s *Supervisor) restore(svc *service, t *trial) {
 // followSwap turns the state of a service into an event of its swap.
 func (s *Supervisor) followSwap(svc *service) {
 	t := svc.trial
+	defer s.followVerification(svc)
 	switch {
 	case svc.besideOf != nil:
 		s.followBeside(svc)
@@ -257,13 +271,13 @@ func (s *Supervisor) record(svc *service, change func() error) {
 // armSwap sends e after d, unless the timer is armed again or stopped.
 func (s *Supervisor) armSwap(svc *service, d time.Duration, e swap.Event) {
 	t := svc.trial
-	t.disarm()
+	t.stopTimer()
 	var timer *time.Timer
 	timer = time.AfterFunc(d, func() {
 		s.send(func() {
 			if t.timer == timer && svc.trial == t && !s.stopping {
 				t.timer = nil
-				if state := t.tried(svc).state; e == swap.Passed && state != machine.Running && state != machine.Exited {
+				if e == swap.Passed && !t.isUp(svc) {
 					s.armSwap(svc, d, e) // It was ordered to restart, and is not ready again yet.
 					return
 				}

@@ -21,8 +21,9 @@ import (
 	"keelson/services/versions"
 )
 
-// fakeStage makes a bundle whose annotations are the artifact's bytes.
-func fakeStage(_ context.Context, dir string, r io.Reader, _ func(string)) (artifact.Meta, error) {
+// fakeStage makes a bundle whose annotations are the artifact's bytes. With annotation root,
+// it has an erofs image whose verification can be deferred.
+func fakeStage(_ context.Context, dir string, r io.Reader, o Staging) (artifact.Meta, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {
 		return artifact.Meta{}, err
@@ -40,6 +41,9 @@ func fakeStage(_ context.Context, dir string, r io.Reader, _ func(string)) (arti
 	if config, ok := strings.CutPrefix(string(text), "image "); ok {
 		meta.Image, meta.Reference = true, "example/a:v1"
 		return meta, os.WriteFile(filepath.Join(dir, artifact.ImageFile), []byte(config), 0o600)
+	}
+	if o.DeferRoot && strings.Contains(string(text), `"root":`) {
+		meta.RootDigest = rightDigest
 	}
 	known, err := json.Marshal(meta)
 	config := `{"process":{"args":["new"],"cwd":"/"},"root":{"path":"rootfs"},"annotations":{` + string(text) + `}}`

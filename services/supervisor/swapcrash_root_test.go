@@ -21,7 +21,9 @@ type swapFlow struct {
 }
 
 var swapFlows = []swapFlow{
-	{"swap", control.Swap, "web", "good", []swap.State{swap.Replacing, swap.Probation, swap.Committing, swap.Committed}},
+	{"swap", control.Swap, "web", "good", []swap.State{swap.Replacing, swap.Probation, swap.Verifying, swap.Committing, swap.Committed}},
+	{"swap that is being verified", control.Swap, "web", "good-large", []swap.State{swap.Verifying}},
+	{"swap for a damaged one", control.Swap, "web", "good-damaged", []swap.State{swap.Restoring, swap.Restored}},
 	{"swap that fails", control.Swap, "web", "exits", []swap.State{swap.Replacing, swap.Restoring, swap.Aborting, swap.Restored}},
 	{"swap for one that ends", control.Swap, "web", "ends", []swap.State{swap.Restoring}},
 	{"rollback", control.Rollback, "web", "", []swap.State{swap.Replacing, swap.Probation, swap.Committing, swap.Committed}},
@@ -38,7 +40,9 @@ func TestSwapKilled(t *testing.T) {
 }
 
 var overlapFlows = []swapFlow{
-	{"overlap", control.Swap, "web", "good", []swap.State{swap.Beside, swap.Probation, swap.Switching, swap.Committing, swap.Committed}},
+	{"overlap", control.Swap, "web", "good", []swap.State{swap.Beside, swap.Probation, swap.Verifying, swap.Switching, swap.Committing, swap.Committed}},
+	{"overlap that is being verified", control.Swap, "web", "good-large", []swap.State{swap.Verifying}},
+	{"overlap for a damaged one", control.Swap, "web", "good-damaged", []swap.State{swap.Discarding, swap.Restored}},
 	{"overlap that fails", control.Swap, "web", "exits", []swap.State{swap.Beside, swap.Discarding, swap.Aborting, swap.Restored}},
 	{"overlap for one that ends", control.Swap, "web", "ends", []swap.State{swap.Discarding}},
 	{"rollback", control.Rollback, "web", "", []swap.State{swap.Beside, swap.Switching, swap.Committing, swap.Committed}},

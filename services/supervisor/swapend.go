@@ -16,8 +16,8 @@ import (
 	"keelson/services/task"
 )
 
-// Changes of the disk by which a swap ends are tried several times: the disk may be full, or
-// no more files can be opened.
+// What the end of a swap needs is tried several times: the disk may be full, or no more files
+// can be opened.
 const (
 	persistTries = 5
 	persistDelay = time.Second
@@ -25,14 +25,19 @@ const (
 
 // persist changes the disk, if necessary by several attempts.
 func (s *Supervisor) persist(service string, change func() error) (err error) {
+	return s.attempt(s.ctx, "cannot record the end of a swap", service, change)
+}
+
+// attempt calls f until it succeeds, several times at most.
+func (s *Supervisor) attempt(ctx context.Context, failure, service string, f func() error) (err error) {
 	for i := range persistTries {
-		if i > 0 && !backoff.Wait(s.ctx, persistDelay) {
+		if i > 0 && !backoff.Wait(ctx, persistDelay) {
 			return err
 		}
-		if err = change(); err == nil {
-			return nil
+		if err = f(); err == nil || ctx.Err() != nil {
+			return err
 		}
-		s.options.Logger.Warn("cannot record the end of a swap", "service", service, "attempt", i+1, "error", err)
+		s.options.Logger.Warn(failure, "service", service, "attempt", i+1, "error", err)
 	}
 	return err
 }
@@ -65,6 +70,11 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 		}
 		if t.overlap && t.state == swap.Restored {
 			<-s.removeContainer(svc.name, t.instance, namespace)
+		}
+		if t.damaged {
+			if err := s.versions.RemoveUnused(svc.name, t.next); err != nil {
+				s.options.Logger.Error("cannot remove a damaged version", "service", svc.name, "version", t.next, "error", err)
+			}
 		}
 		if t.state == swap.Committed {
 			if err := s.persist(svc.name, func() error { return s.versions.Clean(svc.name) }); err != nil {

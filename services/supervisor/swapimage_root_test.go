@@ -101,7 +101,6 @@ func imageLayout(t *testing.T, version string, change func(*v1.Image)) []byte {
 // version is a whole bundle: it is resumed and restarted without the bundle of the image.
 func TestSwapSystemImage(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
-		t.Setenv(stagerEnv, nstest.Guest(t, "usr/bin/service"))
 		s := newSwapping(t)
 		swap := func(version, reason string, change func(*v1.Image)) {
 			t.Helper()

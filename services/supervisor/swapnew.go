@@ -138,18 +138,25 @@ func (s *Supervisor) receive(ctx context.Context, r control.Request, t *trial) e
 	if err != nil {
 		return err
 	}
-	meta, err := s.options.Stage(ctx, staged, r.Body, t.progress)
+	deferred := !r.Plan && !r.Force // A plan says all, and a version that failed before may have been damaged.
+	meta, err := s.options.Stage(ctx, staged, r.Body, Staging{Progress: t.progress, DeferRoot: deferred})
 	if err == nil {
 		t.next, err = s.accept(t, staged, meta, r.Force)
 	}
 	if meta.Unpacked {
 		t.notes = append(t.notes, fmt.Sprintf("the root is unpacked, not mounted as an erofs image: %v", prepare.LackingForImages()))
 	}
+	if err == nil { // Nobody has verified the files of a version that was kept and never committed.
+		err = s.versions.RemoveUnused(t.name, t.next)
+	}
 	if err == nil {
 		err = s.versions.Keep(t.name, staged, t.next)
 	}
 	if err != nil {
 		return errors.Join(err, s.versions.Discard(staged))
+	}
+	if deferred {
+		t.rootDigest = meta.RootDigest
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ const stagerEnv = "KEELSON_TEST_STAGER"
 // stageTemplate makes a bundle of a template below dir. An artifact is "SERVICE VERSION"; a
 // longer one is a real one.
 func stageTemplate(dir string) Stage {
-	return func(ctx context.Context, staged string, r io.Reader, _ func(string)) (meta artifact.Meta, err error) {
+	return func(ctx context.Context, staged string, r io.Reader, o Staging) (meta artifact.Meta, err error) {
 		text, err := io.ReadAll(r)
 		if err != nil {
 			return meta, err
@@ -84,15 +84,45 @@ func stageTemplate(dir string) Stage {
 			return meta, err
 		}
 		meta = artifact.Meta{Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(text)), Architecture: "amd64", Writable: true}
+		known, err := json.Marshal(meta)
+		if err != nil {
+			return meta, err
+		}
 		text = []byte(strings.ReplaceAll(string(config), "VERSION", version))
 		if !strings.HasPrefix(version, "good") { // A busy machine reports its end late.
 			text = []byte(strings.Replace(string(text), probation, "1m", 1))
 		}
-		known, err := json.Marshal(meta)
-		return meta, errors.Join(err,
+		switch {
+		case !o.DeferRoot:
+		case strings.HasPrefix(version, "good-damaged"):
+			meta.RootDigest = "sha256:" + strings.Repeat("0", 64)
+		default:
+			meta.RootDigest = fmt.Sprintf("sha256:%x", sha256.Sum256(text))
+		}
+		return meta, errors.Join(
 			os.CopyFS(filepath.Join(staged, "rootfs"), os.DirFS(filepath.Join(template, "rootfs"))),
 			os.WriteFile(filepath.Join(staged, artifact.File), known, 0o600),
 			os.WriteFile(filepath.Join(staged, "config.json"), text, 0o600))
+	}
+}
+
+// endless is the path, below the folder of templates, of a file that takes longer to read than
+// a test.
+const endless = "endless"
+
+// digestOfTemplate takes the configuration of a version for its root, which a kernel without
+// dm-verity could not mount. The root of versions called good-large is endless.
+func digestOfTemplate(dir string) Digest {
+	return func(ctx context.Context, empty, path string) (string, error) {
+		root := filepath.Join(filepath.Dir(path), "config.json")
+		config, err := os.ReadFile(root)
+		if err != nil {
+			return "", err
+		}
+		if strings.Contains(string(config), "good-large") {
+			root = filepath.Join(dir, endless)
+		}
+		return staging.Digest(ctx, staging.Options{Program: os.Getenv(stagerEnv)}, empty, root)
 	}
 }
 
@@ -119,6 +149,10 @@ func newSwapping(t *testing.T, more ...string) *swapping {
 	}
 	for _, name := range []string{"web", "added"} {
 		nstest.Bundle(t, filepath.Join(templatesOf(s.dir), name), scriptOf("VERSION"), annotations, "")
+	}
+	s.write(filepath.Join(templatesOf(s.dir), endless), "")
+	if err := os.Truncate(filepath.Join(templatesOf(s.dir), endless), 1<<40); err != nil {
+		t.Fatal(err)
 	}
 	s.begin()
 	s.until("web", "running", running)
@@ -204,6 +238,9 @@ func (s *swapping) unsettled(name string, want versions.Target) string {
 	}
 	if found := processes(s.t, "\x00-id\x00"+name); len(found) != shims { // Also those with the ID of a version.
 		return fmt.Sprintf("%s has %d shims, want %d", name, len(found), shims)
+	}
+	if found := processes(s.t, "\x00stage-artifact\x00"); len(found) > 0 {
+		return fmt.Sprintf("a root is being verified by %v", found)
 	}
 	mounted, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {

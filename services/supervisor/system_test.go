@@ -45,7 +45,7 @@ func beSupervisor(dir string) int {
 	s := New(Options{
 		Descriptors: descriptors, Journal: journal,
 		Dir: dir, Runtime: os.Getenv(runtimeEnv), Logger: slog.New(blockingHandler{slog.NewTextHandler(os.Stderr, nil)}),
-		Stage: stageTemplate(templatesOf(dir)), Policy: policyOf(dir),
+		Stage: stageTemplate(templatesOf(dir)), Digest: digestOfTemplate(templatesOf(dir)), Policy: policyOf(dir),
 		Events: func(e timeline.Event) {
 			_ = timeline.Append("/run/keelson/timeline", e)
 			fmt.Println(e)
@@ -91,6 +91,7 @@ func prepareSystem(t *testing.T) *system {
 	for _, name := range []string{"bin/containerd-shim-runc-v2", "libexec/containerd-shim-runc-v2", "bin/runc"} {
 		nstest.Guest(t, "usr/"+name)
 	}
+	t.Setenv(stagerEnv, nstest.Guest(t, "usr/bin/service"))
 	keeps, err := fdstore.NewPair()
 	if err != nil {
 		t.Fatal(err)

@@ -1,11 +1,13 @@
 package supervisor
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"keelson/runtime/bundle"
 	"keelson/services/control"
+	"keelson/services/machine"
 	"keelson/services/swap"
 	"keelson/services/versions"
 )
@@ -28,6 +30,10 @@ type trial struct {
 	instance  string         // ID of its container then
 	beside    *service       // the new version while both have containers
 	probation time.Duration
+
+	rootDigest string             // of the erofs image of the new version, which is not verified yet; empty: nothing to verify
+	unverify   context.CancelFunc // ends the verification; nil: none has begun
+	damaged    bool               // the image has another digest
 
 	old         versions.Target
 	inImage     bool     // the image has the service
@@ -100,7 +106,21 @@ func (t *trial) lateness(svc *service) time.Duration {
 	return svc.settings().StopTimeout + limit
 }
 
+// isUp reports whether the new version is ready, or has exited as the old one did.
+func (t *trial) isUp(svc *service) bool {
+	state := t.tried(svc).state
+	return state == machine.Running || state == machine.Exited
+}
+
+// disarm ends the timer and the verification.
 func (t *trial) disarm() {
+	t.stopTimer()
+	if t.unverify != nil {
+		t.unverify()
+	}
+}
+
+func (t *trial) stopTimer() {
 	if t.timer != nil {
 		t.timer.Stop()
 		t.timer = nil

@@ -13,7 +13,8 @@ const (
 	Accepted   State = "accepted"   // the version is stored and the swap recorded; the old one is current and may run
 	Replacing  State = "replacing"  // the old version is stopped, then the new one started
 	Beside     State = "beside"     // the new version is started beside the old one, which runs
-	Probation  State = "probation"  // the new version is ready and must stay so
+	Probation  State = "probation"  // the new version is ready and must stay so; its root is verified meanwhile
+	Verifying  State = "verifying"  // the new version has passed the probation; its root is still being verified
 	Switching  State = "switching"  // the new version has passed the probation beside the old one, which is stopped
 	Committing State = "committing" // the new version is being made current
 	Discarding State = "discarding" // the new version failed beside the old one; it is stopped
@@ -25,7 +26,7 @@ const (
 
 // States returns all states.
 func States() []State {
-	return []State{Accepted, Replacing, Beside, Probation, Switching, Committing, Discarding, Restoring, Aborting, Committed, Restored}
+	return []State{Accepted, Replacing, Beside, Probation, Verifying, Switching, Committing, Discarding, Restoring, Aborting, Committed, Restored}
 }
 
 // Ended reports whether nothing follows a state.
@@ -42,6 +43,9 @@ const (
 	Gone       Event = "gone"       // the service has stopped: by the swap that removes it, else by an order
 	Late       Event = "late"       // the time to become ready is over
 	Passed     Event = "passed"     // the probation is over
+	Verified   Event = "verified"   // the root has the digest that the manifest names, or needs no verification
+	Damaged    Event = "damaged"    // it has another one
+	Unverified Event = "unverified" // its digest could not be computed
 	Alone      Event = "alone"      // of two versions that ran, only one has a container
 	Recorded   Event = "recorded"   // the disk has the result
 	Unrecorded Event = "unrecorded" // the disk could not take it
@@ -49,7 +53,7 @@ const (
 
 // Events returns all events.
 func Events() []Event {
-	return []Event{Begin, Up, Down, Gone, Late, Passed, Alone, Recorded, Unrecorded}
+	return []Event{Begin, Up, Down, Gone, Late, Passed, Verified, Damaged, Unverified, Alone, Recorded, Unrecorded}
 }
 
 // Action is something that the supervisor does for a swap.
@@ -57,20 +61,22 @@ type Action string
 
 // The actions of the supervisor.
 const (
-	Replace      Action = "replace"       // stop the old version, start the new one
-	StartBeside  Action = "start-beside"  // start the new version beside the old one
-	StopOld      Action = "stop-old"      // stop the old version, then send Alone
-	Promote      Action = "promote"       // make the new version the service
-	Discard      Action = "discard"       // stop the new version, then send Alone
-	Stop         Action = "stop"          // stop the service
-	Start        Action = "start"         // start the service again if it ran
-	ArmLate      Action = "arm-late"      // send Late when the time to become ready is over
-	ArmProbation Action = "arm-probation" // send Passed when the probation is over
-	Disarm       Action = "disarm"        // send neither
-	Reject       Action = "reject"        // the version is to be remembered as one that failed
-	Restore      Action = "restore"       // stop the new version, start the old one if it ran
-	Commit       Action = "commit"        // make the new version current, then send Recorded or Unrecorded
-	Abort        Action = "abort"         // remove the record of the swap, then send Recorded or Unrecorded
+	Replace       Action = "replace"        // stop the old version, start the new one
+	StartBeside   Action = "start-beside"   // start the new version beside the old one
+	StopOld       Action = "stop-old"       // stop the old version, then send Alone
+	Promote       Action = "promote"        // make the new version the service
+	Discard       Action = "discard"        // stop the new version, then send Alone
+	Stop          Action = "stop"           // stop the service
+	Start         Action = "start"          // start the service again if it ran
+	ArmLate       Action = "arm-late"       // send Late when the time to become ready is over
+	ArmProbation  Action = "arm-probation"  // send Passed when the probation is over
+	Verify        Action = "verify"         // begin to verify the root if that was deferred; send Damaged or Unverified, or remember that it is right
+	AwaitVerified Action = "await-verified" // send Verified when the root was verified
+	Disarm        Action = "disarm"         // send none of these
+	Reject        Action = "reject"         // the version is to be remembered as one that failed
+	Restore       Action = "restore"        // stop the new version, start the old one if it ran
+	Commit        Action = "commit"         // make the new version current, then send Recorded or Unrecorded
+	Abort         Action = "abort"          // remove the record of the swap, then send Recorded or Unrecorded
 )
 
 // Next is a cell of the table.
@@ -87,15 +93,24 @@ var table = map[State]map[Event]Next{
 		Begin: {Replacing, []Action{ArmLate, Replace}},
 	},
 	Replacing: {
-		Up:   {Probation, []Action{ArmProbation}},
+		Up:   {Probation, []Action{ArmProbation, Verify}},
 		Down: {Restoring, []Action{Disarm, Reject, Restore}},
 		Gone: {Restoring, []Action{Disarm, Restore}},
 		Late: {Restoring, []Action{Reject, Restore}},
 	},
 	Probation: {
-		Down:   {Restoring, []Action{Disarm, Reject, Restore}},
-		Gone:   {Restoring, []Action{Disarm, Restore}},
-		Passed: {Committing, []Action{Commit}},
+		Down:       {Restoring, []Action{Disarm, Reject, Restore}},
+		Gone:       {Restoring, []Action{Disarm, Restore}},
+		Passed:     {Verifying, []Action{AwaitVerified}},
+		Damaged:    {Restoring, []Action{Disarm, Reject, Restore}},
+		Unverified: {Restoring, []Action{Disarm, Restore}},
+	},
+	Verifying: {
+		Down:       {Restoring, []Action{Disarm, Reject, Restore}},
+		Gone:       {Restoring, []Action{Disarm, Restore}},
+		Verified:   {Committing, []Action{Commit}},
+		Damaged:    {Restoring, []Action{Disarm, Reject, Restore}},
+		Unverified: {Restoring, []Action{Disarm, Restore}},
 	},
 	Committing: {
 		Recorded:   {Committed, nil},
@@ -119,15 +134,24 @@ var overlap = map[State]map[Event]Next{
 		Begin: {Beside, []Action{ArmLate, StartBeside}},
 	},
 	Beside: {
-		Up:   {Probation, []Action{ArmProbation}},
+		Up:   {Probation, []Action{ArmProbation, Verify}},
 		Down: {Discarding, []Action{Disarm, Reject, Discard}},
 		Gone: {Discarding, []Action{Disarm, Discard}},
 		Late: {Discarding, []Action{Reject, Discard}},
 	},
 	Probation: {
-		Down:   {Discarding, []Action{Disarm, Reject, Discard}},
-		Gone:   {Discarding, []Action{Disarm, Discard}},
-		Passed: {Switching, []Action{StopOld}},
+		Down:       {Discarding, []Action{Disarm, Reject, Discard}},
+		Gone:       {Discarding, []Action{Disarm, Discard}},
+		Passed:     {Verifying, []Action{AwaitVerified}},
+		Damaged:    {Discarding, []Action{Disarm, Reject, Discard}},
+		Unverified: {Discarding, []Action{Disarm, Discard}},
+	},
+	Verifying: {
+		Down:       {Discarding, []Action{Disarm, Reject, Discard}},
+		Gone:       {Discarding, []Action{Disarm, Discard}},
+		Verified:   {Switching, []Action{StopOld}},
+		Damaged:    {Discarding, []Action{Disarm, Reject, Discard}},
+		Unverified: {Discarding, []Action{Disarm, Discard}},
 	},
 	Switching: {
 		Alone: {Committing, []Action{Promote, Commit}},

@@ -11,13 +11,20 @@ import (
 // want has every cell of the table, as state, event, next state and actions.
 const want = `
 accepted begin replacing arm-late replace
-replacing up probation arm-probation
+replacing up probation arm-probation verify
 replacing down restoring disarm reject restore
 replacing gone restoring disarm restore
 replacing late restoring reject restore
 probation down restoring disarm reject restore
 probation gone restoring disarm restore
-probation passed committing commit
+probation passed verifying await-verified
+probation damaged restoring disarm reject restore
+probation unverified restoring disarm restore
+verifying down restoring disarm reject restore
+verifying gone restoring disarm restore
+verifying verified committing commit
+verifying damaged restoring disarm reject restore
+verifying unverified restoring disarm restore
 committing recorded committed
 committing unrecorded restoring restore
 restoring up aborting abort
@@ -43,13 +50,20 @@ aborting unrecorded restored
 
 const wantOverlap = `
 accepted begin beside arm-late start-beside
-beside up probation arm-probation
+beside up probation arm-probation verify
 beside down discarding disarm reject discard
 beside gone discarding disarm discard
 beside late discarding reject discard
 probation down discarding disarm reject discard
 probation gone discarding disarm discard
-probation passed switching stop-old
+probation passed verifying await-verified
+probation damaged discarding disarm reject discard
+probation unverified discarding disarm discard
+verifying down discarding disarm reject discard
+verifying gone discarding disarm discard
+verifying verified switching stop-old
+verifying damaged discarding disarm reject discard
+verifying unverified discarding disarm discard
 switching alone committing promote commit
 switching down discarding reject discard start
 switching gone discarding discard

@@ -141,10 +141,15 @@ func TestSwap(t *testing.T) {
 	erofs, _ := redisArtifact(t, image.RootErofs, "net: host", "net: host\n    readonly: true\n    oomScoreAdj: 78",
 		"probation: 2s", "probation: 2s, keelson.userns: auto")
 	bad, _ := redisArtifact(t, image.RootErofs, `""]`, `"", "--no-such-option"]`)
+	another, _ := redisArtifact(t, image.RootErofs, "net: host", "net: host\n    oomScoreAdj: 79")
 	slow, slowDigest := redisArtifact(t, image.RootErofs, `""]`, `"", "--port", "6380"]`, "tcp:6379", "tcp:6380",
 		"probation: 2s", "probation: 1h, keelson.swap: overlap, keelson.userns: auto")
 	dir := t.TempDir()
-	for name, data := range map[string][]byte{"good": good, "erofs": erofs, "bad": bad, "cut": good[:len(good)/2], "slow": slow} {
+	// Nothing reads the superblock, so that only the digest shows the first damage. The second one
+	// is found when redis is started.
+	unseen := damaged(t, erofs, func(image []byte, superblock int) { image[superblock+16]++ })
+	broken := damaged(t, another, func(image []byte, superblock int) { clear(image[superblock/8 : superblock]) })
+	for name, data := range map[string][]byte{"unseen": unseen, "broken": broken, "good": good, "erofs": erofs, "bad": bad, "cut": good[:len(good)/2], "slow": slow} {
 		put(t, filepath.Join(dir, "artifacts", name), data, 0o644)
 	}
 	const goodTar, erofsTar, badTar, cutTar, slowTar = "/artifacts/good", "/artifacts/erofs", "/artifacts/bad", "/artifacts/cut", "/artifacts/slow"
@@ -182,8 +187,15 @@ func TestSwap(t *testing.T) {
 
 	s.service("", "rollback", "redis")
 	s.runs("0", "redis reverted")
-	s.service("", "swap", "redis", erofsTar)
+	s.service("root.erofs has the digest", "swap", "redis", "/artifacts/unseen")
+	s.runs("0", "redis reverted")
+	s.hasImages(0)
+	s.service("failed before: root.erofs has the digest", "swap", "redis", erofsTar)
+	s.service("has another digest", "swap", "-f", "redis", "/artifacts/unseen")
+	s.service("", "swap", "-f", "redis", erofsTar)
 	s.runs("78", "redis swapped")
+	s.hasImages(1)
+	s.service("is restored and running", "swap", "redis", "/artifacts/broken")
 	s.hasImages(1)
 	s.killInSwap(slowTar, slowDigest, 2)
 	s.hasImages(1)

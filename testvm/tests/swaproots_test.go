@@ -1,10 +1,19 @@
 package tests
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
 
 	"keelson/testvm/agent"
 	"keelson/testvm/vm/vmtest"
@@ -72,6 +81,48 @@ func (s swapper) damageImage() {
 		s.Fatal(err)
 	}
 }
+
+// damaged returns an artifact whose erofs image has other bytes than its digest says: change gets
+// the image, and the place of the superblock of its hash tree.
+func damaged(t *testing.T, artifact []byte, change func(image []byte, superblock int)) []byte {
+	t.Helper()
+	z, err := zstd.NewReader(bytes.NewReader(artifact))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	var out bytes.Buffer
+	w, offset := tar.NewWriter(&out), 0
+	for r := tar.NewReader(z); ; {
+		header, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := verityOffset.FindSubmatch(data); m != nil && offset == 0 {
+			offset, _ = strconv.Atoi(string(m[1]))
+		} else if offset > 0 && len(data) > offset {
+			change(data, offset)
+		}
+		if err := errors.Join(w.WriteHeader(header), second(w.Write(data))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+var verityOffset = regexp.MustCompile(`"keelson.verity.offset": ?"([0-9]+)"`)
+
+func second(_ int, err error) error { return err }
 
 // pid returns the process of redis.
 func (s swapper) pid() int {
