@@ -237,12 +237,18 @@ func reply(w http.ResponseWriter, v any) {
 		fail(w, problem{Status: http.StatusInternalServerError, Detail: err.Error()})
 		return
 	}
-	send(w, http.StatusOK, "application/json", append(text, '\n'))
+	Send(w, http.StatusOK, "application/json", append(text, '\n'))
 }
 
-func fail(w http.ResponseWriter, p problem) { send(w, p.Status, problemType, p.encode()) }
+// Fail sends a problem document.
+func Fail(w http.ResponseWriter, status int, err error) {
+	fail(w, problem{Status: status, Detail: err.Error()})
+}
 
-func send(w http.ResponseWriter, status int, media string, body []byte) {
+func fail(w http.ResponseWriter, p problem) { Send(w, p.Status, problemType, p.encode()) }
+
+// Send sends a response as a whole.
+func Send(w http.ResponseWriter, status int, media string, body []byte) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTime))
 	w.Header().Set("Content-Type", media)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

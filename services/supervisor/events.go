@@ -154,6 +154,10 @@ func (s *Supervisor) notStarted(svc *service, err error) {
 func (s *Supervisor) hasEnded(svc *service, x task.Exit) {
 	s.recordEnd(svc, x)
 	svc.task, svc.pid, svc.lastExit, svc.ended, svc.status = nil, 0, x.String(), x.At, ""
+	if svc.exits == nil {
+		svc.exits = map[string]int{}
+	}
+	svc.exits[x.Reason()]++
 	switch svc.state {
 	case machine.Activating, machine.Running, machine.Failing:
 	default:

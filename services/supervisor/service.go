@@ -30,14 +30,15 @@ type service struct {
 	state    machine.State
 	since    time.Duration // when state was entered
 	history  machine.History
-	restarts int     // made by the supervisor: after an end or a failed start
-	lastExit string  // how its container last ended
-	reason   string  // why it does not run, when that is a failure
-	status   string  // what it says about itself, or what it waits for
-	blocked  bool    // it waits for something that needs an order
-	refused  bool    // its last start failed because of its configuration
-	probed   string  // last result of its probes, as in events
-	exit     *runEnd // of its container, until the next transition
+	restarts int            // made by the supervisor: after an end or a failed start
+	lastExit string         // how its container last ended
+	exits    map[string]int // how often its containers ended, by task.Exit.Reason
+	reason   string         // why it does not run, when that is a failure
+	status   string         // what it says about itself, or what it waits for
+	blocked  bool           // it waits for something that needs an order
+	refused  bool           // its last start failed because of its configuration
+	probed   string         // last result of its probes, as in events
+	exit     *runEnd        // of its container, until the next transition
 	first    firstStart
 
 	task     Task          // the container that exists or is being made; nil: none

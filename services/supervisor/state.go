@@ -29,6 +29,7 @@ type saved struct {
 	Failures    int             `json:"failures"`
 	Times       []time.Duration `json:"times,omitempty"` // of restarts, for the limit
 	LastExit    string          `json:"lastExit,omitempty"`
+	Exits       map[string]int  `json:"exits,omitempty"` // by task.Exit.Reason
 	Reason      string          `json:"reason,omitempty"`
 	First       firstStart      `json:"first"`
 	Instance    string          `json:"instance,omitempty"` // ID of its container, if that is not its name
@@ -41,7 +42,7 @@ func (svc *service) snapshot() saved {
 	now := saved{
 		State: svc.state, Pid: svc.pid, Launched: svc.launched, Started: svc.started, Ended: svc.ended, Delay: svc.delay,
 		Entered: svc.since, Restarts: svc.restarts, Failures: svc.history.Failures, Times: svc.history.Restarts,
-		LastExit: svc.lastExit, Reason: svc.reason, First: svc.first, From: svc.from, Instance: svc.instance,
+		LastExit: svc.lastExit, Exits: svc.exits, Reason: svc.reason, First: svc.first, From: svc.from, Instance: svc.instance,
 	}
 	if svc.task != nil && svc.pid != 0 {
 		now.Record = svc.task.Record()
@@ -52,6 +53,7 @@ func (svc *service) snapshot() saved {
 // restore takes over what an earlier supervisor has saved, except the state.
 func (svc *service) restore(old saved) {
 	svc.restarts, svc.lastExit, svc.reason, svc.first = old.Restarts, old.LastExit, old.Reason, old.First
+	svc.exits = old.Exits
 	svc.from, svc.instance = old.From, old.Instance
 	svc.launched, svc.started, svc.ended, svc.delay = old.Launched, old.Started, old.Ended, old.Delay
 	svc.history = machine.History{Failures: old.Failures, Restarts: old.Times}

@@ -19,6 +19,30 @@ type Exit struct {
 // Success reports whether the container ended with code 0.
 func (x Exit) Success() bool { return x.Code == 0 && !x.Unknown }
 
+// Reasons of exits.
+const (
+	Succeeded   = "success" // the exit status was 0
+	Exited      = "exit"    // it was another one
+	Signalled   = "signal"
+	OutOfMemory = "oom"
+	NotSeen     = "unknown"
+)
+
+// Reason returns the kind of the exit.
+func (x Exit) Reason() string {
+	switch {
+	case x.OOM:
+		return OutOfMemory
+	case x.Unknown:
+		return NotSeen
+	case x.Code > 128 && x.Code <= 128+64:
+		return Signalled
+	case x.Code == 0:
+		return Succeeded
+	}
+	return Exited
+}
+
 // String describes the exit, such as "exited 3" or "killed by SIGKILL (out of memory)".
 func (x Exit) String() string {
 	text := fmt.Sprintf("exited %d", x.Code)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -80,6 +81,20 @@ func serve(args []string) error {
 		fmt.Fprintln(c, arg(args, 1))
 		_ = c.Close()
 	}
+}
+
+// get does not use net/http, which would double the size of this program.
+func get(args []string) error {
+	c, err := net.Dial("unix", arg(args, 0))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: keelson\r\nConnection: close\r\n\r\n", arg(args, 1)); err != nil {
+		return err
+	}
+	_, err = io.Copy(os.Stdout, c)
+	return err
 }
 
 func trap(args []string) error {

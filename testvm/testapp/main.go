@@ -21,6 +21,7 @@ func init() {
 		"mark":       mark,       // mark TEXT: to the kernel log
 		"sleep":      sleep,      // sleep [DURATION]: default: forever
 		"serve":      serve,      // serve ADDRESS TEXT: to every TCP client
+		"get":        get,        // get SOCKET PATH: print what HTTP over a Unix socket answers
 		"listen":     listen,     // listen TEXT: to every client of the sockets of sd_listen_fds(3)
 		"trap":       trap,       // trap TEXT: wait for SIGTERM, then mark TEXT and exit
 		"stubborn":   stubborn,   // ignore SIGTERM and sleep

@@ -86,6 +86,8 @@ func TestSystem(t *testing.T) {
 			t.Errorf("service list prints %q", out)
 		}
 	})
+	t.Run("api", func(t *testing.T) { checkAPI(t, v) })
+	t.Run("metrics", func(t *testing.T) { checkMetrics(t, v) })
 	if err := v.WriteFile(vmtest.Context(t), "/var/lib/data/kept", []byte("kept\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func TestAPIDocument(t *testing.T) {
 	}
 	undocumented := doc.operations()
 	used := map[string]bool{"Problem": true, "Difference": true} // Problem is in every default response.
-	for _, route := range api(nil, nil, nil).Routes() {
+	for _, route := range api(nil, nil, nil, nil).Routes() {
 		name := route.Method + " " + route.Path
 		operation, ok := doc.Paths[route.Path][strings.ToLower(route.Method)].(map[string]any)
 		if !ok {

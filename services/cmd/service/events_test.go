@@ -18,7 +18,7 @@ func serveEvents(t *testing.T, socket string, journal *events.Journal) (end func
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- api(nil, journal, nil).Serve(ctx, socket) }()
+	go func() { done <- api(nil, journal, nil, nil).Serve(ctx, socket) }()
 	return func() {
 		t.Helper()
 		cancel()

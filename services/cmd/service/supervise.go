@@ -62,7 +62,7 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 			}
 		})
 	}
-	help("cannot serve the control API", func() error { return api(s, journal, log).Serve(side, control.SocketPath) })
+	help("cannot serve the control API", func() error { return api(s, journal, s.Metrics, log).Serve(side, control.SocketPath) })
 	help("cannot limit the log of containerd", func() error { return runtimelogs.Cap(side, containerdLog, containerdLogLimit) })
 	if env.Machine { // Else the button and the devices belong to the outer system.
 		help("cannot watch the power button", func() error { return powerbutton.Watch(side, "/dev/input", func() { press(s, log) }) })
@@ -99,11 +99,6 @@ func openJournal(log *slog.Logger) *events.Journal {
 		journal.Append(e)
 	}
 	return journal
-}
-
-// api returns the server of the control API.
-func api(h control.Handler, journal *events.Journal, log *slog.Logger) *control.Server {
-	return &control.Server{Handler: h, More: []control.Route{control.EventsRoute(journal)}, Logger: log}
 }
 
 // serve runs the supervisor until it has stopped all services, or another one is to continue.
