@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"keelson/init/cmdline"
 	"keelson/mounts"
@@ -29,7 +30,7 @@ func Run(ctx context.Context, env userspace.Environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	r := role{store: programs.Dir, state: programs.State, imageOnly: imageOnly(line), out: os.Stdout}
+	r := role{store: programs.Dir, state: programs.State, imageOnly: imageOnly(line), verifyTime: verifyTime, out: os.Stdout}
 	switch {
 	case len(args) == 2 && args[0] == "check":
 		return r.check(ctx, args[1])
@@ -48,7 +49,7 @@ func AtBoot(line cmdline.Line) (string, error) {
 	if _, err := os.Lstat(filepath.Join(programs.Dir, "current")); errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
-	r := role{store: programs.Dir, state: programs.State, imageOnly: imageOnly(line)}
+	r := role{store: programs.Dir, state: programs.State, imageOnly: imageOnly(line), verifyTime: verifyTimeAtBoot}
 	target, err := r.useCurrent()
 	if err != nil {
 		return "", fmt.Errorf("the programs of the image run: %w", err)
@@ -68,6 +69,7 @@ func imageOnly(line cmdline.Line) bool {
 type role struct {
 	store, state string
 	imageOnly    bool // the command line says so
+	verifyTime   time.Duration
 	out          io.Writer
 }
 
@@ -81,7 +83,7 @@ func (r role) use(target string) error {
 		err = mounts.UncoverPrograms()
 	} else {
 		dir := filepath.Join(r.store, target)
-		if _, err = verify(dir, target); err == nil {
+		if _, err = r.verify(dir, target); err == nil {
 			err = mounts.CoverPrograms(filepath.Join(dir, programs.RootDir))
 		}
 	}
