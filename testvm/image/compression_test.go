@@ -3,6 +3,7 @@ package image
 import (
 	"bytes"
 	"io"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -12,12 +13,13 @@ import (
 
 func TestCompressions(t *testing.T) {
 	tier.Tool(t, "zstd", "zstd")
-	// The same data again, at a distance larger than the window of the fast compression.
-	part := make([]byte, 2*fastWindow)
-	for i := range part {
-		part[i] = byte(i * i >> 7 * i)
-	}
-	data := append(append([]byte(nil), part...), part...)
+	// The same data again, at a distance larger than the window of the fast compression. Zeros
+	// between them take little time.
+	data := make([]byte, fastWindow+4<<20)
+	part := data[:1<<20]
+	rng := rand.NewChaCha8([32]byte{})
+	_, _ = rng.Read(part) // It never fails.
+	copy(data[len(data)-len(part):], part)
 	sizes := map[string]int{}
 	for _, name := range Compressions() {
 		var packed, again bytes.Buffer

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -15,23 +16,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kindFile names the resource to take.
-const kindFile = "/run/greedy-kind"
+// kindsFile names the resources to take.
+const kindsFile = "/run/greedy-kinds"
 
-// greedy takes as much as it can get of the resource in kindFile, which the kernel limits
-// per user or in total, prints how much it got, and keeps it.
+// greedy takes as much as it can get of the resources in kindsFile, which the kernel limits
+// per user or in total, prints how much it got of each, and keeps it.
 func greedy([]string) error {
-	kind := currentKind()
-	n := 0
-	if take := takers[kind]; take != nil {
-		n = take()
+	var took strings.Builder
+	for _, kind := range strings.Fields(currentKinds()) {
+		n := 0
+		if take := takers[kind]; take != nil {
+			n = take()
+		}
+		fmt.Fprintf(&took, "took %d of %s\n", n, kind)
 	}
-	fmt.Printf("took %d of %s\n", n, kind)
+	fmt.Print(took.String())
 	return sleep(nil)
 }
 
-func currentKind() string {
-	text, err := os.ReadFile(kindFile)
+func currentKinds() string {
+	text, err := os.ReadFile(kindsFile)
 	if err != nil {
 		return "nothing"
 	}
@@ -149,17 +153,16 @@ func queue(name string) bool {
 func takeThreads() int {
 	debug.SetMaxThreads(20000)
 	const n = 4400
-	started := make(chan struct{})
+	var started sync.WaitGroup // Each thread blocks only once: to switch threads is slow in a machine.
+	started.Add(n)
 	for range n {
 		go func() {
 			runtime.LockOSThread()
-			started <- struct{}{}
+			started.Done()
 			select {}
 		}()
 	}
-	for range n {
-		<-started
-	}
+	started.Wait()
 	return n
 }
 

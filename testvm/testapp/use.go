@@ -13,7 +13,7 @@ import (
 )
 
 // use takes one of each resource of greedy except keys, prints whether that works while
-// greedy has the one in kindFile, and sleeps.
+// greedy has those in kindsFile, and sleeps.
 func use([]string) error {
 	err := errors.Join(
 		useWatches(),
@@ -27,7 +27,7 @@ func use([]string) error {
 	if err != nil {
 		result = strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
-	fmt.Printf("while %s are taken: %s\n", currentKind(), result)
+	fmt.Printf("while %s are taken: %s\n", currentKinds(), result)
 	return sleep(nil)
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"keelson/testvm/bench"
+	"keelson/testvm/image"
 	"keelson/testvm/qemu"
 	"keelson/testvm/tier"
 	"keelson/testvm/vm/vmtest"
@@ -55,7 +56,7 @@ func benchImage(t *testing.T, name string, yamlFor func(string) ([]byte, error))
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := vmtest.Image(t, name, qemu.AMD64, string(yaml))
+		out := vmtest.Build(t, image.Options{YAML: yaml, Name: name, Arch: qemu.AMD64})
 		return bench.Options{Name: name, Kernel: out.Kernel, Initrd: out.Initrd, Append: out.Cmdline}
 	})
 }
@@ -91,6 +92,7 @@ func wantStages(t *testing.T, r *bench.Report) {
 // packages is a part of them.
 func TestBenchStartup(t *testing.T) {
 	t.Parallel()
+	tier.Long(t)
 	all, err := bench.MeasureStartup(vmtest.Context(t), benchImage(t, "startup", bench.StartupYAML))
 	if err != nil {
 		t.Fatal(err)

@@ -75,8 +75,10 @@ func TestSystem(t *testing.T) {
 	makeExt4(t, disk, "64M")
 	c.Disks = []qemu.Disk{{Path: disk}}
 	c.Publish = []qemu.Forward{{Guest: 6379}}
+	c.RTC = at2033
 	v := vmtest.Boot(t, c)
 	v.Stage(timeline.Ready)
+	t.Run("clock", func(t *testing.T) { checkClock(t, v) })
 	t.Run("onboot", func(t *testing.T) { checkOnboot(t, v) })
 	t.Run("redis", func(t *testing.T) { checkRedis(t, v) })
 	t.Run("processes", func(t *testing.T) { checkProcesses(t, v) })
@@ -98,6 +100,18 @@ func TestSystem(t *testing.T) {
 	}
 	checkClean(t, disk)
 	checkKept(t, disk)
+}
+
+// The system has the time of the hardware clock, which is plausible.
+func checkClock(t *testing.T, v *vmtest.VM) {
+	_, text, _ := strings.Cut(v.File("/proc/stat"), "\nbtime ")
+	line, _, _ := strings.Cut(text, "\n")
+	if booted := seconds(t, line); booted < in2033-60 || booted > in2033+3600 {
+		t.Errorf("the system was started at %d, want %d", booted, in2033)
+	}
+	if strings.Contains(v.Console(), "the clock is implausible") {
+		t.Error("the console reports an implausible clock")
+	}
 }
 
 // Onboot containers ran in order, each to completion, and their results are recorded.

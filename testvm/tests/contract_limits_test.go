@@ -5,8 +5,73 @@ import (
 	"strings"
 	"testing"
 
+	"keelson/runtime/timeline"
+	"keelson/testvm/vm"
 	"keelson/testvm/vm/vmtest"
 )
+
+// limitedServices are services whose cgroups have limits.
+const limitedServices = `  - name: hog
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-c", "echo eating; exec tail /dev/zero"]
+    resources: {memory: {limit: 16777216}}
+    annotations: {keelson.restart: never}
+  - name: victim
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-c", "sh -c 'tail /dev/zero'; exec sleep 100000"]
+    resources: {memory: {limit: 16777216}}
+    annotations: {keelson.restart: never}
+  - name: forks
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-c", "sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do sleep 100000 & done'; exec sleep 100000"]
+    resources: {pids: {limit: 5}}
+    annotations: {keelson.restart: never}
+  - name: pods
+    image: dir:PAYLOAD
+    command: ["/testapp", "sleep"]
+    readonly: true
+    cgroupsPath: /pods
+    resources: {memory: {limit: 67108864}, pids: {limit: 50}}
+  - name: pod
+    image: dir:PAYLOAD
+    command: ["/testapp", "sleep"]
+    readonly: true
+    cgroupsPath: /pods/pod
+    resources: {memory: {limit: 33554432}}
+  - name: divided
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "cd /sys/fs/cgroup; mkdir -p box; echo 16777216 >box/memory.max; echo 5 >box/pids.max; sleep 100000 & echo $! >box/cgroup.procs; cat /proc/self/cgroup; wait"]
+    cgroupsPath: /divided
+    resources: {memory: {limit: 67108864}, pids: {limit: 50}}
+    annotations: {keelson.delegate: "true", keelson.ready: "exec:/bin/busybox grep -q . /sys/fs/cgroup/box/cgroup.procs"}
+  - name: weighed
+    image: dir:PAYLOAD
+    command: ["/testapp", "sleep"]
+    readonly: true
+    cgroupsPath: /eve/services/weighed
+    resources: {cpu: {shares: 512}}
+    runtime:
+      cgroups: [/eve, /eve/services]
+`
+
+// cgroupV1 makes the system use cgroups of version 1.
+const cgroupV1 = " linuxkit.unified_cgroup_hierarchy=0"
+
+// With cgroups of version 1, the mounts of the contract exist and limits hold. One service is
+// refused.
+func TestLimitsOnCgroupV1(t *testing.T) {
+	t.Parallel()
+	c := machine(t, build(t, "limits-v1", "services:\n  AGENT\n"+limitedServices, toolbox(t)))
+	c.Append += cgroupV1
+	v := vmtest.Boot(t, c)
+	v.Stage(timeline.Degraded)
+	t.Run("mounts", func(t *testing.T) { checkMounts(t, v, "v1") })
+	t.Run("limits", func(t *testing.T) { checkLimits(t, v, "v1") })
+	t.Run("nested cgroups", func(t *testing.T) { checkNested(t, v, "v1") })
+	t.Run("delegated cgroups", func(t *testing.T) { checkDelegated(t, v, "v1") })
+	v.SignalInit(sigUSR2)
+	v.Exit(vm.PoweredDown)
+}
 
 // limitFiles are the files of limits in each hierarchy, and their contents. runc converts
 // 512 shares, half the default, to a weight of 59.

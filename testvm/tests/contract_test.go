@@ -82,21 +82,6 @@ services:
     uts: new
     runtime:
       bindNS: {cgroup: /run/ns/cgroup, ipc: /run/ns/ipc, mnt: /run/ns/mnt, net: /run/ns/net, pid: /run/ns/pid, user: /run/ns/user, uts: /run/ns/uts}
-  - name: hog
-    image: deb:busybox-static
-    command: ["/bin/busybox", "sh", "-c", "echo eating; exec tail /dev/zero"]
-    resources: {memory: {limit: 16777216}}
-    annotations: {keelson.restart: never}
-  - name: victim
-    image: deb:busybox-static
-    command: ["/bin/busybox", "sh", "-c", "sh -c 'tail /dev/zero'; exec sleep 100000"]
-    resources: {memory: {limit: 16777216}}
-    annotations: {keelson.restart: never}
-  - name: forks
-    image: deb:busybox-static
-    command: ["/bin/busybox", "sh", "-c", "sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do sleep 100000 & done'; exec sleep 100000"]
-    resources: {pids: {limit: 5}}
-    annotations: {keelson.restart: never}
   - name: mapped
     image: dir:PAYLOAD
     command: ["/testapp", "ready"]
@@ -117,33 +102,7 @@ services:
     image: deb:busybox-static
     command: ["/bin/busybox", "sh", "-ec", "service stop target; ! service status target; service start target; service restart target; service logs target; echo did; exec sleep 100000"]
     binds: ["/usr/bin/service:/usr/bin/service", "/containers:/containers", "/run:/run", "/var/log:/var/log"]
-  - name: pods
-    image: dir:PAYLOAD
-    command: ["/testapp", "sleep"]
-    readonly: true
-    cgroupsPath: /pods
-    resources: {memory: {limit: 67108864}, pids: {limit: 50}}
-  - name: pod
-    image: dir:PAYLOAD
-    command: ["/testapp", "sleep"]
-    readonly: true
-    cgroupsPath: /pods/pod
-    resources: {memory: {limit: 33554432}}
-  - name: divided
-    image: deb:busybox-static
-    command: ["/bin/busybox", "sh", "-ec", "cd /sys/fs/cgroup; mkdir -p box; echo 16777216 >box/memory.max; echo 5 >box/pids.max; sleep 100000 & echo $! >box/cgroup.procs; cat /proc/self/cgroup; wait"]
-    cgroupsPath: /divided
-    resources: {memory: {limit: 67108864}, pids: {limit: 50}}
-    annotations: {keelson.delegate: "true", keelson.ready: "exec:/bin/busybox grep -q . /sys/fs/cgroup/box/cgroup.procs"}
-  - name: weighed
-    image: dir:PAYLOAD
-    command: ["/testapp", "sleep"]
-    readonly: true
-    cgroupsPath: /eve/services/weighed
-    resources: {cpu: {shares: 512}}
-    runtime:
-      cgroups: [/eve, /eve/services]
-`
+` + limitedServices
 
 func contractImage(t *testing.T) image.Output {
 	t.Helper()
@@ -158,10 +117,13 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, append, stage string }{
 		{"v2", "", timeline.Ready},
-		{"v1", " linuxkit.unified_cgroup_hierarchy=0", timeline.Degraded}, // A service is refused.
+		{"v1", cgroupV1, timeline.Degraded}, // A service is refused.
 	} {
 		t.Run("cgroup "+c.name, func(t *testing.T) {
-			config := machine2(t, contractImage(t))
+			if c.append == cgroupV1 {
+				tier.Long(t) // TestLimitsOnCgroupV1 checks what differs.
+			}
+			config := machine2(t, contractImage(t)) // Many services start at the same time.
 			config.Append += c.append
 			v := vmtest.Boot(t, config)
 			v.Stage(c.stage)

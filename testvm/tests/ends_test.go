@@ -70,11 +70,15 @@ func TestSignals(t *testing.T) {
 		name   string
 		signal int
 		want   vm.Exit
+		often  bool // Other tests send the other signals.
 	}{
-		{"SIGUSR1", sigUSR1, vm.Halted}, {"SIGUSR2", sigUSR2, vm.PoweredDown},
-		{"SIGTERM", sigTERM, vm.Rebooted}, {"ctrl-alt-delete", 0, vm.Rebooted},
+		{"SIGUSR1", sigUSR1, vm.Halted, true}, {"SIGUSR2", sigUSR2, vm.PoweredDown, false},
+		{"SIGTERM", sigTERM, vm.Rebooted, false}, {"ctrl-alt-delete", 0, vm.Rebooted, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if !c.often {
+				tier.Long(t)
+			}
 			m := machine(t, build(t, "ends", ends, dir))
 			m.Append += " quiet" // Messages of the kernel could split lines.
 			v := vmtest.Boot(t, m)
@@ -109,25 +113,6 @@ func checkScripts(t *testing.T, v *vmtest.VM) {
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("events %q, want %q", got, want)
 	}
-}
-
-// The hypervisor's power button powers the guest off.
-func TestPowerButton(t *testing.T) {
-	t.Parallel()
-	v := vmtest.Boot(t, plain(t))
-	v.Stage("ready")
-	if err := v.PowerOff(vmtest.Context(t)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// The link /sbin/poweroff powers off.
-func TestPowerOffCommand(t *testing.T) {
-	t.Parallel()
-	v := vmtest.Boot(t, plain(t))
-	v.Stage("ready")
-	v.Output("/sbin/poweroff")
-	v.Exit(vm.PoweredDown)
 }
 
 // A microVM without ACPI cannot power off; a reset ends it. The kernel does not find its

@@ -32,7 +32,9 @@ services:
 `
 
 // Every documented combination of format, architecture, machine and bus brings up all
-// services and powers down when its button is pressed.
+// services and powers down when its button is pressed. In make test, other tests boot some of
+// them: kernel+initrd on q35 (most), kernel+initrd on arm64 (TestDemoOnARM64), raw-efi on amd64
+// (TestPersistentPartition).
 func TestFormats(t *testing.T) {
 	t.Parallel()
 	tier.VM(t)

@@ -187,7 +187,7 @@ func until(t *testing.T, check func() (problem string)) {
 // plain returns a machine that boots an image with only the agent.
 func plain(t testing.TB) vm.Config {
 	t.Helper()
-	return machine(t, buildFor(t, compressed, "plain", "services:\n  AGENT\n"))
+	return machine(t, build(t, "plain", "services:\n  AGENT\n"))
 }
 
 // toolbox returns a root overlay with a busybox that tests run through the agent.

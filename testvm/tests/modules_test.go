@@ -47,8 +47,8 @@ func TestContractFromModules(t *testing.T) {
 		tier.Tool(t, tool, map[string]string{"xz": "xz-utils", "zstd": "zstd"}[tool])
 	}
 	kernel := buildFor(t, target{arch: qemu.AMD64, modules: "default, binfmt_misc, configfs, fuse"}, "modules", "services:\n  AGENT\n")
-	out := buildFor(t, target{arch: qemu.AMD64, kernel: "file:" + kernel.Kernel}, "as-modules", asModules, toolbox(t), withPackedModules(t, kernel))
-	v := vmtest.Boot(t, machine2(t, out))
+	out := buildFor(t, target{arch: qemu.AMD64, kernel: "file:" + kernel.Kernel, compression: image.None}, "as-modules", asModules, toolbox(t), withPackedModules(t, kernel))
+	v := vmtest.Boot(t, machine(t, out))
 	v.Stage(timeline.Ready)
 	for _, e := range v.Timeline() {
 		if e.Stage == timeline.Onboot && e.Result != "exited 0" {

@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"keelson/runtime/timeline"
+	"keelson/testvm/image"
 	"keelson/testvm/image/format"
 	"keelson/testvm/qemu"
 	"keelson/testvm/tier"
@@ -31,7 +32,7 @@ func TestNoInitialConsole(t *testing.T) {
 	t.Parallel()
 	tier.VM(t)
 	const services = "services:\n  AGENT\n"
-	out := buildFor(t, compressed, "plain", services)
+	out := buildFor(t, compressed, "plain-compressed", services)
 	t.Run("hvc0", func(t *testing.T) {
 		c := machine(t, out)
 		c.VirtConsole = filepath.Join(t.TempDir(), "hvc0")
@@ -90,7 +91,7 @@ func checkComesUp(t *testing.T, c vm.Config, console string, warned bool) {
 // memory.
 func TestTruncatedInitramfs(t *testing.T) {
 	t.Parallel()
-	c := plain(t)
+	c := machine(t, buildFor(t, compressed, "plain-compressed", "services:\n  AGENT\n"))
 	c.Initrd = changed(t, c.Initrd, func(b []byte) []byte { return b[:len(b)-len(b)/8] })
 	v := vmtest.Boot(t, c)
 	if e := v.Stage(timeline.Fatal); !strings.Contains(e.Result, "truncated or corrupt") || strings.Contains(e.Result, "memory") {
@@ -151,7 +152,8 @@ func TestNoInitialConsoleOnARM64(t *testing.T) {
 	tier.VM(t)
 	tier.Long(t)
 	const arch = qemu.ARM64
-	out := vmtest.Image(t, "bare-"+arch, arch, fmt.Sprintf("kernel: {image: %q, modules: []}\ninit: [%q]\n", vmtest.KernelOf(arch), "dir:"+bare(t, arch)))
+	yaml := fmt.Sprintf("kernel: {image: %q, modules: []}\ninit: [%q]\n", vmtest.KernelOf(arch), "dir:"+bare(t, arch))
+	out := vmtest.Build(t, image.Options{YAML: []byte(yaml), Name: "bare-" + arch, Arch: arch})
 	c := machineOf(t, arch, out)
 	c.Initrd = unmarked(t, c.Initrd, "")
 	c.Append = "console=ttyUSB0 keep_bootcon ignore_loglevel panic=-1 earlycon=pl011,0x9000000"

@@ -172,7 +172,7 @@ func TestLinuxKitDefaultImage(t *testing.T) {
 	tier.VM(t)
 	certificates := t.TempDir()
 	withFolder(t, filepath.Join(certificates, "etc/ssl/certs/ca-certificates.crt"), func(path string) error { return os.WriteFile(path, nil, 0o644) })
-	v := vmtest.Boot(t, machine2(t, ofPackages(t, "linuxkit-default", defaultImage, certificates)))
+	v := vmtest.Boot(t, machine(t, ofPackages(t, "linuxkit-default", defaultImage, certificates)))
 	checkAllUp(t, v)
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)

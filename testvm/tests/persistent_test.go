@@ -45,6 +45,8 @@ func buildPersistent(t *testing.T, arch string, formats []string, services strin
 	o := image.Options{YAML: []byte(text), File: file, Name: "persistent", Arch: arch, OutDir: t.TempDir(), Formats: formats}
 	if len(formats) > 0 {
 		o.Data = &image.Data{Label: "data"}
+	} else {
+		o.Compression = image.None // Unpacking would be the longest part of the boot.
 	}
 	out, err := image.Build(vmtest.Context(t), o)
 	if err != nil {
@@ -158,6 +160,7 @@ func TestPersistentDisk(t *testing.T) {
 		}
 	})
 	t.Run("none", func(t *testing.T) {
+		tier.Long(t)
 		c.Disks = nil
 		refuses(t, c, "persist: no file system has the label data; looked at:")
 	})

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"keelson/testvm/tier"
 	"keelson/testvm/vm"
 	"keelson/testvm/vm/vmtest"
 )
@@ -33,6 +34,9 @@ func TestOnbootPolicies(t *testing.T) {
 	t.Parallel()
 	for policy, want := range map[string]vm.Exit{"reboot": vm.Rebooted, "poweroff": vm.PoweredDown, "halt": vm.Halted} {
 		t.Run(policy, func(t *testing.T) {
+			if policy != "halt" {
+				tier.Long(t)
+			}
 			m := machine(t, build(t, "failing", failing))
 			m.Append += " quiet keelson.onboot=" + policy
 			v := vmtest.Boot(t, m)

@@ -27,12 +27,12 @@ var moments = []moment{
 	{swapPhase, regexp.MustCompile(`service redis: swapping`), 5 * time.Second, 4 * time.Second, 4},
 }
 
-// choose returns a random moment, weighted by share. The second one is during a swap, so
-// that a few cuts include one.
+// choose returns a random moment, weighted by share. The first one is during a swap, so that
+// a single cut is one under load.
 func (r *cutter) choose(disk string) moment {
 	n := 0
 	for _, m := range r.moments {
-		if m.phase == swapPhase && r.count == 1 {
+		if m.phase == swapPhase && r.count == 0 {
 			return m
 		}
 		n += m.share

@@ -58,7 +58,7 @@ func TestSwapPrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := machine2(t, build(t, "programs", strings.Replace(programsImage, "KEY", strings.Split(string(text), "\n")[1], 1)))
+	c := machine(t, build(t, "programs", strings.Replace(programsImage, "KEY", strings.Split(string(text), "\n")[1], 1)))
 	c.Disks = []qemu.Disk{{Path: filepath.Join(dir, "var.img"), Size: 512 << 20}}
 	s := swapper{t, vmtest.Boot(t, c)}
 	s.Stage(timeline.Ready)

@@ -37,6 +37,9 @@ func TestInitramfs(t *testing.T) {
 	t.Parallel()
 	for _, fstype := range []string{"ramfs", "tmpfs"} {
 		t.Run(fstype, func(t *testing.T) {
+			if fstype == "tmpfs" {
+				tier.Long(t) // It is the default; the benchmark has a budget of memory.
+			}
 			out := ballast(t)
 			sizes, err := bench.MeasureInitrd(out.Initrd)
 			if err != nil {
@@ -130,7 +133,7 @@ func diskRoot(t *testing.T) (vm.Config, string) {
 	t.Helper()
 	tier.VM(t)
 	tier.Root(t) // owners and device nodes of the tree
-	out := buildFor(t, compressed, "plain", "services:\n  AGENT\n")
+	out := buildFor(t, compressed, "plain-compressed", "services:\n  AGENT\n")
 	tree := t.TempDir()
 	unpack(t, out.Initrd, tree)
 	c := machine(t, out)
@@ -211,10 +214,11 @@ services:
 	v.Exit(vm.PoweredDown)
 }
 
-// PID 1 reaps orphans.
+// PID 1 reaps orphans. init/pid1 has a test without a machine.
 func TestOrphans(t *testing.T) {
 	t.Parallel()
 	tier.VM(t)
+	tier.Long(t)
 	root, dir := guestRoot(t), vmtest.Folder(t, "orphans-root")
 	bin := filepath.Join(dir, "usr/bin")
 	if err := os.MkdirAll(bin, 0o755); err != nil {

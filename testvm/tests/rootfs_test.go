@@ -24,11 +24,12 @@ type rootKind struct {
 	fstype, module string // module is empty if the kernel has it built in
 	program, pkg   string
 	args           []string // IMAGE and TREE stand for the files
+	often          bool     // tested by make test, not only by make test-all
 }
 
 var rootKinds = []rootKind{
-	{"iso9660", "isofs", "xorriso", "xorriso", []string{"-as", "mkisofs", "-quiet", "-R", "-o", "IMAGE", "TREE"}},
-	{"ext4", "", "mke2fs", "e2fsprogs", []string{"-q", "-t", "ext4", "-d", "TREE", "IMAGE", "300M"}},
+	{"iso9660", "isofs", "xorriso", "xorriso", []string{"-as", "mkisofs", "-quiet", "-R", "-o", "IMAGE", "TREE"}, false},
+	{"ext4", "", "mke2fs", "e2fsprogs", []string{"-q", "-t", "ext4", "-d", "TREE", "IMAGE", "300M"}, true},
 }
 
 // leaveScripts are what an initramfs does with the file systems that it has mounted; the
@@ -50,6 +51,9 @@ func TestReadOnlyRoots(t *testing.T) {
 	unpack(t, out.Initrd, tree)
 	for _, k := range rootKinds {
 		t.Run(k.fstype, func(t *testing.T) {
+			if !k.often {
+				tier.Long(t)
+			}
 			c := machine(t, out)
 			c.Disks = []qemu.Disk{{Path: k.make(t, tree), Bus: "nvme", ReadOnly: true}}
 			c.Initrd = stage(t, "stage-"+k.fstype, leaveScripts[k.fstype]).Initrd

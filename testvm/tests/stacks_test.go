@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"keelson/runtime/timeline"
+	"keelson/testvm/image"
 	"keelson/testvm/qemu"
 	"keelson/testvm/tier"
 	"keelson/testvm/vm/vmtest"
@@ -97,7 +98,7 @@ func TestStackedDisks(t *testing.T) {
 	dir := vmtest.Folder(t, "stacks-root")
 	put(t, filepath.Join(dir, "etc/stacks/lost.sh"), []byte(lostScript), 0o644)
 	put(t, filepath.Join(dir, "etc/stacks/stacks.sh"), []byte(stacksScript), 0o644)
-	out := buildFor(t, target{arch: qemu.AMD64, modules: "default, loop, dm_mod, raid1"}, "stacks", stacks, dir)
+	out := buildFor(t, target{arch: qemu.AMD64, modules: "default, loop, dm_mod, raid1", compression: image.None}, "stacks", stacks, dir)
 	c := machine(t, out)
 	var disks []string
 	for _, name := range []string{"a", "b", "c", "d"} {

@@ -40,6 +40,14 @@ func Long(t testing.TB) {
 	}
 }
 
+// Extent returns how much of something a test does: more in make test-all than in make test.
+func Extent(usual, everything int) int {
+	if os.Getenv(Everything) == "1" {
+		return everything
+	}
+	return usual
+}
+
 // Tool skips t if program is not in PATH; pkg is the Debian package that contains it.
 func Tool(t testing.TB, program, pkg string) {
 	t.Helper()

@@ -87,8 +87,14 @@ func TestExits(t *testing.T) {
 	}
 }
 
-// The harness fails when the guest does. Each case is a guest and something that it does not
-// do.
+// try is something that a guest does not do.
+type try struct {
+	do     func(t *testing.T, v *vmtest.VM) error
+	want   error
+	output string // must be in the last lines
+}
+
+// The harness fails when the guest does. Each case is a guest and what it does not do.
 func TestFailures(t *testing.T) {
 	short := func(t *testing.T, v *vmtest.VM) context.Context {
 		v.Line("keelson: .* kernel")
@@ -96,75 +102,75 @@ func TestFailures(t *testing.T) {
 		t.Cleanup(cancel)
 		return ctx
 	}
-	cases := []struct {
-		do     string
-		try    func(t *testing.T, v *vmtest.VM) error
-		want   error
-		output string // must be in the last lines
-	}{
-		{"panic", func(t *testing.T, v *vmtest.VM) error {
+	cases := map[string][]try{
+		"panic": {{func(t *testing.T, v *vmtest.VM) error {
 			_, err := v.WaitStage(vmtest.Context(t), "ready")
 			return err
-		}, vm.ErrPanic, "end Kernel panic"},
-		{"panic", func(t *testing.T, v *vmtest.VM) error {
+		}, vm.ErrPanic, "end Kernel panic"}, {func(t *testing.T, v *vmtest.VM) error {
 			got, err := v.WaitExit(vmtest.Context(t))
 			if got != vm.Panicked {
 				t.Errorf("exit %q", got)
 			}
 			return err
-		}, vm.ErrPanic, "Attempted to kill init"},
-		{"hang", func(t *testing.T, v *vmtest.VM) error {
+		}, vm.ErrPanic, "Attempted to kill init"}, {func(t *testing.T, v *vmtest.VM) error {
+			_, err := v.Exec(vmtest.Context(t), "/init", "exit", "0")
+			return err
+		}, vm.ErrPanic, "end Kernel panic"}},
+		"hang": {{func(t *testing.T, v *vmtest.VM) error {
 			_, err := v.WaitStage(short(t, v), "ready")
 			return err
-		}, context.DeadlineExceeded, "kernel"},
-		{"hang", func(t *testing.T, v *vmtest.VM) error {
+		}, context.DeadlineExceeded, "kernel"}, {func(t *testing.T, v *vmtest.VM) error {
 			got, err := v.WaitExit(short(t, v))
 			if got != vm.Hung {
 				t.Errorf("exit %q", got)
 			}
 			return err
-		}, context.DeadlineExceeded, "kernel"},
-		{"degraded", func(t *testing.T, v *vmtest.VM) error {
+		}, context.DeadlineExceeded, "kernel"}},
+		"degraded": {{func(t *testing.T, v *vmtest.VM) error {
 			_, err := v.WaitStage(vmtest.Context(t), "ready")
 			return err
-		}, vm.ErrStage, "failed: broken"},
-		{"fatal", func(t *testing.T, v *vmtest.VM) error {
+		}, vm.ErrStage, "failed: broken"}},
+		"fatal": {{func(t *testing.T, v *vmtest.VM) error {
 			_, err := v.WaitStage(vmtest.Context(t), "ready", "degraded")
 			return err
-		}, vm.ErrStage, "asked to"},
-		{"poweroff", func(t *testing.T, v *vmtest.VM) error {
+		}, vm.ErrStage, "asked to"}},
+		"poweroff": {{func(t *testing.T, v *vmtest.VM) error {
 			_, err := v.WaitConsole(vmtest.Context(t), regexp.MustCompile("never printed"))
 			return err
-		}, vm.ErrEnded, "Power down"},
-		{"noagent", func(t *testing.T, v *vmtest.VM) error {
+		}, vm.ErrEnded, "Power down"}},
+		"noagent": {{func(t *testing.T, v *vmtest.VM) error {
 			v.Stage("ready")
 			_, err := v.Exec(short(t, v), "/init", "exit", "0")
 			return err
-		}, context.DeadlineExceeded, "ready"},
-		{"panic", func(t *testing.T, v *vmtest.VM) error {
-			_, err := v.Exec(vmtest.Context(t), "/init", "exit", "0")
-			return err
-		}, vm.ErrPanic, "end Kernel panic"},
-		{"deaf", func(t *testing.T, v *vmtest.VM) error {
+		}, context.DeadlineExceeded, "ready"}},
+		"deaf": {{func(t *testing.T, v *vmtest.VM) error {
 			v.Stage("ready")
 			return v.PowerOff(short(t, v))
-		}, context.DeadlineExceeded, "ready"},
+		}, context.DeadlineExceeded, "ready"}},
 	}
-	for _, c := range cases {
-		t.Run(c.do, func(t *testing.T) {
-			v := vmtest.Boot(t, vmtest.Tiny(t, c.do))
-			err := c.try(t, v)
-			if !errors.Is(err, c.want) {
-				t.Fatalf("got %v, want %v", err, c.want)
-			}
-			var f *vm.Failure
-			if !errors.As(err, &f) || len(f.Console) == 0 || len(f.Console) > vm.FailureLines {
-				t.Fatalf("the error carries no last lines: %v", err)
-			}
-			if !strings.Contains(strings.Join(f.Console, "\n"), c.output) {
-				t.Errorf("the last lines do not have %q: %v", c.output, err)
+	for do, tries := range cases {
+		t.Run(do, func(t *testing.T) {
+			v := vmtest.Boot(t, vmtest.Tiny(t, do))
+			for _, c := range tries {
+				c.check(t, v)
 			}
 		})
+	}
+}
+
+// check checks that the guest fails, and that the error has its last lines.
+func (c try) check(t *testing.T, v *vmtest.VM) {
+	t.Helper()
+	err := c.do(t, v)
+	if !errors.Is(err, c.want) {
+		t.Fatalf("got %v, want %v", err, c.want)
+	}
+	var f *vm.Failure
+	if !errors.As(err, &f) || len(f.Console) == 0 || len(f.Console) > vm.FailureLines {
+		t.Fatalf("the error carries no last lines: %v", err)
+	}
+	if !strings.Contains(strings.Join(f.Console, "\n"), c.output) {
+		t.Errorf("the last lines do not have %q: %v", c.output, err)
 	}
 }
 

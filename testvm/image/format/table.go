@@ -22,8 +22,8 @@ var Table = []Format{
 		About: "kernel, initrd and command line for a loader that takes them: QEMU, PXE, cloud hypervisors",
 		Files: []string{"-initrd.img", "-kernel", "-cmdline"},
 		boots: []boot{
-			{arch: AMD64, machine: Q35, often: true}, {arch: AMD64, machine: MicroVM, often: true},
-			{arch: ARM64, machine: Virt, often: true},
+			{arch: AMD64, machine: Q35}, {arch: AMD64, machine: MicroVM, often: true},
+			{arch: ARM64, machine: Virt},
 			{arch: RISCV, machine: RISCVirt}, {arch: S390X, machine: S390CCW},
 		},
 	},
@@ -64,7 +64,7 @@ var Table = []Format{
 		About: "a disk for PCs and servers: GPT, an EFI system partition with the system as a unified kernel image",
 		Files: []string{"-efi.img"}, tools: efiTools,
 		boots: []boot{
-			{arch: AMD64, machine: Q35, bus: Virtio, often: true}, {arch: AMD64, machine: Q35, bus: NVMe},
+			{arch: AMD64, machine: Q35, bus: Virtio}, {arch: AMD64, machine: Q35, bus: NVMe},
 			{arch: AMD64, machine: Q35, bus: SATA}, {arch: AMD64, machine: Q35, bus: USB},
 			{arch: ARM64, machine: Virt, bus: Virtio, often: true}, {arch: ARM64, machine: Virt, bus: NVMe},
 			{arch: ARM64, machine: Virt, bus: USB},

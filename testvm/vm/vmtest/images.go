@@ -70,10 +70,11 @@ func Program(t testing.TB, arch, pkg, output string) {
 	}
 }
 
-// Image builds an image from a LinuxKit YAML, as kernel and initrd.
+// Image builds an image from a LinuxKit YAML, as kernel and initrd. The initrd is not
+// compressed, because host and guest would need seconds to pack and unpack it.
 func Image(t testing.TB, name, arch, yaml string) image.Output {
 	t.Helper()
-	return Build(t, image.Options{YAML: []byte(yaml), Name: name, Arch: arch})
+	return Build(t, image.Options{YAML: []byte(yaml), Name: name, Arch: arch, Compression: image.None})
 }
 
 // Build builds an image in the folder that has its name.
