@@ -20,14 +20,15 @@ const keptLimit = 64 << 10
 // device is one console. Only the writer's goroutine uses it.
 type device struct {
 	path    string
-	fd      int  // -1 when not open
-	stalled bool // it accepted nothing for stallLimit
+	fd      int           // -1 when not open
+	stall   time.Duration // stallLimit, except in tests
+	stalled bool          // it accepted nothing for that long
 
 	opened bool   // it was opened at least once
 	kept   []byte // messages from before it could be opened
 }
 
-func newDevice(path string) *device { return &device{path: path, fd: -1} }
+func newDevice(path string) *device { return &device{path: path, fd: -1, stall: stallLimit} }
 
 // write writes as much of text as the device accepts. The rest is lost when the device is
 // stalled or gone. A device that could never be opened may appear with its driver, and
@@ -63,9 +64,9 @@ func (d *device) write(text string) {
 	}
 }
 
-// wait reports whether the device accepts bytes again within stallLimit.
+// wait reports whether the device accepts bytes again before it counts as stalled.
 func (d *device) wait() bool {
-	deadline := time.Now().Add(stallLimit)
+	deadline := time.Now().Add(d.stall)
 	for {
 		left := time.Until(deadline)
 		if left <= 0 {
