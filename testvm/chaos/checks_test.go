@@ -179,8 +179,9 @@ func field(text, name string) (value int) {
 // restarts.
 var slack = map[string]int{"PID 1": 2 << 10, "supervisor": 4 << 10, "containerd": 12 << 10, "redis's shim": 2 << 10}
 
-// fileSlack is the number of additional open files, for pools of connections and the like.
-const fileSlack = 2
+// fileSlack is the number of additional open files, for pools of connections and the like. A
+// stream that is written for the first time opens its log and the index.
+const fileSlack = 4
 
 func grown(before, after map[string]usage) string {
 	var all []string
