@@ -140,7 +140,7 @@ func TestEventsOfASwap(t *testing.T) {
 			"service a starting>activating", "service a activating>running", "swap a replacing>probation | user 0")
 		time.Sleep(time.Minute)
 		want(t, answer, "")
-		o.wantEvents(t, "swap a probation>committing | user 0", "swap a committing>committed | user 0")
+		o.wantEvents(t, "swap a probation>verifying | user 0", "swap a verifying>committing | user 0", "swap a committing>committed | user 0")
 
 		want(t, o.swap(t, "a", "bad", false), "bad")
 		o.wantEvents(t, "swap a >ordered | user 0 | swap", "swap a >refused | user 0 | swap: cannot read the artifact: bad")
