@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,17 +37,12 @@ func serveJournal(t *testing.T) *journalServer {
 		More:    []Route{EventsRoute(s.Journal)},
 	}
 	go func() { done <- server.Serve(ctx, s.socket) }()
-	ended := false
-	s.end = func() {
+	s.end = sync.OnceFunc(func() {
 		cancel()
-		if ended {
-			return
-		}
-		ended = true
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-	}
+	})
 	t.Cleanup(s.end)
 	waitForSocket(s.socket)
 	return s
