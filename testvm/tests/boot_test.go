@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,6 +92,7 @@ func TestSystem(t *testing.T) {
 	})
 	t.Run("api", func(t *testing.T) { checkAPI(t, v) })
 	t.Run("metrics", func(t *testing.T) { checkMetrics(t, v) })
+	t.Run("events", func(t *testing.T) { checkEvents(t, v) })
 	if err := v.WriteFile(vmtest.Context(t), "/var/lib/data/kept", []byte("kept\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -146,6 +149,57 @@ func checkOnboot(t *testing.T, v *vmtest.VM) {
 	if !strings.Contains(v.Console(), "first out") {
 		t.Error("the console does not show the output of an onboot container")
 	}
+}
+
+// The journal begins with the boot and has what the supervisor did, with numbers that increase
+// by one; a supervisor that follows one that was killed continues it.
+func checkEvents(t *testing.T, v *vmtest.VM) {
+	for _, p := range processes(t, v) {
+		if len(p.Args) > 1 && p.Args[1] == "supervise" {
+			if err := v.Client().Signal(vmtest.Context(t), p.PID, int(syscall.SIGKILL)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	until(t, func() string { // The next one has taken over.
+		r, err := v.Exec(vmtest.Context(t), "/usr/bin/service", "events", "--json")
+		if err != nil || strings.Count(r.Stdout, `"kind":"containerd"`) < 2 {
+			return fmt.Sprintf("events %s, %s (%v)", r.Stdout, r.Stderr, err)
+		}
+		return ""
+	})
+	wanted := []string{
+		"stage kernel ", "onboot 000-first ", "onboot 001-second ", "supervisor  started", "service redis running", "system  ready",
+		"supervisor  started", "containerd  connected",
+	}
+	last := ""
+	for line := range strings.Lines(v.Output("/usr/bin/service", "events", "--json")) {
+		var e struct{ ID, Kind, Name, To string }
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		if last != "" && e.ID != next(t, last) {
+			t.Errorf("%s follows %s", e.ID, last)
+		}
+		last = e.ID
+		if len(wanted) > 0 && e.Kind+" "+e.Name+" "+e.To == wanted[0] {
+			wanted = wanted[1:]
+		}
+	}
+	if len(wanted) > 0 {
+		t.Errorf("no event %q in\n%s", wanted[0], v.Output("/usr/bin/service", "events"))
+	}
+}
+
+// next returns the ID of the event after one.
+func next(t *testing.T, id string) string {
+	t.Helper()
+	boot, text, _ := strings.Cut(id, ".")
+	number, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("event ID %q: %v", id, err)
+	}
+	return fmt.Sprintf("%s.%d", boot, number+1)
 }
 
 func checkRedis(t *testing.T, v *vmtest.VM) {
