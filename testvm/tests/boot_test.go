@@ -82,6 +82,7 @@ func TestSystem(t *testing.T) {
 	v.Stage(timeline.Ready)
 	t.Run("clock", func(t *testing.T) { checkClock(t, v) })
 	t.Run("onboot", func(t *testing.T) { checkOnboot(t, v) })
+	t.Run("logs", func(t *testing.T) { checkLogs(t, v) })
 	t.Run("redis", func(t *testing.T) { checkRedis(t, v) })
 	t.Run("processes", func(t *testing.T) { checkProcesses(t, v) })
 	t.Run("root", func(t *testing.T) { checkRoot(t, v) })
