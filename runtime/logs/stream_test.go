@@ -2,6 +2,7 @@ package logs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -142,7 +143,14 @@ func TestFloodIsBounded(t *testing.T) {
 		w.Close()
 		s.Finish(time.Minute)
 		old, new := read(t, Old(path)), read(t, path)
-		times := read(t, index.Path(Old(path))) + read(t, index.Path(path))
+		var times []byte // Logs that rotate all the time have no index.
+		for _, log := range []string{path, Old(path)} {
+			text, err := os.ReadFile(index.Path(log))
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+			times = append(times, text...)
+		}
 		if len(old)+len(new)+len(times) > limit || len(old) < limit/4 {
 			t.Errorf("%d and %d bytes with a limit of %d", len(old), len(new), limit)
 		}
