@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -54,9 +55,12 @@ func (s *Server) Serve(ctx context.Context, socket string) error {
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
+	unused := &silent{conns: map[net.Conn]bool{}}
+	server.ConnState = unused.follow
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
+		unused.end()
 		shutDown(server)
 	})
 	err = server.Serve(newAdmission(ctx, l))
@@ -69,8 +73,40 @@ func (s *Server) Serve(ctx context.Context, socket string) error {
 	return nil
 }
 
+// silent has the connections on which no request has begun. Server.Shutdown would wait 5 s
+// for each, and a machine that powers off with it.
+type silent struct {
+	mu    sync.Mutex
+	ended bool
+	conns map[net.Conn]bool
+}
+
+// follow is the hook of http.Server.ConnState.
+func (s *silent) follow(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case state != http.StateNew:
+		delete(s.conns, c)
+	case s.ended:
+		_ = c.Close()
+	default:
+		s.conns[c] = true
+	}
+}
+
+// end closes these connections, and those to come.
+func (s *silent) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	for c := range s.conns {
+		_ = c.Close()
+	}
+}
+
 // shutDown waits until the requests have been answered. A client that does not read its
-// response, or has not sent its request, does not delay it for long.
+// response does not delay it for long.
 func shutDown(server *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*requestTime)
 	defer cancel()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -194,6 +195,28 @@ func TestEndsInSpiteOfClients(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// At the end, connections without a request are closed, and no others.
+func TestSilent(t *testing.T) {
+	s := &silent{conns: map[net.Conn]bool{}}
+	unused, unusedEnd := net.Pipe()
+	used, usedEnd := net.Pipe()
+	late, lateEnd := net.Pipe()
+	s.follow(unused, http.StateNew)
+	s.follow(used, http.StateNew)
+	s.follow(used, http.StateActive)
+	s.end()
+	s.follow(late, http.StateNew)
+	for _, closed := range []net.Conn{unusedEnd, lateEnd} {
+		if _, err := closed.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("a connection without a request: %v", err)
+		}
+	}
+	go func() { _, _ = used.Write([]byte("x")) }()
+	if _, err := usedEnd.Read(make([]byte, 1)); err != nil {
+		t.Errorf("a connection with a request: %v", err)
 	}
 }
 
