@@ -54,9 +54,7 @@ func (s *Server) change(verb string) http.HandlerFunc {
 		case response.Error != "" && !stream.begun:
 			fail(w, problemOf(response))
 		case response.Error != "":
-			p := problemOf(response)
-			p.Title = http.StatusText(p.Status)
-			stream.send(problemEvent, p)
+			stream.send(problemEvent, problemOf(response).titled())
 		case stream.accepted:
 			stream.send(resultEvent, result{response.Plan})
 		default:

@@ -87,9 +87,7 @@ func eventQuery(r *http.Request) (EventQuery, error) {
 // streamEvents sends events until the client closes the connection or does not receive in time,
 // the server ends or, without follow, all that are kept are sent.
 func streamEvents(ctx context.Context, w http.ResponseWriter, cursor *events.Cursor, follow bool) {
-	w.Header().Set("Content-Type", eventsType)
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusOK)
+	beginEvents(w)
 	c := http.NewResponseController(w)
 	err := c.Flush() // The client knows that it is connected.
 	for err == nil {

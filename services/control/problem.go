@@ -21,12 +21,16 @@ type problem struct {
 }
 
 func (p problem) encode() []byte {
-	p.Title = http.StatusText(p.Status)
-	text, err := json.Marshal(p)
+	text, err := json.Marshal(p.titled())
 	if err != nil { // Its fields can be encoded.
 		return []byte("{}")
 	}
 	return append(text, '\n')
+}
+
+func (p problem) titled() problem {
+	p.Title = http.StatusText(p.Status)
+	return p
 }
 
 // problemOf returns the problem of a response with an error.
@@ -43,10 +47,10 @@ func problemOf(r Response) problem {
 
 // code returns the exit status of a problem.
 func (p problem) code() int {
-	switch {
-	case p.Status == http.StatusNotFound:
+	switch p.Status {
+	case http.StatusNotFound:
 		return CodeNotFound
-	case p.Status >= 400 && p.Status < 500 && p.Status != http.StatusConflict && p.Status != http.StatusForbidden:
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge:
 		return CodeUsage
 	}
 	return CodeFailed

@@ -24,6 +24,13 @@ func acceptsEvents(r *http.Request) bool {
 	return false
 }
 
+// beginEvents sends the header of a stream.
+func beginEvents(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", eventsType)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+}
+
 // eventStream sends server-sent events to a client that accepts them.
 type eventStream struct {
 	w         http.ResponseWriter
@@ -45,9 +52,7 @@ func (s *eventStream) send(name string, data any) {
 		if s.continues { // A client that waits for it does not send the body after a response has begun.
 			s.w.WriteHeader(http.StatusContinue)
 		}
-		s.w.Header().Set("Content-Type", eventsType)
-		s.w.Header().Set("Cache-Control", "no-store")
-		s.w.WriteHeader(http.StatusOK)
+		beginEvents(s.w)
 	}
 	message := sse.Message{Type: sse.Type(name)}
 	message.AppendData(encodeData(data))
