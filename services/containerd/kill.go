@@ -8,11 +8,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/runtime/peer"
 	"keelson/runtime/procfs"
 )
 
-// KillDaemon sends SIGKILL to the process that listens on containerd's socket
-// (SO_PEERCRED of unix(7)).
+// KillDaemon sends SIGKILL to the process that listens on containerd's socket.
 func (c *Client) KillDaemon() error {
 	pid, err := listener(c.socket)
 	if err != nil {
@@ -35,23 +35,14 @@ func listener(path string) (pid int, err error) {
 		return 0, fmt.Errorf("cannot find containerd: %w", err)
 	}
 	defer conn.Close()
-	raw, err := conn.(*net.UnixConn).SyscallConn()
+	daemon, err := peer.Of(conn.(*net.UnixConn))
 	if err != nil {
 		return 0, fmt.Errorf("cannot find containerd: %w", err)
 	}
-	var peer *unix.Ucred
-	if cerr := raw.Control(func(fd uintptr) {
-		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); cerr != nil {
-		err = cerr
+	if daemon.Pid <= 1 {
+		return 0, fmt.Errorf("cannot find containerd: process %d listens on %s", daemon.Pid, path)
 	}
-	if err != nil {
-		return 0, fmt.Errorf("cannot find containerd: %w", err)
-	}
-	if peer.Pid <= 1 {
-		return 0, fmt.Errorf("cannot find containerd: process %d listens on %s", peer.Pid, path)
-	}
-	return int(peer.Pid), nil
+	return int(daemon.Pid), nil
 }
 
 // daemonName is the command name of containerd's process (proc_pid_comm(5)).

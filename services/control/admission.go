@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/backoff"
+	"keelson/runtime/peer"
 )
 
 // Limits of connections: in all, and of one process.
@@ -64,15 +65,15 @@ func (a *admission) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err // net/http waits and repeats after EMFILE and ENFILE.
 		}
-		peer, err := credentialsOf(conn)
+		client, err := peer.Of(conn)
 		switch {
-		case err != nil || peer.Uid != 0 && int(peer.Uid) != os.Geteuid():
+		case err != nil || client.Uid != 0 && int(client.Uid) != os.Geteuid():
 			refuse(conn, problem{Status: http.StatusForbidden, Detail: "only root may use the control socket"})
-		case !a.enter(peer.Pid):
+		case !a.enter(client.Pid):
 			refuse(conn, problem{Status: http.StatusServiceUnavailable,
 				Detail: fmt.Sprintf("too many connections: at most %d of a process, %d in all", processLimit, connectionLimit)})
 		default:
-			return &admitted{conn, peer, sync.OnceFunc(func() { a.leave(peer.Pid) })}, nil
+			return &admitted{conn, credentials(client), sync.OnceFunc(func() { a.leave(client.Pid) })}, nil
 		}
 	}
 }
@@ -117,23 +118,6 @@ func refuse(conn *net.UnixConn, p problem) {
 
 // credentials are those of the process at the other end of a connection.
 type credentials unix.Ucred
-
-// credentialsOf returns SO_PEERCRED of unix(7).
-func credentialsOf(conn *net.UnixConn) (credentials, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return credentials{}, err
-	}
-	var cred *unix.Ucred
-	var got error
-	if err = raw.Control(func(fd uintptr) { cred, got = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err == nil {
-		err = got
-	}
-	if err != nil {
-		return credentials{}, err
-	}
-	return credentials(*cred), nil
-}
 
 // String describes the process for people.
 func (c credentials) String() string {

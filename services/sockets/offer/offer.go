@@ -5,7 +5,7 @@
 //
 // The package is small because each shim contains it. Errors name the container.
 //
-// Sources: unix(7), SO_PEERCRED.
+// Source: unix(7).
 package offer
 
 import (
@@ -23,6 +23,7 @@ import (
 
 	"keelson/runtime/fdpass"
 	"keelson/runtime/paths"
+	"keelson/runtime/peer"
 )
 
 // offerTime is how long a shim may take to send its request.
@@ -85,17 +86,12 @@ func (o *Offer) answer(conn *net.UnixConn) error {
 	if err := conn.SetDeadline(time.Now().Add(offerTime)); err != nil {
 		return err
 	}
-	raw, err := conn.SyscallConn()
+	shim, err := peer.Of(conn)
+	if err == nil && int(shim.Uid) != os.Geteuid() {
+		err = unix.EPERM
+	}
 	if err != nil {
 		return err
-	}
-	var peer *unix.Ucred
-	var peerErr error
-	if err := raw.Control(func(fd uintptr) { peer, peerErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return err
-	}
-	if peerErr != nil || int(peer.Uid) != os.Geteuid() {
-		return errors.Join(peerErr, unix.EPERM)
 	}
 	request := make([]byte, len(o.container)+1)
 	n, err := conn.Read(request)
