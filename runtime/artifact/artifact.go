@@ -76,6 +76,9 @@ const (
 // VerityBlock is the size of a block of an image with VerityBlocks, in bytes.
 const VerityBlock = 4096
 
+// VerityMaxSalt is the largest salt of dm-verity, in bytes.
+const VerityMaxSalt = 256
+
 // MaxDocument is the largest size, in bytes, of a JSON document of an artifact. Registries
 // have the same limit for manifests.
 const MaxDocument = 4 << 20

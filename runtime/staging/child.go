@@ -161,8 +161,8 @@ func runChild(in io.Reader) (result, error) {
 		return result{}, err
 	}
 	if todo.Digest {
-		digest, err := sumOf(in)
-		return result{Digest: digest}, err
+		sum, err := sumOf(in)
+		return result{Digest: sum}, err
 	}
 	meta, err := unpackHere(in, todo.settings)
 	return result{Meta: &meta}, err

@@ -2,14 +2,13 @@ package staging
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,11 +19,11 @@ import (
 // lowest priority, also for reading the disk: see ioprio_set(2) on processes that have set
 // none.
 func Digest(ctx context.Context, o Options, dir, path string) (string, error) {
-	digest, err := syncAndDigest(ctx, o.withDefaults(), dir, path)
+	sum, err := syncAndDigest(ctx, o.withDefaults(), dir, path)
 	if err != nil {
 		return "", fmt.Errorf("cannot compute the digest of %s: %w", path, err)
 	}
-	return digest, nil
+	return sum, nil
 }
 
 func syncAndDigest(ctx context.Context, o Options, dir, path string) (string, error) {
@@ -51,11 +50,8 @@ func syncAndDigest(ctx context.Context, o Options, dir, path string) (string, er
 
 // sumOf returns the digest of what r has.
 func sumOf(r io.Reader) (string, error) {
-	sum := sha256.New()
-	if _, err := io.Copy(sum, r); err != nil {
-		return "", err
-	}
-	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), nil
+	sum, err := digest.FromReader(r)
+	return sum.String(), err
 }
 
 // lowestPriority is the largest value of setpriority(2).

@@ -36,7 +36,7 @@ func checkMeta(m artifact.Meta, architecture string) error {
 		return fmt.Errorf("annotation %s: bad value %d", artifact.VerityOffset, m.VerityOffset)
 	case m.VerityBlocks < 0 || m.VerityBlocks > m.VerityOffset/artifact.VerityBlock || m.VerityBlocks > 0 && len(sum) != sha256.Size:
 		return fmt.Errorf("annotation %s: bad value %d", artifact.VerityBlocks, m.VerityBlocks)
-	case saltErr != nil || len(salt) > 256 || m.VeritySalt != "" && m.VerityBlocks == 0:
+	case saltErr != nil || len(salt) > artifact.VerityMaxSalt || m.VeritySalt != "" && m.VerityBlocks == 0:
 		return fmt.Errorf("annotation %s: bad value %q", artifact.VeritySalt, m.VeritySalt)
 	case m.RootDigest != "" && (m.RootHash == "" || !digestForm().MatchString(m.RootDigest)):
 		return fmt.Errorf("bad digest %q of the root", m.RootDigest)
