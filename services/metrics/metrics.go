@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"bytes"
-	"slices"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
@@ -66,9 +65,4 @@ func (s Snapshot) Encode() ([]byte, error) {
 		return nil, err
 	}
 	return text.Bytes(), nil
-}
-
-func sorted[T any](all []T, compare func(a, b T) int) []T {
-	slices.SortFunc(all, compare)
-	return all
 }

@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"cmp"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -115,11 +114,12 @@ func (p pairs) scaled(key string, factor float64) *float64 { return scale(parse(
 // pressure reads lines "some avg10=0.00 avg60=0.00 avg300=0.00 total=0", whose total is in
 // microseconds.
 func pressure(path, resource string) (all []Pressure) {
-	for share, values := range keyed(path) {
-		_, total, _ := strings.Cut(values, "total=")
+	values := keyed(path)
+	for _, share := range []string{"full", "some"} {
+		_, total, _ := strings.Cut(values[share], "total=")
 		if seconds := scale(parse(total), 1e-6); seconds != nil {
 			all = append(all, Pressure{resource, share, *seconds})
 		}
 	}
-	return sorted(all, func(a, b Pressure) int { return cmp.Compare(a.Share, b.Share) })
+	return all
 }

@@ -1,8 +1,6 @@
 package supervisor
 
 import (
-	"context"
-	"errors"
 	"maps"
 
 	"keelson/services/machine"
@@ -10,19 +8,12 @@ import (
 )
 
 // Metrics returns what is known of the services, for metrics.Gather.
-func (s *Supervisor) Metrics(ctx context.Context) (all []metrics.Service, err error) {
-	answer := make(chan []metrics.Service, 1)
-	if !s.post(func() { answer <- s.measured() }) {
-		return nil, errors.New("the supervisor is ending")
-	}
-	select {
-	case all := <-answer:
-		return all, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-s.ended:
-		return nil, errors.New("the supervisor ended")
-	}
+func (s *Supervisor) Metrics() (all []metrics.Service, err error) {
+	err = s.ask(func() error {
+		all = s.measured()
+		return nil
+	})
+	return all, err
 }
 
 func (s *Supervisor) measured() (all []metrics.Service) {

@@ -17,7 +17,7 @@ func TestMetrics(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
-		all, err := r.Metrics(t.Context())
+		all, err := r.Metrics()
 		if err != nil || len(all) != 2 {
 			t.Fatalf("got %+v, %v", all, err)
 		}

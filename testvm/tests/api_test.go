@@ -16,7 +16,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"keelson/testvm/image/cache"
 	"keelson/testvm/image/debian"
@@ -133,11 +132,12 @@ func scrape(t *testing.T, address string) (ask func(query string) string) {
 			t.Log(log.String())
 		}
 	})
-	for deadline := time.Now().Add(time.Minute); value("http://"+listen, "up") == ""; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("Prometheus has scraped nothing in a minute")
+	until(t, func() string {
+		if value("http://"+listen, "up") == "" {
+			return "Prometheus has scraped nothing"
 		}
-	}
+		return ""
+	})
 	return func(query string) string { return value("http://"+listen, query) }
 }
 

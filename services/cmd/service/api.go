@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 
@@ -15,7 +14,7 @@ import (
 )
 
 // measured returns what the supervisor knows of the services, for metrics.
-type measured func(context.Context) ([]metrics.Service, error)
+type measured func() ([]metrics.Service, error)
 
 // api returns the server of the control API.
 func api(h control.Handler, journal *events.Journal, services measured, log *slog.Logger) *control.Server {
@@ -24,8 +23,8 @@ func api(h control.Handler, journal *events.Journal, services measured, log *slo
 
 // metricsRoute answers with metrics. The boot and containerd may be unknown.
 func metricsRoute(services measured) control.Route {
-	return control.Route{Method: http.MethodGet, Path: "/metrics", Answer: control.Text{}, Handle: func(w http.ResponseWriter, r *http.Request) {
-		all, err := services(r.Context())
+	return control.Route{Method: http.MethodGet, Path: "/metrics", Answer: control.Text{}, Handle: func(w http.ResponseWriter, _ *http.Request) {
+		all, err := services()
 		if err != nil {
 			control.Fail(w, http.StatusServiceUnavailable, err)
 			return
