@@ -70,8 +70,8 @@ func (s *Supervisor) recordResumed(svc *service, before machine.State) {
 // recordEnd keeps how a container ended for the transition that follows.
 func (s *Supervisor) recordEnd(svc *service, x task.Exit) {
 	svc.exit = &runEnd{events.Exit{Code: x.Code, OOM: x.OOM, Unknown: x.Unknown}, svc.pid}
-	if number := x.Code - 128; number > 0 && number <= 64 {
-		svc.exit.exit.Signal = signals.Name(syscall.Signal(number))
+	if signal := x.Signal(); signal != 0 {
+		svc.exit.exit.Signal = signals.Name(signal)
 	}
 	if x.Unknown {
 		svc.exit.exit.Code = -1

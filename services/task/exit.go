@@ -28,6 +28,14 @@ const (
 	NotSeen     = "unknown"
 )
 
+// Signal returns the signal that ended the container; 0: none did.
+func (x Exit) Signal() syscall.Signal {
+	if number := x.Code - 128; !x.Unknown && number > 0 && number <= 64 {
+		return syscall.Signal(number)
+	}
+	return 0
+}
+
 // Reason returns the kind of the exit.
 func (x Exit) Reason() string {
 	switch {
@@ -35,7 +43,7 @@ func (x Exit) Reason() string {
 		return OutOfMemory
 	case x.Unknown:
 		return NotSeen
-	case x.Code > 128 && x.Code <= 128+64:
+	case x.Signal() != 0:
 		return Signalled
 	case x.Code == 0:
 		return Succeeded
@@ -48,8 +56,8 @@ func (x Exit) String() string {
 	text := fmt.Sprintf("exited %d", x.Code)
 	if x.Unknown {
 		text = "exited, status unknown"
-	} else if number := x.Code - 128; number > 0 && number <= 64 {
-		text = "killed by " + signals.Name(syscall.Signal(number))
+	} else if signal := x.Signal(); signal != 0 {
+		text = "killed by " + signals.Name(signal)
 	}
 	if x.OOM {
 		text += " (out of memory)"
