@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"keelson/runtime/timeline"
 )
 
 // handler is the slog.Handler of a console.
@@ -25,7 +27,7 @@ func (h *handler) Enabled(_ context.Context, level slog.Level) bool {
 func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
 	b.WriteString(prefix)
-	b.WriteString(oneLine(r.Message))
+	b.WriteString(timeline.OneLine(r.Message))
 	b.WriteString(h.attrs)
 	r.Attrs(func(a slog.Attr) bool {
 		appendAttr(&b, h.group, a)
@@ -80,13 +82,4 @@ func quote(s string) string {
 		return strconv.Quote(s)
 	}
 	return s
-}
-
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s)
 }

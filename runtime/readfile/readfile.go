@@ -54,19 +54,40 @@ func read(path string, limit int64, flags int) ([]byte, error) {
 	return data, nil
 }
 
+// ErrNotRegular is returned for what is not a regular file.
+var ErrNotRegular = errors.New("not a regular file")
+
+// Open opens a regular file with flags of os.OpenFile. It waits for nothing, and does not follow
+// a symbolic link, for which the error is ErrNotRegular.
+func Open(path string, flags int) (*os.File, fs.FileInfo, error) {
+	f, info, err := open(path, flags|syscall.O_NOFOLLOW)
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) { // ENXIO: a socket, or a FIFO without reader.
+		err = fmt.Errorf("cannot open %s: %w", path, ErrNotRegular)
+	}
+	return f, info, err
+}
+
+func open(path string, flags int) (*os.File, fs.FileInfo, error) {
+	f, err := os.OpenFile(path, flags|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = ErrNotRegular
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, info, nil
+}
+
 func readRegular(path string, limit int64, flags int) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|flags, 0)
+	f, _, err := open(path, os.O_RDONLY|flags)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err

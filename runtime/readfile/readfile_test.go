@@ -92,3 +92,37 @@ func TestJSON(t *testing.T) {
 		}
 	}
 }
+
+// Open opens regular files only, waits for nothing, and follows no link.
+func TestOpen(t *testing.T) {
+	dir := t.TempDir()
+	paths := map[string]error{
+		"file": os.WriteFile(dir+"/file", []byte("text"), 0o600),
+		"link": os.Symlink("file", dir+"/link"),
+		"fifo": unix.Mkfifo(dir+"/fifo", 0o600),
+		"dir":  os.Mkdir(dir+"/dir", 0o700),
+		"none": nil,
+	}
+	for name, err := range paths {
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, info, err := Open(dir+"/"+name, os.O_RDONLY)
+		switch name {
+		case "file":
+			if err != nil || info.Size() != 4 {
+				t.Errorf("%s: %v, %v", name, info, err)
+			} else {
+				f.Close()
+			}
+		case "none":
+			if !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: %v", name, err)
+			}
+		default:
+			if !errors.Is(err, ErrNotRegular) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}

@@ -62,20 +62,20 @@ func Now() time.Duration {
 // "[   1.234] STAGE NAME: RESULT after 0.210s; NOTE". Empty parts are left out.
 func (e Event) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[%8.3f] %s", e.At.Seconds(), oneLine(e.Stage))
+	fmt.Fprintf(&b, "[%8.3f] %s", e.At.Seconds(), OneLine(e.Stage))
 	if e.Name != "" {
-		b.WriteString(" " + oneLine(e.Name))
+		b.WriteString(" " + OneLine(e.Name))
 	}
 	if e.Result != "" || e.Took > 0 {
 		b.WriteByte(':')
 	}
 	if e.Result != "" {
-		b.WriteString(" " + oneLine(e.Result))
+		b.WriteString(" " + OneLine(e.Result))
 	}
 	if e.Took > 0 {
 		fmt.Fprintf(&b, " after %.3fs", e.Took.Seconds())
 	}
-	if note := oneLine(e.Note); note != "" {
+	if note := OneLine(e.Note); note != "" {
 		b.WriteString(noteMark + note)
 	}
 	return b.String()
@@ -92,8 +92,8 @@ func (e Event) Outcome() string {
 	return e.Result + noteMark + e.Note
 }
 
-// oneLine replaces control characters, which error texts of other programs may hold.
-func oneLine(s string) string {
+// OneLine replaces control characters, which texts of other programs may have.
+func OneLine(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '

@@ -108,7 +108,7 @@ func FuzzParseLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		if e, ok := ParseLine(line); ok {
 			again, ok := ParseLine("keelson: " + e.String())
-			if !ok || again.At != e.At || again.Stage != e.Stage || e.Took > 0 && oneLine(again.Outcome()) != oneLine(e.Outcome()) {
+			if !ok || again.At != e.At || again.Stage != e.Stage || e.Took > 0 && OneLine(again.Outcome()) != OneLine(e.Outcome()) {
 				t.Errorf("%q read as %+v, printed and read as %+v", line, e, again)
 			}
 		}

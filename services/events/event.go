@@ -68,7 +68,7 @@ const (
 
 // limited returns the event with texts of limited size, in valid UTF-8.
 func (e Event) limited() Event {
-	for _, name := range []*string{&e.Name, &e.From, &e.To, &e.Version, &e.By} {
+	for _, name := range []*string{&e.Name, &e.From, &e.To, &e.Container, &e.Version, &e.By} {
 		*name = cut(*name, NameLimit)
 	}
 	e.Kind, e.Text = Kind(cut(string(e.Kind), NameLimit)), cut(e.Text, TextLimit)

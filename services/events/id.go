@@ -1,11 +1,13 @@
 package events
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
+
+	"keelson/runtime/bootid"
 )
 
 // ID identifies an event. Its text is "BOOT.SEQ", such as "9f3c21aa.482". The zero value
@@ -62,18 +64,8 @@ func (id *ID) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// bootIDPath has the boot ID: a UUID that the kernel makes at its start (random(4)).
-const bootIDPath = "/proc/sys/kernel/random/boot_id"
-
 // ThisBoot returns the part of an ID that is the same for all events of this boot.
 func ThisBoot() (uint32, error) {
-	text, err := os.ReadFile(bootIDPath)
-	if err != nil {
-		return 0, fmt.Errorf("cannot read the boot ID: %w", err)
-	}
-	boot, err := parseBoot(string(text[:min(len(text), bootDigits)]))
-	if err != nil {
-		return 0, fmt.Errorf("cannot read the boot ID %.64q in %s: %w", text, bootIDPath, err)
-	}
-	return boot, nil
+	id, err := bootid.Read()
+	return binary.BigEndian.Uint32(id[:]), err
 }

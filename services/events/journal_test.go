@@ -197,13 +197,13 @@ func TestBounds(t *testing.T) {
 	}
 	long := strings.Repeat("é", 4000)
 	for range 500 {
-		j.Append(Event{Kind: Swap, Name: long, Text: "x" + long, By: long, Exit: &Exit{Signal: long}})
+		j.Append(Event{Kind: Swap, Name: long, Text: "x" + long, By: long, Container: long, Exit: &Exit{Signal: long}})
 	}
 	if j.ring.bytes > BytesLimit {
 		t.Errorf("%d bytes", j.ring.bytes)
 	}
 	newest := j.ring.at(j.ring.count - 1)
-	if len(newest.Text) > TextLimit || len(newest.Name) > NameLimit || len(newest.By) > NameLimit || len(newest.Exit.Signal) > NameLimit ||
+	if len(newest.Text) > TextLimit || len(newest.Name) > NameLimit || len(newest.By) > NameLimit || len(newest.Container) > NameLimit || len(newest.Exit.Signal) > NameLimit ||
 		!strings.HasSuffix(newest.Text, "é…") || !utf8.ValidString(newest.Text) {
 		t.Errorf("texts of %d and %d bytes", len(newest.Text), len(newest.Name))
 	}
@@ -363,7 +363,7 @@ func TestBoot(t *testing.T) {
 }
 
 func TestThisBoot(t *testing.T) {
-	text, err := os.ReadFile(bootIDPath)
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
+
+	"keelson/runtime/timeline"
 )
 
 // timeFormat is RFC 3339 with milliseconds.
@@ -13,9 +14,9 @@ const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 // String returns the event as one line for people: "TIME KIND NAME: FROM -> TO, …".
 func (e Event) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s", e.Time.Format(timeFormat), oneLine(string(e.Kind)))
+	fmt.Fprintf(&b, "%s %s", e.Time.Format(timeFormat), timeline.OneLine(string(e.Kind)))
 	if e.Name != "" {
-		b.WriteString(" " + oneLine(e.Name))
+		b.WriteString(" " + timeline.OneLine(e.Name))
 	}
 	if parts := e.parts(); len(parts) > 0 {
 		b.WriteString(": " + strings.Join(parts, ", "))
@@ -25,7 +26,7 @@ func (e Event) String() string {
 
 func (e Event) parts() (parts []string) {
 	add := func(format, value string) {
-		if value = oneLine(value); value != "" {
+		if value = timeline.OneLine(value); value != "" {
 			parts = append(parts, fmt.Sprintf(format, value))
 		}
 	}
@@ -70,14 +71,4 @@ func (x Exit) String() string {
 		text += " (out of memory)"
 	}
 	return text
-}
-
-// oneLine replaces control characters, which texts of other programs may have.
-func oneLine(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s))
 }

@@ -90,7 +90,8 @@ func (s *Supervisor) addNew(names []string) {
 	}
 }
 
-// list describes the named services, or all. Times are by the clock as it is set now, not as it was set then.
+// list describes the named services, or all. Times are by the clock as it is set now, not as
+// it was set then.
 func (s *Supervisor) list(names []string) control.Response {
 	var response control.Response
 	wall, boot := time.Now(), s.options.Now()

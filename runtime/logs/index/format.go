@@ -3,16 +3,15 @@ package index
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/bootid"
 )
 
 const (
@@ -68,18 +67,10 @@ func decode(b []byte) Record {
 type BootID [8]byte
 
 // ThisBoot returns the ID of the boot that runs; zeros if there is none.
-var ThisBoot = sync.OnceValue(func() (id BootID) {
-	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return BootID{}
-	}
-	all, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(string(text)), "-", ""))
-	if err != nil {
-		return BootID{}
-	}
-	copy(id[:], all)
-	return id
-})
+func ThisBoot() BootID {
+	id, _ := bootid.Read() // Without it, there are no times.
+	return BootID(id[:8])
+}
 
 // Boot is a boot that wrote to a log.
 type Boot struct {
@@ -154,21 +145,4 @@ func identify(log *os.File) (inode uint64, born, size int64, err error) {
 		born = st.Btime.Sec*int64(time.Second) + int64(st.Btime.Nsec)
 	}
 	return st.Ino, born, int64(st.Size), nil
-}
-
-// openRegular opens a regular file. Containers may have access to the folder: it follows
-// no link and waits for nothing.
-func openRegular(path string, flags int) (*os.File, int64, error) {
-	f, err := os.OpenFile(path, flags|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = ErrMismatch
-	}
-	if err != nil {
-		return nil, 0, errors.Join(err, f.Close())
-	}
-	return f, info.Size(), nil
 }

@@ -8,6 +8,8 @@ import (
 	"sort"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/readfile"
 )
 
 // Index is an open index. One goroutine uses it.
@@ -26,7 +28,7 @@ const blockRecords = 4096 / recordSize
 // Open opens the file at path as the index of log. The error is ErrMismatch when it is the
 // index of another file.
 func Open(path string, log *os.File) (*Index, error) {
-	f, _, err := openRegular(path, os.O_RDONLY)
+	f, _, err := readfile.Open(path, os.O_RDONLY)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open index: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/runtime/readfile"
 	"keelson/runtime/timeline"
 )
 
@@ -127,11 +128,11 @@ func (w *Writer) open(log *os.File, offset int64) error {
 // resume continues an index. It reports false if there is none that fits the log, of which
 // only offset bytes are left.
 func (w *Writer) resume(offset int64) bool {
-	f, size, err := openRegular(Path(w.path), os.O_RDWR)
+	f, info, err := readfile.Open(Path(w.path), os.O_RDWR)
 	if err != nil {
 		return false
 	}
-	if !w.recall(f, size) || w.last.Offset > offset || w.header.begun() > offset {
+	if !w.recall(f, info.Size()) || w.last.Offset > offset || w.header.begun() > offset {
 		_ = f.Close()
 		w.n, w.last = 0, Record{}
 		return false

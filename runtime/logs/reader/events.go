@@ -2,8 +2,10 @@ package reader
 
 import (
 	"fmt"
+	"os"
 	"time"
 
+	"keelson/runtime/readfile"
 	"keelson/runtime/timeline"
 )
 
@@ -13,7 +15,7 @@ type eventLog struct {
 }
 
 func openEvents(path string, c *clock) (*eventLog, error) {
-	f, info, err := openRegular(path)
+	f, info, err := readfile.Open(path, os.O_RDONLY)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the timeline: %w", err)
 	}

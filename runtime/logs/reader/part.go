@@ -12,9 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"keelson/runtime/logs/index"
+	"keelson/runtime/readfile"
 )
 
 // slack is how much earlier than its bytes a record may be, and more.
@@ -82,13 +81,13 @@ func openParts(path string, c *clock) ([]*part, error) {
 	var parts []*part
 	paths := Parts(path)
 	for _, p := range slices.Backward(paths) {
-		f, info, err := openRegular(p)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoLog) {
+		f, info, err := readfile.Open(p, os.O_RDONLY)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, readfile.ErrNotRegular) {
 			continue
 		}
 		if err != nil {
 			closeParts(parts)
-			return nil, err
+			return nil, fmt.Errorf("cannot open log: %w", err)
 		}
 		if slices.ContainsFunc(parts, func(o *part) bool { return os.SameFile(o.info, info) }) {
 			_ = f.Close()
@@ -100,28 +99,6 @@ func openParts(path string, c *clock) ([]*part, error) {
 	}
 	slices.Reverse(parts)
 	return parts, nil
-}
-
-// errNoLog is returned for what cannot be a log, such as a link that a container with
-// access to the folder has made.
-var errNoLog = errors.New("not a regular file")
-
-func openRegular(path string) (*os.File, fs.FileInfo, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
-		return nil, nil, errNoLog
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot open log: %w", err)
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errNoLog
-	}
-	if err != nil {
-		return nil, nil, errors.Join(err, f.Close())
-	}
-	return f, info, nil
 }
 
 func closeParts(parts []*part) {

@@ -8,6 +8,8 @@ import (
 	"iter"
 	"regexp"
 	"time"
+
+	"keelson/runtime/readfile"
 )
 
 // Options select entries.
@@ -148,7 +150,7 @@ func (r *reading) openMessages() error {
 			e, err := openEvents(r.set.Timeline, &r.clock)
 			if err == nil {
 				r.add(e)
-			} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoLog) {
+			} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, readfile.ErrNotRegular) {
 				return err
 			}
 		}
