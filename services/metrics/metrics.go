@@ -41,9 +41,10 @@ const cgroupRoot = "/sys/fs/cgroup"
 // is the ID of its process, or 0.
 func Gather(services []Service, boot []timeline.Event, version string, containerd int) Snapshot {
 	s := Snapshot{Services: services, Boot: boot, Version: version}
+	cgroups := openHierarchies(cgroupRoot)
 	for i, svc := range services {
 		if svc.Cgroup != "" {
-			services[i].Usage = ReadUsage(cgroupRoot, svc.Cgroup)
+			services[i].Usage = cgroups.usage(svc.Cgroup)
 		}
 	}
 	s.Processes = readProcesses(containerd, services)

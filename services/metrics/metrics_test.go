@@ -58,7 +58,7 @@ func value(f *float64) float64 {
 	return *f
 }
 
-func TestReadUsage(t *testing.T) {
+func TestUsage(t *testing.T) {
 	tests := []struct {
 		name  string
 		files map[string]string
@@ -75,7 +75,7 @@ func TestReadUsage(t *testing.T) {
 	for _, tt := range tests {
 		root := t.TempDir()
 		write(t, root, tt.files)
-		u := ReadUsage(root, tt.path)
+		u := openHierarchies(root).usage(tt.path)
 		var got []float64
 		for _, f := range []*float64{u.CPU, u.CPUUser, u.CPUSystem, u.Memory, u.MemoryPeak, u.MemoryLimit, u.OOMKills, u.Processes, u.ProcessesLimit} {
 			got = append(got, value(f))
@@ -86,13 +86,13 @@ func TestReadUsage(t *testing.T) {
 	}
 }
 
-func FuzzReadUsage(f *testing.F) {
+func FuzzUsage(f *testing.F) {
 	f.Add("usage_usec 1\nuser_usec x\n", "some avg10=0.00 total=5\nfull total=\n", "max")
 	f.Add("", "total=18446744073709551616", "-1")
 	f.Fuzz(func(t *testing.T, stat, waits, n string) {
 		root := t.TempDir()
 		write(t, root, map[string]string{"cgroup.controllers": "", "a/cpu.stat": stat, "a/cpu.pressure": waits, "a/memory.current": n})
-		u := ReadUsage(root, "a")
+		u := openHierarchies(root).usage("a")
 		for _, v := range []*float64{u.CPU, u.CPUUser, u.Memory} {
 			if v != nil && *v < 0 {
 				t.Errorf("%q %q: negative: %v", stat, n, *v)
@@ -108,7 +108,7 @@ func snapshot(t testing.TB) Snapshot {
 		Version: "v1.2",
 		Services: []Service{
 			{Name: "redis", State: "running", Up: true, Ready: true, Restarts: 2, Exits: map[string]int{"signal": 1, "exit": 1},
-				Start: 1500 * time.Millisecond, PID: 1, Usage: ReadUsage(root, "a")},
+				Start: 1500 * time.Millisecond, PID: 1, Usage: openHierarchies(root).usage("a")},
 			{Name: "we\"b\n", State: "failed"},
 		},
 		Processes: []Process{{"supervisor", 90, 0.25, 20 << 20}},
@@ -182,9 +182,9 @@ func BenchmarkScrape(b *testing.B) {
 	write(b, root, v2)
 	b.ReportAllocs()
 	for b.Loop() {
-		services := make([]Service, 100)
+		services, cgroups := make([]Service, 100), openHierarchies(root)
 		for i := range services {
-			services[i] = Service{Name: "service", State: "running", PID: os.Getpid(), Usage: ReadUsage(root, "a")}
+			services[i] = Service{Name: "service", State: "running", PID: os.Getpid(), Usage: cgroups.usage("a")}
 		}
 		text, err := Snapshot{Services: services, Processes: readProcesses(0, services)}.Encode()
 		if err != nil {
