@@ -263,7 +263,6 @@ func (f *file) renew() error {
 	}
 	if info.Size() < f.off { // It was truncated.
 		f.off, f.lo, f.hi, f.timed, f.continued = 0, 0, 0, false, false
-		p.seenAt = time.Time{}
 	}
 	p.seen, p.seenAt = f.off, time.Now()
 	return nil
@@ -279,7 +278,7 @@ func (f *file) appendParts(last *part) error {
 	closeParts(parts[:i+1])
 	closeParts(f.parts[:f.at]) // They are read.
 	for _, p := range parts[i+1:] {
-		p.seenAt = last.seenAt // Its lines are later.
+		p.seen, p.seenAt = 0, last.seenAt // Its lines are later.
 	}
 	f.parts = append(f.parts[f.at:], parts[i+1:]...)
 	f.at = 0

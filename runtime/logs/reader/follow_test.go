@@ -110,6 +110,38 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// Lines that come after a log was opened are no older than that, whether or not the end of
+// the log was seen since.
+func TestTimesBeforeFirstEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "web.log")
+	add(t, path, "old\n")
+	f, err := openFile(path, "web", "", &clock{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	opened := time.Now()
+	if err := f.start(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	want := func(text string, bound bool) {
+		t.Helper()
+		e, ok, err := f.next()
+		if err != nil || !ok || string(e.Text) != text || e.Bound != bound || !bound && e.Time.Before(opened) {
+			t.Fatalf("read %q of %v, bound %v (%v, %v), want %q", e.Text, e.Time, e.Bound, ok, err, text)
+		}
+	}
+	want("old", true)
+	f.follow()
+	add(t, path, "before\n")
+	want("before", false)
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	add(t, path, "after\n")
+	want("after", false)
+}
+
 // Lines of the real copier have their times, also when they are followed across rotations.
 func TestCopied(t *testing.T) {
 	dir := t.TempDir()

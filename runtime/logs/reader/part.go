@@ -31,7 +31,7 @@ type part struct {
 	stale  bool
 
 	seen   int64     // the size when the log was seen to end here
-	seenAt time.Time // when; zero: it was not
+	seenAt time.Time // when
 }
 
 // Parts returns the files of the log at path, oldest first. The supervisor's rotated part is
@@ -81,6 +81,7 @@ func openParts(path string, c *clock) ([]*part, error) {
 	var parts []*part
 	paths := Parts(path)
 	for _, p := range slices.Backward(paths) {
+		now := time.Now()
 		f, info, err := readfile.Open(p, os.O_RDONLY)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, readfile.ErrNotRegular) {
 			continue
@@ -93,7 +94,7 @@ func openParts(path string, c *clock) ([]*part, error) {
 			_ = f.Close()
 			continue
 		}
-		one := &part{f: f, info: info, end: info.Size(), clock: c, record: -1}
+		one := &part{f: f, info: info, end: info.Size(), clock: c, record: -1, seen: info.Size(), seenAt: now}
 		one.openIndex(append([]string{p}, paths...))
 		parts = append(parts, one)
 	}
@@ -140,7 +141,7 @@ func (p *part) refresh(path string) {
 // timeOf returns the time of the line that begins at offset.
 func (p *part) timeOf(offset int64) (t time.Time, bound bool) {
 	t, bound = p.recorded(offset)
-	if !p.seenAt.IsZero() && offset >= p.seen && (bound || t.Before(p.seenAt.Add(-slack))) {
+	if offset >= p.seen && (bound || t.Before(p.seenAt.Add(-slack))) {
 		return time.Now(), false // It came after that.
 	}
 	return t, bound
