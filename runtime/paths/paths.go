@@ -9,6 +9,8 @@ const (
 	// exists while programs are on trial.
 	Programs      = State + "/programs"
 	ProgramsTrial = Programs + "/trial"
+	// Gate is the folder of the socket of the control API for the gate.
+	Gate = State + "/gate"
 	// Logs is the folder of all logs.
 	Logs = "/var/log"
 

@@ -28,24 +28,31 @@ const (
 const acceptDelay = 100 * time.Millisecond
 
 // admission is a listener that admits a limited number of connections, of root and the own
-// user only. It answers the others itself, without waiting.
+// user only; for the gate also of its user. It answers the others itself, without waiting.
 type admission struct {
 	*net.UnixListener
-	ctx context.Context // of the server
+	ctx  context.Context // of the server
+	gate bool            // requests come from clients of the gate
 
 	mu    sync.Mutex
 	count map[int32]int // connections of each process
 	all   int
 }
 
-func newAdmission(ctx context.Context, l *net.UnixListener) *admission {
-	return &admission{UnixListener: l, ctx: ctx, count: map[int32]int{}}
+func newAdmission(ctx context.Context, l *net.UnixListener, gate bool) *admission {
+	return &admission{UnixListener: l, ctx: ctx, gate: gate, count: map[int32]int{}}
+}
+
+// trusts reports whether a user may connect.
+func (a *admission) trusts(user uint32) bool {
+	return user == 0 || int(user) == os.Geteuid() || a.gate && user == GateUser
 }
 
 // admitted is a connection that counts until it is closed.
 type admitted struct {
 	*net.UnixConn
 	peer  credentials
+	gate  bool // requests come from clients of the gate
 	close func()
 }
 
@@ -67,13 +74,13 @@ func (a *admission) Accept() (net.Conn, error) {
 		}
 		client, err := peer.Of(conn)
 		switch {
-		case err != nil || client.Uid != 0 && int(client.Uid) != os.Geteuid():
+		case err != nil || !a.trusts(client.Uid):
 			refuse(conn, problem{Status: http.StatusForbidden, Detail: "only root may use the control socket"})
 		case !a.enter(client.Pid):
 			refuse(conn, problem{Status: http.StatusServiceUnavailable,
 				Detail: fmt.Sprintf("too many connections: at most %d of a process, %d in all", processLimit, connectionLimit)})
 		default:
-			return &admitted{conn, credentials(client), sync.OnceFunc(func() { a.leave(client.Pid) })}, nil
+			return &admitted{conn, credentials(client), a.gate, sync.OnceFunc(func() { a.leave(client.Pid) })}, nil
 		}
 	}
 }

@@ -11,6 +11,14 @@ import (
 // SocketPath is where the supervisor listens.
 const SocketPath = paths.State + "/control.sock"
 
+// GateSocketPath is where the supervisor listens for the gate, which runs as the user GateUser.
+// The folder has no other files, so that the gate can bind it: a bind of the socket itself would
+// be that of a supervisor which has ended.
+const (
+	GateSocketPath = paths.Gate + "/control.sock"
+	GateUser       = 64743 // no package of Debian has it
+)
+
 // Exit statuses of the command line, after systemctl(1) and the LSB.
 const (
 	CodeOK         = 0

@@ -32,7 +32,7 @@ type eventList struct {
 
 // EventsRoute returns the operation that reads a journal.
 func EventsRoute(journal *events.Journal) Route {
-	return Route{"GET", prefix + "/events", []string{"after", "follow", "service", "kind"}, nil, eventList{}, true, func(w http.ResponseWriter, r *http.Request) {
+	return Route{"GET", prefix + "/events", Reader, []string{"after", "follow", "service", "kind"}, nil, eventList{}, true, func(w http.ResponseWriter, r *http.Request) {
 		q, err := eventQuery(r)
 		if err != nil {
 			fail(w, problem{Status: http.StatusBadRequest, Detail: err.Error()})

@@ -17,6 +17,7 @@ import (
 type Route struct {
 	Method string
 	Path   string   // a pattern of net/http.ServeMux
+	Role   Role     // that a client of the gate needs
 	Query  []string // names of the parameters it takes
 	Body   any      // value of the type of its body: JSON, or Stream; nil: it takes none
 	Answer any      // value of the type of its response: JSON, or Text; nil: 204 No Content
@@ -36,21 +37,21 @@ const prefix = "/v1"
 func (s *Server) Routes() []Route {
 	const service, own, machine = prefix + "/services/{name}", prefix + "/programs", prefix + "/machine"
 	return append([]Route{
-		{"GET", prefix + "/services", []string{"name"}, nil, services{}, false, s.list},
-		{"GET", service, nil, nil, Service{}, false, s.show},
-		{"POST", service + "/start", nil, nil, nil, false, s.order(Start)},
-		{"POST", service + "/stop", nil, nil, nil, false, s.order(Stop)},
-		{"POST", service + "/restart", nil, nil, nil, false, s.order(Restart)},
-		{"POST", service + "/swap", []string{"plan", "force"}, Stream{}, result{}, true, s.change(Swap)},
-		{"POST", service + "/rollback", []string{"plan"}, nil, result{}, true, s.change(Rollback)},
-		{"POST", service + "/remove", []string{"plan"}, nil, result{}, true, s.change(Remove)},
-		{"POST", prefix + "/orders", nil, order{}, nil, false, s.orders},
-		{"POST", own + "/swap", []string{"plan", "force", "probation"}, Stream{}, result{}, true, s.change(Swap)},
-		{"POST", own + "/rollback", []string{"plan", "probation"}, nil, result{}, true, s.change(Rollback)},
-		{"POST", machine + "/poweroff", nil, nil, nil, false, s.power(PowerOff)},
-		{"POST", machine + "/reboot", nil, nil, nil, false, s.power(Reboot)},
-		{"POST", machine + "/halt", nil, nil, nil, false, s.power(Halt)},
-		{"GET", prefix + "/differences", nil, nil, differences{}, false, s.differences},
+		{"GET", prefix + "/services", Reader, []string{"name"}, nil, services{}, false, s.list},
+		{"GET", service, Reader, nil, nil, Service{}, false, s.show},
+		{"POST", service + "/start", Operator, nil, nil, nil, false, s.order(Start)},
+		{"POST", service + "/stop", Operator, nil, nil, nil, false, s.order(Stop)},
+		{"POST", service + "/restart", Operator, nil, nil, nil, false, s.order(Restart)},
+		{"POST", service + "/swap", Admin, []string{"plan", "force"}, Stream{}, result{}, true, s.change(Swap)},
+		{"POST", service + "/rollback", Admin, []string{"plan"}, nil, result{}, true, s.change(Rollback)},
+		{"POST", service + "/remove", Admin, []string{"plan"}, nil, result{}, true, s.change(Remove)},
+		{"POST", prefix + "/orders", Operator, nil, order{}, nil, false, s.orders},
+		{"POST", own + "/swap", Admin, []string{"plan", "force", "probation"}, Stream{}, result{}, true, s.change(Swap)},
+		{"POST", own + "/rollback", Admin, []string{"plan", "probation"}, nil, result{}, true, s.change(Rollback)},
+		{"POST", machine + "/poweroff", Admin, nil, nil, nil, false, s.power(PowerOff)},
+		{"POST", machine + "/reboot", Admin, nil, nil, nil, false, s.power(Reboot)},
+		{"POST", machine + "/halt", Admin, nil, nil, nil, false, s.power(Halt)},
+		{"GET", prefix + "/differences", Reader, nil, nil, differences{}, false, s.differences},
 	}, s.More...)
 }
 
@@ -89,8 +90,14 @@ func bounded(h http.Handler) http.Handler {
 	})
 }
 
-// serve refuses parameters and bodies that the operation does not have.
+// serve refuses clients that may not use the operation, and parameters and bodies that it does
+// not have.
 func (route Route) serve(w http.ResponseWriter, r *http.Request) {
+	if from := callerOf(r); !from.role.May(route.Role) {
+		w.Header().Set("Connection", "close") // A body is not read.
+		fail(w, problem{Status: http.StatusForbidden, Detail: fmt.Sprintf("%s %s is for the role %s, not for %s", route.Method, r.URL.Path, route.Role, from.person)})
+		return
+	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	for name := range query {
 		if !slices.Contains(route.Query, name) {

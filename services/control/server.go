@@ -10,6 +10,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Limits of a request.
@@ -31,6 +33,40 @@ type Server struct {
 // Serve listens on socket until ctx ends. It returns when all requests have been
 // answered. The socket of an earlier process is replaced.
 func (s *Server) Serve(ctx context.Context, socket string) error {
+	return s.serve(ctx, socket, false)
+}
+
+// ServeGate does the same for the gate, at a socket in a folder of PrepareGate. It carries out
+// what the roles of the gate's clients permit.
+func (s *Server) ServeGate(ctx context.Context, socket string) error {
+	return s.serve(ctx, socket, true)
+}
+
+// PrepareGate makes the folder of the socket for the gate. The gate may enter it, and change
+// nothing there.
+func PrepareGate(dir string) error {
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = giveToGate(dir, 0, 0o710)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot make the folder of the gate's socket: %w", err)
+	}
+	return nil
+}
+
+// giveToGate sets the owner, the mode and the gate's group of a file. A user who may not change
+// owners keeps the file: the gate has to be that user.
+func giveToGate(path string, owner int, mode os.FileMode) error {
+	if os.Geteuid() == 0 {
+		if err := os.Chown(path, owner, GateUser); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: the user namespace has no such user.
+			return err
+		}
+	}
+	return os.Chmod(path, mode)
+}
+
+func (s *Server) serve(ctx context.Context, socket string, gate bool) error {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("cannot replace control socket: %w", err)
 	}
@@ -39,8 +75,11 @@ func (s *Server) Serve(ctx context.Context, socket string) error {
 		return fmt.Errorf("cannot listen for control: %w", err)
 	}
 	defer l.Close()
-	if err := os.Chmod(socket, 0o600); err != nil {
-		return fmt.Errorf("cannot set mode of control socket: %w", err)
+	if err = os.Chmod(socket, 0o600); err == nil && gate {
+		err = giveToGate(socket, GateUser, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot set owner and mode of control socket: %w", err)
 	}
 	logger := s.Logger
 	if logger == nil {
@@ -63,7 +102,7 @@ func (s *Server) Serve(ctx context.Context, socket string) error {
 		unused.end()
 		shutDown(server)
 	})
-	err = server.Serve(newAdmission(ctx, l))
+	err = server.Serve(newAdmission(ctx, l, gate))
 	if !stop() {
 		<-ended
 	}
@@ -117,11 +156,3 @@ func shutDown(server *http.Server) {
 
 // connKey is the key of the connection in the context of a request.
 type connKey struct{}
-
-// peerOf describes the process that sent a request.
-func peerOf(r *http.Request) string {
-	if c, ok := r.Context().Value(connKey{}).(*admitted); ok {
-		return c.peer.String()
-	}
-	return ""
-}

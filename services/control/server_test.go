@@ -232,7 +232,8 @@ func FuzzOrders(f *testing.F) {
 			return Response{}
 		})}
 		w := httptest.NewRecorder()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, prefix+"/orders", strings.NewReader(string(body)))
+		ctx := context.WithValue(t.Context(), connKey{}, &admitted{}) // Without it, nobody may ask.
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, prefix+"/orders", strings.NewReader(string(body)))
 		if err != nil {
 			t.Fatal(err)
 		}

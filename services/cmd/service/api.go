@@ -23,7 +23,7 @@ func api(h control.Handler, journal *events.Journal, services measured, log *slo
 
 // metricsRoute answers with metrics. The boot and containerd may be unknown.
 func metricsRoute(services measured) control.Route {
-	return control.Route{Method: http.MethodGet, Path: "/metrics", Answer: control.Text{}, Handle: func(w http.ResponseWriter, _ *http.Request) {
+	return control.Route{Method: http.MethodGet, Path: "/metrics", Role: control.Reader, Answer: control.Text{}, Handle: func(w http.ResponseWriter, _ *http.Request) {
 		all, err := services()
 		if err != nil {
 			control.Fail(w, http.StatusServiceUnavailable, err)

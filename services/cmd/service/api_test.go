@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding"
+	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"reflect"
 	"slices"
@@ -64,6 +66,9 @@ func TestAPIDocument(t *testing.T) {
 		if got, want := doc.parameters(route.Path, operation), parametersOf(route); !slices.Equal(got, want) {
 			t.Errorf("%s: the document has the parameters %q, the server %q", name, got, want)
 		}
+		if got, want := fmt.Sprint(operation["security"]), fmt.Sprintf("[map[gate:[%s]]]", route.Role); got != want {
+			t.Errorf("%s: the document has the security %s, the server %s", name, got, want)
+		}
 		doc.checkContent(t, name+": body", operation["requestBody"], route.Body, used)
 		responses, _ := operation["responses"].(map[string]any)
 		status := "200"
@@ -85,6 +90,18 @@ func TestAPIDocument(t *testing.T) {
 	for name := range doc.Parts.Schemas {
 		if !used[name] {
 			t.Errorf("no operation uses schema %s", name)
+		}
+	}
+}
+
+// Each operation has a role, and only those that change nothing are for readers.
+func TestRoles(t *testing.T) {
+	for _, route := range api(nil, nil, nil, nil).Routes() {
+		if !slices.Contains(control.Roles(), route.Role.String()) {
+			t.Errorf("%s %s has no role", route.Method, route.Path)
+		}
+		if route.Method != http.MethodGet && route.Role.May(control.Reader) && !route.Role.May(control.Operator) {
+			t.Errorf("%s %s is for readers", route.Method, route.Path)
 		}
 	}
 }

@@ -62,7 +62,9 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 			}
 		})
 	}
-	help("cannot serve the control API", func() error { return api(s, journal, s.Metrics, log).Serve(side, control.SocketPath) })
+	server := api(s, journal, s.Metrics, log)
+	help("cannot serve the control API", func() error { return server.Serve(side, control.SocketPath) })
+	serveGate(side, server, help, log)
 	help("cannot limit the log of containerd", func() error { return runtimelogs.Cap(side, containerdLog, containerdLogLimit) })
 	if env.Machine { // Else the button and the devices belong to the outer system.
 		help("cannot watch the power button", func() error { return powerbutton.Watch(side, "/dev/input", func() { press(s, log) }) })
@@ -83,6 +85,16 @@ func supervise(ctx context.Context, _ invocation) (int, error) {
 		return control.CodeFailed, err
 	}
 	return control.CodeOK, nil
+}
+
+// serveGate serves the control API to the gate. The folder of the socket exists when it returns:
+// a container that binds it may start.
+func serveGate(ctx context.Context, server *control.Server, help func(failed string, f func() error), log *slog.Logger) {
+	if err := control.PrepareGate(paths.Gate); err != nil {
+		log.Error("cannot serve the control API to the gate", "error", err)
+		return
+	}
+	help("cannot serve the control API to the gate", func() error { return server.ServeGate(ctx, control.GateSocketPath) })
 }
 
 // openJournal returns the journal of events. A new one begins with what the boot has done.
