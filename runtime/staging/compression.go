@@ -27,8 +27,8 @@ func plain(r io.Reader) (io.ReadCloser, error) {
 	case len(magic) == 0:
 		return nil, errors.New("it is empty")
 	}
-	pipe, _ := r.(*os.File)
-	return &source{Reader: buffered, pipe: pipe}, nil
+	from, _ := r.(*os.File)
+	return &source{Reader: buffered, from: from}, nil
 }
 
 // layerFormats are the media types of layers: those of OCI, and Docker's, which images

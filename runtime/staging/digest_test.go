@@ -128,7 +128,12 @@ func TestDeferredCut(t *testing.T) {
 	root := i.verityRoot(rootSize)
 	i.add("amd64", i.artifact(root))
 	data := i.ordered(root)
-	for name, r := range map[string]io.Reader{"memory": bytes.NewReader(data[:len(data)-rootSize/2]), "pipe": piped(t, data[:len(data)-rootSize/2])} {
+	data = data[:len(data)-rootSize/2]
+	file := filepath.Join(t.TempDir(), "artifact.tar")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]io.Reader{"memory": bytes.NewReader(data), "pipe": piped(t, data), "file": open(t, file)} {
 		_, _, err := unpackedFrom(t, deferring, r)
 		if err == nil || !strings.Contains(err.Error(), "unexpected EOF") {
 			t.Errorf("%s: %v", name, err)

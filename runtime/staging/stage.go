@@ -47,8 +47,9 @@ type result struct {
 // All files are on the disk when it returns, unless o.DeferRoot is set and Meta has a
 // RootDigest. On an error dir is empty again.
 //
-// Stage reads r to its end. When it returns early, a goroutine may still wait for data
-// from r; it ends when the caller closes r.
+// If r is a regular file, the child gets its descriptor and reads it itself; OpenInput opens the
+// file of somebody else for that. Stage reads any other r to its end. When it returns early,
+// a goroutine may still wait for data from r; it ends when the caller closes r.
 func Stage(ctx context.Context, o Options, dir string, r io.Reader) (artifact.Meta, error) {
 	meta, err := stage(ctx, o.withDefaults(), dir, r)
 	if err != nil {
@@ -87,13 +88,18 @@ func stage(ctx context.Context, o Options, dir string, r io.Reader) (artifact.Me
 	// The kernel sends the child's Pdeathsig when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	c, err := start(ctx, o, orders{Dir: dir, settings: settings{o.Architecture, o.MaxSize, o.Images, o.DeferRoot}}, nil)
+	input := regular(r)
+	c, err := start(ctx, o, orders{Dir: dir, settings: settings{o.Architecture, o.MaxSize, o.Images, o.DeferRoot}}, input)
 	if err != nil {
 		return artifact.Meta{}, o.cannotStart(err)
 	}
 	progress := &reporter{report: o.Progress}
 	defer progress.stop()
-	go c.feed(r, progress)
+	if input != nil {
+		defer progress.follow(input)()
+	} else {
+		go c.feed(r, progress)
+	}
 	res, err := c.wait(ctx, o)
 	if err != nil {
 		return artifact.Meta{}, err

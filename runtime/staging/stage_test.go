@@ -3,6 +3,7 @@ package staging
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/mounts"
+	"keelson/runtime/artifact"
 	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
@@ -85,6 +87,50 @@ func TestStage(t *testing.T) {
 	buf := make([]byte, 64)
 	if n, err := unix.Getxattr(path, "security.capability", buf); err != nil || string(buf[:n]) != capability {
 		t.Errorf("security.capability %q, %v", buf[:max(n, 0)], err)
+	}
+}
+
+// The child reads a file itself, and the artifact is the same. One that becomes shorter meanwhile
+// ends in an error.
+func TestFile(t *testing.T) {
+	o := options(t)
+	o.Images, o.DeferRoot = true, true
+	i := newImage(t)
+	root := i.verityRoot(rootSize)
+	i.add("amd64", i.artifact(root))
+	data := i.ordered(root)
+	path := filepath.Join(t.TempDir(), "artifact.tar")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, size := range map[string]int64{"whole": int64(len(data)), "cut": int64(len(data)) - rootSize/2, "empty": 0} {
+		input, err := OpenInput(open(t, path))
+		if err != nil {
+			tier.Skip(t, "needs files that can be opened on a read-only mount: %v", err)
+		}
+		defer input.Close()
+		if err := os.Truncate(path, size); err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		meta, err := Stage(t.Context(), o, dir, input)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if name != "whole" {
+			checkRefusal(t, err, "cannot read the archive")
+			wantEmpty(t, dir)
+			continue
+		}
+		if err != nil || meta.RootDigest != string(root.Digest) {
+			t.Fatalf("%+v, %v", meta, err)
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, artifact.RootErofs)); err != nil || string(got) != strings.Repeat("X", rootSize) {
+			t.Errorf("the image has %d bytes, or others: %v", len(got), err)
+		}
+		if at, ok := position(fmt.Sprintf("/proc/self/fdinfo/%d", input.Fd())); !ok || at != int64(len(data)) {
+			t.Errorf("position %d, want %d", at, len(data))
+		}
 	}
 }
 

@@ -54,11 +54,14 @@ type admitted struct {
 	peer  credentials
 	gate  bool // requests come from clients of the gate
 	close func()
+	file  attached
 }
+
+func (c *admitted) Read(p []byte) (int, error) { return c.file.read(c.UnixConn, p) }
 
 func (c *admitted) Close() error {
 	defer c.close()
-	return c.UnixConn.Close()
+	return errors.Join(c.UnixConn.Close(), c.file.drop())
 }
 
 func (a *admission) Accept() (net.Conn, error) {
@@ -80,7 +83,7 @@ func (a *admission) Accept() (net.Conn, error) {
 			refuse(conn, problem{Status: http.StatusServiceUnavailable,
 				Detail: fmt.Sprintf("too many connections: at most %d of a process, %d in all", processLimit, connectionLimit)})
 		default:
-			return &admitted{conn, credentials(client), a.gate, sync.OnceFunc(func() { a.leave(client.Pid) })}, nil
+			return &admitted{UnixConn: conn, peer: credentials(client), gate: a.gate, close: sync.OnceFunc(func() { a.leave(client.Pid) })}, nil
 		}
 	}
 }

@@ -41,7 +41,17 @@ func (s *Server) change(verb string) http.HandlerFunc {
 		}
 		stream := &eventStream{w: w, accepted: acceptsEvents(r), continues: r.Header.Get("Expect") != ""}
 		request.Progress = func(text string) { stream.send(progressEvent, progressData{text}) }
-		if verb == Swap {
+		switch {
+		case verb == Swap && r.Header.Get(artifactHeader) != "":
+			file, err := takeFile(r)
+			if err != nil {
+				w.Header().Set("Connection", "close")
+				fail(w, problem{Status: http.StatusUnsupportedMediaType, Detail: err.Error()})
+				return
+			}
+			defer file.Close()
+			request.Body = file
+		case verb == Swap:
 			stop := context.AfterFunc(r.Context(), func() { // Ends the read of a body.
 				_ = http.NewResponseController(w).SetReadDeadline(time.Now())
 			})

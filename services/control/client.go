@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -22,14 +23,29 @@ import (
 // responseLimit is the largest response, or event, in bytes.
 const responseLimit = 64 << 20
 
-// Call sends a request to the supervisor and waits for its response.
+// errTakesNoFile is returned when the supervisor cannot read the file of a request itself.
+var errTakesNoFile = errors.New("the supervisor takes no file")
+
+// Call sends a request to the supervisor and waits for its response. A Body that is a regular
+// file, of which nothing has been read, is read by the supervisor itself if it can.
 func Call(ctx context.Context, socket string, r Request) (Response, error) {
+	if file := fileOf(r); file != nil {
+		response, err := call(ctx, socket, r, file)
+		if !errors.Is(err, errTakesNoFile) {
+			return response, err
+		}
+	}
+	return call(ctx, socket, r, nil)
+}
+
+// call sends a request, with a file in place of its body if there is one.
+func call(ctx context.Context, socket string, r Request, file *os.File) (Response, error) {
 	method, target, body, err := operation(r)
 	if err != nil {
 		return Response{}, err
 	}
 	var source *failing
-	if r.Verb == Swap && r.Body != nil {
+	if r.Verb == Swap && r.Body != nil && file == nil {
 		source = &failing{Reader: r.Body}
 		body = source
 	}
@@ -42,13 +58,19 @@ func Call(ctx context.Context, socket string, r Request) (Response, error) {
 		request.Header.Set("Content-Type", "application/octet-stream")
 		request.Header.Set("Expect", "100-continue") // The supervisor may refuse before it reads.
 	}
-	client := http.Client{Transport: transport(socket)}
+	if file != nil {
+		request.Header.Set(artifactHeader, artifactFile)
+	}
+	client := http.Client{Transport: transportWith(socket, file)}
 	defer client.CloseIdleConnections()
 	answer, err := client.Do(request)
 	if err != nil {
 		return Response{}, explain(err, socket, source)
 	}
 	defer answer.Body.Close()
+	if file != nil && answer.StatusCode == http.StatusUnsupportedMediaType {
+		return Response{}, errTakesNoFile
+	}
 	response, err := receive(answer, r)
 	if err != nil && ctx.Err() == nil {
 		return response, fmt.Errorf("the supervisor ended without an answer: %w", err)
@@ -57,11 +79,18 @@ func Call(ctx context.Context, socket string, r Request) (Response, error) {
 }
 
 // transport connects to the socket, whatever the host of a URL is.
-func transport(socket string) *http.Transport {
+func transport(socket string) *http.Transport { return transportWith(socket, nil) }
+
+// transportWith is transport, and sends the descriptor of a file with the first bytes.
+func transportWith(socket string, file *os.File) *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, "unix", socket)
+			conn, err := d.DialContext(ctx, "unix", socket)
+			if err != nil {
+				return nil, err
+			}
+			return &clientConn{conn.(*net.UnixConn), file}, nil
 		},
 		DisableKeepAlives:     true,
 		DisableCompression:    true,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,18 +52,33 @@ func TestSwapTimes(t *testing.T) {
 	artifacts := largeArtifacts(t, small)
 	c := machine2(t, build(t, "swap-times", "onboot:\n  VARDISK\n"+artifactsDisk+fmt.Sprintf(largeYAML, small, 0)+"  AGENT\n"))
 	disk := filepath.Join(t.TempDir(), "artifacts.img")
-	makeExt4(t, disk, "400M", "-d", artifacts)
+	makeExt4(t, disk, "600M", "-d", artifacts)
 	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "var.img"), Size: 1 << 30}, {Path: disk}}
 	s := swapper{t, vmtest.Boot(t, c)}
 	s.Stage(timeline.Ready)
 	s.measure("restart of the image's version", 5, func(int) { s.service("", "restart", "large") })
 	for _, kind := range []string{image.RootLayers, image.RootErofs} {
-		s.measure("swap to "+kind, 1, func(int) {
-			t.Log(s.service("", "swap", "large", "/var/artifacts/"+kind+".tar"))
-		})
-		s.measure("restart of "+kind, 5, func(int) { s.service("", "restart", "large") })
+		s.measure("restarts, then swap to "+kind, 1, func(int) { s.restartsAndSwap(kind, 0) })
 		s.measure("rollback from and to "+kind, 6, func(int) { s.service("", "rollback", "large") })
 	}
+	for i := range erofsArtifacts - 1 {
+		s.restartsAndSwap(image.RootErofs, i+1)
+	}
+}
+
+// restartsAndSwap logs how long a swap to an artifact takes from its order until the service is
+// ready, in comparison with the median of three restarts before.
+func (s swapper) restartsAndSwap(kind string, i int) {
+	s.Helper()
+	var restarts []time.Duration
+	for range 3 {
+		s.service("", "restart", "large")
+		restarts = append(restarts, s.untilReady("order", false))
+	}
+	slices.Sort(restarts)
+	s.Log(s.service("", "swap", "large", fmt.Sprintf("/var/artifacts/%s-%d.tar", kind, i)))
+	took := s.untilReady("swap", true)
+	s.Logf("swap to %s: ready after %v; restarts %v; ratio %.2f", kind, took, restarts, took.Seconds()/restarts[1].Seconds())
 }
 
 // TestSwapGap measures for how long a client of redis, which writes all the time, gets no answer
@@ -81,6 +97,42 @@ func TestSwapGap(t *testing.T) {
 	s.gap("restart", 5, func(int) { s.service("", "restart", "redis") })
 	s.gap("swap to an artifact", 1, func(int) { s.service("", "swap", "redis", "/artifacts/good") })
 	s.gap("rollback", 6, func(int) { s.service("", "rollback", "redis") })
+}
+
+// untilReady returns how long the last order of a kind took until the service was ready. It can log
+// what happened meanwhile.
+func (s swapper) untilReady(kind string, log bool) (took time.Duration) {
+	s.Helper()
+	var all []event
+	for line := range strings.Lines(s.service("", "events", "--json", "large")) {
+		var e event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			s.Fatal(err)
+		}
+		if e.Kind == kind && (e.To == "ordered" || e.To == "restart") {
+			all = nil
+		}
+		all = append(all, e)
+	}
+	for _, e := range all {
+		at := (e.At - all[0].At).Round(time.Millisecond)
+		if e.Kind == "probe" && e.To == "ready" {
+			took = at
+		}
+		if log {
+			s.Logf("%8v %s %s -> %s", at, e.Kind, e.From, e.To)
+		}
+	}
+	if took == 0 {
+		s.Fatalf("the service was not ready after the %s: %+v", kind, all)
+	}
+	return took
+}
+
+// event is what the test needs of an event of the supervisor.
+type event struct {
+	Kind, From, To string
+	At             time.Duration
 }
 
 // gap logs the longest times between two writes that redis acknowledges, during orders.
@@ -129,7 +181,10 @@ func longestGap(ctx context.Context, v *vmtest.VM, done <-chan struct{}) (longes
 	return longest
 }
 
-// largeArtifacts returns a folder with an archive of each kind.
+// erofsArtifacts is how many archives with an erofs image there are, each of them another version.
+const erofsArtifacts = 3
+
+// largeArtifacts returns a folder with archives of each kind: KIND-NUMBER.tar.
 func largeArtifacts(t *testing.T, program string) string {
 	t.Helper()
 	root, out := t.TempDir(), t.TempDir()
@@ -143,9 +198,9 @@ func largeArtifacts(t *testing.T, program string) string {
 		_, _ = rand.Read(data) // It never fails.
 		put(t, filepath.Join(root, "data", strconv.Itoa(i)), data, 0o644)
 	}
-	for i, kind := range []string{image.RootLayers, image.RootErofs} {
+	for i, kind := range append([]string{image.RootLayers}, slices.Repeat([]string{image.RootErofs}, erofsArtifacts)...) {
 		_, err := image.WriteArtifact(vmtest.Context(t), image.Options{YAML: fmt.Appendf(nil, largeYAML, root, i+1), File: "large.yml"},
-			image.Artifact{Service: "large", Archs: []string{qemu.AMD64}, Root: kind}, image.Target{Name: filepath.Join(out, kind+".tar")})
+			image.Artifact{Service: "large", Archs: []string{qemu.AMD64}, Root: kind}, image.Target{Name: filepath.Join(out, fmt.Sprintf("%s-%d.tar", kind, max(i-1, 0)))})
 		if err != nil {
 			t.Fatal(err)
 		}
