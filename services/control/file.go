@@ -106,13 +106,22 @@ func takeFile(r *http.Request) (*os.File, error) {
 }
 
 // clientConn is the connection of a client. It sends the descriptor of a file with its first bytes,
-// if there is one.
+// if there is one. A supervisor that has answered before the end of a body may have closed the
+// connection: what is written then is lost, and what is read, the answer, says why.
 type clientConn struct {
 	*net.UnixConn
 	file *os.File // nil: there is none, or it has been sent
 }
 
 func (c *clientConn) Write(p []byte) (n int, err error) {
+	n, err = c.write(p)
+	if errors.Is(err, unix.EPIPE) {
+		return len(p), nil
+	}
+	return n, err
+}
+
+func (c *clientConn) write(p []byte) (n int, err error) {
 	if c.file == nil || len(p) == 0 {
 		return c.UnixConn.Write(p)
 	}
