@@ -27,6 +27,7 @@ type progressData struct {
 // result is the answer to a request that changes a version.
 type result struct {
 	Plan []string `json:"plan,omitempty"`
+	Note string   `json:"note,omitempty"`
 }
 
 // change returns the handler of Swap, Rollback or Remove, for a service or, where the path
@@ -66,9 +67,9 @@ func (s *Server) change(verb string) http.HandlerFunc {
 		case response.Error != "":
 			stream.send(problemEvent, problemOf(response).titled())
 		case stream.accepted:
-			stream.send(resultEvent, result{response.Plan})
+			stream.send(resultEvent, result{response.Plan, response.Note})
 		default:
-			reply(w, result{response.Plan})
+			reply(w, result{response.Plan, response.Note})
 		}
 	}
 }

@@ -33,7 +33,7 @@ func TestBody(t *testing.T) {
 		})
 		var progress []string
 		first := true
-		r, err := Call(t.Context(), socket, Request{Verb: Swap, Names: []string{"a"},
+		r, err := Unix(socket).Call(t.Context(), Request{Verb: Swap, Names: []string{"a"},
 			Body: io.MultiReader(bytes.NewReader(sent), waiting(begun)),
 			Progress: func(text string) {
 				if progress = append(progress, text); first {
@@ -84,7 +84,7 @@ func TestBodyRefused(t *testing.T) {
 	})
 	endless, end := io.Pipe()
 	defer end.Close()
-	r, err := Call(t.Context(), socket, Request{Verb: Swap, Names: []string{"a"}, Body: endless})
+	r, err := Unix(socket).Call(t.Context(), Request{Verb: Swap, Names: []string{"a"}, Body: endless})
 	if err != nil || r.Error != "no such service: a" || r.Code != CodeNotFound {
 		t.Errorf("got %+v, %v", r, err)
 	}
@@ -96,7 +96,7 @@ func TestBodyRefusedLater(t *testing.T) {
 		_, err := io.ReadFull(r.Body, make([]byte, 1<<20))
 		return Response{Error: fmt.Sprintf("too large: %v", err), Code: CodeFailed}
 	})
-	r, err := Call(t.Context(), socket, Request{Verb: Swap, Names: []string{"a"}, Body: zeros{}})
+	r, err := Unix(socket).Call(t.Context(), Request{Verb: Swap, Names: []string{"a"}, Body: zeros{}})
 	if err != nil || r.Error != "too large: <nil>" || r.Code != CodeFailed {
 		t.Errorf("got %+v, %v", r, err)
 	}
@@ -120,7 +120,7 @@ func TestBodyFails(t *testing.T) {
 	})
 	why := errors.New("disk on fire")
 	body := io.MultiReader(strings.NewReader("part"), iotest.ErrReader(why))
-	if r, err := Call(t.Context(), socket, Request{Verb: Swap, Names: []string{"a"}, Body: body}); !errors.Is(err, why) {
+	if r, err := Unix(socket).Call(t.Context(), Request{Verb: Swap, Names: []string{"a"}, Body: body}); !errors.Is(err, why) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	if err := <-read; err == nil {
@@ -145,7 +145,7 @@ func TestBodyEndsWithServer(t *testing.T) {
 	source, end := io.Pipe()
 	defer end.Close()
 	go func() {
-		_, _ = Call(t.Context(), socket, Request{Verb: Swap, Names: []string{"a"}, Body: io.MultiReader(strings.NewReader("x"), source)})
+		_, _ = Unix(socket).Call(t.Context(), Request{Verb: Swap, Names: []string{"a"}, Body: io.MultiReader(strings.NewReader("x"), source)})
 	}()
 	<-reading
 	cancel()

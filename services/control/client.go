@@ -26,20 +26,35 @@ const responseLimit = 64 << 20
 // errTakesNoFile is returned when the supervisor cannot read the file of a request itself.
 var errTakesNoFile = errors.New("the supervisor takes no file")
 
+// Client sends requests to a supervisor, over its socket or through a gate. Its methods may be
+// called from several goroutines.
+type Client struct {
+	Transport http.RoundTripper // carries requests; Unix returns a client with one for a socket
+	URL       string            // scheme and host of the API, such as https://machine:1234
+	Where     string            // where that is, for messages
+
+	socket string // over which files can be passed; empty: none can
+}
+
+// Unix returns a client of the supervisor that listens on a socket.
+func Unix(socket string) *Client {
+	return &Client{Transport: transport(socket), URL: "http://keelson", Where: socket, socket: socket}
+}
+
 // Call sends a request to the supervisor and waits for its response. A Body that is a regular
 // file, of which nothing has been read, is read by the supervisor itself if it can.
-func Call(ctx context.Context, socket string, r Request) (Response, error) {
-	if file := fileOf(r); file != nil {
-		response, err := call(ctx, socket, r, file)
+func (c *Client) Call(ctx context.Context, r Request) (Response, error) {
+	if file := fileOf(r); file != nil && c.socket != "" {
+		response, err := c.call(ctx, r, file)
 		if !errors.Is(err, errTakesNoFile) {
 			return response, err
 		}
 	}
-	return call(ctx, socket, r, nil)
+	return c.call(ctx, r, nil)
 }
 
 // call sends a request, with a file in place of its body if there is one.
-func call(ctx context.Context, socket string, r Request, file *os.File) (Response, error) {
+func (c *Client) call(ctx context.Context, r Request, file *os.File) (Response, error) {
 	method, target, body, err := operation(r)
 	if err != nil {
 		return Response{}, err
@@ -49,23 +64,23 @@ func call(ctx context.Context, socket string, r Request, file *os.File) (Respons
 		source = &failing{Reader: r.Body}
 		body = source
 	}
-	request, err := http.NewRequestWithContext(ctx, method, target, body)
+	request, err := c.request(ctx, method, target, body)
 	if err != nil {
-		return Response{}, fmt.Errorf("cannot make a request to the supervisor: %w", err)
+		return Response{}, err
 	}
 	request.Header.Set("Accept", "application/json, "+eventsType)
 	if source != nil {
 		request.Header.Set("Content-Type", "application/octet-stream")
 		request.Header.Set("Expect", "100-continue") // The supervisor may refuse before it reads.
 	}
+	carrier := c.Transport
 	if file != nil {
 		request.Header.Set(artifactHeader, artifactFile)
+		carrier = transportWith(c.socket, file)
 	}
-	client := http.Client{Transport: transportWith(socket, file)}
-	defer client.CloseIdleConnections()
-	answer, err := client.Do(request)
+	answer, err := carrier.RoundTrip(request)
 	if err != nil {
-		return Response{}, explain(err, socket, source)
+		return Response{}, explain(err, c.Where, source)
 	}
 	defer answer.Body.Close()
 	if file != nil && answer.StatusCode == http.StatusUnsupportedMediaType {
@@ -76,6 +91,15 @@ func call(ctx context.Context, socket string, r Request, file *os.File) (Respons
 		return response, fmt.Errorf("the supervisor ended without an answer: %w", err)
 	}
 	return response, err
+}
+
+// request returns a request for an operation of the API.
+func (c *Client) request(ctx context.Context, method, target string, body io.Reader) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.URL+target, body)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a request to the supervisor: %w", err)
+	}
+	return request, nil
 }
 
 // transport connects to the socket, whatever the host of a URL is.
@@ -99,17 +123,14 @@ func transportWith(socket string, file *os.File) *http.Transport {
 }
 
 // explain returns why there is no response.
-func explain(err error, socket string, source *failing) error {
+func explain(err error, where string, source *failing) error {
 	if source != nil {
 		if failed := source.err.Load(); failed != nil {
 			return fmt.Errorf("cannot read what is to be sent: %w", *failed)
 		}
 	}
-	if u := (*url.Error)(nil); errors.As(err, &u) {
-		err = u.Err
-	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
-		return fmt.Errorf("cannot reach the supervisor at %s: %w", socket, err)
+		return fmt.Errorf("cannot reach the supervisor at %s: %w", where, err)
 	}
 	return fmt.Errorf("the supervisor ended without an answer: %w", err)
 }
@@ -152,8 +173,8 @@ func query(r Request) url.Values {
 	return q
 }
 
-// at returns a URL. Its host is not used.
-func at(path string, q url.Values) string { return "http://keelson" + path + "?" + q.Encode() }
+// at returns the path and the parameters of a request.
+func at(path string, q url.Values) string { return path + "?" + q.Encode() }
 
 // receive reads a response.
 func receive(answer *http.Response, r Request) (Response, error) {
@@ -182,7 +203,7 @@ func receive(answer *http.Response, r Request) (Response, error) {
 	if err := json.Unmarshal(text, &all); err != nil {
 		return Response{}, err
 	}
-	response := Response{Services: all.Services, Changes: all.Differences, Plan: all.Plan}
+	response := Response{Services: all.Services, Changes: all.Differences, Plan: all.Plan, Note: all.Note}
 	notRunning := func(s Service) bool { return s.State != Running }
 	if r.Verb == List && len(r.Names) > 0 && slices.ContainsFunc(all.Services, notRunning) {
 		response.Code = CodeNotRunning
@@ -210,7 +231,7 @@ func follow(body io.Reader, progress func(string)) (Response, error) {
 		case resultEvent:
 			var r result
 			err := json.Unmarshal([]byte(event.Data), &r)
-			return Response{Plan: r.Plan}, err
+			return Response{Plan: r.Plan, Note: r.Note}, err
 		case progressEvent:
 			var p progressData
 			if err := json.Unmarshal([]byte(event.Data), &p); err != nil {

@@ -95,6 +95,7 @@ type Response struct {
 	Services []Service
 	Changes  []Difference // Diff
 	Plan     []string
+	Note     string // Swap, Rollback, Remove: what else to know of the change, for people
 	Error    string
 	Code     int
 }

@@ -66,7 +66,7 @@ func TestCall(t *testing.T) {
 			got = r
 			return Response{}
 		})
-		if r, err := Call(t.Context(), socket, want); err != nil || r.Error != "" || r.Code != CodeOK {
+		if r, err := Unix(socket).Call(t.Context(), want); err != nil || r.Error != "" || r.Code != CodeOK {
 			t.Errorf("%+v: %+v, %v", want, r, err)
 		}
 		if strings.Join(got.Names, ",") != strings.Join(want.Names, ",") || got.Verb != want.Verb || got.Force != want.Force ||
@@ -100,7 +100,7 @@ func TestResponses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		socket := serve(t, func(context.Context, Request) Response { return tt.answer })
-		got, err := Call(t.Context(), socket, tt.request)
+		got, err := Unix(socket).Call(t.Context(), tt.request)
 		if err != nil || got.Code != tt.code || got.Error != tt.answer.Error || len(got.Services) != len(tt.answer.Services) ||
 			len(got.Changes) != len(tt.answer.Changes) || strings.Join(got.Plan, ",") != strings.Join(tt.answer.Plan, ",") {
 			t.Errorf("%s: got %+v, %v, want %+v", tt.name, got, err, tt.answer)
@@ -124,14 +124,14 @@ func TestContextEndsWithConnection(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-entered; cancel() }()
-	if _, err := Call(ctx, socket, Request{Verb: Restart, Names: []string{"a"}}); !errors.Is(err, context.Canceled) {
+	if _, err := Unix(socket).Call(ctx, Request{Verb: Restart, Names: []string{"a"}}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("a cancelled call: %v", err)
 	}
 	<-left
 }
 
 func TestNoSupervisor(t *testing.T) {
-	_, err := Call(t.Context(), filepath.Join(t.TempDir(), "none"), Request{Verb: List})
+	_, err := Unix(filepath.Join(t.TempDir(), "none")).Call(t.Context(), Request{Verb: List})
 	if op := (*net.OpError)(nil); !errors.As(err, &op) || !strings.Contains(err.Error(), "cannot reach the supervisor at ") {
 		t.Fatalf("got %v", err)
 	}
@@ -156,7 +156,7 @@ func TestServerEnds(t *testing.T) {
 		}
 	}()
 	for _, verb := range []string{Restart, Swap} {
-		_, err := Call(t.Context(), socket, Request{Verb: verb, Names: []string{"a"}, Body: strings.NewReader("artifact")})
+		_, err := Unix(socket).Call(t.Context(), Request{Verb: verb, Names: []string{"a"}, Body: strings.NewReader("artifact")})
 		if err == nil || !strings.Contains(err.Error(), "the supervisor ended without an answer") {
 			t.Errorf("%s: got %v", verb, err)
 		}

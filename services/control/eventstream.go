@@ -140,17 +140,15 @@ func eventText(batch events.Batch) []byte {
 // Events reads the journal of the supervisor, and calls f once when it is connected, then with the
 // messages of the stream: events and gaps as JSON, with the IDs after which the stream is
 // continued. A message without data has only the ID. It returns when the stream ends, or f returns an error.
-func Events(ctx context.Context, socket string, q EventQuery, f func(id string, kind events.Kind, data string) error) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at(prefix+"/events", q.values()), http.NoBody)
+func (c *Client) Events(ctx context.Context, q EventQuery, f func(id string, kind events.Kind, data string) error) error {
+	request, err := c.request(ctx, http.MethodGet, at(prefix+"/events", q.values()), http.NoBody)
 	if err != nil {
-		return fmt.Errorf("cannot make a request to the supervisor: %w", err)
+		return err
 	}
 	request.Header.Set("Accept", eventsType)
-	client := http.Client{Transport: transport(socket)}
-	defer client.CloseIdleConnections()
-	answer, err := client.Do(request)
+	answer, err := c.Transport.RoundTrip(request)
 	if err != nil {
-		return explain(err, socket, nil)
+		return explain(err, c.Where, nil)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {

@@ -139,7 +139,7 @@ func TestEventsAreFollowed(t *testing.T) {
 	var got []string
 	seen, done := make(chan string), make(chan error, 1)
 	go func() {
-		done <- Events(t.Context(), s.socket, EventQuery{Follow: true}, func(id string, kind events.Kind, data string) error {
+		done <- Unix(s.socket).Events(t.Context(), EventQuery{Follow: true}, func(id string, kind events.Kind, data string) error {
 			seen <- fmt.Sprintf("%s/%s/%v", id, kind, strings.Contains(data, `"to":"running"`))
 			return nil
 		})
@@ -170,7 +170,7 @@ func TestSlowClientOfEvents(t *testing.T) {
 	const count = 5000 // more than the connection and the journal hold
 	long := strings.Repeat("x", events.TextLimit)
 	connected, seen, missed := false, 0, 0
-	err := Events(t.Context(), s.socket, EventQuery{Follow: true}, func(id string, kind events.Kind, data string) error {
+	err := Unix(s.socket).Events(t.Context(), EventQuery{Follow: true}, func(id string, kind events.Kind, data string) error {
 		switch {
 		case !connected:
 			connected = true
@@ -201,15 +201,15 @@ func TestSlowClientOfEvents(t *testing.T) {
 func TestEventsProblems(t *testing.T) {
 	s := serveJournal(t)
 	none := func(string, events.Kind, string) error { return nil }
-	err := Events(t.Context(), s.socket, EventQuery{Kinds: []events.Kind{"x"}}, none)
+	err := Unix(s.socket).Events(t.Context(), EventQuery{Kinds: []events.Kind{"x"}}, none)
 	if err == nil || !strings.Contains(err.Error(), `no events of kind "x"`) {
 		t.Errorf("got %v", err)
 	}
-	if err := Events(t.Context(), filepath.Join(t.TempDir(), "none"), EventQuery{}, none); err == nil || !strings.Contains(err.Error(), "cannot reach the supervisor") {
+	if err := Unix(filepath.Join(t.TempDir(), "none")).Events(t.Context(), EventQuery{}, none); err == nil || !strings.Contains(err.Error(), "cannot reach the supervisor") {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	err = Events(ctx, s.socket, EventQuery{Follow: true}, func(string, events.Kind, string) error { cancel(); return nil })
+	err = Unix(s.socket).Events(ctx, EventQuery{Follow: true}, func(string, events.Kind, string) error { cancel(); return nil })
 	if err == nil {
 		t.Error("a cancelled stream ended without an error")
 	}

@@ -63,7 +63,7 @@ func TestFileIsHandedOver(t *testing.T) {
 		"pipe":            {r, "false 4 <nil>"},
 		"memory":          {strings.NewReader("abc"), "false 3 <nil>"},
 	} {
-		got, err := Call(t.Context(), socket, Request{Verb: Swap, Names: []string{"a"}, Body: tt.body})
+		got, err := Unix(socket).Call(t.Context(), Request{Verb: Swap, Names: []string{"a"}, Body: tt.body})
 		if err != nil || got.Error != "" || len(got.Plan) != 1 || got.Plan[0] != tt.want {
 			t.Errorf("%s: %+v, %v, want %s", name, got, err, tt.want)
 		}

@@ -152,7 +152,7 @@ const clientEnv = "CONTROL_TEST_CLIENT"
 
 func TestMain(m *testing.M) {
 	if socket := os.Getenv(clientEnv); socket != "" {
-		if r, err := Call(context.Background(), socket, Request{Verb: List}); err != nil || len(r.Services) != 1 {
+		if r, err := Unix(socket).Call(context.Background(), Request{Verb: List}); err != nil || len(r.Services) != 1 {
 			fmt.Println(r, err)
 			os.Exit(1)
 		}
@@ -165,7 +165,7 @@ func TestMain(m *testing.M) {
 func TestConnectionsEnd(t *testing.T) {
 	socket := serve(t, func(context.Context, Request) Response { return Response{} })
 	for range 4 * connectionLimit {
-		if r, err := Call(t.Context(), socket, Request{Verb: List}); err != nil || r.Error != "" {
+		if r, err := Unix(socket).Call(t.Context(), Request{Verb: List}); err != nil || r.Error != "" {
 			t.Fatal(r, err)
 		}
 	}

@@ -39,7 +39,7 @@ func (s *system) order(verb, name string) (done chan struct{}) {
 		defer close(done)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		_, _ = control.Call(ctx, testSocket, control.Request{Verb: verb, Names: []string{name}})
+		_, _ = control.Unix(testSocket).Call(ctx, control.Request{Verb: verb, Names: []string{name}})
 	}()
 	return done
 }

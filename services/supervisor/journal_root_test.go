@@ -26,7 +26,7 @@ func (s *system) follow(ctx context.Context) *follower {
 		defer close(f.ended)
 		for after := (events.ID{}); ; time.Sleep(10 * time.Millisecond) {
 			connected := false
-			_ = control.Events(context.WithoutCancel(ctx), testSocket, control.EventQuery{After: after, Follow: true}, func(_ string, kind events.Kind, data string) error {
+			_ = control.Unix(testSocket).Events(context.WithoutCancel(ctx), control.EventQuery{After: after, Follow: true}, func(_ string, kind events.Kind, data string) error {
 				connected = true
 				if kind == events.KindGap {
 					var gap events.Gap

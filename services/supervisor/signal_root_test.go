@@ -68,7 +68,7 @@ func TestStopDuringAStart(t *testing.T) {
 			started := make(chan struct{})
 			go func() {
 				defer close(started)
-				_, _ = control.Call(t.Context(), testSocket, control.Request{Verb: control.Start, Names: []string{"web"}})
+				_, _ = control.Unix(testSocket).Call(t.Context(), control.Request{Verb: control.Start, Names: []string{"web"}})
 			}()
 			time.Sleep(time.Duration(i) * 5 * time.Millisecond)
 			if r := s.ask(control.Stop, "web"); r.Code != 0 {

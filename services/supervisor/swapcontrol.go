@@ -46,6 +46,8 @@ func (s *Supervisor) controlSwap(ctx context.Context, r control.Request) control
 	case response := <-answer:
 		if response.Error != "" {
 			response.Error = fmt.Sprintf("cannot %s %s: %s", r.Verb, name, response.Error)
+		} else if !s.versions.Lasts() {
+			response.Note = s.options.Versions + " is in memory: after a reboot the image's own version runs"
 		}
 		return response
 	case <-s.ended:

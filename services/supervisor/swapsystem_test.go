@@ -181,7 +181,7 @@ func (s *swapping) request(verb, name, text string) (done chan error) {
 		var r control.Response
 		var err error
 		for again := true; again; again = strings.Contains(r.Error, "another swap of it has begun") {
-			r, err = control.Call(ctx, testSocket, control.Request{Verb: verb, Names: []string{name}, Body: strings.NewReader(text)})
+			r, err = control.Unix(testSocket).Call(ctx, control.Request{Verb: verb, Names: []string{name}, Body: strings.NewReader(text)})
 		}
 		if err == nil && r.Error != "" {
 			err = errors.New(r.Error)

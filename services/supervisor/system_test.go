@@ -188,7 +188,7 @@ func (s *system) ask(verb string, names ...string) control.Response {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
-	r, err := control.Call(ctx, testSocket, control.Request{Verb: verb, Names: names})
+	r, err := control.Unix(testSocket).Call(ctx, control.Request{Verb: verb, Names: names})
 	if err != nil {
 		s.fail("%s %v: %v", verb, names, err)
 	}
@@ -203,7 +203,7 @@ func (s *system) until(name, what string, good func(control.Service) bool) contr
 		if _, err := os.Stat(testSocket); err != nil {
 			continue
 		}
-		r, err := control.Call(s.t.Context(), testSocket, control.Request{Verb: control.List, Names: []string{name}})
+		r, err := control.Unix(testSocket).Call(s.t.Context(), control.Request{Verb: control.List, Names: []string{name}})
 		if err != nil {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -38,7 +39,7 @@ type containerdSettings struct {
 // startContainerd reads runtime-config.toml and executes containerd with its settings.
 // PID 1 starts it instead of containerd when that file exists, since PID 1 does not
 // parse it. Bad settings are reported and ignored.
-func startContainerd(_ context.Context, _ invocation) (int, error) {
+func startContainerd(context.Context, []string, io.Writer) (int, error) {
 	settings, err := readContainerdSettings(containerdConfig)
 	out, diag, outErr := settings.outputs(containerdLog)
 	if err = errors.Join(err, outErr); err != nil {

@@ -4,35 +4,65 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"keelson/runtime/logs/reader"
+	"keelson/services/cli"
 	"keelson/services/control"
 )
+
+// logRequest is a command line of logs.
+type logRequest struct {
+	names  []string
+	lines  int
+	follow bool
+	log    logOptions
+	out    io.Writer
+	diag   io.Writer
+}
 
 // logOptions are the flags of logs that select lines by time or format them.
 type logOptions struct {
 	since, until, grep, format string
 }
 
-func logFlags(f *flag.FlagSet, inv *invocation) {
-	f.BoolVar(&inv.follow, "f", false, "")
-	f.IntVar(&inv.lines, "n", 0, "")
-	f.StringVar(&inv.log.since, "since", "", "")
-	f.StringVar(&inv.log.until, "until", "", "")
-	f.StringVar(&inv.log.grep, "grep", "", "")
-	f.StringVar(&inv.log.format, "o", "", "")
+// logs is the verb that prints logs in the order of time.
+func logs(out, diag io.Writer) cli.Verb {
+	r := logRequest{out: out, diag: diag}
+	return cli.Verb{
+		Use: "logs [NAME…]", Group: cli.Look, Short: "print logs in the order of time", Max: -1, Names: cli.ServiceNames, Codes: []int{control.CodeNotFound},
+		Long: "NAME is a service, onboot.NNN-NAME, containerd, kernel or keelson; without it, all are printed.\n" +
+			"The output of one service, without other options than -f and -n, is printed as it is, stderr first.\n" +
+			"TIME is a time such as 2026-02-03T04:05:06Z, \"2026-02-03 04:05\" or 15:04, a time before now such as\n-5m, or now, today or yesterday (docs/logs.md).",
+		Example: "logs redis                    # the output of redis as it is\n" +
+			"logs -f                       # follow everything, merged by time\n" +
+			"logs --since -5m redis nginx  # of the last five minutes\n" +
+			"logs --grep 'error|panic' -n 20  # the last 20 lines that match\nlogs -o json kernel           # one JSON object per line",
+		Flags: func(f *pflag.FlagSet) {
+			f.BoolVarP(&r.follow, "follow", "f", false, "continue with lines to come")
+			f.IntVarP(&r.lines, "lines", "n", 0, "only the last `NUMBER` lines")
+			f.StringVar(&r.log.since, "since", "", "only lines since `TIME`")
+			f.StringVar(&r.log.until, "until", "", "only lines before `TIME`")
+			f.StringVar(&r.log.grep, "grep", "", "only lines that match `REGEX` (syntax of Go's regexp)")
+			f.StringVarP(&r.log.format, "output", "o", "", "print in `FORMAT`: short, json or cat")
+		},
+		Run: func(ctx context.Context, names []string) (int, error) {
+			r.names = names
+			return r.print(ctx)
+		},
+	}
 }
 
-// logs prints logs in the order of time. The output of one service, without a new option, is
+// print prints logs in the order of time. The output of one service, without a new option, is
 // printed as LinuxKit's users expect it: as it is, stderr first.
-func logs(ctx context.Context, inv invocation) (int, error) {
+func (inv logRequest) print(ctx context.Context) (int, error) {
 	for _, name := range inv.names {
 		if strings.ContainsRune(name, filepath.Separator) {
 			return control.CodeNotFound, fmt.Errorf("no service is named %q", name)
@@ -92,7 +122,7 @@ func (o logOptions) parse(now time.Time) (r reader.Options, format reader.Format
 
 // missing returns an error for names without a log; plain, if that has one. A log that is
 // followed may come later, unless it is to be printed as it is.
-func missing(set reader.Set, inv invocation, plain error) error {
+func missing(set reader.Set, inv logRequest, plain error) error {
 	for _, name := range inv.names {
 		found, err := set.Names(name)
 		if err != nil {
@@ -105,13 +135,13 @@ func missing(set reader.Set, inv invocation, plain error) error {
 		case !inv.follow:
 			return fmt.Errorf("no log is named %q", name)
 		default:
-			fmt.Fprintf(os.Stderr, "service: there is no log %q yet; waiting for it\n", name)
+			fmt.Fprintf(inv.diag, "service: there is no log %q yet; waiting for it\n", name)
 		}
 	}
 	return nil
 }
 
-func printLogs(ctx context.Context, inv invocation, set reader.Set, options reader.Options, format reader.Format) error {
+func printLogs(ctx context.Context, inv logRequest, set reader.Set, options reader.Options, format reader.Format) error {
 	out := bufio.NewWriterSize(inv.out, 64<<10)
 	var failed error
 	options.Waiting = func() { failed = out.Flush() }

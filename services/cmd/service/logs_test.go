@@ -19,21 +19,17 @@ func TestLogsUsage(t *testing.T) {
 		"logs -f --until today":   "-f and --until exclude each other",
 		"logs --since=-5m ../etc": `no service is named "../etc"`,
 	} {
-		var out bytes.Buffer
-		code, err := run(t.Context(), strings.Fields(args), &out)
-		if code == control.CodeOK || err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: %d, %v", args, code, err)
+		var out, diag bytes.Buffer
+		code := commandLine(nil, &out, &diag).Run(t.Context(), strings.Fields(args))
+		if text := diag.String(); code == control.CodeOK || !strings.Contains(text, want) || strings.Count(text, "\n") != 1 || out.Len() > 0 {
+			t.Errorf("%s: %d, %q, %q", args, code, text, out.String())
 		}
 	}
 }
 
 func TestLogOptions(t *testing.T) {
-	inv, _, err := parse(strings.Fields("logs -f a --since -5m b --grep x+ -o json -n 3"))
-	if err != nil || strings.Join(inv.names, " ") != "a b" || !inv.follow || inv.lines != 3 {
-		t.Fatalf("%+v, %v", inv, err)
-	}
 	now := time.Now()
-	o, format, err := inv.log.parse(now)
+	o, format, err := logOptions{since: "-5m", grep: "x+", format: "json"}.parse(now)
 	if err != nil || !o.Since.Equal(now.Add(-5*time.Minute)) || !o.Until.IsZero() || o.Match.String() != "x+" || format == nil {
 		t.Errorf("%+v, %v", o, err)
 	}

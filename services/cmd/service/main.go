@@ -29,9 +29,14 @@ func main() {
 	if _, ok := shutdowns[name]; ok {
 		args = append([]string{name}, args...)
 	}
-	code, err := run(ctx, args, os.Stdout)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "service:", err)
+	if len(args) > 0 {
+		if r, ok := internals[args[0]]; ok {
+			code, err := r.start(ctx, args[0], args[1:], os.Stdout)
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "service:", err)
+			}
+			os.Exit(code)
+		}
 	}
-	os.Exit(code)
+	os.Exit(commandLine(os.Stdin, os.Stdout, os.Stderr).Run(ctx, args))
 }

@@ -26,7 +26,7 @@ const tailLimit = 1 << 20
 
 // plainLogs prints the output of a service as it is: stderr, then stdout, each with its
 // rotated parts. With follow it continues with new output.
-func plainLogs(ctx context.Context, inv invocation) (int, error) {
+func plainLogs(ctx context.Context, inv logRequest) (int, error) {
 	name := inv.names[0]
 	var tails []*tail
 	found := false

@@ -6,8 +6,10 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"keelson/services/cli"
 	"keelson/services/control"
 )
 
@@ -22,26 +24,37 @@ var shutdowns = map[string]struct {
 	control.Reboot:   {syscall.SIGTERM, unix.LINUX_REBOOT_CMD_RESTART},
 }
 
-// power shuts the machine down. It asks the supervisor, which is reachable from any PID
-// namespace, or PID 1 if the supervisor does not answer. With force, it reboots
-// immediately, without stopping anything.
-func power(ctx context.Context, inv invocation) (int, error) {
-	how := shutdowns[inv.verb]
-	if inv.force {
-		if !isInit("/proc/1/exe") { // In userspace mode the machine may belong to the outer system.
-			return control.CodeFailed, fmt.Errorf("cannot %s with -f: PID 1 here is not keelson's /init", inv.verb)
+// power is the verb that shuts the machine down. It asks the supervisor, which is reachable from
+// any PID namespace, or PID 1 if the supervisor does not answer. With -f, it reboots immediately,
+// without stopping anything.
+func power(app *cli.App, verb string) cli.Verb {
+	var force bool
+	v := app.Power(verb)
+	ask := v.Run
+	v.Long = "If the supervisor does not answer, PID 1 gets the signal for it. /sbin/" + verb + " is the same."
+	v.Example += "\n" + verb + " -f # at once: nothing is stopped, only the disks are synced"
+	v.Flags = func(f *pflag.FlagSet) {
+		f.BoolVarP(&force, "force", "f", false, "immediately, without stopping anything")
+	}
+	v.Run = func(ctx context.Context, args []string) (int, error) {
+		how := shutdowns[verb]
+		if force {
+			if !isInit("/proc/1/exe") { // In userspace mode the machine may belong to the outer system.
+				return control.CodeFailed, fmt.Errorf("cannot %s with -f: PID 1 here is not keelson's /init", verb)
+			}
+			unix.Sync()
+			return control.CodeFailed, fmt.Errorf("cannot %s: %w", verb, unix.Reboot(how.command))
 		}
-		unix.Sync()
-		return control.CodeFailed, fmt.Errorf("cannot %s: %w", inv.verb, unix.Reboot(how.command))
+		code, err := ask(ctx, args)
+		if err == nil || !isInit("/proc/1/exe") {
+			return code, err
+		}
+		if killErr := syscall.Kill(1, how.signal); killErr != nil {
+			return code, fmt.Errorf("%w; cannot signal PID 1 either: %w", err, killErr)
+		}
+		return control.CodeOK, nil
 	}
-	code, err := act(ctx, inv)
-	if err == nil || !isInit("/proc/1/exe") {
-		return code, err
-	}
-	if killErr := syscall.Kill(1, how.signal); killErr != nil {
-		return code, fmt.Errorf("%w; cannot signal PID 1 either: %w", err, killErr)
-	}
-	return control.CodeOK, nil
+	return v
 }
 
 // isInit reports whether exe, a link of /proc/PID/exe, is that of keelson's PID 1, and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -21,41 +22,32 @@ const outcomeTime = 150 * time.Second
 
 // changePrograms swaps or rolls back keelson's own programs. The supervisor that has the order
 // ends meanwhile; how the trial ended is in a file.
-func changePrograms(ctx context.Context, inv invocation, verb string) (int, error) {
-	request := control.Request{Verb: verb, Force: inv.force, Plan: inv.plan, Programs: true, Probation: inv.probation}
-	if verb == control.Swap {
-		body, err := openArtifact(inv.names[0])
-		if err != nil {
-			return control.CodeFailed, fmt.Errorf("cannot swap the programs: %w", err)
-		}
-		defer body.Close()
-		request.Body = body
-	}
+func changePrograms(ctx context.Context, client *control.Client, out io.Writer, request control.Request) (int, error) {
 	before, _ := os.Stat(programs.OutcomeFile)
 	begun := false
 	request.Progress = func(text string) {
 		begun = true
-		fmt.Fprintf(inv.out, "programs: %s\n", text)
+		fmt.Fprintf(out, "programs: %s\n", text)
 	}
-	response, err := control.Call(ctx, control.SocketPath, request)
+	response, err := client.Call(ctx, request)
 	for _, line := range response.Plan {
-		fmt.Fprintf(inv.out, "programs: %s\n", line)
+		fmt.Fprintf(out, "programs: %s\n", line)
 	}
 	switch {
 	case err == nil && response.Error != "":
 		return max(response.Code, control.CodeFailed), errors.New(response.Error)
-	case err == nil && inv.plan:
+	case err == nil && request.Plan:
 		return control.CodeOK, nil
 	case err != nil && !begun:
-		return control.CodeFailed, explain(err)
+		return control.CodeFailed, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, outcomeTime)
 	defer cancel()
-	return printOutcome(ctx, inv, before)
+	return printOutcome(ctx, out, before)
 }
 
 // printOutcome waits until the trial of programs has ended, and prints how.
-func printOutcome(ctx context.Context, inv invocation, before fs.FileInfo) (int, error) {
+func printOutcome(ctx context.Context, out io.Writer, before fs.FileInfo) (int, error) {
 	if err := waitForEnd(ctx, programs.TrialFile); err != nil {
 		return control.CodeFailed, fmt.Errorf("cannot find out how the trial of the programs ended: %w", err)
 	}
@@ -71,9 +63,9 @@ func printOutcome(ctx context.Context, inv invocation, before fs.FileInfo) (int,
 	if !outcome.Committed {
 		return control.CodeFailed, fmt.Errorf("swap of the programs to %s failed: %s; %s is restored", target, outcome.Reason, old)
 	}
-	fmt.Fprintf(inv.out, "programs: swap to %s committed\n", target)
+	fmt.Fprintf(out, "programs: swap to %s committed\n", target)
 	if !versions.New(programs.Dir).Lasts() {
-		fmt.Fprintf(inv.out, "programs: %s is in memory: after a reboot the image's own programs run\n", programs.Dir)
+		fmt.Fprintf(out, "programs: %s is in memory: after a reboot the image's own programs run\n", programs.Dir)
 	}
 	return control.CodeOK, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 
 	"keelson/runtime/bundle"
 	"keelson/runtime/seccomp"
@@ -10,14 +11,14 @@ import (
 )
 
 // seccompFilter prints the filter of system calls of the bundle in a folder, for /init.
-func seccompFilter(_ context.Context, inv invocation) (int, error) {
-	b, err := bundle.Load(inv.names[0])
+func seccompFilter(_ context.Context, args []string, out io.Writer) (int, error) {
+	b, err := bundle.Load(args[0])
 	if err != nil {
 		return control.CodeFailed, err
 	}
 	filter, err := seccomp.Filter(b)
 	if err == nil {
-		err = json.NewEncoder(inv.out).Encode(filter)
+		err = json.NewEncoder(out).Encode(filter)
 	}
 	if err != nil {
 		return control.CodeFailed, err

@@ -4,34 +4,52 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
+	"github.com/spf13/pflag"
+
 	"keelson/runtime/bundle"
 	"keelson/runtime/security"
+	"keelson/services/cli"
 	"keelson/services/control"
 	"keelson/services/versions"
 )
 
-// assess prints how far services are isolated, all or the one that is named.
-func assess(_ context.Context, inv invocation) (int, error) {
-	reports, err := assessAll(bundle.ServicesDir, versions.New(versions.Dir), inv.names)
+// assess is the verb that prints how far services are isolated, all or the one that is named.
+func assess(out io.Writer) cli.Verb {
+	var asJSON bool
+	return cli.Verb{
+		Use: "security [NAME]", Group: cli.Look, Short: "show how far services are isolated from the machine, and what would isolate them further",
+		Max: 1, Names: cli.ServiceNames, Codes: []int{control.CodeNotFound},
+		Long:    "With NAME, all findings are shown. docs/security-of-services.md explains the score.",
+		Example: "security        # the score of each service\nsecurity redis  # all findings, and what to write in the YAML",
+		Flags:   func(f *pflag.FlagSet) { f.BoolVar(&asJSON, "json", false, "print an array of reports") },
+		Run: func(_ context.Context, names []string) (int, error) {
+			return printAssessed(out, names, asJSON)
+		},
+	}
+}
+
+func printAssessed(out io.Writer, names []string, asJSON bool) (int, error) {
+	reports, err := assessAll(bundle.ServicesDir, versions.New(versions.Dir), names)
 	code := control.CodeOK
 	switch {
 	case err != nil:
 		code = control.CodeFailed
-	case len(inv.names) > 0 && len(reports) == 0:
-		return control.CodeNotFound, fmt.Errorf("no service is named %s", inv.names[0])
+	case len(names) > 0 && len(reports) == 0:
+		return control.CodeNotFound, fmt.Errorf("no service is named %s", names[0])
 	}
 	switch {
-	case inv.json:
-		err = errors.Join(err, printJSON(inv, reports))
+	case asJSON:
+		err = errors.Join(err, cli.PrintJSON(out, reports))
 	case len(reports) == 0 && err == nil:
-		fmt.Fprintln(inv.out, "this image has no services")
-	case len(inv.names) == 0:
-		err = errors.Join(err, security.PrintTable(inv.out, reports))
+		fmt.Fprintln(out, "this image has no services")
+	case len(names) == 0:
+		err = errors.Join(err, security.PrintTable(out, reports))
 	case len(reports) > 0:
-		err = errors.Join(err, reports[0].Print(inv.out))
+		err = errors.Join(err, reports[0].Print(out))
 	}
 	return code, err
 }

@@ -8,130 +8,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"keelson/runtime/timeline"
-	"keelson/services/control"
 	"keelson/testvm/nstest"
 )
-
-func TestParse(t *testing.T) {
-	for _, c := range []struct {
-		args, names string
-	}{
-		{"", ""},
-		{"list", ""},
-		{"list --json", ""},
-		{"status redis --json", "redis"},
-		{"start a", "a"},
-		{"restart a b", "a b"},
-		{"logs -f -n 3 redis", "redis"},
-		{"boot --json", ""},
-		{"reboot -f", ""},
-		{"version", ""},
-		{"swap web x.tar", "web x.tar"},
-		{"swap -f -programs -probation 5s x.tar", "x.tar"},
-		{"swap x.tar -programs -plan", "x.tar"},
-		{"rollback -programs", ""},
-		{"verify-programs /d sha256:0", "/d sha256:0"},
-		{"security", ""},
-		{"security --json web", "web"},
-		{"supervise", ""},
-		{"containerd", ""},
-		{"unpack-module", ""},
-		{"seccomp-filter /containers/onboot/000-x", "/containers/onboot/000-x"},
-		{"-q start a", "a"},
-		{"-v --containerd-namespace services.linuxkit stop a", "a"},
-		{"start -sock /run/containerd/containerd.sock -path /containers/services a", "a"},
-		{"restart a -path /containers/services", "a"},
-	} {
-		inv, _, err := parse(strings.Fields(c.args))
-		if err != nil || strings.Join(inv.names, " ") != c.names {
-			t.Errorf("%s: names %q, %v", c.args, inv.names, err)
-		}
-	}
-}
-
-// Each command takes its own flags. Errors name the command and what it takes.
-func TestParseErrors(t *testing.T) {
-	for _, c := range []struct {
-		args, want, takes string
-	}{
-		{"list --bogus", "-bogus", "service list [--json]"},
-		{"list -f", "-f", "service list [--json]"},
-		{"list redis", `"redis"`, "service list [--json]"},
-		{"-q", "list: -q", "service list [--json]"},
-		{"-v status a", "-v", "service status [--json] NAME…"},
-		{"status -n 3 a", "-n", "service status [--json] NAME…"},
-		{"start", "no service", "service start [-sock PATH] [-path DIR] NAME…"},
-		{"start --json a", "-json", "service start [-sock PATH] [-path DIR] NAME…"},
-		{"start -v a", "-v", "service start [-sock PATH] [-path DIR] NAME…"},
-		{"restart -f a", "-f", "service restart [-sock PATH] [-path DIR] NAME…"},
-		{"logs -n x a", `"x"`, "service logs [-f] [-n LINES] [--since TIME]"},
-		{"logs -path /x a", "-path", "service logs [-f] [-n LINES] [--since TIME]"},
-		{"swap -programs", "no artifact", "service swap [-plan] [-f] NAME|-programs ARTIFACT|-"},
-		{"swap -programs web x.tar", "2 services", "service swap [-plan] [-f] NAME|-programs ARTIFACT|-"},
-		{"swap -probation 5s web x.tar", "-probation", "service swap [-plan] [-f] NAME|-programs ARTIFACT|-"},
-		{"rollback -programs web", `"web"`, "service rollback [-plan] NAME|-programs"},
-		{"remove -programs", "-programs", "service remove [-plan] NAME"},
-		{"boot -n 3", "-n", "service boot [--json]"},
-		{"poweroff now", `"now"`, "service poweroff [-f]"},
-		{"-v poweroff", "-v", "service poweroff [-f]"},
-		{"halt --json", "-json", "service halt [-f]"},
-		{"security a b", "2 services", "service security [--json] [NAME]"},
-		{"version redis", `"redis"`, "service version"},
-		{"--containerd-namespace x version", "-containerd-namespace", "service version"},
-		{"supervise -f", "-f", "service supervise"},
-		{"containerd --log-level debug", "-log-level", "service containerd"},
-		{"unpack-module x", `"x"`, "service unpack-module"},
-		{"-q -v start a", "exclude each other", "usage: service"},
-		{"--bogus list", "-bogus", "usage: service"},
-		{"bogus", `"bogus"`, "usage: service"},
-	} {
-		_, _, err := parse(strings.Fields(c.args))
-		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.takes) {
-			t.Errorf("%s: %v, want an error with %s and %s", c.args, err, c.want, c.takes)
-		}
-	}
-}
-
-func TestUsageNamesAllCommands(t *testing.T) {
-	for verb := range commands {
-		if !strings.Contains(usage, verb) {
-			t.Errorf("the usage does not name %s", verb)
-		}
-	}
-}
-
-// A socket that does not exist gives a hint.
-func TestExplain(t *testing.T) {
-	_, err := control.Call(t.Context(), filepath.Join(t.TempDir(), "no.sock"), control.Request{Verb: control.List})
-	if err = explain(err); err == nil || !strings.Contains(err.Error(), "bind mount of /run") {
-		t.Errorf("no socket: %v", err)
-	}
-	if err := explain(errors.New("no such file")); strings.Contains(err.Error(), "/run") {
-		t.Errorf("another error: %v", err)
-	}
-}
-
-func TestUsageErrorStatus(t *testing.T) {
-	code, err := run(t.Context(), []string{"bogus"}, &bytes.Buffer{})
-	if code != control.CodeUsage || err == nil {
-		t.Fatalf("%d, %v", code, err)
-	}
-}
-
-func TestHelp(t *testing.T) {
-	for _, args := range []string{"help", "-h", "--help", "start -h", "-q help"} {
-		var out bytes.Buffer
-		if code, err := run(t.Context(), strings.Fields(args), &out); code != control.CodeOK || err != nil || out.String() != usage {
-			t.Errorf("%s: %d, %v: %s", args, code, err, out.String())
-		}
-	}
-}
 
 // LinuxKit's -path may be another path of the supervisor's folder, but no other folder.
 func TestPathOfBundles(t *testing.T) {
@@ -202,32 +83,6 @@ func TestShowLastLines(t *testing.T) {
 	}
 }
 
-func TestSince(t *testing.T) {
-	now := time.Unix(1e9, 0)
-	for want, ago := range map[string]time.Duration{"0.5s": 500 * time.Millisecond, "1m5s": 65 * time.Second, "3d": 75 * time.Hour, "0.0s": -time.Hour} {
-		if got := since(now.Add(-ago), now); got != want {
-			t.Errorf("%v: %s", ago, got)
-		}
-	}
-}
-
-func TestFailedOnboot(t *testing.T) {
-	onboot := func(name, result, note string) timeline.Event {
-		return timeline.Event{Stage: timeline.Onboot, Name: name, Result: result, Took: time.Second, Note: note}
-	}
-	gone := onboot("003-d", "exited 1", "2 attempts failed, continuing (by default)")
-	broken := onboot("001-b", "failed: no such file", "continuing (keelson.on-failure=continue)")
-	got := failedOnboot([]timeline.Event{
-		onboot("000-a", "exited 0", ""), broken,
-		onboot("002-c", "exited 3", "attempt 2 of 2 in 1s (keelson.retries=1)"), onboot("002-c", "exited 0", "it took 2 attempts"),
-		onboot("003-d", "exited 1", "attempt 2 of 2 in 1s (keelson.retries=1)"), gone,
-		{Stage: timeline.Service, Name: "x", Result: "failed: y", Note: "z"},
-	})
-	if !slices.Equal(got, []timeline.Event{broken, gone}) {
-		t.Errorf("%v", got)
-	}
-}
-
 func TestIsInit(t *testing.T) {
 	dir := t.TempDir()
 	for target, want := range map[string]bool{"/init": true, "/usr/bin/init": false, "/init.sh": false} {
@@ -285,14 +140,3 @@ func TestFollowAcrossRotation(t *testing.T) {
 }
 
 func TestFollowWithoutInotify(t *testing.T) { nstest.WithoutInotify(t, "TestFollowAcrossRotation") }
-
-// status shows the sockets that are kept for a service; list does not.
-func TestShowSockets(t *testing.T) {
-	services := []control.Service{{Name: "db"}, {Name: "web", Sockets: []string{"tcp:80", "unix:/run/web.sock"}}}
-	for names, want := range map[string]string{"db web": "web: sockets tcp:80 unix:/run/web.sock\n", "": ""} {
-		var out strings.Builder
-		if err := showSockets(invocation{out: &out, names: strings.Fields(names)}, services); err != nil || out.String() != want {
-			t.Errorf("%q: %q, %v; want %q", names, out.String(), err, want)
-		}
-	}
-}

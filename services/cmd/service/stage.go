@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 
 	"keelson/runtime/programs/verify"
@@ -11,18 +12,18 @@ import (
 )
 
 // stageArtifact is the child in which the supervisor reads an artifact.
-func stageArtifact(_ context.Context, inv invocation) (int, error) {
-	return staging.Main(os.Stdin, inv.out), nil
+func stageArtifact(_ context.Context, _ []string, out io.Writer) (int, error) {
+	return staging.Main(os.Stdin, out), nil
 }
 
 // verifyPrograms verifies a version of keelson's own programs for /init, and prints its files.
-func verifyPrograms(_ context.Context, inv invocation) (int, error) {
-	list, err := verify.Version(inv.names[0], inv.names[1])
+func verifyPrograms(_ context.Context, args []string, out io.Writer) (int, error) {
+	list, err := verify.Version(args[0], args[1])
 	if err != nil {
 		return control.CodeFailed, err
 	}
 	for _, name := range list.Names() {
-		fmt.Fprintln(inv.out, name)
+		fmt.Fprintln(out, name)
 	}
 	return control.CodeOK, nil
 }

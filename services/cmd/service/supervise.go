@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -40,7 +41,7 @@ const threadCount = 12
 // supervise runs the supervisor. It ends when SIGTERM has stopped all services. Until
 // then it also serves the control socket and watches the power button; it keeps running
 // when these fail.
-func supervise(ctx context.Context, _ invocation) (int, error) {
+func supervise(ctx context.Context, _ []string, _ io.Writer) (int, error) {
 	descriptors, noDescriptors := fdstore.Inherited()
 	threads.Create(threadCount)
 	env := userspace.Read()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 
 	"keelson/runtime/unpack"
@@ -9,8 +10,8 @@ import (
 )
 
 // unpackModule unpacks a kernel module for /init.
-func unpackModule(_ context.Context, inv invocation) (int, error) {
-	if err := unpack.Copy(inv.out, os.Stdin); err != nil {
+func unpackModule(_ context.Context, _ []string, out io.Writer) (int, error) {
+	if err := unpack.Copy(out, os.Stdin); err != nil {
 		return control.CodeFailed, err
 	}
 	return control.CodeOK, nil

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -18,7 +18,8 @@ func serveEvents(t *testing.T, socket string, journal *events.Journal) (end func
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- api(nil, journal, nil, nil).Serve(ctx, socket) }()
+	server := &control.Server{More: []control.Route{control.EventsRoute(journal)}}
+	go func() { done <- server.Serve(ctx, socket) }()
 	return func() {
 		t.Helper()
 		cancel()
@@ -63,8 +64,8 @@ func TestEventsOfNextSupervisor(t *testing.T) {
 	go func() {
 		code, err := 0, error(nil)
 		for connected := false; !connected; { // It may not listen yet.
-			p := &eventPrinter{out: out}
-			code, err = p.run(ctx, socket, control.EventQuery{Follow: true, Services: []string{"a"}})
+			p := &eventPrinter{out: out, err: io.Discard}
+			code, err = p.run(ctx, control.Unix(socket), control.EventQuery{Follow: true, Services: []string{"a"}})
 			connected = !p.last.IsZero()
 		}
 		if code != 0 {
@@ -116,10 +117,10 @@ func TestEventsSince(t *testing.T) {
 		"yesterday": "--since", "-1m": "--since", "0000000a.x": "--since",
 	} {
 		var out strings.Builder
-		p := &eventPrinter{out: &out, json: true}
+		p := &eventPrinter{err: io.Discard, out: &out, json: true}
 		err := p.from(since, now)
 		for connected := false; err == nil && !connected; { // It may not listen yet.
-			_, err = p.run(t.Context(), socket, control.EventQuery{})
+			_, err = p.run(t.Context(), control.Unix(socket), control.EventQuery{})
 			if connected = p.connected; !connected {
 				err = nil
 			}
@@ -145,7 +146,7 @@ func TestEventsCannotBePrinted(t *testing.T) {
 	r, w := io.Pipe()
 	r.Close()
 	for p := (&eventPrinter{out: w}); !p.connected; {
-		if code, err := p.run(t.Context(), socket, control.EventQuery{Follow: true}); p.connected && (code != control.CodeFailed || err == nil) {
+		if code, err := p.run(t.Context(), control.Unix(socket), control.EventQuery{Follow: true}); p.connected && (code != control.CodeFailed || err == nil) {
 			t.Errorf("exit status %d, %v", code, err)
 		}
 	}

@@ -1,12 +1,13 @@
-package main
+package cli
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"keelson/runtime/backoff"
 	"keelson/services/control"
@@ -17,19 +18,37 @@ import (
 // that listens.
 const reconnectPause = 200 * time.Millisecond
 
-// showEvents prints events. With follow it prints those to come, also those of the next
+// events is the verb that prints events. With -f it prints those to come, also those of the next
 // supervisor.
-func showEvents(ctx context.Context, inv invocation) (int, error) {
-	p := &eventPrinter{out: inv.out, json: inv.json}
-	if err := p.from(inv.since, time.Now()); err != nil {
-		return control.CodeUsage, err
+func (a *App) events() Verb {
+	var asJSON, follow bool
+	var since string
+	return Verb{
+		Use: "events [NAME…]", Group: Look, Short: "print what happened to services and to the system", Max: -1, Names: ServiceNames,
+		Long: "Events have numbers: a reader that continues after one misses none that is kept, and is told\nof a gap. docs/events.md describes them.",
+		Example: "events                # what is kept, the oldest first\n" +
+			"events -f redis       # follow what happens to redis\n" +
+			"events --since 10m    # of the last ten minutes\n" +
+			"events --json         # one JSON object per line, for programs",
+		Flags: func(f *pflag.FlagSet) {
+			f.BoolVarP(&follow, "follow", "f", false, "continue with events to come")
+			f.StringVar(&since, "since", "", "only events since `WHEN`: a duration before now, a time such as 2026-02-03T04:05:06Z, or an event's ID")
+			f.BoolVar(&asJSON, "json", false, "print each event as a line of JSON (schemas Event and Gap of docs/api.yaml)")
+		},
+		Run: func(ctx context.Context, names []string) (int, error) {
+			p := &eventPrinter{out: a.Out, err: a.Err, json: asJSON}
+			if err := p.from(since, time.Now()); err != nil {
+				return control.CodeUsage, err
+			}
+			code, err := p.run(ctx, a.Client, control.EventQuery{Follow: follow, Services: names})
+			return code, a.explain(err)
+		},
 	}
-	return p.run(ctx, control.SocketPath, control.EventQuery{Follow: inv.follow, Services: inv.names})
 }
 
 // eventPrinter prints a stream of events.
 type eventPrinter struct {
-	out       io.Writer
+	out, err  io.Writer
 	json      bool
 	since     time.Time // earlier events are left out
 	last      events.ID // the last event of the stream
@@ -56,10 +75,10 @@ func (p *eventPrinter) from(since string, now time.Time) (err error) {
 }
 
 // run prints the streams of one supervisor, and with Follow of those after it, until ctx ends.
-func (p *eventPrinter) run(ctx context.Context, socket string, q control.EventQuery) (int, error) {
+func (p *eventPrinter) run(ctx context.Context, client *control.Client, q control.EventQuery) (int, error) {
 	for begun := false; ; begun = true {
 		q.After, p.connected = p.last, false
-		err := control.Events(ctx, socket, q, p.show)
+		err := client.Events(ctx, q, p.show)
 		switch {
 		case ctx.Err() != nil && q.Follow:
 			return control.CodeOK, nil
@@ -67,12 +86,12 @@ func (p *eventPrinter) run(ctx context.Context, socket string, q control.EventQu
 			return control.CodeFailed, p.failed
 		case !q.Follow || !begun && !p.connected:
 			if err != nil {
-				return control.CodeFailed, explain(err)
+				return control.CodeFailed, err
 			}
 			return control.CodeOK, nil
 		}
 		if p.connected {
-			fmt.Fprintln(os.Stderr, "service: the supervisor has ended; waiting for the next one")
+			fmt.Fprintln(p.err, "the supervisor has ended; waiting for the next one")
 		}
 		if !backoff.Wait(ctx, reconnectPause) {
 			return control.CodeOK, nil

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// linuxkitKey marks commands that LinuxKit's service has too.
+const linuxkitKey = "linuxkit"
+
+// linuxkitOptions are the options of LinuxKit's service before the verb.
+func linuxkitOptions(flags *pflag.FlagSet, a *App) {
+	flags.SortFlags = false
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "print what was done")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "do not (the default)")
+	flags.String("containerd-namespace", "", "`NAME` of a namespace; ignored: runtime.json has that of a service")
+}
+
+// checkOptions refuses options before verbs that do not take them.
+func (a *App) checkOptions(cmd *cobra.Command, _ []string) error {
+	root := cmd.Root()
+	var err error
+	root.Flags().Visit(func(f *pflag.Flag) {
+		if _, ok := cmd.Annotations[linuxkitKey]; !ok && f.Name != "help" {
+			err = fmt.Errorf("option --%s before the command is only for start, stop and restart", f.Name)
+		}
+	})
+	if a.quiet && a.verbose {
+		err = errors.New("-q and -v exclude each other")
+	}
+	name := cmd.Name()
+	if cmd == root {
+		name = a.list().name()
+	}
+	return a.usage(name, err)
+}
+
+// doubleDashes returns a command line in which options with names of more than one letter begin
+// with two dashes. LinuxKit's service takes them with one (-sock PATH).
+func doubleDashes(root *cobra.Command, args []string) []string {
+	known := root
+	var out []string
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			return append(out, args[i:]...)
+		}
+		if !strings.HasPrefix(arg, "-") || arg == "-" {
+			out = append(out, arg)
+			if known != root {
+				if _, ok := known.Annotations[rest]; ok {
+					return append(out, args[i+1:]...)
+				}
+			} else if c := child(root, arg); c != nil {
+				known = c
+			}
+			continue
+		}
+		if name, _, _ := strings.Cut(arg[1:], "="); len(name) > 1 && known.Flags().Lookup(name) != nil {
+			arg = "-" + arg
+		}
+		out = append(out, arg)
+		if takesNext(known.Flags(), arg) && i+1 < len(args) {
+			i++
+			out = append(out, args[i])
+		}
+	}
+	return out
+}
+
+func child(root *cobra.Command, name string) *cobra.Command {
+	for _, c := range root.Commands() {
+		if c.Name() == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// takesNext reports whether the value of an option is the next argument.
+func takesNext(flags *pflag.FlagSet, arg string) bool {
+	if strings.Contains(arg, "=") {
+		return false
+	}
+	if name, ok := strings.CutPrefix(arg, "--"); ok {
+		f := flags.Lookup(name)
+		return f != nil && f.NoOptDefVal == ""
+	}
+	for i, letter := range arg[1:] { // -fn 3
+		f := flags.ShorthandLookup(string(letter))
+		if f == nil {
+			return false
+		}
+		if f.NoOptDefVal == "" {
+			return i == len(arg)-2
+		}
+	}
+	return false
+}
