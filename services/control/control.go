@@ -62,6 +62,11 @@ type Service struct {
 	Status   string    `json:"status,omitempty"`  // what it reports, or waits for
 	Version  string    `json:"version,omitempty"` // digest of what replaces the bundle of the image
 	Sockets  []string  `json:"sockets,omitempty"` // that are kept for it
+
+	Probe    string   `json:"probe,omitempty"`    // last result of its probes: ready, not ready or unhealthy
+	Bundle   string   `json:"bundle,omitempty"`   // folder of its bundle
+	After    []string `json:"after,omitempty"`    // services that must be ready, or not going to run, before it starts
+	Requires []string `json:"requires,omitempty"` // those of them without which it does not run
 }
 
 // Difference is a service that differs from the image.

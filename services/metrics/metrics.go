@@ -51,6 +51,17 @@ func Gather(services []Service, boot []timeline.Event, version string, container
 	return s
 }
 
+// Read reads what the kernel counts for services, without Pressure.
+func Read(services []Service) {
+	cgroups := openHierarchies(cgroupRoot)
+	cgroups.waits = false
+	for i, svc := range services {
+		if svc.Cgroup != "" {
+			services[i].Usage = cgroups.usage(svc.Cgroup)
+		}
+	}
+}
+
 // Encode returns the snapshot as text.
 func (s Snapshot) Encode() ([]byte, error) {
 	var text bytes.Buffer

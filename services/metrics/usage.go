@@ -29,12 +29,13 @@ type Pressure struct {
 type hierarchies struct {
 	root   string // where they are mounted
 	v2     bool   // root is the one of version 2; else those of version 1 are below it
+	waits  bool   // read Pressure too
 	buffer [4096]byte
 }
 
 func openHierarchies(root string) *hierarchies {
 	_, err := os.Stat(filepath.Join(root, "cgroup.controllers"))
-	return &hierarchies{root: root, v2: err == nil}
+	return &hierarchies{root: root, v2: err == nil, waits: true}
 }
 
 // usage reads the counters of the cgroup at path.
@@ -53,6 +54,9 @@ func (h *hierarchies) readV2(path string) Usage {
 		Memory: h.number(in("memory.current")), MemoryPeak: h.number(in("memory.peak")), MemoryLimit: h.number(in("memory.max")),
 		OOMKills:  h.keyed(in("memory.events")).scaled("oom_kill", 1),
 		Processes: h.number(in("pids.current")), ProcessesLimit: h.number(in("pids.max")),
+	}
+	if !h.waits {
+		return u
 	}
 	for _, resource := range []string{"cpu", "memory", "io"} {
 		u.Pressure = append(u.Pressure, h.pressure(in(resource+".pressure"), resource)...)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -104,6 +105,7 @@ func (s *Supervisor) list(names []string) control.Response {
 			Name: name, State: string(svc.state), PID: svc.pid, Since: wall.Add(svc.since - boot),
 			Restarts: svc.restarts, LastExit: svc.lastExit, Error: svc.reason, Status: svc.status,
 			Version: svc.version.Digest(), Sockets: s.sockets.List(name),
+			Probe: svc.probed, Bundle: svc.dir, After: slices.Clone(s.services.graph.Before(name)), Requires: slices.Clone(s.services.graph.Requires(name)),
 		})
 	}
 	return response

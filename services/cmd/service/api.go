@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"net/http"
+	"runtime"
 
 	"keelson/runtime/paths"
 	"keelson/runtime/timeline"
@@ -16,9 +17,39 @@ import (
 // measured returns what the supervisor knows of the services, for metrics.
 type measured func() ([]metrics.Service, error)
 
+// inspected returns the configuration of a service.
+type inspected func(name string) (control.Inspection, error)
+
 // api returns the server of the control API.
-func api(h control.Handler, journal *events.Journal, services measured, log *slog.Logger) *control.Server {
-	return &control.Server{Handler: h, Logger: log, More: []control.Route{control.EventsRoute(journal), metricsRoute(services)}}
+func api(h control.Handler, journal *events.Journal, services measured, inspect inspected, log *slog.Logger) *control.Server {
+	sources := control.Sources{Usages: func() (control.Usages, error) { return usages(services) }, Boot: boot, Inspect: inspect}
+	more := append(sources.Routes(), control.EventsRoute(journal), metricsRoute(services))
+	return &control.Server{Handler: h, Logger: log, More: more}
+}
+
+// boot returns the timeline of the boot.
+func boot() (control.Boot, error) {
+	all, err := timeline.Read(timeline.Path)
+	return control.Boot{Events: append([]timeline.Event{}, all...)}, err
+}
+
+// usages returns what the kernel counts for services that run.
+func usages(services measured) (control.Usages, error) {
+	all, err := services()
+	u := control.Usages{At: timeline.Now(), CPUs: runtime.NumCPU(), Services: []control.Usage{}}
+	if err != nil {
+		return u, err
+	}
+	metrics.Read(all)
+	for _, s := range all {
+		if s.Cgroup != "" {
+			u.Services = append(u.Services, control.Usage{
+				Name: s.Name, CPUSeconds: s.Usage.CPU, Memory: s.Usage.Memory, MemoryPeak: s.Usage.MemoryPeak, MemoryLimit: s.Usage.MemoryLimit,
+				Processes: s.Usage.Processes, ProcessesLimit: s.Usage.ProcessesLimit, OOMKills: s.Usage.OOMKills,
+			})
+		}
+	}
+	return u, nil
 }
 
 // metricsRoute answers with metrics. The boot and containerd may be unknown.

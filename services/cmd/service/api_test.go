@@ -55,7 +55,7 @@ func TestAPIDocument(t *testing.T) {
 	}
 	undocumented := doc.operations()
 	used := map[string]bool{"Problem": true, "Difference": true} // Problem is in every default response.
-	for _, route := range api(nil, nil, nil, nil).Routes() {
+	for _, route := range api(nil, nil, nil, nil, nil).Routes() {
 		name := route.Method + " " + route.Path
 		operation, ok := doc.Paths[route.Path][strings.ToLower(route.Method)].(map[string]any)
 		if !ok {
@@ -96,7 +96,7 @@ func TestAPIDocument(t *testing.T) {
 
 // Each operation has a role, and only those that change nothing are for readers.
 func TestRoles(t *testing.T) {
-	for _, route := range api(nil, nil, nil, nil).Routes() {
+	for _, route := range api(nil, nil, nil, nil, nil).Routes() {
 		if !slices.Contains(control.Roles(), route.Role.String()) {
 			t.Errorf("%s %s has no role", route.Method, route.Path)
 		}

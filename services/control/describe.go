@@ -1,0 +1,147 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"time"
+
+	"keelson/runtime/timeline"
+)
+
+// Usage is what the kernel counts for the cgroup of a service. What it does not count is left out.
+type Usage struct {
+	Name           string   `json:"name"`
+	CPUSeconds     *float64 `json:"cpuSeconds,omitempty"`  // processor time since the cgroup exists
+	Memory         *float64 `json:"memory,omitempty"`      // bytes, with caches of files
+	MemoryPeak     *float64 `json:"memoryPeak,omitempty"`  // bytes
+	MemoryLimit    *float64 `json:"memoryLimit,omitempty"` // bytes
+	Processes      *float64 `json:"processes,omitempty"`   // and threads
+	ProcessesLimit *float64 `json:"processesLimit,omitempty"`
+	OOMKills       *float64 `json:"oomKills,omitempty"`
+}
+
+// Usages is the usage of all services that have a cgroup, at one time.
+type Usages struct {
+	At       time.Duration `json:"at"`   // since the kernel started, in nanoseconds
+	CPUs     int           `json:"cpus"` // processors that the supervisor may use
+	Services []Usage       `json:"services"`
+}
+
+// Boot is the timeline of the boot.
+type Boot struct {
+	Events []timeline.Event `json:"events"`
+}
+
+// Inspection is all that is known of the configuration of a service.
+type Inspection struct {
+	Name      string            `json:"name"`
+	Bundle    string            `json:"bundle"`    // its folder
+	Effective bool              `json:"effective"` // Config is what its container has; else it does not run, and Config is that of the bundle
+	Settings  map[string]string `json:"settings"`  // all annotations keelson.*, with the defaults
+	Config    map[string]any    `json:"config"`    // config.json of the OCI runtime specification
+}
+
+// Sources answer requests that only read. They are called from several goroutines.
+type Sources struct {
+	Usages  func() (Usages, error)
+	Boot    func() (Boot, error)
+	Inspect func(name string) (Inspection, error) // ErrNotFound: there is no such service
+}
+
+// ErrNotFound is returned for a service that does not exist.
+var ErrNotFound = errors.New("no such service")
+
+// Routes returns the operations for these sources.
+func (s Sources) Routes() []Route {
+	return []Route{
+		{"GET", prefix + "/usage", Reader, nil, nil, Usages{}, false, answer(func(*http.Request) (Usages, error) { return s.Usages() })},
+		{"GET", prefix + "/boot", Reader, nil, nil, Boot{}, false, answer(func(*http.Request) (Boot, error) { return s.Boot() })},
+		// A configuration may have secrets in its environment.
+		{"GET", prefix + "/services/{name}/config", Admin, nil, nil, Inspection{}, false, answer(func(r *http.Request) (Inspection, error) { return s.Inspect(r.PathValue("name")) })},
+	}
+}
+
+// answer returns a handler that sends what f returns.
+func answer[T any](f func(*http.Request) (T, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v, err := f(r)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			Fail(w, http.StatusNotFound, err)
+		case err != nil:
+			Fail(w, http.StatusServiceUnavailable, err)
+		default:
+			reply(w, v)
+		}
+	}
+}
+
+// Usages returns what the kernel counts for services.
+func (c *Client) Usages(ctx context.Context) (u Usages, err error) {
+	return u, c.get(ctx, "/usage", nil, &u)
+}
+
+// Boot returns the timeline of the boot.
+func (c *Client) Boot(ctx context.Context) (b Boot, err error) {
+	return b, c.get(ctx, "/boot", nil, &b)
+}
+
+// Inspect returns the configuration of a service. The error is ErrNotFound if there is none.
+func (c *Client) Inspect(ctx context.Context, name string) (i Inspection, err error) {
+	return i, c.get(ctx, "/services/"+url.PathEscape(name)+"/config", nil, &i)
+}
+
+// get reads a resource of version 1 of the API.
+func (c *Client) get(ctx context.Context, path string, q url.Values, into any) error {
+	request, err := c.request(ctx, http.MethodGet, at(prefix+path, q), http.NoBody)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Accept", "application/json")
+	response, err := c.Transport.RoundTrip(request)
+	if err != nil {
+		return explain(err, c.Where, nil)
+	}
+	defer response.Body.Close()
+	media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	if response.StatusCode != http.StatusOK || media != "application/json" {
+		return failure(response, media)
+	}
+	decoder := json.NewDecoder(io.LimitReader(response.Body, responseLimit))
+	decoder.UseNumber() // Numbers of configurations have up to 64 bits.
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("cannot read the supervisor's answer: %w", err)
+	}
+	return nil
+}
+
+// failure returns the error of a response that is not what was asked for.
+func failure(response *http.Response, media string) error {
+	if media != problemType {
+		return fmt.Errorf("the supervisor answers with %s, %q", response.Status, media)
+	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, responseLimit))
+	var p Response
+	if err == nil {
+		p, err = problemResponse(text)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot read the supervisor's answer: %w", err)
+	case p.Code == CodeNotFound:
+		return notFound(p.Error)
+	}
+	return errors.New(p.Error)
+}
+
+// notFound is an error with a text of the supervisor.
+type notFound string
+
+func (e notFound) Error() string        { return string(e) }
+func (e notFound) Is(target error) bool { return target == ErrNotFound }

@@ -1,0 +1,62 @@
+package supervisor
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"keelson/runtime/bundle"
+	"keelson/runtime/paths"
+	"keelson/runtime/readfile"
+	"keelson/services/control"
+)
+
+// inspectLimit is the largest configuration that is shown, in bytes.
+const inspectLimit = 4 << 20
+
+// Inspect returns the configuration of a service. Files are read in the goroutine of the client.
+func (s *Supervisor) Inspect(name string) (control.Inspection, error) {
+	var i control.Inspection
+	var state string // of its container
+	err := s.ask(func() error {
+		svc := s.services.byName[name]
+		if svc == nil {
+			return fmt.Errorf("%w: %s", control.ErrNotFound, name)
+		}
+		i = control.Inspection{Name: name, Bundle: svc.dir, Settings: svc.settings().Annotations()}
+		if svc.task != nil && svc.pid > 0 {
+			id := svc.instance
+			if id == "" {
+				id = name
+			}
+			state = filepath.Join(paths.ContainerdState, "io.containerd.runtime.v2.task", svc.namespace(), id, bundle.ConfigFile)
+		}
+		return nil
+	})
+	if err != nil {
+		return i, err
+	}
+	if state != "" {
+		if i.Config, err = readConfig(state); err == nil {
+			i.Effective = true
+			return i, nil
+		}
+	}
+	i.Config, err = readConfig(filepath.Join(i.Bundle, bundle.ConfigFile))
+	return i, err
+}
+
+// readConfig reads config.json. Its numbers stay as they are.
+func readConfig(path string) (config map[string]any, err error) {
+	text, err := readfile.Limited(path, inspectLimit)
+	if err != nil {
+		return nil, fmt.Errorf("cannot show the configuration: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&config); err != nil {
+		return nil, fmt.Errorf("cannot show the configuration: %s: %w", path, err)
+	}
+	return config, nil
+}
