@@ -117,6 +117,9 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	# The shim recognises this runc by its size: an image may contain another.
 	$(GOBUILD) -tags no_grpc -ldflags "-s -w -X main.runcSize=$$(stat -c %s $(ROOT)/usr/bin/runc)" \
 		-o $(ROOT)/usr/libexec/containerd-shim-runc-v2 ./services/cmd/shim
+	# The image of a service, with its mount points, and not part of the root.
+	@mkdir -p $(addprefix $(BUILD)/gate/,usr/bin dev proc sys etc/keelson/gate run/keelson/gate)
+	$(GOBUILD) -tags nethttpomithttp2 -ldflags '-s -w $(STAMP)' -o $(BUILD)/gate/usr/bin/gate ./services/cmd/gate
 	$(if $(BUILD_TIME),@echo $(BUILD_TIME) >$(ROOT)/usr/lib/keelson/build-time)
 	@printf '%s\n' 'NAME="keelson"' 'ID=keelson' 'VERSION_ID="$(OS_VERSION)"' 'PRETTY_NAME="keelson $(OS_VERSION)"' >$(ROOT)/etc/os-release
 	@printf '$(TZIF)$(TZIF)\nUTC0\n' >$(ROOT)/etc/localtime

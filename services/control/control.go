@@ -11,7 +11,8 @@ import (
 // SocketPath is where the supervisor listens.
 const SocketPath = paths.State + "/control.sock"
 
-// GateSocketPath is where the supervisor listens for the gate, which runs as the user GateUser.
+// GateSocketPath is where the supervisor listens for the gate, which runs as the user GateUser in
+// the group with the same number.
 // The folder has no other files, so that the gate can bind it: a bind of the socket itself would
 // be that of a supervisor which has ended.
 const (

@@ -47,7 +47,7 @@ func (s *Server) ServeGate(ctx context.Context, socket string) error {
 func PrepareGate(dir string) error {
 	err := os.MkdirAll(dir, 0o700)
 	if err == nil {
-		err = giveToGate(dir, 0, 0o710)
+		err = giveToGate(dir, 0o710)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot make the folder of the gate's socket: %w", err)
@@ -55,11 +55,11 @@ func PrepareGate(dir string) error {
 	return nil
 }
 
-// giveToGate sets the owner, the mode and the gate's group of a file. A user who may not change
-// owners keeps the file: the gate has to be that user.
-func giveToGate(path string, owner int, mode os.FileMode) error {
+// giveToGate sets the gate's group, and the mode, of a file. A user who may not change groups
+// keeps the file: the gate has to be that user.
+func giveToGate(path string, mode os.FileMode) error {
 	if os.Geteuid() == 0 {
-		if err := os.Chown(path, owner, GateUser); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: the user namespace has no such user.
+		if err := os.Chown(path, 0, GateUser); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: the user namespace has no such group.
 			return err
 		}
 	}
@@ -76,7 +76,7 @@ func (s *Server) serve(ctx context.Context, socket string, gate bool) error {
 	}
 	defer l.Close()
 	if err = os.Chmod(socket, 0o600); err == nil && gate {
-		err = giveToGate(socket, GateUser, 0o600)
+		err = giveToGate(socket, 0o660)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot set owner and mode of control socket: %w", err)

@@ -82,13 +82,20 @@ func startArgs(c Config) []string {
 	return append(args, "-append", line)
 }
 
-// guestChannels returns the arguments for the agent's port and a source of random numbers.
+// guestChannels returns the arguments for the agent's port, other ports and a source of random
+// numbers.
 func guestChannels(c Config) []string {
-	return []string{
+	args := []string{
 		"-chardev", socket("agent", agentFD), "-device", virtio(c, "serial"),
 		"-device", "virtserialport,chardev=agent,name=" + AgentPort,
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", virtio(c, "rng") + ",rng=rng",
 	}
+	for i, port := range c.Ports {
+		id := fmt.Sprintf("port%d", i)
+		args = append(args, "-chardev", "socket,id="+id+",path="+escape(port.Path)+",server=on,wait=off",
+			"-device", "virtserialport,chardev="+id+",name="+port.Name)
+	}
+	return args
 }
 
 // serialArgs returns the arguments for the console and the serial ports before it.

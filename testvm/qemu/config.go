@@ -42,6 +42,7 @@ type Config struct {
 	Room    bool
 	Disks   []Disk
 	Publish []Forward
+	Ports   []Port
 	// VirtualTime runs one nanosecond per guest instruction on one CPU under
 	// TCG, so that a measurement does not depend on the host. Such a machine
 	// has no network and no agent, and its console takes no input: two runs of
@@ -67,6 +68,12 @@ type Disk struct {
 	// dm-log-writes, for package powercut. Flushes are not passed to the host. Empty for
 	// none; only on the virtio bus.
 	Log string
+}
+
+// Port is a virtio-serial port that programs of the host open at a Unix socket, one at a time.
+type Port struct {
+	Name string // of the port in the guest
+	Path string // of the socket, which QEMU makes
 }
 
 // Forward forwards a port of the host's loopback address to a port of the guest. A zero

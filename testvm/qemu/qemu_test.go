@@ -33,6 +33,8 @@ func TestArgs(t *testing.T) {
 		{"no initrd", func(c *Config) { c.Initrd = "" }, []string{"-kernel k -append"}, "-initrd"},
 		{"ports", func(c *Config) { c.Publish = []Forward{{"tcp", 80, 8080}, {"udp", 53, 53}} },
 			[]string{"-netdev user,id=net0,hostfwd=tcp:127.0.0.1:80-:8080,hostfwd=udp:127.0.0.1:53-:53"}, "0.0.0.0"},
+		{"serial port", func(c *Config) { c.Ports = []Port{{"org.example.0", "/a,b"}} },
+			[]string{"-chardev socket,id=port0,path=/a,,b,server=on,wait=off -device virtserialport,chardev=port0,name=org.example.0"}, "port1"},
 		{"disks", func(c *Config) {
 			c.Disks = []Disk{{Path: "a,b"}, {Path: "c", Format: "qcow2", Bus: "nvme", ReadOnly: true}}
 		}, []string{"-drive if=none,id=disk0,format=raw,file=a,,b -device virtio-blk-pci,drive=disk0",

@@ -67,16 +67,21 @@ services:
     image: dir:PAYLOAD
     command: ["/testapp", "serve", ":8080", "hello"]
     readonly: true
+  GATE
 `
 
 // One boot is checked in many respects, then powered off.
 func TestSystem(t *testing.T) {
 	t.Parallel()
-	c := machine2(t, build(t, "standard", standard))
+	keys := gateKeys(t)
+	c := machine2(t, buildFor(t, target{arch: qemu.AMD64, compression: image.None, modules: "default, vsock_loopback"}, "standard",
+		strings.Replace(standard, "  GATE\n", gateSections(t, keys), 1)))
 	disk := filepath.Join(t.TempDir(), "data.img")
 	makeExt4(t, disk, "64M")
 	c.Disks = []qemu.Disk{{Path: disk}}
-	c.Publish = []qemu.Forward{{Guest: 6379}}
+	c.Publish = []qemu.Forward{{Guest: 6379}, {Guest: 7443}, {Guest: 7444}}
+	port := qemu.Port{Name: gatePort, Path: filepath.Join(t.TempDir(), "port")}
+	c.Ports = []qemu.Port{port}
 	c.RTC = at2033
 	v := vmtest.Boot(t, c)
 	v.Stage(timeline.Ready)
@@ -94,6 +99,7 @@ func TestSystem(t *testing.T) {
 	t.Run("api", func(t *testing.T) { checkAPI(t, v) })
 	t.Run("metrics", func(t *testing.T) { checkMetrics(t, v) })
 	t.Run("events", func(t *testing.T) { checkEvents(t, v) })
+	t.Run("gate", func(t *testing.T) { checkGate(t, v, keys, port.Path) }) // The supervisor is another one than at its start.
 	if err := v.WriteFile(vmtest.Context(t), "/var/lib/data/kept", []byte("kept\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +249,7 @@ func checkProcesses(t *testing.T, v *vmtest.VM) {
 	count("boot role", command("init", "boot"), 0)
 	count("containerd of PID 1", func(p agent.Process) bool { return p.PPID == 1 && command("containerd")(p) }, 1)
 	count("supervisor of PID 1", func(p agent.Process) bool { return p.PPID == 1 && command("service", "supervise")(p) }, 1)
-	count("shim of PID 1", func(p agent.Process) bool { return p.PPID == 1 && command("containerd-shim-runc-v2")(p) }, 4)
+	count("shim of PID 1", func(p agent.Process) bool { return p.PPID == 1 && command("containerd-shim-runc-v2")(p) }, 7)
 	noZombies(t, v)
 }
 

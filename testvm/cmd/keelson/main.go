@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"keelson/runtime/version"
+	"keelson/services/control"
 	"keelson/testvm/image/format"
 	"keelson/testvm/qemu"
 )
@@ -30,6 +31,7 @@ type cli struct {
 	Pull      pullCmd      `cmd:"" help:"Fetch an image or a bundle artifact from a registry as an OCI layout."`
 	Formats   formatsCmd   `cmd:"" help:"List the formats of images, their purpose and requirements."`
 	Run       runCmd       `cmd:"" help:"Boot an image in QEMU."`
+	Ctl       ctlCmd       `cmd:"" help:"Control a machine from outside, through its gate."`
 	Bench     benchCmd     `cmd:"" help:"Measure the boot of an image in virtual time."`
 	Compare   compareCmd   `cmd:"" help:"Compare the boot of two images by wall-clock time on two processors."`
 	InitImage initImageCmd `cmd:"" help:"Pack guest trees as the image for LinuxKit's init section."`
@@ -47,7 +49,7 @@ func (versionCmd) Run() error {
 // newParser reads command lines into c.
 func newParser(c *cli) *kong.Kong {
 	return kong.Must(c, kong.Name("keelson"), kong.UsageOnError(),
-		kong.Vars{"formats": strings.Join(format.Names(), ", "), "machines": strings.Join(qemu.Machines(), ", "), "buses": strings.Join(qemu.Buses, ", ")},
+		kong.Vars{"formats": strings.Join(format.Names(), ", "), "machines": strings.Join(qemu.Machines(), ", "), "buses": strings.Join(qemu.Buses, ", "), "roles": strings.Join(control.Roles(), ",")},
 		kong.Description("Build, boot and measure images whose init is keelson.\n\n"+
 			"Exit status: 0 on success, 1 on failure or if check finds problems, 80 if the command line is wrong."))
 }

@@ -31,6 +31,7 @@ type runCmd struct {
 	Memory  string        `help:"Memory, as in 512M or 2G; a bare number is MiB." default:"1024M"`
 	CPUs    int           `name:"cpus" help:"Number of processors." default:"2"`
 	Publish []string      `help:"Forward a port of the host's loopback address to the guest." placeholder:"HOST:GUEST[/udp]"`
+	Port    []string      `help:"Virtio-serial port of the guest, and the Unix socket at which programs of the host open it." placeholder:"NAME=SOCKET"`
 	Disk    []string      `help:"Disk; made if missing and a size is given. Options: size, format, bus=BUS, readonly." placeholder:"FILE[,size=1G]…" sep:"none"`
 	Until   string        `help:"Run unattended: ready (print the steps of the boot, power off) or shutdown. By default ready if there is no terminal." placeholder:"ready|shutdown"`
 	Timeout time.Duration `help:"Time limit of an unattended guest." default:"5m"`
@@ -84,6 +85,13 @@ func (c *runCmd) connect(q *qemu.Config) error {
 			return err
 		}
 		q.Publish = append(q.Publish, f)
+	}
+	for _, s := range c.Port {
+		name, path, ok := strings.Cut(s, "=")
+		if !ok || name == "" || path == "" || strings.Contains(name, ",") {
+			return fmt.Errorf("cannot use port %q: want NAME=SOCKET", s)
+		}
+		q.Ports = append(q.Ports, qemu.Port{Name: name, Path: path})
 	}
 	for _, s := range c.Disk {
 		d, err := qemu.ParseDisk(s)
