@@ -107,7 +107,7 @@ func (a *App) root() *cobra.Command {
 
 // verbs returns all verbs.
 func (a *App) verbs() []Verb {
-	all := []Verb{a.list(), a.status(), a.order(control.Start), a.order(control.Stop), a.order(control.Restart), a.events(),
+	all := []Verb{a.list(), a.status(), a.order(control.Start), a.order(control.Stop), a.order(control.Restart), a.events(), a.logs(),
 		a.swap(), a.rollback(), a.remove(), a.diff(),
 		a.Power(control.PowerOff), a.Power(control.Reboot), a.Power(control.Halt), a.version()}
 	if a.Machine == nil {

@@ -76,7 +76,7 @@ func (s *Server) change(verb string) http.HandlerFunc {
 
 func changeRequest(verb string, r *http.Request) (Request, error) {
 	q := r.URL.Query()
-	request := Request{Verb: verb, Peer: peerOf(r)}
+	request := Request{Verb: verb, Peer: CallerOf(r)}
 	if name := r.PathValue("name"); name != "" {
 		request.Names = []string{name}
 	} else {

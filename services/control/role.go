@@ -73,5 +73,5 @@ func callerOf(r *http.Request) caller {
 	return caller{role, fmt.Sprintf("%s (%s) through the gate", client, role)}
 }
 
-// peerOf describes who sent a request.
-func peerOf(r *http.Request) string { return callerOf(r).person }
+// CallerOf describes who sent a request to a Server, for people.
+func CallerOf(r *http.Request) string { return callerOf(r).person }

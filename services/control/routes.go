@@ -25,10 +25,12 @@ type Route struct {
 	Handle http.HandlerFunc
 }
 
-// Stream stands for a body that is not JSON, Text for a response that is not.
+// Stream stands for a body that is not JSON, Text for a response that is not, and Lines for one of
+// which each line is a Line in JSON.
 type (
 	Stream struct{}
 	Text   struct{}
+	Lines  struct{ Line any }
 )
 
 const prefix = "/v1"
@@ -176,7 +178,7 @@ func (s *Server) power(verb string) http.HandlerFunc {
 
 // do answers when a request has been carried out, which takes as long as it takes.
 func (s *Server) do(w http.ResponseWriter, r *http.Request, request Request) {
-	request.Peer = peerOf(r)
+	request.Peer = CallerOf(r)
 	if response := s.Handler.Control(r.Context(), request); response.Error != "" {
 		fail(w, problemOf(response))
 		return

@@ -50,6 +50,10 @@ func checkAPI(t *testing.T, v *vmtest.VM) {
 		service.Name != "redis" || service.State != "running" || service.PID == 0 {
 		t.Errorf("got %s: %s: %v", response.Status, text, err)
 	}
+	response, text = getAPI(t, v, "/v1/logs?name=onboot.000-first&grep=out")
+	if !strings.Contains(text, `"name":"onboot.000-first","stream":"stdout","text":"first out"`) || strings.Count(text, "\n") != 1 || response.StatusCode != http.StatusOK {
+		t.Errorf("got %s: %s", response.Status, text)
+	}
 	response, text = getAPI(t, v, "/v1/services/none")
 	if response.StatusCode != http.StatusNotFound || response.Header.Get("Content-Type") != "application/problem+json" || !strings.Contains(text, "no such service: none") {
 		t.Errorf("got %s: %s", response.Status, text)

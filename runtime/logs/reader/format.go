@@ -74,6 +74,23 @@ type Object struct {
 	Cut    bool       `json:"cut,omitempty"`    // the line is longer than LineLimit, and its end is left out
 }
 
+// Entry returns the entry of an object. Its text is that of the line, or its beginning.
+func (o Object) Entry() (Entry, error) {
+	e := Entry{Name: o.Name, Stream: o.Stream, Text: []byte(o.Text), More: o.Cut}
+	if o.Time != nil {
+		e.Time = *o.Time
+	} else if o.Before != nil {
+		e.Time, e.Bound = *o.Before, true
+	}
+	if o.Bytes != "" {
+		var err error
+		if e.Text, err = base64.StdEncoding.DecodeString(o.Bytes); err != nil {
+			return e, fmt.Errorf("cannot read a line of a log: %w", err)
+		}
+	}
+	return e, nil
+}
+
 // JSON is for programs.
 func JSON(b []byte, e Entry) []byte {
 	if e.continued {

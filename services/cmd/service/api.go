@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime"
 
+	"keelson/runtime/logs/reader"
 	"keelson/runtime/paths"
 	"keelson/runtime/timeline"
 	"keelson/runtime/version"
@@ -12,6 +16,7 @@ import (
 	"keelson/services/control"
 	"keelson/services/events"
 	"keelson/services/metrics"
+	"keelson/services/session"
 )
 
 // measured returns what the supervisor knows of the services, for metrics.
@@ -22,8 +27,9 @@ type inspected func(name string) (control.Inspection, error)
 
 // api returns the server of the control API.
 func api(h control.Handler, journal *events.Journal, services measured, inspect inspected, log *slog.Logger) *control.Server {
+	sessions := session.NewStarter(log)
 	sources := control.Sources{Usages: func() (control.Usages, error) { return usages(services) }, Boot: boot, Inspect: inspect}
-	more := append(sources.Routes(), control.EventsRoute(journal), metricsRoute(services))
+	more := append(sources.Routes(), control.EventsRoute(journal), metricsRoute(services), control.LogsRoute(sessions.Handler(logsSession)))
 	return &control.Server{Handler: h, Logger: log, More: more}
 }
 
@@ -50,6 +56,22 @@ func usages(services measured) (control.Usages, error) {
 		}
 	}
 	return u, nil
+}
+
+// Names of sessions.
+const logsSession = "logs"
+
+// serveSession serves one request of a client in a process of its own.
+func serveSession(ctx context.Context, args []string, _ io.Writer) (int, error) {
+	handlers := map[string]http.Handler{logsSession: control.LogsHandler(reader.System())}
+	handler, ok := handlers[args[0]]
+	if !ok {
+		return control.CodeUsage, fmt.Errorf("there are no sessions of kind %q", args[0])
+	}
+	if err := session.Serve(ctx, handler); err != nil {
+		return control.CodeFailed, err
+	}
+	return control.CodeOK, nil
 }
 
 // metricsRoute answers with metrics. The boot and containerd may be unknown.

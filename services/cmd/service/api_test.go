@@ -173,7 +173,7 @@ func (doc *apiDocument) checkContent(t *testing.T, name string, v, value any, us
 	t.Helper()
 	content := doc.content(v)
 	media := "application/json"
-	switch value.(type) {
+	switch v := value.(type) {
 	case nil:
 		if len(content) > 0 {
 			t.Errorf("%s: the document has one, the server has none", name)
@@ -183,13 +183,15 @@ func (doc *apiDocument) checkContent(t *testing.T, name string, v, value any, us
 		media = "application/octet-stream"
 	case control.Text:
 		media = "application/openmetrics-text"
+	case control.Lines:
+		media, value = "application/x-ndjson", v.Line
 	}
 	entry, ok := content[media].(map[string]any)
 	if !ok {
 		t.Errorf("%s: the document has no %s", name, media)
 		return
 	}
-	if media != "application/json" {
+	if _, ok := entry["schema"]; !ok && media != "application/json" {
 		return
 	}
 	ref, _ := entry["schema"].(map[string]any)["$ref"].(string)

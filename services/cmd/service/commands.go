@@ -31,6 +31,7 @@ func init() {
 		"seccomp-filter":  {1, seccompFilter},
 		"stage-artifact":  {0, stageArtifact},
 		"verify-programs": {2, verifyPrograms},
+		"session":         {1, serveSession},
 	}
 }
 

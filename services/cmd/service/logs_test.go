@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"strings"
 	"testing"
-	"time"
 
 	"keelson/services/control"
 )
@@ -24,13 +23,5 @@ func TestLogsUsage(t *testing.T) {
 		if text := diag.String(); code == control.CodeOK || !strings.Contains(text, want) || strings.Count(text, "\n") != 1 || out.Len() > 0 {
 			t.Errorf("%s: %d, %q, %q", args, code, text, out.String())
 		}
-	}
-}
-
-func TestLogOptions(t *testing.T) {
-	now := time.Now()
-	o, format, err := logOptions{since: "-5m", grep: "x+", format: "json"}.parse(now)
-	if err != nil || !o.Since.Equal(now.Add(-5*time.Minute)) || !o.Until.IsZero() || o.Match.String() != "x+" || format == nil {
-		t.Errorf("%+v, %v", o, err)
 	}
 }
