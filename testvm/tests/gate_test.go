@@ -1,14 +1,10 @@
 package tests
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"keelson/services/cli"
 	"keelson/services/control"
+	"keelson/services/gate/endpoint"
 	"keelson/services/gate/keys"
 	"keelson/services/gate/serial"
 	"keelson/testvm/qemu"
@@ -127,6 +125,7 @@ func checkGate(t *testing.T, v *vmtest.VM, dir, port string) {
 	if !strings.Contains(log, `client="CN=operator,O=keelson:operator"`) || !strings.Contains(log, "/v1/services/web/restart") {
 		t.Errorf("the log of the gate is %s", log)
 	}
+	t.Run("ctl", func(t *testing.T) { checkCtl(t, dir, "tcp://"+v.Addr(7443)) })
 	t.Run("serial", func(t *testing.T) { checkSerial(t, dir, port) })
 	for _, p := range processes(t, v) { // For the report: what a gate takes.
 		if len(p.Args) > 0 && p.Args[0] == "/usr/bin/gate" {
@@ -143,9 +142,46 @@ func checkGate(t *testing.T, v *vmtest.VM, dir, port string) {
 	}
 }
 
+// The verbs of service work from outside, with the same exit statuses.
+func checkCtl(t *testing.T, dir, address string) {
+	for _, tt := range []struct {
+		client string
+		args   []string
+		status int
+		out    string
+	}{
+		{"reader", []string{"list"}, control.CodeOK, "redis"},
+		{"reader", []string{"status", "--json", "redis"}, control.CodeOK, `"state": "running"`},
+		{"reader", []string{"status", "none"}, control.CodeNotFound, "none"},
+		{"reader", []string{"events", "redis"}, control.CodeOK, "running"},
+		{"reader", []string{"stop", "redis"}, control.CodeFailed, "is for the role operator"},
+		{"operator", []string{"restart", "web"}, control.CodeOK, ""},
+		{"operator", []string{"lst"}, control.CodeUsage, "did you mean list?"},
+	} {
+		if status, out := ctl(t, dir, address, tt.client, tt.args...); status != tt.status || !strings.Contains(out, tt.out) {
+			t.Errorf("%s %q: %d %s", tt.client, tt.args, status, out)
+		}
+	}
+}
+
+// ctl runs a command line of keelson ctl.
+func ctl(t *testing.T, dir, address, name string, args ...string) (status int, out string) {
+	t.Helper()
+	files := keys.FilesOf(dir, name)
+	client, closer, err := endpoint.Open(endpoint.Config{Address: address, CA: files.CA, Cert: files.Cert, Key: files.Key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closer()
+	var text strings.Builder
+	app := &cli.App{Name: "ctl", Client: client, In: strings.NewReader(""), Out: &text, Err: &text}
+	status = app.Run(vmtest.Context(t), args)
+	return status, text.String()
+}
+
 // The port works for one program after the other, whatever the one before has done.
 func checkSerial(t *testing.T, dir, port string) {
-	for i, before := range []func(net.Conn){
+	for _, before := range []func(net.Conn){
 		func(net.Conn) {},
 		func(conn net.Conn) { fmt.Fprint(conn, strings.Repeat("garbage\x16", 1000)) },
 		func(conn net.Conn) {
@@ -166,48 +202,8 @@ func checkSerial(t *testing.T, dir, port string) {
 		}
 		before(conn)
 		conn.Close()
-		if status, text, err := overSerial(vmtest.Context(t), dir, port); err != nil || status != http.StatusOK || !strings.Contains(text, `"name":"redis"`) {
-			t.Errorf("session %d: %d %s, %v", i, status, text, err)
+		if status, out := ctl(t, dir, "unix:"+port, "reader", "list"); status != control.CodeOK || !strings.Contains(out, "redis") {
+			t.Errorf("%d %s", status, out)
 		}
 	}
-}
-
-// overSerial asks for a service three times over one session.
-func overSerial(ctx context.Context, dir, port string) (int, string, error) {
-	conn, err := net.Dial("unix", port)
-	if err != nil {
-		return 0, "", err
-	}
-	s, err := serial.Dial(ctx, conn)
-	if err != nil {
-		return 0, "", err
-	}
-	defer s.Close()
-	files := keys.FilesOf(dir, "reader")
-	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-	if err != nil {
-		return 0, "", err
-	}
-	ca, err := os.ReadFile(files.CA)
-	if err != nil {
-		return 0, "", err
-	}
-	config := &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: x509.NewCertPool(), ServerName: keys.ServerName}
-	config.RootCAs.AppendCertsFromPEM(ca)
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true,
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return s.Open() }}}
-	status, text := 0, ""
-	for range 3 {
-		answer, err := client.Get("https://" + keys.ServerName + "/v1/services/redis")
-		if err != nil {
-			return 0, "", err
-		}
-		body, err := io.ReadAll(answer.Body)
-		answer.Body.Close()
-		if err != nil {
-			return 0, "", err
-		}
-		status, text = answer.StatusCode, string(body)
-	}
-	return status, text, nil
 }

@@ -24,20 +24,14 @@ type keysCmd struct {
 	List   keysListCmd   `cmd:"" help:"List the certificates."`
 }
 
-// keysDir is the folder of an authority.
-type keysDir struct {
-	Keys string `type:"path" default:"keys" env:"KEELSON_CTL_KEYS" help:"Folder of the authority (default: ${default})." placeholder:"DIR"`
-}
-
 type keysInitCmd struct {
-	keysDir
 	Hosts  []string `name:"host" help:"Name or IP address under which clients reach the gate; may be repeated. localhost and loopback addresses are always included." placeholder:"HOST"`
 	Client string   `default:"admin" help:"Name of the first client (default: ${default})." placeholder:"NAME"`
 }
 
 // Run makes an authority and what is needed to begin with.
-func (c *keysInitCmd) Run() error {
-	a, err := keys.Init(c.Keys)
+func (c *keysInitCmd) Run(ctl *ctlCmd) error {
+	a, err := keys.Init(ctl.Keys)
 	if err == nil {
 		err = a.Server(c.Hosts, keys.ServerTime)
 	}
@@ -47,14 +41,13 @@ func (c *keysInitCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	files := keys.FilesOf(c.Keys, c.Client)
+	files := keys.FilesOf(ctl.Keys, c.Client)
 	fmt.Printf("%s: what the machine gets\n%s, %s: the client %s (admin)\n%s: the authority's key; keep it away from machines\n",
-		a.Dir(), files.Cert, files.Key, c.Client, filepath.Join(c.Keys, "ca.key"))
+		a.Dir(), files.Cert, files.Key, c.Client, filepath.Join(ctl.Keys, "ca.key"))
 	return nil
 }
 
 type keysClientCmd struct {
-	keysDir
 	Name  string        `arg:"" help:"Name of the client, for logs and events."`
 	Role  string        `required:"" enum:"${roles}" help:"What the client may do: ${enum}." placeholder:"ROLE"`
 	Valid time.Duration `default:"2160h" help:"How long the certificate is valid (default: ${default}, 90 days)." placeholder:"TIME"`
@@ -62,8 +55,8 @@ type keysClientCmd struct {
 }
 
 // Run makes a certificate for a client.
-func (c *keysClientCmd) Run() error {
-	a, err := keys.Open(c.Keys)
+func (c *keysClientCmd) Run(ctl *ctlCmd) error {
+	a, err := keys.Open(ctl.Keys)
 	if err != nil {
 		return err
 	}
@@ -78,7 +71,7 @@ func (c *keysClientCmd) Run() error {
 	if err := a.Client(c.Name, role, c.Valid, password); err != nil {
 		return err
 	}
-	files := keys.FilesOf(c.Keys, c.Name)
+	files := keys.FilesOf(ctl.Keys, c.Name)
 	fmt.Printf("%s, %s\n", files.Cert, files.Key)
 	if c.P12 {
 		fmt.Printf("%s, password: %s\n", files.P12, password)
@@ -87,14 +80,13 @@ func (c *keysClientCmd) Run() error {
 }
 
 type keysServerCmd struct {
-	keysDir
 	Hosts []string      `name:"host" help:"Name or IP address under which clients reach the gate; may be repeated." placeholder:"HOST"`
 	Valid time.Duration `default:"8760h" help:"How long the certificate is valid (default: ${default}, a year)." placeholder:"TIME"`
 }
 
 // Run makes a certificate for the gate.
-func (c *keysServerCmd) Run() error {
-	a, err := keys.Open(c.Keys)
+func (c *keysServerCmd) Run(ctl *ctlCmd) error {
+	a, err := keys.Open(ctl.Keys)
 	if err == nil {
 		err = a.Server(c.Hosts, c.Valid)
 	}
@@ -105,19 +97,18 @@ func (c *keysServerCmd) Run() error {
 }
 
 type keysRevokeCmd struct {
-	keysDir
 	Name string `arg:"" help:"Name of the client, or the file with the certificate."`
 }
 
 // Run revokes a certificate.
-func (c *keysRevokeCmd) Run() error {
-	a, err := keys.Open(c.Keys)
+func (c *keysRevokeCmd) Run(ctl *ctlCmd) error {
+	a, err := keys.Open(ctl.Keys)
 	if err != nil {
 		return err
 	}
 	path := c.Name
 	if gate.CheckName(c.Name) == nil {
-		path = keys.FilesOf(c.Keys, c.Name).Cert
+		path = keys.FilesOf(ctl.Keys, c.Name).Cert
 	}
 	cert, err := keys.Certificate(path)
 	if err == nil {
@@ -129,11 +120,11 @@ func (c *keysRevokeCmd) Run() error {
 	return err
 }
 
-type keysListCmd struct{ keysDir }
+type keysListCmd struct{}
 
 // Run lists certificates.
-func (c *keysListCmd) Run() error {
-	a, err := keys.Open(c.Keys)
+func (keysListCmd) Run(ctl *ctlCmd) error {
+	a, err := keys.Open(ctl.Keys)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -62,5 +63,9 @@ func main() {
 	k, err := parser.Parse(os.Args[1:])
 	parser.FatalIfErrorf(err)
 	k.BindTo(ctx, (*context.Context)(nil))
-	k.FatalIfErrorf(k.Run())
+	err = k.Run()
+	if status := exitStatus(0); errors.As(err, &status) { // Its message is printed.
+		os.Exit(int(status))
+	}
+	k.FatalIfErrorf(err)
 }
