@@ -32,7 +32,7 @@ type Machine struct {
 	SameBundle func(dir, name string) error
 	// Programs swaps or rolls back keelson's own programs. It returns an exit status.
 	Programs func(ctx context.Context, r control.Request) (int, error)
-	// Timeline returns the events of the boot.
+	// Timeline returns the events of the boot, also while the supervisor does not run.
 	Timeline func() ([]timeline.Event, error)
 	// Verbs are further verbs. Those with names of others take their place.
 	Verbs []Verb
@@ -107,13 +107,14 @@ func (a *App) root() *cobra.Command {
 
 // verbs returns all verbs.
 func (a *App) verbs() []Verb {
-	all := []Verb{a.list(), a.status(), a.order(control.Start), a.order(control.Stop), a.order(control.Restart), a.events(), a.logs(),
+	all := []Verb{a.list(), a.status(), a.stats(), a.top(), a.inspect(), a.graph(), a.boot(), a.blame(), a.chart(), a.events(), a.logs(),
+		a.order(control.Start), a.order(control.Stop), a.order(control.Restart),
 		a.swap(), a.rollback(), a.remove(), a.diff(),
 		a.Power(control.PowerOff), a.Power(control.Reboot), a.Power(control.Halt), a.version()}
 	if a.Machine == nil {
 		return all
 	}
-	all = append(all, a.boot(), a.completion())
+	all = append(all, a.completion())
 	for _, v := range a.Machine.Verbs {
 		all = replace(all, v)
 	}

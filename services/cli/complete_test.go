@@ -77,7 +77,7 @@ func TestCompletion(t *testing.T) {
 				tier.Skip(t, "no bash-completion")
 			}
 			for line, want := range map[string]string{
-				"service sta": "start status", "service status ": "nginx redis", "service status re": "redis", "service restart redis ": "nginx",
+				"service sta": "start stats status", "service status ": "nginx redis", "service status re": "redis", "service restart redis ": "nginx",
 				"service remove redis ": "", "service completion ": "bash fish zsh", "service help rol": "rollback", "service list --js": "--json",
 			} {
 				cmd := exec.Command(path, "-c", script)

@@ -23,6 +23,8 @@ func (a *App) CheckExamples(ctx context.Context) error {
 		}
 		for line := range strings.Lines(v.Example) {
 			example, what, _ := strings.Cut(line, " # ")
+			example, _, _ = strings.Cut(example, " | ") // What the shell does with the output.
+			example, _, _ = strings.Cut(example, " >")
 			args, err := shellquote.Split(example)
 			if strings.TrimSpace(what) == "" {
 				err = errors.New("does not say what it does")

@@ -28,21 +28,6 @@ func (a *App) list() Verb {
 	}
 }
 
-// status is the verb that shows some services.
-func (a *App) status() Verb {
-	var asJSON bool
-	return Verb{
-		Use: "status NAME…", Group: Look, Short: "show services", Min: 1, Max: -1, Names: ServiceNames,
-		Codes: []int{control.CodeNotRunning, control.CodeNotFound},
-		Long:  "If several exit statuses apply, it is the one for a name that does not exist.",
-		Example: "status redis                                   # what is known of it\n" +
-			"status redis nginx                             # of two\n" +
-			"status --json redis                            # for programs",
-		Flags: func(f *pflag.FlagSet) { servicesJSON(f, &asJSON) },
-		Run:   func(ctx context.Context, names []string) (int, error) { return a.show(ctx, names, asJSON) },
-	}
-}
-
 func servicesJSON(f *pflag.FlagSet, asJSON *bool) {
 	f.BoolVar(asJSON, "json", false, "print an array of Service (docs/api.yaml)")
 }
@@ -57,24 +42,27 @@ func (a *App) show(ctx context.Context, names []string, asJSON bool) (int, error
 		return a.failed(ctx, r, names)
 	case asJSON:
 		return r.Code, a.printJSON(append([]control.Service{}, r.Services...))
+	}
+	now := sample{services: r.Services, at: time.Now()}
+	now.usages, _ = a.Client.Usages(ctx) // The services are printed without it too.
+	switch {
 	case len(r.Services) == 0:
 		fmt.Fprintln(a.Out, "this image has no services")
+	case len(names) == 1:
+		return r.Code, a.one(ctx, now, r.Services[0])
 	default:
-		err = a.services(r.Services, time.Now())
+		err = a.services(now)
 	}
 	if len(names) > 0 {
 		return r.Code, errors.Join(err, a.sockets(r.Services))
 	}
-	a.showFailed()
+	a.showFailed(ctx)
 	return r.Code, err
 }
 
 // showFailed prints the onboot containers that failed, and what followed.
-func (a *App) showFailed() {
-	if a.Machine == nil {
-		return
-	}
-	events, _ := a.Machine.Timeline() // The services are printed without it too.
+func (a *App) showFailed(ctx context.Context) {
+	events, _ := a.timeline(ctx) // The services are printed without it too.
 	for i, e := range failedOnboot(events) {
 		if i == 0 {
 			fmt.Fprintln(a.Out)
@@ -112,14 +100,15 @@ func PrintJSON(out io.Writer, v any) error {
 }
 
 // services prints a table of services.
-func (a *App) services(services []control.Service, now time.Time) error {
-	t := table{{plain("NAME"), plain("STATE"), plain("PID"), plain("FOR"), plain("RESTARTS"), plain("STATUS")}}
-	for _, s := range services {
-		pid, status := "-", cmp.Or(s.Status, s.Error, s.LastExit, "-")
+func (a *App) services(now sample) error {
+	t := table{titles("NAME", "STATE", ">PID", ">FOR", ">RESTARTS", ">MEMORY", ">CPU", "STATUS")}
+	for _, s := range now.services {
+		pid, use := "-", now.usage(s.Name)
 		if s.PID > 0 {
 			pid = fmt.Sprint(s.PID)
 		}
-		t.row(s.Name, cell{s.State, stateStyle(s.State)}, pid, since(s.Since, now), fmt.Sprint(s.Restarts), status)
+		t.row(s.Name, cell{s.State, stateStyle(s.State)}, pid, since(s.Since, now.at), s.Restarts,
+			bytesText(use.Memory), secondsText(use.CPUSeconds), cmp.Or(s.Status, s.Error, s.LastExit, s.Probe, "-"))
 	}
 	return a.print(t)
 }
@@ -151,38 +140,4 @@ func since(t, now time.Time) string {
 	default:
 		return fmt.Sprintf("%dd", int(d.Hours()/24))
 	}
-}
-
-// boot is the verb that prints the timeline, which PID 1, the boot role and the supervisor write.
-func (a *App) boot() Verb {
-	var asJSON bool
-	return Verb{
-		Use: "boot", Group: Look, Short: "print the timeline of the boot",
-		Example: "boot         # each step with its time since the start of the kernel\nboot --json  # for programs",
-		Flags: func(f *pflag.FlagSet) {
-			f.BoolVar(&asJSON, "json", false, "print an array of objects: at, took (nanoseconds), stage, name, result, note")
-		},
-		Run: func(_ context.Context, _ []string) (int, error) {
-			events, err := a.Machine.Timeline()
-			if err != nil {
-				return control.CodeFailed, err
-			}
-			if asJSON {
-				return control.CodeOK, a.printJSON(events)
-			}
-			return control.CodeOK, a.timeline(events)
-		},
-	}
-}
-
-func (a *App) timeline(events []timeline.Event) error {
-	t := table{{plain("AT"), plain("TOOK"), plain("STAGE"), plain("NAME"), plain("RESULT")}}
-	for _, e := range events {
-		took := "-"
-		if e.Took > 0 {
-			took = fmt.Sprintf("%.3fs", e.Took.Seconds())
-		}
-		t.row(fmt.Sprintf("%.3fs", e.At.Seconds()), took, e.Stage, cmp.Or(e.Name, "-"), e.Outcome())
-	}
-	return a.print(t)
 }

@@ -40,7 +40,7 @@ func TestFailedOnboot(t *testing.T) {
 func TestShowSockets(t *testing.T) {
 	services := []control.Service{{Name: "db", State: "failed"}, {Name: "web", State: control.Running, Sockets: []string{"tcp:80", "unix:/run/web.sock"}}}
 	for _, c := range []struct{ args, want string }{
-		{"status web db", "web: sockets tcp:80 unix:/run/web.sock\n"}, {"list", "RESTARTS  STATUS\n"},
+		{"status web db", "web: sockets tcp:80 unix:/run/web.sock\n"}, {"list", "CPU  STATUS\n"},
 	} {
 		app, out, diag := appFor(t, services)
 		app.Run(t.Context(), strings.Fields(c.args))

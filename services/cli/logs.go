@@ -48,21 +48,7 @@ func (a *App) logs() Verb {
 			return control.CodeUsage, fmt.Errorf("logs: -o: %w", err)
 		}
 		q.Names = names
-		out := bufio.NewWriterSize(a.Out, 64<<10)
-		var line []byte
-		err = a.Client.Logs(ctx, q, func(o reader.Object, more bool) error {
-			e, err := o.Entry()
-			if err != nil {
-				return err
-			}
-			line = print(line[:0], e)
-			_, err = out.Write(line)
-			if err == nil && !more {
-				err = out.Flush()
-			}
-			return err
-		})
-		err = errors.Join(err, out.Flush())
+		err = a.printLogs(ctx, q, print)
 		if refused := (*control.RefusedError)(nil); errors.As(err, &refused) {
 			return max(refused.Code, control.CodeFailed), fmt.Errorf("logs: %w", err)
 		}
@@ -75,4 +61,23 @@ func (a *App) logs() Verb {
 		return control.CodeOK, nil
 	}
 	return v
+}
+
+// printLogs prints logs that the system reads itself.
+func (a *App) printLogs(ctx context.Context, q control.LogQuery, format reader.Format) error {
+	out := bufio.NewWriterSize(a.Out, 64<<10)
+	var line []byte
+	err := a.Client.Logs(ctx, q, func(o reader.Object, more bool) error {
+		e, err := o.Entry()
+		if err != nil {
+			return err
+		}
+		line = format(line[:0], e)
+		_, err = out.Write(line)
+		if err == nil && !more {
+			err = out.Flush()
+		}
+		return err
+	})
+	return errors.Join(err, out.Flush())
 }

@@ -168,3 +168,14 @@ func (a *App) explain(err error) error {
 	}
 	return err
 }
+
+// getError returns the result of a verb that could not read something of a service.
+func (a *App) getError(ctx context.Context, err error, names []string) (int, error) {
+	switch {
+	case err == nil:
+		return control.CodeOK, nil
+	case errors.Is(err, control.ErrNotFound):
+		return a.failed(ctx, control.Response{Code: control.CodeNotFound, Error: err.Error()}, names)
+	}
+	return control.CodeFailed, a.explain(err)
+}

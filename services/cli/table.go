@@ -27,6 +27,14 @@ func plain(text string) cell { return cell{text, noStyle} }
 // table has rows of cells; the first one has the titles.
 type table [][]cell
 
+// titles returns the first row. A title that begins with > is that of a column of numbers.
+func titles(names ...string) (row []cell) {
+	for _, name := range names {
+		row = append(row, plain(name))
+	}
+	return row
+}
+
 // row adds a row of strings and cells.
 func (t *table) row(values ...any) {
 	var row []cell
@@ -50,20 +58,29 @@ func (a *App) print(t table) error {
 // text returns the table with two blanks between columns.
 func (t table) text(coloured bool) string {
 	var widths []int
+	right := func(i int) bool { return i < len(t[0]) && strings.HasPrefix(t[0][i].text, ">") }
 	for _, row := range t {
 		for i, c := range row {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+			widths[i] = max(widths[i], utf8.RuneCountInString(strings.TrimPrefix(c.text, ">")))
 		}
 	}
 	var b strings.Builder
-	for _, row := range t {
+	for at, row := range t {
 		for i, c := range row {
+			if at == 0 {
+				c.text = strings.TrimPrefix(c.text, ">")
+			}
+			gap := strings.Repeat(" ", max(widths[i]-utf8.RuneCountInString(c.text), 0))
+			if right(i) {
+				b.WriteString(gap)
+				gap = ""
+			}
 			b.WriteString(paint(c, coloured))
 			if i < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text)+2))
+				b.WriteString(gap + "  ")
 			}
 		}
 		b.WriteByte('\n')

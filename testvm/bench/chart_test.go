@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"keelson/runtime/timeline/chart"
 )
 
 // svg is what the test looks at of a chart.
@@ -30,10 +32,7 @@ type svg struct {
 func TestChart(t *testing.T) {
 	r := &Report{Name: "keel & son", Runs: []Run{booted()}}
 	r.Summarize()
-	text, err := r.Chart(Reference{Name: "other", ThirdOnboot: 0.7, ThirdRun: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := r.Chart(Reference{Name: "other", ThirdOnboot: 0.7, ThirdRun: 1})
 	var c svg
 	if err := xml.Unmarshal(text, &c); err != nil || len(c.Panels) != 2 {
 		t.Fatalf("%v\n%s", err, text)
@@ -53,7 +52,7 @@ func TestChart(t *testing.T) {
 		above := 0.0
 		for j, s := range want {
 			b := p.Bars[j]
-			if math.Abs(b.Width-scale*s.Length) > 0.05 || math.Abs(b.X-chartLeft-scale*s.Start) > 0.05 {
+			if math.Abs(b.Width-scale*s.Length) > 0.05 || math.Abs(b.X-chart.Left-scale*s.Start) > 0.05 {
 				t.Errorf("%s: bar %+v, scale %v", s.Name, b, scale)
 			}
 			if b.Y <= above || b.X+b.Width > c.Width || b.Y+b.Height > c.Height || b.Width <= 0 {
@@ -64,16 +63,5 @@ func TestChart(t *testing.T) {
 				t.Errorf("%q is not named: %q", s.Name, p.Texts)
 			}
 		}
-	}
-}
-
-func TestTicks(t *testing.T) {
-	for _, end := range []float64{0.004, 0.1, 0.43, 0.5, 0.61, 1, 1.732, 2, 7.04, 60} {
-		if n := end / tickStep(end); n < 3.9 || n > 10.1 {
-			t.Errorf("%v: %v ticks", end, n)
-		}
-	}
-	if tickStep(0) != 1 || tickStep(math.NaN()) != 1 || tickStep(math.Inf(1)) != 1 {
-		t.Error("no step for what is no time")
 	}
 }

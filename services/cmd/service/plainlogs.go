@@ -141,7 +141,7 @@ func show(out io.Writer, f *os.File, lines int) error {
 		if err != nil {
 			return err
 		}
-		start := lastLines(tail, lines)
+		start := startOfLast(tail, lines)
 		if _, err := f.Seek(from+int64(start), io.SeekStart); err != nil {
 			return err
 		}
@@ -150,8 +150,8 @@ func show(out io.Writer, f *os.File, lines int) error {
 	return err
 }
 
-// lastLines returns the offset of the last n lines of b.
-func lastLines(b []byte, n int) int {
+// startOfLast returns the offset of the last n lines of b.
+func startOfLast(b []byte, n int) int {
 	end := len(bytes.TrimSuffix(b, []byte("\n")))
 	for range n {
 		i := bytes.LastIndexByte(b[:end], '\n')

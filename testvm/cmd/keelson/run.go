@@ -19,22 +19,23 @@ import (
 )
 
 type runCmd struct {
-	Image   string        `arg:"" optional:"" help:"A folder that keelson build wrote to, the prefix of an image in it, or one of its files."`
-	Format  string        `help:"Format of the image to boot, if there are several: ${formats}." placeholder:"FORMAT"`
-	Machine string        `help:"One of ${machines}; by default the image's machine, or q35, virt, riscv-virt or s390-ccw-virtio." placeholder:"MACHINE"`
-	Bus     string        `help:"Bus of the image's disk: ${buses}; by default virtio, for an ISO cdrom." placeholder:"BUS"`
-	Kernel  string        `help:"Kernel file, instead of the image's." placeholder:"FILE"`
-	Initrd  string        `help:"Initial RAM disk, instead of the image's." placeholder:"FILE"`
-	Append  *string       `help:"Kernel command line, instead of the image's." placeholder:"TEXT"`
-	Arch    string        `help:"amd64, arm64, riscv64 or s390x; by default the kernel's." placeholder:"ARCH"`
-	Accel   string        `help:"kvm or tcg; by default kvm if it works (TESTVM_ACCEL does the same)." placeholder:"ACCEL"`
-	Memory  string        `help:"Memory, as in 512M or 2G; a bare number is MiB." default:"1024M"`
-	CPUs    int           `name:"cpus" help:"Number of processors." default:"2"`
-	Publish []string      `help:"Forward a port of the host's loopback address to the guest." placeholder:"HOST:GUEST[/udp]"`
-	Port    []string      `help:"Virtio-serial port of the guest, and the Unix socket at which programs of the host open it." placeholder:"NAME=SOCKET"`
-	Disk    []string      `help:"Disk; made if missing and a size is given. Options: size, format, bus=BUS, readonly." placeholder:"FILE[,size=1G]…" sep:"none"`
-	Until   string        `help:"Run unattended: ready (print the steps of the boot, power off) or shutdown. By default ready if there is no terminal." placeholder:"ready|shutdown"`
-	Timeout time.Duration `help:"Time limit of an unattended guest." default:"5m"`
+	Image    string        `arg:"" optional:"" help:"A folder that keelson build wrote to, the prefix of an image in it, or one of its files."`
+	Format   string        `help:"Format of the image to boot, if there are several: ${formats}." placeholder:"FORMAT"`
+	Machine  string        `help:"One of ${machines}; by default the image's machine, or q35, virt, riscv-virt or s390-ccw-virtio." placeholder:"MACHINE"`
+	Bus      string        `help:"Bus of the image's disk: ${buses}; by default virtio, for an ISO cdrom." placeholder:"BUS"`
+	Kernel   string        `help:"Kernel file, instead of the image's." placeholder:"FILE"`
+	Initrd   string        `help:"Initial RAM disk, instead of the image's." placeholder:"FILE"`
+	Append   *string       `help:"Kernel command line, instead of the image's." placeholder:"TEXT"`
+	Arch     string        `help:"amd64, arm64, riscv64 or s390x; by default the kernel's." placeholder:"ARCH"`
+	Accel    string        `help:"kvm or tcg; by default kvm if it works (TESTVM_ACCEL does the same)." placeholder:"ACCEL"`
+	Memory   string        `help:"Memory, as in 512M or 2G; a bare number is MiB." default:"1024M"`
+	CPUs     int           `name:"cpus" help:"Number of processors." default:"2"`
+	Publish  []string      `help:"Forward a port of the host's loopback address to the guest." placeholder:"HOST:GUEST[/udp]"`
+	Port     []string      `help:"Virtio-serial port of the guest, and the Unix socket at which programs of the host open it." placeholder:"NAME=SOCKET"`
+	Disk     []string      `help:"Disk; made if missing and a size is given. Options: size, format, bus=BUS, readonly." placeholder:"FILE[,size=1G]…" sep:"none"`
+	Until    string        `help:"Run unattended: ready (print the steps of the boot, power off) or shutdown. By default ready if there is no terminal." placeholder:"ready|shutdown"`
+	Timeline string        `help:"Draw the steps of the boot to a picture (SVG), as service timeline does." placeholder:"FILE"`
+	Timeout  time.Duration `help:"Time limit of an unattended guest." default:"5m"`
 }
 
 // Run boots an image.
@@ -53,7 +54,7 @@ func (c *runCmd) Run(ctx context.Context) error {
 	default:
 		return fmt.Errorf("cannot run until %q: neither ready nor shutdown", c.Until)
 	}
-	return session.Run(ctx, session.Options{VM: vm.Config{Config: config}, Until: c.Until,
+	return session.Run(ctx, session.Options{VM: vm.Config{Config: config}, Until: c.Until, Timeline: c.Timeline,
 		Timeout: c.Timeout, Stdin: os.Stdin, Stdout: os.Stdout})
 }
 

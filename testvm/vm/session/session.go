@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"keelson/runtime/timeline"
+	"keelson/runtime/timeline/chart"
 	"keelson/testvm/vm"
 )
 
@@ -27,11 +28,12 @@ const offDeadline = 60 * time.Second
 
 // Options of Run.
 type Options struct {
-	VM      vm.Config // its Output is set here
-	Until   string    // ready, shutdown, or empty: interactive on a terminal, else ready
-	Timeout time.Duration
-	Stdin   *os.File
-	Stdout  io.Writer
+	VM       vm.Config // its Output is set here
+	Timeline string    // file to which the boot is drawn; empty: none
+	Until    string    // ready, shutdown, or empty: interactive on a terminal, else ready
+	Timeout  time.Duration
+	Stdin    *os.File
+	Stdout   io.Writer
 }
 
 // Run boots a machine and returns when it has ended. The end of ctx (ctrl-C) presses its
@@ -48,9 +50,26 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer v.Close()
 	if interactive {
-		return attend(ctx, v, o)
+		err = attend(ctx, v, o)
+	} else {
+		err = unattended(ctx, v, o)
 	}
-	return unattended(ctx, v, o)
+	return errors.Join(err, draw(v.Timeline(), o.Timeline))
+}
+
+// draw draws a boot to a file, if one is named.
+func draw(all []timeline.Event, file string) error {
+	if file == "" {
+		return nil
+	}
+	steps := timeline.Steps(all)
+	if len(steps) == 0 {
+		return fmt.Errorf("cannot draw the boot to %s: the console shows no steps", file)
+	}
+	if err := os.WriteFile(file, chart.Boot(steps), 0o644); err != nil {
+		return fmt.Errorf("cannot draw the boot: %w", err)
+	}
+	return nil
 }
 
 func isTerminal(f any) bool {
