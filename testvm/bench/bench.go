@@ -49,6 +49,7 @@ func around(yaml, guestRoot string) (string, error) {
 type Options struct {
 	Name, Kernel, Initrd, Append string
 	Seeds                        int    // Seeds when zero
+	Parallel                     int    // how many boots run at once; one for each processor when zero
 	Root                         string // the guest's tree, for the sizes of its programs; may be empty
 }
 
@@ -67,7 +68,7 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 	}
 	// Virtual time does not depend on the load of the host, so the boots run concurrently.
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(1, runtime.NumCPU()))
+	g.SetLimit(cmp.Or(o.Parallel, runtime.NumCPU()))
 	for i := range report.Runs {
 		g.Go(func() (err error) {
 			report.Runs[i], err = measureOnce(ctx, arch, o, uint32(i+1))
