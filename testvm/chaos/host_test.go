@@ -29,7 +29,7 @@ type host struct{ *nstest.System }
 func bootHost(t *testing.T, initrd string) system {
 	t.Helper()
 	tree := filepath.Join(t.TempDir(), "root")
-	unpack(t, initrd, tree)
+	nstest.Unpack(t, initrd, tree)
 	h := host{nstest.Boot(t, tree, nstest.Options{Limit: 24 * time.Hour})}
 	h.Stage("ready")
 	return system{h}

@@ -3,7 +3,6 @@ package chaos
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -128,17 +127,4 @@ func buildImage(t *testing.T, machine bool) image.Output {
 		t.Fatal(err)
 	}
 	return out
-}
-
-// unpack extracts the tree of an initrd.
-func unpack(t *testing.T, initrd, dir string) {
-	t.Helper()
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("sh", "-c", `zstd -dc "$0" | cpio -idm --quiet`, initrd)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("cannot unpack %s: %v: %s", initrd, err, out)
-	}
 }
