@@ -82,7 +82,7 @@ PRIVATE := root root/.ssh
 TZIF := TZif2$(subst x,\000,xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx)\001\000\000\000\004\000\000\000\000\000\000UTC\000
 
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
-TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:e2fsprogs gcc:gcc zsh:zsh fish:fish /usr/share/bash-completion/bash_completion:bash-completion busybox:busybox-static ip:iproute2 \
+TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:e2fsprogs gcc:gcc zsh:zsh fish:fish mandoc:mandoc /usr/share/bash-completion/bash_completion:bash-completion busybox:busybox-static ip:iproute2 \
 	mksquashfs:squashfs-tools mkfs.erofs:erofs-utils veritysetup:cryptsetup-bin fakeroot:fakeroot xorriso:xorriso \
 	cpio:cpio tar:tar zstd:zstd xz:xz-utils minisign:minisign nsenter:util-linux mkfs.fat:dosfstools mcopy:mtools sgdisk:gdisk sfdisk:fdisk qemu-img:qemu-utils \
 	x86_64-linux-gnu-objcopy:binutils-x86-64-linux-gnu aarch64-linux-gnu-objcopy:binutils-aarch64-linux-gnu \
@@ -96,7 +96,7 @@ LINT_NEEDS  := shellcheck:shellcheck codespell:codespell mdl:ruby-mdl
 INIT_IMAGE = example.org/keelson/init:$(VERSION)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest kernel keelson init-image release release-check run test test-all test-load chaos power-cuts bench chart lint vet lint-more vulncheck clean help needs-run needs-test
+.PHONY: all guest man kernel keelson init-image release release-check run test test-all test-load chaos power-cuts bench chart lint vet lint-more vulncheck clean help needs-run needs-test
 
 all: guest keelson ## Build the guest binaries and the host tool keelson
 
@@ -125,6 +125,11 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	@printf '$(TZIF)$(TZIF)\nUTC0\n' >$(ROOT)/etc/localtime
 	@for name in poweroff reboot halt; do ln -sf ../usr/bin/service $(ROOT)/sbin/$$name; done
 	ln -sf ../init $(ROOT)/sbin/usermode-helper
+
+man: ## Write the manual pages of service to build/man
+	@mkdir -p build/man
+	CGO_ENABLED=0 SOURCE_DATE_EPOCH=$(or $(BUILD_TIME),0) go run -trimpath -buildvcs=false -tags "man grpcnotrace no_rdt nethttpomithttp2" \
+		-ldflags '$(STAMP)' ./services/cmd/service man-pages build/man
 
 guest-%:
 	@$(MAKE) --no-print-directory ARCH=$* guest

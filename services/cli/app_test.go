@@ -195,13 +195,13 @@ func TestMistakes(t *testing.T) {
 		code  int
 		wants string // parts, separated by |
 	}{
-		{"lisst", 2, `unknown command "lisst": did you mean list?|see 'service help'`},
+		{"lisst", 2, `unknown command "lisst": did you mean list? See 'service help'`},
 		{"starrt redis", 2, `did you mean start?`},
 		{"stat redis", 2, `unknown command "stat": did you mean sta`},
 		{"bogus", 2, `unknown command "bogus"; see 'service help'`},
-		{"help lgos", 2, `unknown command "lgos"`},
+		{"help lgos", 2, `service: unknown command "lgos": did you mean logs? See`},
 		{"help diif", 2, `unknown command "diif": did you mean diff?`},
-		{"list --jsno", 2, `list: unknown option --jsno: did you mean --json?|see 'service help list'`},
+		{"list --jsno", 2, `list: unknown option --jsno: did you mean --json? See 'service help list'`},
 		{"list -jsno", 2, `list: unknown option -jsno: did you mean --json?`},
 		{"list -f", 2, `list: unknown option -f;|see 'service help list'`},
 		{"list redis", 2, `list: unexpected argument "redis"`},
@@ -232,7 +232,7 @@ func TestMistakes(t *testing.T) {
 		{"boot -n 3", 2, "boot: unknown option -n"},
 		{"halt --json", 2, "halt: unknown option --json"},
 		{"version redis", 2, `version: unexpected argument "redis"`},
-		{"completion bsh", 2, `completion: unknown shell "bsh": did you mean bash?|want bash, zsh or fish`},
+		{"completion bsh", 2, `completion: unknown shell "bsh": did you mean bash? Want bash, zsh or fish; see`},
 		{"events --since yesterday", 2, `--since "yesterday" is no ID`},
 	} {
 		s := &system{services: two}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -25,7 +24,7 @@ func (a *App) completion() Verb {
 			"completion fish   # ~/.config/fish/completions/service.fish",
 		check: func(args []string) error {
 			if !slices.Contains(shells, args[0]) {
-				return fmt.Errorf("unknown shell %q%s: want bash, zsh or fish", args[0], suggestion(args[0], shells))
+				return unknown("shell", args[0], shells)
 			}
 			return nil
 		},

@@ -25,7 +25,7 @@ func (a *App) help() Verb {
 			}
 			c := child(root, args[0])
 			if c == nil {
-				return control.CodeUsage, fmt.Errorf("help: unknown command %q%s; see '%s help'", args[0], suggestion(args[0], commandNames(root)), a.Name)
+				return control.CodeUsage, a.unknownVerb(root, args[0])
 			}
 			a.showHelp(c, nil)
 			return control.CodeOK, nil

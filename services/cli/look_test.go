@@ -45,7 +45,7 @@ func wantLines(t *testing.T, what, got string, want ...string) {
 // The status of one service is a screen with all that is known of it.
 func TestStatusScreen(t *testing.T) {
 	wantLines(t, "status", look(t, "status redis", 0),
-		`redis: running for .*`, `  process +7`, `  restarts +2; its container last exited 3`, `  memory +3MiB / 64MiB, peak 4MiB`, `  cpu +1.50s`, `  processes +5`,
+		`redis: running for .*`, `  process +7`, `  restarts +2; its container last exited 3`, `  memory +3.0MiB / 64.0MiB, peak 4.0MiB`, `  cpu +1.50s`, `  processes +5`,
 		`  bundle +/containers/services/redis`, `  version +of the image`, `  before +api web`,
 		`  restart +always, after 100ms to 30s`, `  stop +SIGTERM, killed after 10s`, `  ready +tcp:6379`, `  cpu limit +0.50 processors`, `  mounts +/tmp from tmpfs \(ro\)`,
 		`STARTED +PID +LASTED +END`, `\S+ +7 +\S+ +runs`, `\S+ +- +0.0s +did not start: no such file`, `\S+ +5 +\S+ +exited 3`)
@@ -53,11 +53,11 @@ func TestStatusScreen(t *testing.T) {
 }
 
 func TestListUse(t *testing.T) {
-	wantLines(t, "list", look(t, "list", 0), `NAME +STATE +PID +FOR +RESTARTS +MEMORY +CPU +STATUS`, `api +waiting +- +- +0 +- +- +-`, `redis +running +7 +- +2 +3MiB +1.50s +exited 3`)
+	wantLines(t, "list", look(t, "list", 0), `NAME +STATE +PID +FOR +RESTARTS +MEMORY +CPU +STATUS`, `api +waiting +- +- +0 +- +- +-`, `redis +running +7 +- +2 +3.0MiB +1.50s +exited 3`)
 }
 
 func TestStats(t *testing.T) {
-	wantLines(t, "stats", look(t, "stats --no-stream redis", 0), `NAME +STATE +CPU % +CPU TIME +MEMORY / LIMIT +PROCESSES +RESTARTS +FOR`, `redis +running +- +1.50s +3MiB / 64MiB +5 +2 +-`)
+	wantLines(t, "stats", look(t, "stats --no-stream redis", 0), `NAME +STATE +CPU % +CPU TIME +MEMORY / LIMIT +PROCESSES +RESTARTS +FOR`, `redis +running +- +1.50s +3.0MiB / 64.0MiB +5 +2 +-`)
 	var all []control.Usage
 	if text := look(t, "stats --json", 0); json.Unmarshal([]byte(text), &all) != nil || len(all) != 1 || *all[0].Memory != 3<<20 {
 		t.Errorf("%s", text)

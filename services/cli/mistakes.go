@@ -20,7 +20,16 @@ func (a *App) usage(verb string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &failure{control.CodeUsage, fmt.Errorf("%s: %w; see '%s help %s'", verb, err, a.Name, verb)}
+	return a.mistake(fmt.Errorf("%s: %w", verb, err), "help "+verb)
+}
+
+// mistake is the failure of a command line that is wrong. It says which command shows more.
+func (a *App) mistake(err error, more string) error {
+	end := "; see"
+	if strings.HasSuffix(err.Error(), "?") {
+		end = " See"
+	}
+	return &failure{control.CodeUsage, fmt.Errorf("%w%s '%s %s'", err, end, a.Name, more)}
 }
 
 // checkVerb refuses a verb that does not exist.
@@ -28,7 +37,11 @@ func (a *App) checkVerb(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return &failure{control.CodeUsage, fmt.Errorf("unknown command %q%s; see '%s help'", args[0], suggestion(args[0], commandNames(root)), a.Name)}
+	return a.unknownVerb(root, args[0])
+}
+
+func (a *App) unknownVerb(root *cobra.Command, name string) error {
+	return a.mistake(fmt.Errorf("unknown command %q%s", name, suggestion(name, commandNames(root))), "help")
 }
 
 func commandNames(root *cobra.Command) (names []string) {
@@ -67,7 +80,7 @@ func (a *App) flagError(cmd *cobra.Command, err error) error {
 	if cmd.HasParent() {
 		return a.usage(cmd.Name(), err)
 	}
-	return &failure{control.CodeUsage, fmt.Errorf("%w; see '%s help'", err, a.Name)}
+	return a.mistake(err, "help")
 }
 
 // suggestion returns what may have been meant, for the end of a message, or nothing.
@@ -76,6 +89,16 @@ func suggestion(given string, names []string) string {
 		return fmt.Sprintf(": did you mean %s?", name)
 	}
 	return ""
+}
+
+// unknown returns the error of a value that is none of those that exist.
+func unknown(what, given string, all []string) error {
+	last := len(all) - 1
+	want := "want " + strings.Join(all[:last], ", ") + " or " + all[last]
+	if s := suggestion(given, all); s != "" {
+		return fmt.Errorf("unknown %s %q%s W%s", what, given, s, want[1:])
+	}
+	return fmt.Errorf("unknown %s %q: %s", what, given, want)
 }
 
 // nearest returns the name that differs least from what is given, if that is little: one change

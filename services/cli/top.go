@@ -46,7 +46,7 @@ func (a *App) top() Verb {
 		},
 		check: func([]string) error {
 			if !slices.Contains(usageOrders, v.order) {
-				return fmt.Errorf("unknown order %q%s: want %s", v.order, suggestion(v.order, usageOrders), strings.Join(usageOrders, ", "))
+				return unknown("order", v.order, usageOrders)
 			}
 			if v.every < 100*time.Millisecond {
 				return fmt.Errorf("--delay %v is less than 100ms", v.every)

@@ -66,7 +66,7 @@ func bytesText(n *float64) string {
 	if n == nil {
 		return "-"
 	}
-	return units.BytesSize(*n)
+	return units.CustomSize("%.1f%s", *n, 1024, []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"})
 }
 
 func countText(n *float64) string {

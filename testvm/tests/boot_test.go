@@ -66,6 +66,8 @@ services:
   - name: web
     image: dir:PAYLOAD
     command: ["/testapp", "serve", ":8080", "hello"]
+    annotations: {keelson.requires: redis}
+    resources: {memory: {limit: 67108864}, pids: {limit: 100}}
     readonly: true
   GATE
 `
@@ -91,11 +93,7 @@ func TestSystem(t *testing.T) {
 	t.Run("redis", func(t *testing.T) { checkRedis(t, v) })
 	t.Run("processes", func(t *testing.T) { checkProcesses(t, v) })
 	t.Run("root", func(t *testing.T) { checkRoot(t, v) })
-	t.Run("cli", func(t *testing.T) {
-		if out := v.Output("/usr/bin/service", "list"); !strings.Contains(out, "redis") {
-			t.Errorf("service list prints %q", out)
-		}
-	})
+	t.Run("cli", func(t *testing.T) { checkUsing(t, v) })
 	t.Run("api", func(t *testing.T) { checkAPI(t, v) })
 	t.Run("metrics", func(t *testing.T) { checkMetrics(t, v) })
 	t.Run("events", func(t *testing.T) { checkEvents(t, v) })
