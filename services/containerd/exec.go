@@ -32,12 +32,13 @@ func (c *Client) Exec(ctx context.Context, s ExecSpec) error {
 	return nil
 }
 
-// StartExec starts a process that Exec has created.
-func (c *Client) StartExec(ctx context.Context, s ExecSpec) error {
-	if _, err := c.tasks.Start(withNamespace(ctx, s.Namespace), &tasksapi.StartRequest{ContainerID: s.ID, ExecID: s.ExecID}); err != nil {
-		return failed("cannot start process "+s.ExecID+" in task "+s.ID, err)
+// StartExec starts a process that Exec has created, and returns its ID.
+func (c *Client) StartExec(ctx context.Context, s ExecSpec) (pid int, err error) {
+	r, err := c.tasks.Start(withNamespace(ctx, s.Namespace), &tasksapi.StartRequest{ContainerID: s.ID, ExecID: s.ExecID})
+	if err != nil {
+		return 0, failed("cannot start process "+s.ExecID+" in task "+s.ID, err)
 	}
-	return nil
+	return int(r.GetPid()), nil
 }
 
 // WaitExec waits until the process has ended, and returns its exit code.

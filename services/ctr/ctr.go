@@ -54,7 +54,7 @@ func run(args []string, out io.Writer) (int, error) {
 	}
 	defer c.Close()
 	if inv.verb == "tasks exec" {
-		return execute(ctx, c, inv)
+		return runIn(ctx, c, inv)
 	}
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
 	defer stop()

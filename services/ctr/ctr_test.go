@@ -1,7 +1,6 @@
 package ctr
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"reflect"
@@ -52,31 +51,6 @@ func TestParseErrors(t *testing.T) {
 		if _, err := parse(strings.Fields(args)); err == nil || errors.Is(err, flag.ErrHelp) || errors.Is(err, errUnsupported) != unsupported {
 			t.Errorf("%s: %v", args, err)
 		}
-	}
-}
-
-func TestProcess(t *testing.T) {
-	spec := json.RawMessage(`{"process": {"args": ["web"], "cwd": "/", "terminal": true, "env": ["A=1"], "newer": {"x": 1}, "user": {"uid": 7}}, "root": {}}`)
-	for _, tc := range []struct {
-		inv  invocation
-		want string
-	}{
-		{invocation{args: []string{"sh"}}, `{"args": ["sh"], "cwd": "/", "terminal": false, "env": ["A=1"], "newer": {"x": 1}, "user": {"uid": 7}}`},
-		{invocation{args: []string{"sh"}, tty: true, cwd: "/d", user: "1:2"}, `{"args": ["sh"], "cwd": "/d", "terminal": true, "env": ["A=1"], "newer": {"x": 1}, "user": {"uid": 1, "gid": 2}}`},
-	} {
-		text, err := process(spec, tc.inv)
-		var got, want any
-		if err := errors.Join(err, json.Unmarshal(text, &got), json.Unmarshal([]byte(tc.want), &want)); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%+v: %s, %v", tc.inv, text, err)
-		}
-	}
-	for _, bad := range []string{``, `{}`, `{"process": 3}`} {
-		if text, err := process(json.RawMessage(bad), invocation{}); err == nil {
-			t.Errorf("%q: %s", bad, text)
-		}
-	}
-	if _, err := process(spec, invocation{user: "www-data"}); !errors.Is(err, errUnsupported) {
-		t.Errorf("the name of a user: %v", err)
 	}
 }
 

@@ -37,6 +37,9 @@ func TestLive(t *testing.T) {
 	s.Wait()
 }
 
+// fifoDir is the folder of the FIFOs of processes.
+const fifoDir = "/run/containerd/fifo"
+
 type live struct {
 	t *testing.T
 	s *nstest.System

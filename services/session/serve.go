@@ -31,7 +31,8 @@ const connection = 3
 func Caller() string { return os.Getenv(callerKey) }
 
 // Serve serves the request that this process was started for. It returns when the connection has
-// ended, and, if the handler has taken it over, when it is closed.
+// ended, and, if the handler has taken it over, when it is closed. The context of the request ends when
+// the client closes the connection, in the latter case too.
 func Serve(ctx context.Context, handler http.Handler) error {
 	if err := oomscore.SetOwn(oomscore.Ordinary); err != nil { // It inherits the supervisor's.
 		return err
@@ -53,6 +54,13 @@ func Serve(ctx context.Context, handler http.Handler) error {
 func serveConn(ctx context.Context, conn net.Conn, request []byte, handler http.Handler) error {
 	one := &single{conn: &replayed{Conn: conn, first: bytes.NewReader(request)}, closed: make(chan struct{})}
 	one.conn.onClose = sync.OnceFunc(func() { close(one.closed) })
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		if waitForHangUp(conn) {
+			cancel()
+		}
+	}()
 	var answering sync.WaitGroup
 	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answering.Add(1)
@@ -69,6 +77,35 @@ func serveConn(ctx context.Context, conn net.Conn, request []byte, handler http.
 		return err
 	}
 	return nil
+}
+
+// waitForHangUp waits until the other end of a connection is closed, also while nobody reads what
+// has arrived. It returns false if that cannot be known.
+func waitForHangUp(conn net.Conn) bool {
+	f, ok := conn.(filer)
+	if !ok {
+		return false
+	}
+	socket, err := f.File() // A descriptor that stays open.
+	if err != nil {
+		return false
+	}
+	defer socket.Close()
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return false
+	}
+	hungUp := false
+	_ = raw.Control(func(fd uintptr) {
+		for {
+			fds := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP and POLLERR need no request.
+			if _, err := unix.Poll(fds, -1); !errors.Is(err, unix.EINTR) {
+				hungUp = err == nil
+				return
+			}
+		}
+	})
+	return hungUp
 }
 
 // single is a listener with one connection.

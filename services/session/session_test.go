@@ -51,6 +51,17 @@ var handlers = map[string]http.HandlerFunc{
 		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 		_, _ = io.Copy(conn, stream.Reader)
 	},
+	// takes the connection over, and waits without reading.
+	"hold": func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		<-r.Context().Done()
+		_ = os.Remove(r.URL.Query().Get("file"))
+	},
 	"panic": func(http.ResponseWriter, *http.Request) { os.Exit(3) },
 }
 
@@ -149,14 +160,19 @@ func TestRequest(t *testing.T) {
 func TestClientGoes(t *testing.T) {
 	socket, _ := serve(t)
 	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	conn, _, _ := ask(t, socket, "/wait?file="+file)
-	conn.Close()
-	for {
-		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-			return
+	for _, handler := range []string{"wait", "hold"} {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		conn, _, _ := ask(t, socket, "/"+handler+"?file="+file)
+		if _, err := io.WriteString(conn, "text that nobody reads"); err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		for {
+			if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+				break
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -26,10 +27,7 @@ func (s *Supervisor) Inspect(name string) (control.Inspection, error) {
 		}
 		i = control.Inspection{Name: name, Bundle: svc.dir, Settings: svc.settings().Annotations()}
 		if svc.task != nil && svc.pid > 0 {
-			id := svc.instance
-			if id == "" {
-				id = name
-			}
+			id := cmp.Or(svc.instance, name)
 			state = filepath.Join(paths.ContainerdState, "io.containerd.runtime.v2.task", svc.namespace(), id, bundle.ConfigFile)
 		}
 		return nil
@@ -45,6 +43,22 @@ func (s *Supervisor) Inspect(name string) (control.Inspection, error) {
 	}
 	i.Config, err = readConfig(filepath.Join(i.Bundle, bundle.ConfigFile))
 	return i, err
+}
+
+// Container returns where a service runs, for programs that are to run beside it.
+func (s *Supervisor) Container(name string) (c control.Container, err error) {
+	err = s.ask(func() error {
+		svc := s.services.byName[name]
+		switch {
+		case svc == nil:
+			return fmt.Errorf("%w: %s", control.ErrNotFound, name)
+		case svc.task == nil || svc.pid <= 0:
+			return fmt.Errorf("%s does not run: it is %s", name, svc.state)
+		}
+		c = control.Container{Namespace: svc.namespace(), ID: cmp.Or(svc.instance, name), PID: svc.pid}
+		return nil
+	})
+	return c, err
 }
 
 // readConfig reads config.json. Its numbers stay as they are.

@@ -15,6 +15,7 @@ import (
 	"keelson/services/containerd"
 	"keelson/services/control"
 	"keelson/services/events"
+	"keelson/services/execute"
 	"keelson/services/metrics"
 	"keelson/services/session"
 )
@@ -25,11 +26,15 @@ type measured func() ([]metrics.Service, error)
 // inspected returns the configuration of a service.
 type inspected func(name string) (control.Inspection, error)
 
+// located returns where a service runs.
+type located func(name string) (control.Container, error)
+
 // api returns the server of the control API.
-func api(h control.Handler, journal *events.Journal, services measured, inspect inspected, log *slog.Logger) *control.Server {
+func api(h control.Handler, journal *events.Journal, services measured, inspect inspected, find located, log *slog.Logger) *control.Server {
 	sessions := session.NewStarter(log)
 	sources := control.Sources{Usages: func() (control.Usages, error) { return usages(services) }, Boot: boot, Inspect: inspect}
-	more := append(sources.Routes(), control.EventsRoute(journal), metricsRoute(services), control.LogsRoute(sessions.Handler(logsSession)))
+	more := append(sources.Routes(), control.EventsRoute(journal), metricsRoute(services), control.LogsRoute(sessions.Handler(logsSession)),
+		control.ExecRoute(find, sessions.Handler(execSession)))
 	return &control.Server{Handler: h, Logger: log, More: more}
 }
 
@@ -59,11 +64,14 @@ func usages(services measured) (control.Usages, error) {
 }
 
 // Names of sessions.
-const logsSession = "logs"
+const (
+	logsSession = "logs"
+	execSession = "exec"
+)
 
 // serveSession serves one request of a client in a process of its own.
 func serveSession(ctx context.Context, args []string, _ io.Writer) (int, error) {
-	handlers := map[string]http.Handler{logsSession: control.LogsHandler(reader.System())}
+	handlers := map[string]http.Handler{logsSession: control.LogsHandler(reader.System()), execSession: execute.Handler(paths.ContainerdSocket)}
 	handler, ok := handlers[args[0]]
 	if !ok {
 		return control.CodeUsage, fmt.Errorf("there are no sessions of kind %q", args[0])

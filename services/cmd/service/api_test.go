@@ -55,7 +55,7 @@ func TestAPIDocument(t *testing.T) {
 	}
 	undocumented := doc.operations()
 	used := map[string]bool{"Problem": true, "Difference": true} // Problem is in every default response.
-	for _, route := range api(nil, nil, nil, nil, nil).Routes() {
+	for _, route := range api(nil, nil, nil, nil, nil, nil).Routes() {
 		name := route.Method + " " + route.Path
 		operation, ok := doc.Paths[route.Path][strings.ToLower(route.Method)].(map[string]any)
 		if !ok {
@@ -72,8 +72,11 @@ func TestAPIDocument(t *testing.T) {
 		doc.checkContent(t, name+": body", operation["requestBody"], route.Body, used)
 		responses, _ := operation["responses"].(map[string]any)
 		status := "200"
-		if route.Answer == nil {
+		switch route.Answer.(type) {
+		case nil:
 			status = "204"
+		case control.WebSocket:
+			status = "101"
 		}
 		if got := slices.Sorted(maps.Keys(responses)); !slices.Equal(got, []string{status, "default"}) {
 			t.Errorf("%s: the document has the responses %q, want %s and default", name, got, status)
@@ -96,7 +99,7 @@ func TestAPIDocument(t *testing.T) {
 
 // Each operation has a role, and only those that change nothing are for readers.
 func TestRoles(t *testing.T) {
-	for _, route := range api(nil, nil, nil, nil, nil).Routes() {
+	for _, route := range api(nil, nil, nil, nil, nil, nil).Routes() {
 		if !slices.Contains(control.Roles(), route.Role.String()) {
 			t.Errorf("%s %s has no role", route.Method, route.Path)
 		}
@@ -174,7 +177,7 @@ func (doc *apiDocument) checkContent(t *testing.T, name string, v, value any, us
 	content := doc.content(v)
 	media := "application/json"
 	switch v := value.(type) {
-	case nil:
+	case nil, control.WebSocket:
 		if len(content) > 0 {
 			t.Errorf("%s: the document has one, the server has none", name)
 		}

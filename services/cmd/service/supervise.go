@@ -63,7 +63,7 @@ func supervise(ctx context.Context, _ []string, _ io.Writer) (int, error) {
 			}
 		})
 	}
-	server := api(s, journal, s.Metrics, s.Inspect, log)
+	server := api(s, journal, s.Metrics, s.Inspect, s.Container, log)
 	help("cannot serve the control API", func() error { return server.Serve(side, control.SocketPath) })
 	serveGate(side, server, help, log)
 	help("cannot limit the log of containerd", func() error { return runtimelogs.Cap(side, containerdLog, containerdLogLimit) })
