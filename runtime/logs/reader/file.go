@@ -151,7 +151,7 @@ func (f *file) fill() (int, error) {
 	f.hi += n
 	f.off += int64(n)
 	if n > 0 {
-		p.stale = true
+		p.stale, p.readAt = true, time.Now()
 	}
 	if errors.Is(err, io.EOF) {
 		err = nil

@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -23,7 +24,7 @@ type Format func(b []byte, e Entry) []byte
 func Formats(name string) (Format, error) {
 	switch name {
 	case "short":
-		return Short, nil
+		return (&short{}).format, nil
 	case "json":
 		return JSON, nil
 	case "cat":
@@ -32,20 +33,27 @@ func Formats(name string) (Format, error) {
 	return nil, fmt.Errorf("unknown format %q: want short, json or cat", name)
 }
 
-// Short is for people.
-func Short(b []byte, e Entry) []byte {
+// short is for people. It keeps the text of a time, which many lines have in common.
+type short struct {
+	at   time.Time
+	text []byte
+}
+
+func (s *short) format(b []byte, e Entry) []byte {
 	if e.continued {
 		return b
 	}
 	if e.Bound {
 		b = append(b, '<')
 	}
-	b = e.Time.Local().AppendFormat(b, "Jan 02 15:04:05.000 ")
-	b = plain(b, e.Name)
+	if s.text == nil || !e.Time.Equal(s.at) {
+		s.at, s.text = e.Time, e.Time.Local().AppendFormat(s.text[:0], "Jan 02 15:04:05.000 ")
+	}
+	b = plain(append(b, s.text...), []byte(e.Name))
 	if e.Stream != "" {
 		b = append(append(append(b, '['), e.Stream...), ']')
 	}
-	b = plain(append(b, ": "...), string(e.Text))
+	b = plain(append(b, ": "...), e.Text)
 	if e.More {
 		b = append(b, "…"...)
 	}
@@ -53,15 +61,25 @@ func Short(b []byte, e Entry) []byte {
 }
 
 // plain appends text with a blank for each control character.
-func plain(b []byte, text string) []byte {
-	for _, r := range strings.TrimRight(text, "\r") {
+func plain(b, text []byte) []byte {
+	for text = bytes.TrimRight(text, "\r"); len(text) > 0; {
+		n := bytes.IndexFunc(text, special)
+		if n < 0 {
+			return append(b, text...)
+		}
+		b = append(b, text[:n]...)
+		r, size := utf8.DecodeRune(text[n:])
 		if unicode.IsControl(r) {
 			r = ' '
 		}
-		b = utf8.AppendRune(b, r)
+		b, text = utf8.AppendRune(b, r), text[n+size:]
 	}
 	return b
 }
+
+// special reports whether a rune of a text may have to be replaced: control characters, and what
+// takes the place of bytes that are not UTF-8.
+func special(r rune) bool { return r < ' ' || r == utf8.RuneError || r >= 0x7f && unicode.IsControl(r) }
 
 // Object is an entry in JSON.
 type Object struct {

@@ -49,7 +49,7 @@ func FuzzFormats(f *testing.F) {
 	f.Add("web", []byte("a\x1b]0;x\x07\n\u009b\xc2"))
 	f.Fuzz(func(t *testing.T, name string, text []byte) {
 		e := Entry{Time: time.Unix(1e9, 0), Name: name, Text: text}
-		short := string(Short(nil, e))
+		short := string((&short{}).format(nil, e))
 		if !strings.HasSuffix(short, "\n") || strings.ContainsFunc(short[:len(short)-1], unicode.IsControl) {
 			t.Errorf("short: %q", short)
 		}

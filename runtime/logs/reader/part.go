@@ -32,6 +32,7 @@ type part struct {
 
 	seen   int64     // the size when the log was seen to end here
 	seenAt time.Time // when
+	readAt time.Time // when the part was read the last time
 }
 
 // Parts returns the files of the log at path, oldest first. The supervisor's rotated part is
@@ -142,7 +143,7 @@ func (p *part) refresh(path string) {
 func (p *part) timeOf(offset int64) (t time.Time, bound bool) {
 	t, bound = p.recorded(offset)
 	if offset >= p.seen && (bound || t.Before(p.seenAt.Add(-slack))) {
-		return time.Now(), false // It came after that.
+		return p.readAt, false // It came after that.
 	}
 	return t, bound
 }
