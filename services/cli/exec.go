@@ -14,6 +14,23 @@ import (
 	"keelson/services/control"
 )
 
+// kill is the verb that signals a service.
+func (a *App) kill() Verb {
+	var signal string
+	return Verb{
+		Use: "kill NAME", Group: Steer, Short: "send a signal to the first process of a service", Min: 1, Max: 1, Names: ServiceNames,
+		Long:    "A service that ends because of that is started again, as after any other end, if it is to run.",
+		Example: "kill -s HUP web  # many programs read their settings again\nkill redis       # SIGTERM",
+		Codes:   []int{control.CodeNotFound},
+		Flags: func(f *pflag.FlagSet) {
+			f.StringVarP(&signal, "signal", "s", "TERM", "the `SIGNAL`: a name or number")
+		},
+		Run: func(ctx context.Context, names []string) (int, error) {
+			return a.act(ctx, control.Request{Verb: control.Kill, Names: names, Signal: signal})
+		},
+	}
+}
+
 // exec is the verb that runs a program in a service.
 func (a *App) exec() Verb {
 	var e control.Exec

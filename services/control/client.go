@@ -144,6 +144,11 @@ func operation(r Request) (method, target string, body io.Reader, err error) {
 		return http.MethodGet, at(prefix+"/differences", nil), nil, nil
 	case PowerOff, Reboot, Halt:
 		return http.MethodPost, at(prefix+"/machine/"+r.Verb, nil), nil, nil
+	case Kill:
+		if len(r.Names) != 1 {
+			return "", "", nil, fmt.Errorf("cannot signal %d services: name one", len(r.Names))
+		}
+		return http.MethodPost, at(prefix+"/services/"+url.PathEscape(r.Names[0])+"/kill", url.Values{"signal": {r.Signal}}), nil, nil
 	case Start, Stop, Restart:
 		text, err := json.Marshal(order{r.Verb, r.Names})
 		return http.MethodPost, at(prefix+"/orders", nil), bytes.NewReader(text), err

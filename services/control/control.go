@@ -35,6 +35,7 @@ const (
 	Start    = "start"
 	Stop     = "stop"
 	Restart  = "restart"
+	Kill     = "kill" // signal the first process of a service
 	PowerOff = "poweroff"
 	Reboot   = "reboot"
 	Halt     = "halt"
@@ -87,6 +88,8 @@ type Request struct {
 	Names []string
 	Force bool // Swap: also a version that was rejected
 	Plan  bool // Swap, Rollback, Remove: only say what would change
+
+	Signal string // Kill: its name or number; empty: SIGTERM
 
 	Programs  bool          // Swap, Rollback: keelson's own programs; Names is empty
 	Probation time.Duration // of Programs; 0: the default

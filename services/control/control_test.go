@@ -53,6 +53,7 @@ func TestCall(t *testing.T) {
 		{Verb: Restart, Names: []string{"ü &?/=", "b"}},
 		{Verb: PowerOff}, {Verb: Reboot}, {Verb: Halt},
 		{Verb: Diff},
+		{Verb: Kill, Names: []string{"a"}, Signal: "HUP"},
 		{Verb: Swap, Names: []string{"a"}, Force: true},
 		{Verb: Swap, Names: []string{"x &?=%"}, Plan: true},
 		{Verb: Rollback, Names: []string{"a"}, Plan: true},
@@ -70,7 +71,7 @@ func TestCall(t *testing.T) {
 			t.Errorf("%+v: %+v, %v", want, r, err)
 		}
 		if strings.Join(got.Names, ",") != strings.Join(want.Names, ",") || got.Verb != want.Verb || got.Force != want.Force ||
-			got.Plan != want.Plan || got.Programs != want.Programs || got.Probation != want.Probation {
+			got.Plan != want.Plan || got.Programs != want.Programs || got.Signal != want.Signal || got.Probation != want.Probation {
 			t.Errorf("%+v arrives as %+v", want, got)
 		}
 	}

@@ -44,6 +44,7 @@ func (s *Server) Routes() []Route {
 		{"POST", service + "/start", Operator, nil, nil, nil, false, s.order(Start)},
 		{"POST", service + "/stop", Operator, nil, nil, nil, false, s.order(Stop)},
 		{"POST", service + "/restart", Operator, nil, nil, nil, false, s.order(Restart)},
+		{"POST", service + "/kill", Operator, []string{"signal"}, nil, nil, false, s.kill},
 		{"POST", service + "/swap", Admin, []string{"plan", "force"}, Stream{}, result{}, true, s.change(Swap)},
 		{"POST", service + "/rollback", Admin, []string{"plan"}, nil, result{}, true, s.change(Rollback)},
 		{"POST", service + "/remove", Admin, []string{"plan"}, nil, result{}, true, s.change(Remove)},
@@ -146,6 +147,11 @@ func (s *Server) order(verb string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.do(w, r, Request{Verb: verb, Names: []string{r.PathValue("name")}})
 	}
+}
+
+// kill signals a service.
+func (s *Server) kill(w http.ResponseWriter, r *http.Request) {
+	s.do(w, r, Request{Verb: Kill, Names: []string{r.PathValue("name")}, Signal: r.URL.Query().Get("signal")})
 }
 
 // order is the body of an order for several services.

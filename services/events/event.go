@@ -17,7 +17,7 @@ const (
 	OOM        Kind = "oom"        // the kernel killed a process of service Name for lack of memory
 	Refused    Kind = "refused"    // the kernel refused service Name another process, see Text
 	Sockets    Kind = "sockets"    // kept sockets of service Name are lost, see Text
-	Order      Kind = "order"      // By has ordered To (start, stop, restart) of service Name
+	Order      Kind = "order"      // By has ordered To (start, stop, restart, kill) of service Name
 	Swap       Kind = "swap"       // the swap of service Name to Version went from state From to To (package swap)
 	Programs   Kind = "programs"   // the same for keelson's own programs
 	Containerd Kind = "containerd" // the connection to containerd is To: "connected" or "lost"

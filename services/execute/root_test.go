@@ -33,6 +33,10 @@ func TestLive(t *testing.T) {
 	t.Run("terminal", l.terminal)
 	t.Run("client goes", l.clientGoes)
 	t.Run("containerd is killed", l.containerdIsKilled)
+	if out, err := l.command("kill", "-s", "KILL", "web").CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("service kill: %v, %s", err, out)
+	}
+	s.Line("service web: killed by SIGKILL", "restart 1")
 	if left, err := os.ReadDir(filepath.Join(s.Root, fifoDir)); err != nil || len(left) > 0 {
 		t.Errorf("left in %s: %v, %v", fifoDir, left, err)
 	}

@@ -1,7 +1,9 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,7 +12,9 @@ import (
 	"syscall"
 	"time"
 
+	"keelson/runtime/signals"
 	"keelson/services/control"
+	"keelson/services/events"
 	"keelson/services/machine"
 )
 
@@ -42,6 +46,8 @@ func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Res
 		return s.controlSwap(ctx, r)
 	case control.Diff:
 		return s.differences()
+	case control.Kill:
+		return s.controlKill(r)
 	}
 	e, order := orders[r.Verb]
 	if !order && r.Verb != control.List || order && len(r.Names) == 0 {
@@ -73,6 +79,36 @@ func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Res
 	case <-s.ended:
 		return control.Response{Code: control.CodeFailed, Error: "the supervisor ended"}
 	}
+}
+
+// controlKill sends a signal to the first process of a service. What follows is as if anybody had.
+func (s *Supervisor) controlKill(r control.Request) control.Response {
+	signal, ok := signals.Parse(cmp.Or(r.Signal, "TERM"))
+	if !ok || signal == 0 {
+		return control.Response{Code: control.CodeUsage, Error: fmt.Sprintf("there is no signal %.64q", r.Signal)}
+	}
+	if len(r.Names) != 1 {
+		return control.Response{Code: control.CodeUsage, Error: fmt.Sprintf("cannot signal %d services: name one", len(r.Names))}
+	}
+	name := r.Names[0]
+	err := s.ask(func() error {
+		svc := s.services.byName[name]
+		switch {
+		case svc == nil:
+			return fmt.Errorf("%w: %s", control.ErrNotFound, name)
+		case svc.task == nil || svc.pid <= 0:
+			return fmt.Errorf("cannot signal %s: it does not run", name)
+		}
+		s.emitFor(svc, events.Event{Kind: events.Order, To: r.Verb, Text: signals.Name(signal), By: r.Peer})
+		return svc.task.Signal(signal)
+	})
+	switch {
+	case errors.Is(err, control.ErrNotFound):
+		return control.Response{Code: control.CodeNotFound, Error: err.Error()}
+	case err != nil:
+		return control.Response{Code: control.CodeFailed, Error: err.Error()}
+	}
+	return control.Response{}
 }
 
 // addNew makes services of bundles with these names that were added after the boot.

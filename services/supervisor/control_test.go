@@ -53,3 +53,33 @@ func TestClientThatHasGone(t *testing.T) {
 		}
 	})
 }
+
+// A signal reaches the process of a service; mistakes are answered.
+func TestKill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFake(), map[string]string{"a": "", "b": ""})
+		defer r.stop()
+		r.is(t, "a", "running", 0)
+		kill := func(signal string, names ...string) control.Response {
+			return r.Control(t.Context(), control.Request{Verb: control.Kill, Names: names, Signal: signal})
+		}
+		for want, got := range map[int][]control.Response{
+			control.CodeUsage:    {kill("nothing", "a"), kill("0", "a"), kill("HUP"), kill("HUP", "a", "b")},
+			control.CodeNotFound: {kill("HUP", "c")},
+			control.CodeOK:       {kill("KILL", "a")},
+		} {
+			for _, answer := range got {
+				if answer.Code != want || (answer.Error == "") != (want == 0) {
+					t.Errorf("%+v, want %d", answer, want)
+				}
+			}
+		}
+		r.is(t, "a", "backoff", 1)
+		if answer := r.Control(t.Context(), control.Request{Verb: control.Stop, Names: []string{"b"}}); answer.Code != 0 {
+			t.Errorf("stop: %+v", answer)
+		}
+		if answer := kill("HUP", "b"); answer.Code != control.CodeFailed {
+			t.Errorf("a service that does not run: %+v", answer)
+		}
+	})
+}

@@ -36,6 +36,7 @@ type Task interface {
 	Watch()
 	Stop(signal syscall.Signal, spare []string)
 	Kill(spare []string)
+	Signal(signal syscall.Signal) error
 	Status() string
 	Placement() task.Placement
 	Record() task.Record

@@ -69,6 +69,7 @@ func (t *fakeTask) Abort()                                { t.call("abort") }
 func (t *fakeTask) Probe()                                { t.call("probe") }
 func (t *fakeTask) Watch()                                { t.call("watch") }
 func (t *fakeTask) Stop(s syscall.Signal, spare []string) { t.call("stop %v", s) }
+func (t *fakeTask) Signal(s syscall.Signal) error         { t.call("signal %v", s); return nil }
 func (t *fakeTask) Kill(spare []string)                   { t.call("kill but %v", spare) }
 func (t *fakeTask) Status() string                        { return t.said }
 func (t *fakeTask) Placement() task.Placement             { return t.spec.Placement }

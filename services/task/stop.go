@@ -1,6 +1,8 @@
 package task
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"syscall"
@@ -45,6 +47,19 @@ func (s *stopper) Kill(spare []string) {
 	if s.process != nil {
 		s.kill(spare)
 	}
+}
+
+// Signal sends a signal to the first process.
+func (s *stopper) Signal(signal syscall.Signal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return errors.New("the process has ended")
+	}
+	if err := s.process.Signal(signal); err != nil {
+		return fmt.Errorf("cannot send %s: %w", signals.Name(signal), err)
+	}
+	return nil
 }
 
 func (s *stopper) kill(spare []string) {
