@@ -87,7 +87,9 @@ var (
 )
 
 // serve returns a client of a server of the control API.
-func serve(t *testing.T, h control.Handler) *control.Client {
+func serve(t testing.TB, h control.Handler) *control.Client { return serveWith(t, h, sources) }
+
+func serveWith(t testing.TB, h control.Handler, sources control.Sources) *control.Client {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -90,8 +91,11 @@ func takesNext(flags *pflag.FlagSet, arg string) bool {
 		f := flags.Lookup(name)
 		return f != nil && f.NoOptDefVal == ""
 	}
-	for i, letter := range arg[1:] { // -fn 3
-		f := flags.ShorthandLookup(string(letter))
+	for i := range len(arg) - 1 { // -fn 3
+		if arg[i+1] >= utf8.RuneSelf {
+			return false // pflag panics for others than ASCII.
+		}
+		f := flags.ShorthandLookup(arg[i+1 : i+2])
 		if f == nil {
 			return false
 		}

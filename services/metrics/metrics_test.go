@@ -193,3 +193,19 @@ func BenchmarkScrape(b *testing.B) {
 		b.SetBytes(int64(len(text)))
 	}
 }
+
+// What service list asks of the kernel at 100 services.
+func BenchmarkRead(b *testing.B) {
+	root := b.TempDir()
+	write(b, root, v2)
+	b.ReportAllocs()
+	for b.Loop() {
+		cgroups := openHierarchies(root)
+		cgroups.waits = false
+		for range 100 {
+			if u := cgroups.usage("a"); u.Memory == nil || u.Pressure != nil {
+				b.Fatalf("%+v", u)
+			}
+		}
+	}
+}

@@ -137,9 +137,13 @@ func TestUnattended(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.do, func(t *testing.T) {
 			var out bytes.Buffer
+			picture := filepath.Join(t.TempDir(), "boot.svg")
 			err := session.Run(t.Context(), session.Options{
-				VM: vmtest.Tiny(t, c.do), Until: c.until, Timeout: c.timeout, Stdout: &out,
+				VM: vmtest.Tiny(t, c.do), Until: c.until, Timeout: c.timeout, Stdout: &out, Timeline: picture,
 			})
+			if svg, err := os.ReadFile(picture); c.do == "ready" && (err != nil || !strings.Contains(string(svg), `class="critical"`)) {
+				t.Errorf("%v: the picture of the boot: %s", err, svg)
+			}
 			if !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
