@@ -82,7 +82,7 @@ PRIVATE := root root/.ssh
 TZIF := TZif2$(subst x,\000,xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx)\001\000\000\000\004\000\000\000\000\000\000UTC\000
 
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
-TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:e2fsprogs gcc:gcc zsh:zsh fish:fish mandoc:mandoc /usr/share/bash-completion/bash_completion:bash-completion busybox:busybox-static ip:iproute2 \
+TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:e2fsprogs gcc:gcc zsh:zsh fish:fish mandoc:mandoc /usr/share/bash-completion/bash_completion:bash-completion busybox:busybox-static ip:iproute2 curl:curl chromium:chromium \
 	mksquashfs:squashfs-tools mkfs.erofs:erofs-utils veritysetup:cryptsetup-bin fakeroot:fakeroot xorriso:xorriso \
 	cpio:cpio tar:tar zstd:zstd xz:xz-utils minisign:minisign nsenter:util-linux mkfs.fat:dosfstools mcopy:mtools sgdisk:gdisk sfdisk:fdisk qemu-img:qemu-utils \
 	x86_64-linux-gnu-objcopy:binutils-x86-64-linux-gnu aarch64-linux-gnu-objcopy:binutils-aarch64-linux-gnu \
@@ -146,13 +146,15 @@ RELEASE       := build/release
 PACK          := tar --format=ustar --sort=name --mtime=@$(or $(BUILD_TIME),0) --owner=0 --group=0 --numeric-owner
 
 release: ## Build guests and keelson for amd64 and arm64, the init image and SHA256SUMS under build/release
-	rm -rf $(RELEASE) $(RELEASE_ARCHS:%=build/%/root)
+	rm -rf $(RELEASE) $(RELEASE_ARCHS:%=build/%/root) $(RELEASE_ARCHS:%=build/%/gate)
 	@$(MAKE) --no-print-directory init-image
 	@mkdir -p $(RELEASE)
 	cp LICENSE $(RELEASE)/
 	cp build/init-image.tar $(RELEASE)/keelson-init-$(VERSION).tar
 	for arch in $(RELEASE_ARCHS); do \
 		$(PACK) -C build/$$arch/root -cf - . | gzip -n9 >$(RELEASE)/keelson-guest-$(VERSION)-$$arch.tar.gz && \
+		chmod -R u=rwX,go=rX build/$$arch/gate && \
+		$(PACK) -C build/$$arch/gate -cf - . | gzip -n9 >$(RELEASE)/keelson-gate-$(VERSION)-$$arch.tar.gz && \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '-s -w $(STAMP)' \
 			-o $(RELEASE)/$(notdir $(KEELSON))-$(VERSION)-$$arch ./testvm/cmd/keelson || exit 1; done
 	cd $(RELEASE) && sha256sum -- * >SHA256SUMS.new && mv SHA256SUMS.new SHA256SUMS && cat SHA256SUMS

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"keelson/services/control"
+	"keelson/services/gate/page"
 )
 
 // PageHeader is a header that a request of a browser needs: a page of another origin cannot send it.
@@ -165,6 +166,9 @@ func (p *proxy) serve(w *timed, r *http.Request, person Client) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.URL.Path == clientPath && r.Method == http.MethodGet {
 		about(w, person)
+		return
+	}
+	if page.Has(r.URL.Path) && !changes(r) && page.Serve(w, r) {
 		return
 	}
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {

@@ -98,6 +98,7 @@ func TestSystem(t *testing.T) {
 	t.Run("metrics", func(t *testing.T) { checkMetrics(t, v) })
 	t.Run("events", func(t *testing.T) { checkEvents(t, v) })
 	t.Run("gate", func(t *testing.T) { checkGate(t, v, keys, port.Path) }) // The supervisor is another one than at its start.
+	t.Run("page", func(t *testing.T) { checkPage(t, v, keys) })
 	if err := v.WriteFile(vmtest.Context(t), "/var/lib/data/kept", []byte("kept\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
