@@ -133,7 +133,7 @@ func TestLossReportedByNextProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = os.WriteFile(filler, make([]byte, 1<<20), 0o600)
-		options := Options{Path: path, Limit: 1 << 20, Ledger: ledger}
+		options := Options{Path: path, Limit: 1 << 20, Ledger: ledger, Count: &Count{}}
 		s, w := streamed(t, options)
 		for range 2 {
 			if _, err := io.WriteString(w, "lost\n"); err != nil {
@@ -153,6 +153,9 @@ func TestLossReportedByNextProcess(t *testing.T) {
 		s.Finish(time.Minute)
 		if got := read(t, path); got != "keelson: 10 bytes of output are missing here: no space left on device\nagain\n" {
 			t.Errorf("the log is %q", got)
+		}
+		if written, lost := options.Count.Written.Load(), options.Count.Lost.Load(); lost != 10 || written < int64(len("again\n")) {
+			t.Errorf("%d bytes are counted as written, %d as lost", written, lost)
 		}
 		if _, err := os.Stat(ledger); !os.IsNotExist(err) {
 			t.Errorf("the ledger still exists: %v", err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,8 +25,15 @@ type Options struct {
 	Path   string       // of the log
 	Limit  int64        // for the log, the rotated one and their indexes
 	Ledger string       // file that stores for the next process what is missing in the log; may be empty
+	Count  *Count       // counts the output; may be nil
 	Mirror func([]byte) // is called with the output, and must not keep it; may be nil
 	Logger *slog.Logger // for errors of the log; may be nil
+}
+
+// Count counts output, in bytes. Several streams may share one.
+type Count struct {
+	Written atomic.Int64 // moved to a log
+	Lost    atomic.Int64 // dropped, since the log could not be written
 }
 
 // Stream copies a pipe to a file until it is finished.
@@ -44,6 +52,9 @@ type Stream struct {
 
 // Copy starts to copy source, a pipe or a FIFO, which belongs to the stream from now on.
 func (l *Copier) Copy(source *os.File, options Options) *Stream {
+	if options.Count == nil {
+		options.Count = &Count{}
+	}
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -205,6 +216,7 @@ func (s *Stream) splice(fd int, at int64, n int) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("cannot write log: %w", err)
 	}
+	s.options.Count.Written.Add(moved)
 	return moved, nil
 }
 
@@ -224,6 +236,7 @@ func (s *Stream) drop(fd int, why error) error {
 		return io.EOF
 	}
 	s.lost += int64(n)
+	s.options.Count.Lost.Add(int64(n))
 	s.reason = reasonOf(why)
 	s.ledger.write(s.lost, s.reason)
 	if now := time.Now(); now.Sub(s.reported) > reportInterval {

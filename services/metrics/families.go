@@ -68,6 +68,7 @@ func (s Snapshot) families() []*dto.MetricFamily {
 	var all set
 	all.gauge("keelson_build_info", "", "Version of keelson; the value is 1.", func(b builder) { b.sample(number64(1), "version", s.Version) })
 	s.states(&all)
+	s.logs(&all)
 	s.usage(&all)
 	s.pressure(&all)
 	s.boot(&all)
@@ -106,6 +107,11 @@ func (s Snapshot) states(all *set) {
 		}
 		return number64(svc.Start.Seconds())
 	}))
+}
+
+func (s Snapshot) logs(all *set) {
+	all.counter("keelson_service_log_bytes_total", "bytes", "Output of the service that its log files got.", s.each(func(svc Service) *float64 { return number64(float64(svc.LogBytes)) }))
+	all.counter("keelson_service_log_lost_bytes_total", "bytes", "Output of the service that its log files could not take.", s.each(func(svc Service) *float64 { return number64(float64(svc.LogLost)) }))
 }
 
 func (s Snapshot) usage(all *set) {

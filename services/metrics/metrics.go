@@ -23,6 +23,8 @@ type Service struct {
 	Start    time.Duration  // how long the last start took, until the first process ran; 0: there was none
 	PID      int            // first process; 0: none
 	Cgroup   string         // path of its cgroup; empty: there is none
+	LogBytes int64          // that it has printed and its logs got, since the supervisor was started
+	LogLost  int64          // that it has printed and its logs did not get, likewise
 	Usage    Usage
 }
 

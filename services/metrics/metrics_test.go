@@ -108,7 +108,7 @@ func snapshot(t testing.TB) Snapshot {
 		Version: "v1.2",
 		Services: []Service{
 			{Name: "redis", State: "running", Up: true, Ready: true, Restarts: 2, Exits: map[string]int{"signal": 1, "exit": 1},
-				Start: 1500 * time.Millisecond, PID: 1, Usage: openHierarchies(root).usage("a")},
+				Start: 1500 * time.Millisecond, PID: 1, LogBytes: 2048, LogLost: 3, Usage: openHierarchies(root).usage("a")},
 			{Name: "we\"b\n", State: "failed"},
 		},
 		Processes: []Process{{"supervisor", 90, 0.25, 20 << 20}},
@@ -132,6 +132,8 @@ func TestEncode(t *testing.T) {
 		`keelson_service_state{service="redis",state="running"} 1.0`,
 		`keelson_service_restarts_total{service="redis"} 2.0`,
 		`keelson_service_exits_total{service="redis",reason="exit"} 1.0`,
+		`keelson_service_log_bytes_total{service="redis"} 2048.0`,
+		`keelson_service_log_lost_bytes_total{service="redis"} 3.0`,
 		`# TYPE keelson_service_cpu_seconds counter`,
 		`# UNIT keelson_service_cpu_seconds seconds`,
 		`keelson_service_cpu_seconds_total{service="redis"} 1.5`,

@@ -41,6 +41,7 @@ func (s *Supervisor) attach(svc *service, placement task.Placement, begin func(c
 	base, listen, shared := svc.base(), svc.settings().Listen, svc.instance != ""
 	t = begin(s.ctx, task.Spec{
 		Name: svc.base(), ID: svc.instance, Bundle: svc.bundle, Proven: svc.proven, Streams: 2 * len(s.services.names), Placement: placement,
+		Count:   s.countOf(base),
 		Sockets: func() ([]*os.File, error) { return s.sockets.Take(base, listen, shared) },
 		Report: func(e task.Event) {
 			s.send(func() {

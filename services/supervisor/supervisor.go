@@ -10,6 +10,7 @@ import (
 
 	"keelson/runtime/bundle"
 	"keelson/runtime/idrange"
+	"keelson/runtime/logs"
 	"keelson/services/connection"
 	"keelson/services/sockets"
 	"keelson/services/task"
@@ -48,9 +49,10 @@ type Supervisor struct {
 	waiters      waiters
 	delayed      []func() // orders to carry out once connected
 	announcer    announcer
-	swapping     map[string]bool // services whose swap a client has ordered
-	programsBusy bool            // a swap of keelson's own programs has begun
-	removed      []string        // services that were removed before, until containerd is connected
+	swapping     map[string]bool        // services whose swap a client has ordered
+	output       map[string]*logs.Count // of services, by name
+	programsBusy bool                   // a swap of keelson's own programs has begun
+	removed      []string               // services that were removed before, until containerd is connected
 }
 
 // New makes a supervisor that does nothing yet.
@@ -63,7 +65,7 @@ func New(options Options) *Supervisor {
 		inbox:   make(chan func()), ended: make(chan struct{}), down: make(chan struct{}),
 		adopted: make(chan struct{}), replaced: make(chan struct{}),
 		versions: versions.New(options.Versions), programs: versions.New(filepath.Dir(options.Programs)),
-		staging: make(chan struct{}, 1), swapping: map[string]bool{},
+		staging: make(chan struct{}, 1), swapping: map[string]bool{}, output: map[string]*logs.Count{},
 		sockets:  sockets.NewSet(options.Descriptors, options.Logger),
 		services: newServices(), warned: map[string]bool{},
 	}

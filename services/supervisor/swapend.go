@@ -62,6 +62,7 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 	namespace := svc.namespace()
 	if t.drops() {
 		s.drop(svc)
+		delete(s.output, svc.name)
 		s.swapping[svc.name] = true
 	}
 	s.work.Go(func() {

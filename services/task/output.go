@@ -47,6 +47,7 @@ type OutputOf struct {
 	Terminal bool // there is no stderr
 	Adopted  bool // the container runs already
 	Streams  int  // how many streams all services have together
+	Count    *logs.Count
 }
 
 // NewOutput returns a function that opens outputs: to log files in the folder logs, or to
@@ -197,7 +198,7 @@ func (out *output) copy(i int) {
 	}
 	out.stream[i] = out.copier.Copy(f, logs.Options{
 		Path: filepath.Join(out.logs, out.of.Service+logSuffix[i]), Limit: limit, Logger: out.logger,
-		Ledger: out.path(i) + ".lost",
+		Ledger: out.path(i) + ".lost", Count: out.of.Count,
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/logs"
 	"keelson/services/connection"
 	"keelson/services/probe"
 )
@@ -64,6 +65,7 @@ type Spec struct {
 	Proven    bool // the bundle has been started before
 	Streams   int  // how many streams of output all services have together
 	Placement Placement
+	Count     *logs.Count                // counts the output in files; may be nil
 	Sockets   func() ([]*os.File, error) // opens those of Settings.Listen; required if there are any
 	Report    func(Event)                // returns when the event has been handled; called from any goroutine
 }
@@ -185,7 +187,7 @@ func (t *Task) others() []string { return t.spec.Placement.Others }
 func (t *Task) openOutput(adopted bool) {
 	t.output = t.runner.Output(OutputOf{
 		Service: t.spec.Name, Beside: t.spec.ID != "" && !adopted, Adopted: adopted,
-		Settings: t.spec.Bundle.Settings, Streams: t.spec.Streams, Terminal: t.spec.terminal(),
+		Settings: t.spec.Bundle.Settings, Streams: t.spec.Streams, Terminal: t.spec.terminal(), Count: t.spec.Count,
 	})
 }
 

@@ -75,6 +75,8 @@ func checkMetrics(t *testing.T, v *vmtest.VM) {
 		`keelson_service_up{service="redis"}`:  "1",
 		`keelson_service_ready{service="web"}`: "1",
 		`keelson_service_restarts_total{service="redis"}`:                   "0",
+		`keelson_service_log_bytes_total{service="redis"} > bool 100`:       "1",
+		`keelson_service_log_lost_bytes_total{service="redis"}`:             "0",
 		`keelson_service_cpu_seconds_total{service="redis"} > bool 0`:       "1",
 		`keelson_service_memory_bytes{service="redis"} > bool 1e6`:          "1",
 		`keelson_service_processes{service="web"} > bool 0`:                 "1",
