@@ -167,8 +167,9 @@ func (a *App) meant(ctx context.Context, names []string) string {
 	return fmt.Sprintf("; '%s list' shows all", a.Name)
 }
 
-// namesTime is how long the names of services may take, when they only help.
-const namesTime = 2 * time.Second
+// namesTime is how long the names of services may take, when they only help. A machine may be slow;
+// people can interrupt it.
+const namesTime = 30 * time.Second
 
 // serviceNames returns the names of all services, as far as they can be found out soon.
 func (a *App) serviceNames(ctx context.Context) (names []string) {
