@@ -129,3 +129,30 @@ func restore(t *testing.T, dir string, saved fs.FS) {
 		t.Fatal(err)
 	}
 }
+
+// The supervisor dies before the new version, which was to start beside the old one, has a container.
+// Nothing of it is left.
+func TestOverlapInterruptedBeforeStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		o := newOwnerIn(t, dir, "", newFake())
+		_, _, next := o.beside(t)
+		saved := snapshot(t, dir)
+		id := next.spec.ID
+		if _, known := o.store.read(id); !known {
+			t.Error("the state of the new version is not saved")
+		}
+		o.stop()
+		restore(t, dir, saved)
+		f := newFake()
+		f.add("a").pid = 7
+		o = newOwnerIn(t, dir, "", f)
+		synctest.Wait()
+		o.runs(t, versions.Image)
+		o.current(t, "a", versions.Image, "")
+		if old, known := o.store.read(id); known {
+			t.Errorf("the state of %s is left: %+v", id, old)
+		}
+		o.stop()
+	})
+}
