@@ -37,8 +37,10 @@ services:
   - name: sidecar
     image: deb:busybox-static
     command: ["/bin/busybox", "sh", "-c", "trap 'exit 0' TERM; busybox sleep 100000 & wait"]
+    net: host
     annotations:
       keelson.restart: always
+      keelson.listen: tcp:127.0.0.1:8081
   - name: web
     image: deb:busybox-static
     command: ["/bin/busybox", "httpd", "-f", "-p", "127.0.0.1:8080"]

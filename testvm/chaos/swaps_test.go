@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -99,10 +100,31 @@ func (r *run) notAsStored(store map[string]stored, states map[string]state) stri
 			}
 		}
 	}
-	if problem := r.otherMounts(store); problem != "" {
+	if problem := cmp.Or(r.otherMounts(store), r.socketLost(store)); problem != "" {
 		return problem
 	}
 	return r.differsFrom(store)
+}
+
+// keptPort is the port of the socket that is kept for sidecar.
+const keptPort = 8081
+
+// socketLost returns a problem unless the socket of sidecar listens as long as there is such a service.
+func (r *run) socketLost(store map[string]stored) string {
+	text, err := r.readFile("/proc/1/net/tcp")
+	if err != nil {
+		return err.Error()
+	}
+	const listens = "0A" // TCP_LISTEN
+	found := false
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		found = found || len(f) > 3 && f[3] == listens && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", keptPort))
+	}
+	if want := store["sidecar"].current != "removed"; found != want {
+		return fmt.Sprintf("the kept socket of sidecar exists: %v, want %v", found, want)
+	}
+	return ""
 }
 
 // environ returns the environment of a process.

@@ -42,20 +42,24 @@ const (
 	exits     = "exits"
 	unready   = "unready"
 	unhealthy = "unhealthy"
+
+	beside      = "beside"       // works; starts beside the version before
+	besideExits = "beside-exits" // the same, and exits
 )
 
 // kinds are the versions of each service.
 var kinds = map[string][]string{
-	"count": {good, better, exits}, "sidecar": {good, exits}, "web": {good, better, unready, unhealthy},
+	"count": {good, better, exits}, "sidecar": {good, exits, beside, besideExits}, "web": {good, better, unready, unhealthy},
 	"rude": {good, exits}, added: {good, exits},
 }
 
-func fails(kind string) bool { return kind != good && kind != better }
+func fails(kind string) bool { return kind != good && kind != better && kind != beside }
 
 // commands replace the command of a version that fails.
 var commands = map[string]string{
-	exits:   `exit 3`,
-	unready: `trap 'exit 0' TERM; busybox sleep 100000 & wait`,
+	exits:       `exit 3`,
+	besideExits: `busybox sleep 1; exit 3`,
+	unready:     `trap 'exit 0' TERM; busybox sleep 100000 & wait`,
 	unhealthy: `trap 'exit 0' TERM; busybox httpd -f -p 127.0.0.1:8080 & httpd=$!; busybox sleep 1; kill $httpd;
 		busybox sleep 100000 & wait`,
 }
@@ -77,6 +81,9 @@ func versionYAML(service, kind string) string {
 		probation = "1m"
 	}
 	text += "      keelson.swap.probation: " + probation + "\n"
+	if kind == beside || kind == besideExits {
+		text += "      keelson.swap: overlap\n"
+	}
 	if kind == unready {
 		text += "      keelson.ready.timeout: 2s\n"
 	}

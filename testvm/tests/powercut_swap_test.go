@@ -35,7 +35,8 @@ type redisVersions struct {
 	previous string            // to which a rollback leads; empty: none
 }
 
-// makeRedisVersions makes two artifacts of redis of the changed example.
+// makeRedisVersions makes two artifacts of redis of the changed example: one with layers, and one with an
+// erofs image, which is so large that its digest is compared after the start.
 func makeRedisVersions(t *testing.T, change ...string) redisVersions {
 	t.Helper()
 	file := filepath.Join(vmtest.Repository(t), "examples/persistent.yml")
@@ -44,12 +45,12 @@ func makeRedisVersions(t *testing.T, change ...string) redisVersions {
 		t.Fatal(err)
 	}
 	made := redisVersions{dir: t.TempDir(), files: map[string]string{}, scores: map[string]string{imageVersion: "0"}}
-	for _, score := range []string{"77", "78"} {
+	for score, root := range map[string]string{"77": image.RootLayers, "78": image.RootErofs} {
 		text := strings.NewReplacer(append(slices.Clone(change), "    net: host", "    net: host\n    oomScoreAdj: "+score,
 			"keelson.restart: always", "keelson.restart: always\n      keelson.swap.probation: 500ms")...).Replace(string(yaml))
 		name := "redis-" + score + ".tar.zst"
 		list, err := image.WriteArtifact(vmtest.Context(t), image.Options{YAML: []byte(text), File: file},
-			image.Artifact{Service: "redis", Archs: []string{qemu.AMD64}}, image.Target{Name: filepath.Join(made.dir, name)})
+			image.Artifact{Service: "redis", Archs: []string{qemu.AMD64}, Root: root}, image.Target{Name: filepath.Join(made.dir, name)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +131,7 @@ func (r *cutter) swapRedis(v *vmtest.VM, lasts time.Duration) (longest time.Dura
 	r.Helper()
 	command, next := []string{"/usr/bin/service", "rollback", "redis"}, r.redis.previous
 	if next == "" || r.rng.IntN(3) == 0 {
-		command, next = r.redis.artifact()
+		command, next = r.redis.artifact(r.rng.IntN(4) == 0)
 		lasts += stagingLasts
 	}
 	r.redis.may = append(r.redis.may, next)
@@ -143,12 +144,17 @@ func (r *cutter) swapRedis(v *vmtest.VM, lasts time.Duration) (longest time.Dura
 	return lasts, func() { cancel(); <-done }
 }
 
-// artifact returns the command that swaps redis to a version that is not current.
-func (r *redisVersions) artifact() (command []string, version string) {
+// artifact returns the command that swaps redis to a version that is not current. With force, the digest
+// of its root is compared first.
+func (r *redisVersions) artifact(force bool) (command []string, version string) {
 	for _, version = range slices.Sorted(maps.Keys(r.files)) {
 		if version != r.current {
 			break
 		}
 	}
-	return []string{"/usr/bin/service", "swap", "-f", "redis", r.files[version]}, version
+	command = []string{"/usr/bin/service", "swap", "redis", r.files[version]}
+	if force {
+		command = slices.Insert(command, 2, "-f")
+	}
+	return command, version
 }
