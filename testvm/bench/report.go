@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,14 +13,15 @@ import (
 
 // Report is the measurement of an image.
 type Report struct {
-	Name     string    `json:"name"`
-	Arch     string    `json:"arch"`
-	Sizes    Sizes     `json:"sizes"`
-	Runs     []Run     `json:"runs"`
-	Figures  []Figure  `json:"figures"`
-	Stages   []Stage   `json:"stages"`
-	Binaries []Binary  `json:"binaries,omitempty"`
-	Startup  []Startup `json:"startup,omitempty"`
+	Name      string    `json:"name"`
+	Arch      string    `json:"arch"`
+	Processor string    `json:"processor,omitempty"` // that QEMU emulated
+	Sizes     Sizes     `json:"sizes"`
+	Runs      []Run     `json:"runs"`
+	Figures   []Figure  `json:"figures"`
+	Stages    []Stage   `json:"stages"`
+	Binaries  []Binary  `json:"binaries,omitempty"`
+	Startup   []Startup `json:"startup,omitempty"`
 }
 
 // Figure is one number with its spread between seeds.
@@ -79,7 +81,7 @@ func (r *Report) Spread() float64 {
 // WriteTable prints the report as tables.
 func (r *Report) WriteTable(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "%s (%s), virtual time, mean of %d seeds\n", r.Name, r.Arch, len(r.Runs))
+	fmt.Fprintf(w, "%s (%s), virtual time, mean of %d seeds\n", r.Name, cmp.Or(r.Processor, r.Arch), len(r.Runs))
 	for _, f := range r.all() {
 		spread := ""
 		if f.Spread > 0 {
@@ -112,7 +114,8 @@ func quantity(v float64, unit string) string {
 	return fmt.Sprintf("%.3f s", v)
 }
 
-// WriteJSON writes the report to NAME.json in dir and returns the file's name.
+// WriteJSON writes the report to NAME.json in dir, or to NAME-PROCESSOR.json if the processor is not
+// the first one, and returns the file's name.
 func (r *Report) WriteJSON(dir string) (string, error) {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -121,7 +124,11 @@ func (r *Report) WriteJSON(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("cannot write the report: %w", err)
 	}
-	path := filepath.Join(dir, r.Name+".json")
+	name := r.Name
+	if r.Processor != "" && r.Processor != Processors[0] {
+		name += "-" + r.Processor
+	}
+	path := filepath.Join(dir, name+".json")
 	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
 		return "", fmt.Errorf("cannot write the report: %w", err)
 	}

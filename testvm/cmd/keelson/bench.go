@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"keelson/testvm/bench"
 	"keelson/testvm/image"
@@ -13,19 +14,32 @@ import (
 )
 
 type benchCmd struct {
-	Kernel string `help:"Measure this kernel in place of the fixed image." placeholder:"FILE"`
-	Initrd string `help:"Initial RAM disk that goes with it; its containers must write the marks described in docs/testing.md." placeholder:"FILE"`
-	Append string `help:"Kernel command line that goes with it." placeholder:"TEXT"`
-	Name   string `help:"Name of the report." default:"keelson"`
-	Output string `short:"o" help:"Folder for the report NAME.json and the image." default:"build/bench" placeholder:"DIR"`
-	Root   string `help:"Guest root tree of the fixed image." default:"build/amd64/root" placeholder:"DIR"`
+	Kernel    string   `help:"Measure this kernel in place of the fixed image." placeholder:"FILE"`
+	Initrd    string   `help:"Initial RAM disk that goes with it; its containers must write the marks described in docs/testing.md." placeholder:"FILE"`
+	Append    string   `help:"Kernel command line that goes with it." placeholder:"TEXT"`
+	Name      string   `help:"Name of the report." default:"keelson"`
+	Processor []string `help:"Processors that QEMU emulates, on each of which the image is measured: ${enum}." enum:"${processors}" default:"${processors}"`
+	Output    string   `short:"o" help:"Folder for the reports NAME.json, NAME-max.json and the image." default:"build/bench" placeholder:"DIR"`
+	Root      string   `help:"Guest root tree of the fixed image." default:"build/amd64/root" placeholder:"DIR"`
+	Peer      struct {
+		Kernel string `help:"Kernel of another init, which is measured in the same run; its containers must write the same marks." placeholder:"FILE"`
+		Initrd string `help:"Initial RAM disk that goes with it." placeholder:"FILE"`
+		Append string `help:"Kernel command line that goes with it." placeholder:"TEXT"`
+		Name   string `help:"Name of the other init." default:"peer"`
+	} `embed:"" prefix:"peer-"`
 }
 
-// Run measures an image and prints the report.
+// Run measures an image on each processor and prints the reports.
 func (c *benchCmd) Run(ctx context.Context) error {
 	o := bench.Options{Name: c.Name, Kernel: c.Kernel, Initrd: c.Initrd, Append: c.Append}
 	if (c.Kernel == "") != (c.Initrd == "") {
 		return errors.New("cannot measure: --kernel and --initrd go together")
+	}
+	if (c.Peer.Kernel == "") != (c.Peer.Initrd == "") {
+		return errors.New("cannot measure: --peer-kernel and --peer-initrd go together")
+	}
+	if c.Peer.Kernel != "" && c.Peer.Name == c.Name {
+		return fmt.Errorf("cannot measure: --name and --peer-name are both %q", c.Name)
 	}
 	var startup bench.Options
 	fixed := c.Kernel == ""
@@ -38,32 +52,65 @@ func (c *benchCmd) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	fmt.Fprintf(os.Stderr, "keelson: booting %s %d times in virtual time\n", o.Name, bench.Seeds)
-	report, err := bench.Measure(ctx, o)
-	if err != nil {
-		return err
-	}
-	if fixed {
-		if err := c.more(ctx, report, startup); err != nil {
+	var beside []bench.Beside
+	for i, processor := range slices.Compact(c.Processor) {
+		o.Processor = processor
+		own, err := measure(ctx, o)
+		if err != nil {
+			return err
+		}
+		reference := bench.Stock
+		if c.Peer.Kernel != "" {
+			peer, err := measure(ctx, bench.Options{Name: c.Peer.Name, Kernel: c.Peer.Kernel, Initrd: c.Peer.Initrd,
+				Append: c.Peer.Append, Processor: processor})
+			if err != nil {
+				return err
+			}
+			beside = append(beside, bench.Beside{Peer: peer, Own: own})
+			if err := c.write(peer); err != nil {
+				return err
+			}
+			reference = peer.Reference()
+		}
+		if fixed && i == 0 {
+			if err := c.more(ctx, own, startup, reference); err != nil {
+				return err
+			}
+		}
+		if err := c.write(own); err != nil {
 			return err
 		}
 	}
-	report.WriteTable(os.Stdout)
-	path, err := report.WriteJSON(c.Output)
+	bench.WriteBeside(os.Stdout, beside)
+	return nil
+}
+
+func measure(ctx context.Context, o bench.Options) (*bench.Report, error) {
+	fmt.Fprintf(os.Stderr, "keelson: booting %s %d times in virtual time on %s\n", o.Name, bench.Seeds, o.Processor)
+	return bench.Measure(ctx, o)
+}
+
+// write prints a report, and writes it to a file.
+func (c *benchCmd) write(r *bench.Report) error {
+	r.WriteTable(os.Stdout)
+	path, err := r.WriteJSON(c.Output)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("Written to %s.\n", path)
+	fmt.Printf("Written to %s.\n\n", path)
 	return nil
 }
 
 // more measures the start of each program in the guest's tree, and draws the boot.
-func (c *benchCmd) more(ctx context.Context, report *bench.Report, startup bench.Options) (err error) {
+func (c *benchCmd) more(ctx context.Context, report *bench.Report, startup bench.Options, reference bench.Reference) (err error) {
 	fmt.Fprintln(os.Stderr, "keelson: starting each program of the guest in virtual time")
 	if report.Startup, err = bench.MeasureStartup(ctx, startup); err != nil {
 		return err
 	}
-	path, err := report.WriteChart(c.Output, bench.Stock)
+	if reference == bench.Stock && report.Processor != bench.Processors[0] { // Its figures are of another processor.
+		return nil
+	}
+	path, err := report.WriteChart(c.Output, reference)
 	if err != nil {
 		return err
 	}

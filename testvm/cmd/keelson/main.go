@@ -18,6 +18,7 @@ import (
 
 	"keelson/runtime/version"
 	"keelson/services/control"
+	"keelson/testvm/bench"
 	"keelson/testvm/image/format"
 	"keelson/testvm/qemu"
 )
@@ -50,7 +51,7 @@ func (versionCmd) Run() error {
 // newParser reads command lines into c.
 func newParser(c *cli) *kong.Kong {
 	return kong.Must(c, kong.Name("keelson"), kong.UsageOnError(),
-		kong.Vars{"formats": strings.Join(format.Names(), ", "), "machines": strings.Join(qemu.Machines(), ", "), "buses": strings.Join(qemu.Buses, ", "), "roles": strings.Join(control.Roles(), ",")},
+		kong.Vars{"formats": strings.Join(format.Names(), ", "), "machines": strings.Join(qemu.Machines(), ", "), "buses": strings.Join(qemu.Buses, ", "), "roles": strings.Join(control.Roles(), ","), "processors": strings.Join(bench.Processors, ",")},
 		kong.Description("Build, boot and measure images whose init is keelson.\n\n"+
 			"Exit status: 0 on success, 1 on failure or if check finds problems, 80 if the command line is wrong."))
 }
