@@ -157,6 +157,12 @@ func checkCtl(t *testing.T, dir, address string) {
 		{"reader", []string{"stop", "redis"}, control.CodeFailed, "is for the role operator"},
 		{"operator", []string{"restart", "web"}, control.CodeOK, ""},
 		{"operator", []string{"lst"}, control.CodeUsage, "did you mean list?"},
+		{"operator", []string{"logs", "-o", "cat", "--grep", "out", "onboot.000-first"}, control.CodeOK, "first out\n"},
+		{"reader", []string{"logs", "redis"}, control.CodeFailed, "is for the role operator"},
+		{"admin", []string{"exec", "redis", "/usr/bin/redis-server", "--version"}, control.CodeOK, "Redis server v="},
+		{"admin", []string{"exec", "redis", "/none"}, 127, "no such file"},
+		{"operator", []string{"exec", "redis", "/usr/bin/redis-server", "--version"}, control.CodeFailed, "is for the role admin"},
+		{"operator", []string{"kill", "-s", "WINCH", "redis"}, control.CodeOK, ""},
 	} {
 		if status, out := ctl(t, dir, address, tt.client, tt.args...); status != tt.status || !strings.Contains(out, tt.out) {
 			t.Errorf("%s %q: %d %s", tt.client, tt.args, status, out)
