@@ -80,7 +80,8 @@ func (a *admission) take(ctx context.Context, l net.Listener) error {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
-			group.Go(func() { a.admit(ctx, conn) })
+			place := a.begin(conn) // In the order in which they come.
+			group.Go(func() { a.admit(ctx, conn, place) })
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -92,8 +93,7 @@ func (a *admission) take(ctx context.Context, l net.Listener) error {
 }
 
 // admit carries out a handshake.
-func (a *admission) admit(ctx context.Context, conn net.Conn) {
-	place := a.begin(conn)
+func (a *admission) admit(ctx context.Context, conn net.Conn, place *list.Element) {
 	secured := &secured{Conn: conn}
 	c := tls.Server(secured, a.config)
 	limited, cancel := context.WithTimeout(ctx, handshakeTime)

@@ -58,4 +58,4 @@ func ClientOf(cert *x509.Certificate) (Client, error) {
 	return c, nil
 }
 
-var errNoRole = errors.New("no organization of its subject begins with " + RolePrefix)
+var errNoRole = errors.New("its subject needs the organization " + RolePrefix + "ROLE")

@@ -20,10 +20,13 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"keelson/services/control"
 	"keelson/services/events"
 	"keelson/services/gate"
 	"keelson/services/gate/keys"
+	"keelson/services/gate/serial"
 )
 
 // world is a supervisor's API behind a gate.
@@ -31,6 +34,7 @@ type world struct {
 	keys      string // folder of the authority
 	authority *keys.Authority
 	address   string
+	socket    string
 	journal   *events.Journal
 	log       *buffer
 }
@@ -83,6 +87,7 @@ func newWorld(t testing.TB, h handler, more ...control.Route) *world {
 	for !dialable("unix", socket) {
 		time.Sleep(time.Millisecond)
 	}
+	w.socket = socket
 	w.address = w.serve(t, socket)
 	return w
 }
@@ -540,8 +545,10 @@ func (u unread) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// A connection that is taken over by another protocol passes both ways.
+// A connection that is taken over by another protocol passes both ways, over TCP and over a serial
+// port, also what is sent just before its end.
 func TestUpgrade(t *testing.T) {
+	const last = "the last words"
 	w := newWorld(t, ok, control.Route{Method: "GET", Path: "/v1/echo", Role: control.Admin, Answer: control.Text{}, Handle: func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "echo")
@@ -552,38 +559,87 @@ func TestUpgrade(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		_, _ = io.Copy(conn, both)
+		_, _ = io.CopyN(conn, both, 15)
+		_, _ = io.WriteString(conn, last)
 	}})
-	conn, err := tls.Dial("tcp", w.address, w.config(t, "anna"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "GET /v1/echo HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", w.address)
-	var head []byte
-	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
-		b := make([]byte, 1)
-		if _, err := conn.Read(b); err != nil {
-			t.Fatalf("%q: %v", head, err)
+	for _, dial := range []func() net.Conn{w.dialTCP(t), w.dialSerial(t)} {
+		for range 5 {
+			config := w.config(t, "anna")
+			config.ServerName = keys.ServerName
+			conn := tls.Client(dial(), config)
+			fmt.Fprintf(conn, "GET /v1/echo HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", w.address)
+			var head []byte
+			for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
+				b := make([]byte, 1)
+				if _, err := conn.Read(b); err != nil {
+					t.Fatalf("%q: %v", head, err)
+				}
+				head = append(head, b[0])
+			}
+			if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) {
+				t.Fatalf("%s", head)
+			}
+			for range 3 {
+				if _, err := io.WriteString(conn, "hello"); err != nil {
+					t.Fatal(err)
+				}
+				got := make([]byte, 5)
+				if _, err := io.ReadFull(conn, got); err != nil || string(got) != "hello" {
+					t.Fatalf("%q, %v", got, err)
+				}
+			}
+			if rest, err := io.ReadAll(conn); err != nil || string(rest) != last {
+				t.Errorf("%q, %v", rest, err)
+			}
+			conn.Close()
 		}
-		head = append(head, b[0])
 	}
-	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) {
-		t.Fatalf("%s", head)
-	}
-	for range 3 {
-		if _, err := io.WriteString(conn, "hello"); err != nil {
-			t.Fatal(err)
-		}
-		got := make([]byte, 5)
-		if _, err := io.ReadFull(conn, got); err != nil || string(got) != "hello" {
-			t.Fatalf("%q, %v", got, err)
-		}
-	}
-	conn.Close()
 	w.waitLog("msg=request client") // Written when the gate has noticed the end.
 	if log := w.log.String(); !strings.Contains(log, "request begins") || !strings.Contains(log, "status=101") {
 		t.Error(log)
+	}
+}
+
+func (w *world) dialTCP(t *testing.T) func() net.Conn {
+	return func() net.Conn {
+		conn, err := net.Dial("tcp", w.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+}
+
+// dialSerial starts a gate at one end of a socket, which stands for a port, and returns a function
+// that opens connections in a session.
+func (w *world) dialSerial(t *testing.T) func() net.Conn {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := serial.NewListener(os.NewFile(uintptr(fds[0]), "near"), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.gate(t, w.socket, l)
+	f := os.NewFile(uintptr(fds[1]), "far")
+	far, err := net.FileConn(f)
+	f.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := serial.Dial(t.Context(), far)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return func() net.Conn {
+		conn, err := s.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
 	}
 }
 

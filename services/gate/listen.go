@@ -36,7 +36,7 @@ func Listen(address string) (net.Listener, error) {
 	case Serial:
 		l, err = serial.Listen(rest)
 	default:
-		err = fmt.Errorf("an address begins with %s:, %s: or %s:", TCP, Vsock, Serial)
+		err = fmt.Errorf("want %s://[HOST]:PORT, %s://:PORT or %s:NAME", TCP, Vsock, Serial)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen at %s: %w", address, err)

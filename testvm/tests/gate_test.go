@@ -156,6 +156,11 @@ func checkCtl(t *testing.T, dir, address string) {
 		{"reader", []string{"events", "redis"}, control.CodeOK, "running"},
 		{"reader", []string{"stop", "redis"}, control.CodeFailed, "is for the role operator"},
 		{"operator", []string{"restart", "web"}, control.CodeOK, ""},
+		{"operator", []string{"logs", "-n", "1", "-o", "cat", "trap"}, control.CodeOK, "waiting for SIGTERM\n"},
+		{"reader", []string{"logs", "trap"}, control.CodeFailed, "is for the role operator"},
+		{"admin", []string{"exec", "web", "/testapp", "print", "from a service", ""}, control.CodeOK, "from a service\n"},
+		{"admin", []string{"exec", "web", "/testapp", "exit", "7"}, 7, ""},
+		{"operator", []string{"exec", "web", "/testapp", "exit", "0"}, control.CodeFailed, "is for the role admin"},
 		{"operator", []string{"lst"}, control.CodeUsage, "did you mean list?"},
 		{"operator", []string{"logs", "-o", "cat", "--grep", "out", "onboot.000-first"}, control.CodeOK, "first out\n"},
 		{"reader", []string{"logs", "redis"}, control.CodeFailed, "is for the role operator"},
@@ -210,6 +215,9 @@ func checkSerial(t *testing.T, dir, port string) {
 		conn.Close()
 		if status, out := ctl(t, dir, "unix:"+port, "reader", "list"); status != control.CodeOK || !strings.Contains(out, "redis") {
 			t.Errorf("%d %s", status, out)
+		}
+		if status, out := ctl(t, dir, "unix:"+port, "admin", "exec", "web", "/testapp", "exit", "7"); status != 7 {
+			t.Errorf("exec: %d %s", status, out)
 		}
 	}
 }

@@ -62,7 +62,13 @@ func begin(conn net.Conn) (*bufio.Reader, error) {
 }
 
 // Open opens a connection.
-func (s *Session) Open() (net.Conn, error) { return s.mux.Open() }
+func (s *Session) Open() (net.Conn, error) {
+	conn, err := s.mux.Open()
+	if err != nil {
+		return nil, err
+	}
+	return stream{conn, conn.RemoteAddr()}, nil
+}
 
 // Close ends the session and its connections.
 func (s *Session) Close() error { return s.mux.Close() }

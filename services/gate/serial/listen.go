@@ -36,7 +36,7 @@ func Listen(name string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newListener(f, name)
+	return NewListener(f, name)
 }
 
 // device returns the device of a port.
@@ -77,7 +77,8 @@ type session struct {
 	mux  *yamux.Session
 }
 
-func newListener(f *os.File, name string) (net.Listener, error) {
+// NewListener listens at the open device of a port, or at a socket in its place. It closes the file.
+func NewListener(f *os.File, name string) (net.Listener, error) {
 	if err := f.SetDeadline(time.Time{}); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("cannot wait for data of %s: %w", name, err)
@@ -197,21 +198,13 @@ func (l *listener) accept(s *session) {
 			return
 		}
 		select {
-		case l.conns <- named{conn, l}:
+		case l.conns <- stream{conn, l.Addr()}:
 		case <-l.done:
 			conn.Close()
 			return
 		}
 	}
 }
-
-// named is a connection whose other end has the name of the port.
-type named struct {
-	net.Conn
-	l *listener
-}
-
-func (n named) RemoteAddr() net.Addr { return n.l.Addr() }
 
 // receive gives a session what has arrived for it. Without one it is garbage.
 func (s *session) receive(p []byte) {

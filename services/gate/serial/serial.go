@@ -14,7 +14,10 @@ package serial
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"net"
+	"os"
 	"time"
 
 	"github.com/hashicorp/yamux"
@@ -37,6 +40,24 @@ func settings() *yamux.Config {
 	c.ConnectionWriteTimeout = time.Minute
 	c.LogOutput = io.Discard
 	return c
+}
+
+// stream is a connection of a session.
+type stream struct {
+	net.Conn
+	remote net.Addr
+}
+
+func (s stream) RemoteAddr() net.Addr { return s.remote }
+
+// Read reports that a deadline has passed as other connections do. After the error of yamux, which
+// is not temporary, a connection of TLS could not be read any more.
+func (s stream) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if errors.Is(err, yamux.ErrTimeout) {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
 }
 
 // finder finds a pattern in a stream that arrives in parts.

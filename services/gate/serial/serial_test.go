@@ -23,7 +23,7 @@ func port(t *testing.T) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := newListener(os.NewFile(uintptr(fds[0]), "near"), "test")
+	l, err := NewListener(os.NewFile(uintptr(fds[0]), "near"), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fds[1])
-	l, err := newListener(os.NewFile(uintptr(fds[0]), "near"), "test")
+	l, err := NewListener(os.NewFile(uintptr(fds[0]), "near"), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
