@@ -22,8 +22,8 @@ import (
 	"keelson/testvm/tier"
 )
 
-// patience bounds everything that a page does.
-const patience = 5 * time.Minute
+// patience bounds all that a test does with a browser, on a slow machine too.
+const patience = 15 * time.Minute
 
 // Browser is a running Chromium with one page.
 type Browser struct {
