@@ -11,7 +11,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"keelson/runtime/bundle"
-	"keelson/services/containerd"
 	"keelson/services/machine"
 	"keelson/services/swap"
 	"keelson/services/versions"
@@ -207,14 +206,16 @@ func (s *Supervisor) followBeside(svc *service) {
 func (s *Supervisor) afterwards(f func()) { s.work.Go(func() { s.send(f) }) }
 
 // removeStrays removes containers of services that no service has: a supervisor has died
-// while two versions ran.
-func (s *Supervisor) removeStrays(found map[string]containerd.Task, taken map[string]bool) {
-	for id := range found {
+// while two versions ran, or while the second one was to start. Of that, containerd may have a container
+// without a task.
+func (s *Supervisor) removeStrays(ids []string, taken map[string]bool) {
+	for _, id := range ids {
 		name := cmp.Or(serviceOf(id, s.services.names), id)
 		svc := s.services.byName[name]
 		if taken[id] || svc == nil || s.services.byName[id] != nil && id != name {
 			continue
 		}
+		taken[id] = true // It may be among the IDs twice.
 		s.options.Logger.Warn("removing the container of a version whose swap was interrupted", "service", name, "container", id)
 		s.swapping[name] = true
 		removed := s.removeContainer(name, id, svc.namespace())

@@ -40,9 +40,6 @@ func (s *Supervisor) resumeSwap(svc *service, old saved, t containerd.Task, exis
 		return false, true
 	}
 	s.event(svc, fmt.Sprintf("swap to %s failed: %s; restoring %s", trial.next, trial.reason, trial.from()), 0)
-	if trial.next.IsVersion() { // The new version may have been about to start beside the old one.
-		s.store.remove(instanceOf(svc.name, trial.next))
-	}
 	if isOld := old.From == trial.oldDir && old.Pid == t.PID; exists && !isOld && trial.next != versions.Removed {
 		return true, true
 	}

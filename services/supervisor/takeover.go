@@ -3,11 +3,13 @@ package supervisor
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"keelson/runtime/backoff"
+	"keelson/runtime/bundle"
 	"keelson/runtime/prepare"
 	"keelson/runtime/timeline"
 	"keelson/services/connection"
@@ -94,7 +96,7 @@ func (s *Supervisor) namespaces() (map[string][]string, error) {
 func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 	s.reconciling = true // once, for all of them
 	var undone []*service
-	taken := map[string]bool{}
+	taken, begun := map[string]bool{}, []string{}
 	if err := prepare.SweepImages(); err != nil {
 		s.options.Logger.Error("cannot remove devices of an earlier supervisor", "error", err)
 	}
@@ -108,9 +110,11 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 		t, exists := found[id]
 		taken[id] = true
 		if !exists && svc.bundle != nil && svc.bundle.Image != nil { // Its version may be removed before it is started again.
-			if err := prepare.Release(svc.bundle); err != nil {
-				s.options.Logger.Error("cannot remove the mounts of a service", "service", name, "error", err)
-			}
+			s.release(name, svc.bundle)
+		}
+		before := svc.bundle
+		if svc.trial != nil && before != nil && svc.trial.next.IsVersion() && before.Settings.Swap == bundle.SwapOverlap {
+			begun = append(begun, instanceOf(name, svc.trial.next))
 		}
 		undo, resume := s.resumeSwap(svc, old, t, exists)
 		if undo {
@@ -119,11 +123,14 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 		if resume {
 			s.resume(svc, old, known, t, exists)
 		}
+		if known && before != nil && svc.task == nil {
+			s.release(name, before)
+		}
 	}
 	s.reconciling = false
 	s.undoSwaps(undone)
 	s.removeRemoved()
-	s.removeStrays(found, taken)
+	s.removeStrays(slices.Concat(slices.Collect(maps.Keys(found)), begun), taken)
 	for _, name := range s.sockets.Services() {
 		s.releaseSockets(name)
 	}
@@ -134,6 +141,14 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 	}
 	s.delayed = nil
 	close(s.adopted)
+}
+
+// release removes the mounts of a container that ended while there was no supervisor: another version
+// may take its place.
+func (s *Supervisor) release(name string, b *bundle.Bundle) {
+	if err := prepare.Release(b); err != nil {
+		s.options.Logger.Error("cannot remove the mounts of a service", "service", name, "error", err)
+	}
 }
 
 // takeOverBlindly is for a shutdown without containerd: services that an earlier
