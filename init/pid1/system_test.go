@@ -78,7 +78,7 @@ const shell = "#!/bin/sh\n"
 // Scripts run between init's steps in name order, LinuxKit's own scripts are skipped, and
 // a failure affects only the script itself.
 func TestScripts(t *testing.T) {
-	report := shell + "echo script $(basename $0): $(ls /containers/volumes/v/merged) $(service status web | tail -n1 | cut -c1-3)\n"
+	report := shell + "echo script $(basename $0): $(ls /containers/volumes/v/merged) $(service status web | head -n1 | cut -c1-3)\n"
 	files := map[string]string{
 		"etc/issue":                         "welcome\n",
 		"etc/init.d/000-issue":              shell + "echo issued\n",
@@ -99,7 +99,7 @@ func TestScripts(t *testing.T) {
 	must(t, os.Symlink("/usr/bin/service", filepath.Join(dir, "etc/init.d/020-containerd")))
 	must(t, os.MkdirAll(filepath.Join(dir, "etc/shutdown.d"), 0o755))
 	must(t, os.Symlink("/usr/bin/service", filepath.Join(dir, "etc/shutdown.d/010-onshutdown")))
-	for _, applet := range []string{"basename", "ls", "tail", "cut"} {
+	for _, applet := range []string{"basename", "ls", "head", "cut"} {
 		must(t, os.Symlink("sh", filepath.Join(dir, "bin", applet)))
 	}
 	container(t, dir, "/containers/onboot/000-one", "echo one")
