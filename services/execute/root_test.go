@@ -144,7 +144,11 @@ func (l live) terminal(t *testing.T) {
 // A program ends with its client, also one that neither reads nor writes, and one whose output and
 // input wait for the client.
 func (l live) clientGoes(t *testing.T) {
-	for i, script := range []string{"sleep 100001", "yes", "echo; exec sleep 100001"} {
+	scripts := []string{"yes", "echo; exec sleep 100001"}
+	for range 20 { // The client also goes before it is known that the program has started.
+		scripts = append(scripts, "sleep 100001")
+	}
+	for i, script := range scripts {
 		marker := fmt.Sprintf("KEELSON_MARKER=%d", i)
 		cmd := l.command("exec", "-i", "-e", marker, "web", "sh", "-c", script)
 		r, w, err := os.Pipe()
@@ -167,7 +171,7 @@ func (l live) clientGoes(t *testing.T) {
 
 func (l live) until(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			for _, p := range l.s.Processes() {
 				t.Log(p)

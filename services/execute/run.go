@@ -23,6 +23,7 @@ const fifoDir = paths.ContainerdState + "/fifo"
 
 // Times of the end of a process.
 const (
+	startTime = time.Minute            // for the runtime to start it after the client has gone
 	killTime  = 10 * time.Second       // for the shim to kill it
 	waitAgain = 200 * time.Millisecond // pause while containerd is restarted
 )
@@ -83,11 +84,11 @@ func Run(ctx context.Context, c *containerd.Client, s containerd.ExecSpec, p Pro
 	if s.Stderr != "" {
 		output.Go(func() { copyFrom(s.Stderr, streams.Err) })
 	}
+	after := context.WithoutCancel(ctx)
+	defer func() { _ = c.DeleteExec(after, s) }() // The shim deletes it at the latest when the task ends.
 	if err := c.Exec(ctx, s); err != nil {
 		return 1, &NotStartedError{err}
 	}
-	after := context.WithoutCancel(ctx)
-	defer func() { _ = c.DeleteExec(after, s) }() // The shim deletes it at the latest when the task ends.
 	started := make(chan struct{})
 	if streams.In != nil {
 		go func() {
@@ -99,7 +100,10 @@ func Run(ctx context.Context, c *containerd.Client, s containerd.ExecSpec, p Pro
 			_ = c.CloseStdin(after, s)
 		}()
 	}
-	pid, err := c.StartExec(ctx, s)
+	// A start that is cancelled leaves a program of which nobody knows the process ID.
+	starting, done := longer(ctx, startTime)
+	pid, err := c.StartExec(starting, s)
+	done()
 	if err != nil {
 		return 1, &NotStartedError{err}
 	}
@@ -122,6 +126,22 @@ func Run(ctx context.Context, c *containerd.Client, s containerd.ExecSpec, p Pro
 		output.Wait()
 	}
 	return code, err
+}
+
+// longer returns a context that ends some time after ctx.
+func longer(ctx context.Context, d time.Duration) (_ context.Context, done func()) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(d):
+		case <-late.Done():
+		}
+		cancel()
+	})
+	return late, func() {
+		stop()
+		cancel()
+	}
 }
 
 // wait waits until the process has ended, also while containerd is restarted.
