@@ -100,6 +100,7 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 	if err := prepare.SweepImages(); err != nil {
 		s.options.Logger.Error("cannot remove devices of an earlier supervisor", "error", err)
 	}
+	s.sweepOffers(found)
 	for _, name := range s.services.names {
 		svc := s.services.byName[name]
 		old, known := s.store.read(name)

@@ -133,6 +133,32 @@ func newRigAfter(t *testing.T, f *fake, annotations map[string]string, left map[
 	})
 }
 
+// Offers of sockets that a supervisor has left when it was killed are removed, but for those of
+// services, which the next start replaces.
+func TestOffersOfEarlierSupervisor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dir string
+		r := newRigIn(t, newFake(), map[string]string{"a": ""}, func(state string) {
+			dir = filepath.Join(state, "sockets")
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for _, id := range []string{"a", "a.0123456789ab", "gone"} {
+				if err := os.WriteFile(filepath.Join(dir, id), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		defer r.stop()
+		synctest.Wait()
+		r.is(t, "a", "running", 0)
+		left, err := os.ReadDir(dir)
+		if err != nil || len(left) != 1 || left[0].Name() != "a" {
+			t.Errorf("left: %v, %v", left, err)
+		}
+	})
+}
+
 func TestOrdersBeforeContainerdAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

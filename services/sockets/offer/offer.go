@@ -120,6 +120,25 @@ func (o *Offer) Close() (taken bool) {
 // Dir is where the supervisor offers sockets to shims.
 const Dir = paths.State + "/sockets"
 
+// Sweep removes what a supervisor that was killed has left below dir, except for the offers to
+// containers that keep returns true for.
+func Sweep(dir string, keep func(id string) bool) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove offers of an earlier supervisor: %w", err)
+	}
+	var all error
+	for _, e := range entries {
+		if keep(e.Name()) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			all = errors.Join(all, fmt.Errorf("cannot remove an offer of an earlier supervisor: %w", err))
+		}
+	}
+	return all
+}
+
 // Fetch returns the sockets that are offered to the shim of a container; none if nothing
 // is offered. The descriptors belong to the caller.
 func Fetch(dir, namespace, id string) (files []int, err error) {
