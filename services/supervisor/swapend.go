@@ -10,6 +10,7 @@ import (
 
 	"keelson/runtime/backoff"
 	"keelson/runtime/bundle"
+	"keelson/runtime/prepare"
 	"keelson/services/control"
 	"keelson/services/machine"
 	"keelson/services/swap"
@@ -60,7 +61,12 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 		s.startStopped(svc, t)
 	}
 	namespace := svc.namespace()
+	removeCgroup := func() error { return nil }
 	if t.drops() {
+		if svc.bundle != nil {
+			cgroup, others := svc.bundle.Cgroup(svc.name), s.services.cgroupsOfOthers(svc)
+			removeCgroup = func() error { return prepare.RemoveCgroups(cgroup, others) }
+		}
 		s.drop(svc)
 		delete(s.output, svc.name)
 		s.swapping[svc.name] = true
@@ -68,6 +74,9 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 	s.work.Go(func() {
 		if t.drops() {
 			s.removeRemains(svc.name, namespace)
+			if err := removeCgroup(); err != nil { // A runtime that was killed may have left it.
+				s.options.Logger.Error("cannot remove the cgroup of a service that was removed", "service", svc.name, "error", err)
+			}
 		}
 		if t.overlap && t.state == swap.Restored {
 			<-s.removeContainer(svc.name, t.instance, namespace)
