@@ -221,10 +221,7 @@ func (s *Supervisor) removeStrays(ids []string, taken map[string]bool) {
 		removed := s.removeContainer(name, id, svc.namespace())
 		s.work.Go(func() {
 			<-removed
-			s.send(func() {
-				delete(s.swapping, name)
-				s.releaseSockets(name)
-			})
+			s.send(func() { s.unreserve(name) })
 		})
 		s.store.remove(id)
 	}

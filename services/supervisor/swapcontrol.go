@@ -29,10 +29,7 @@ func (s *Supervisor) controlSwap(ctx context.Context, r control.Request) control
 	if err := s.reserve(name); err != nil {
 		return s.refused(r, err)
 	}
-	defer s.post(func() {
-		delete(s.swapping, name)
-		s.releaseSockets(name)
-	})
+	defer s.post(func() { s.unreserve(name) })
 	if r.Plan {
 		return s.planSwap(ctx, r, t)
 	}
@@ -80,6 +77,12 @@ func (s *Supervisor) reserve(name string) error {
 		s.swapping[name] = true
 		return nil
 	})
+}
+
+// unreserve allows other swaps of a service, and closes the sockets that it does not need now.
+func (s *Supervisor) unreserve(name string) {
+	delete(s.swapping, name)
+	s.releaseSockets(name)
 }
 
 // ask runs f in Serve's goroutine and returns its result.

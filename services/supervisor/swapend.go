@@ -61,11 +61,11 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 		s.startStopped(svc, t)
 	}
 	namespace := svc.namespace()
-	removeCgroup := func() error { return nil }
+	var cgroup string
+	var others []string
 	if t.drops() {
 		if svc.bundle != nil {
-			cgroup, others := svc.bundle.Cgroup(svc.name), s.services.cgroupsOfOthers(svc)
-			removeCgroup = func() error { return prepare.RemoveCgroups(cgroup, others) }
+			cgroup, others = svc.bundle.Cgroup(svc.name), s.services.cgroupsOfOthers(svc)
 		}
 		s.drop(svc)
 		delete(s.output, svc.name)
@@ -73,10 +73,7 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 	}
 	s.work.Go(func() {
 		if t.drops() {
-			s.removeRemains(svc.name, namespace)
-			if err := removeCgroup(); err != nil { // A runtime that was killed may have left it.
-				s.options.Logger.Error("cannot remove the cgroup of a service that was removed", "service", svc.name, "error", err)
-			}
+			s.removeRemains(svc.name, namespace, cgroup, others)
 		}
 		if t.overlap && t.state == swap.Restored {
 			<-s.removeContainer(svc.name, t.instance, namespace)
@@ -94,7 +91,7 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 		if t.answer != nil {
 			t.answer <- response
 		} else if t.drops() {
-			s.send(func() { delete(s.swapping, svc.name) })
+			s.send(func() { s.unreserve(svc.name) })
 		}
 	})
 }
@@ -114,9 +111,13 @@ func (s *Supervisor) startStopped(svc *service, t *trial) {
 }
 
 // removeRemains removes what a start would use again of a service that does not exist any
-// more.
-func (s *Supervisor) removeRemains(name, namespace string) {
+// more: its container, its FIFOs, and its cgroup, which a runtime that was killed may have left,
+// without those of others. An empty cgroup is not known.
+func (s *Supervisor) removeRemains(name, namespace, cgroup string, others []string) {
 	err := errors.Join(s.deleteContainer(name, namespace), task.RemoveFIFOs(filepath.Join(s.options.StateDir, "logs"), name))
+	if cgroup != "" {
+		err = errors.Join(err, prepare.RemoveCgroups(cgroup, others))
+	}
 	if err != nil && s.ctx.Err() == nil {
 		s.options.Logger.Error("cannot remove the remains of a service that was removed", "service", name, "error", err)
 	}
@@ -144,8 +145,8 @@ func (s *Supervisor) removeRemoved() {
 	for _, name := range s.removed {
 		s.swapping[name] = true
 		s.work.Go(func() {
-			s.removeRemains(name, bundle.DefaultNamespace)
-			s.send(func() { delete(s.swapping, name) })
+			s.removeRemains(name, bundle.DefaultNamespace, "", nil)
+			s.send(func() { s.unreserve(name) })
 		})
 	}
 	s.removed = nil

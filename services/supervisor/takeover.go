@@ -110,9 +110,6 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 		id := cmp.Or(old.Instance, name)
 		t, exists := found[id]
 		taken[id] = true
-		if !exists && svc.bundle != nil && svc.bundle.Image != nil { // Its version may be removed before it is started again.
-			s.release(name, svc.bundle)
-		}
 		before := svc.bundle
 		if svc.trial != nil && before != nil && svc.trial.next.IsVersion() && before.Settings.Swap == bundle.SwapOverlap {
 			begun = append(begun, instanceOf(name, svc.trial.next))
@@ -124,8 +121,10 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 		if resume {
 			s.resume(svc, old, known, t, exists)
 		}
-		if known && before != nil && svc.task == nil {
-			s.release(name, before)
+		if before != nil && svc.task == nil && (known || before.Image != nil) { // Another version may take its place.
+			if err := prepare.Release(before); err != nil {
+				s.options.Logger.Error("cannot remove the mounts of a service", "service", name, "error", err)
+			}
 		}
 	}
 	s.reconciling = false
@@ -142,14 +141,6 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 	}
 	s.delayed = nil
 	close(s.adopted)
-}
-
-// release removes the mounts of a container that ended while there was no supervisor: another version
-// may take its place.
-func (s *Supervisor) release(name string, b *bundle.Bundle) {
-	if err := prepare.Release(b); err != nil {
-		s.options.Logger.Error("cannot remove the mounts of a service", "service", name, "error", err)
-	}
 }
 
 // takeOverBlindly is for a shutdown without containerd: services that an earlier

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"keelson/runtime/bundle"
 	"keelson/services/connection"
 	"keelson/services/control"
 	"keelson/services/machine"
@@ -155,6 +156,26 @@ func TestOffersOfEarlierSupervisor(t *testing.T) {
 		left, err := os.ReadDir(dir)
 		if err != nil || len(left) != 1 || left[0].Name() != "a" {
 			t.Errorf("left: %v, %v", left, err)
+		}
+	})
+}
+
+// Kept sockets of a service whose removal an earlier supervisor has committed are closed.
+func TestSocketsOfRemovedService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &owner{fakeTasks: &fakeTasks{}}
+		dir := t.TempDir()
+		put(t, filepath.Join(dir, "services/a/config.json"), `{"process":{"args":["x"],"cwd":"/"},"root":{"path":"rootfs"}}`)
+		o.configure(t, dir, newFake())
+		if err := o.sockets.Open("gone", []bundle.Socket{{Network: "unix", Path: filepath.Join(dir, "socket")}}); err != nil {
+			t.Fatal(err)
+		}
+		o.removed = []string{"gone"}
+		o.serve(t)
+		defer o.stop()
+		o.is(t, machine.Starting, 1)
+		if left := o.sockets.List("gone"); len(left) > 0 {
+			t.Errorf("left: %v", left)
 		}
 	})
 }
