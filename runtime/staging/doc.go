@@ -6,7 +6,7 @@
 //
 // Stage runs in the supervisor and parses nothing of the artifact. It starts a child
 // (Main) that gets the artifact on its standard input and answers on its standard output. The
-// input is a pipe or a file, which the child can read and do nothing else with (OpenInput).
+// input is a pipe or a file, which the child can read and do nothing else with (readfile.Reopen).
 // Before the child reads the first byte, it gives up what it does not need, and executes
 // itself again:
 //

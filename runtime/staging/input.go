@@ -6,13 +6,7 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"keelson/mounts"
 )
-
-// OpenInput opens a file that another process has open, at its beginning, so that the child of Stage
-// gets a descriptor with which it can only read: see mounts.OpenReadOnly, also for the errors.
-func OpenInput(f *os.File) (*os.File, error) { return mounts.OpenReadOnly(f) }
 
 // regular returns r if it is a regular file.
 func regular(r io.Reader) *os.File {

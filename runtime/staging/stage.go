@@ -47,7 +47,7 @@ type result struct {
 // All files are on the disk when it returns, unless o.DeferRoot is set and Meta has a
 // RootDigest. On an error dir is empty again.
 //
-// If r is a regular file, the child gets its descriptor and reads it itself; OpenInput opens the
+// If r is a regular file, the child gets its descriptor and reads it itself; readfile.Reopen opens the
 // file of somebody else for that. Stage reads any other r to its end. When it returns early,
 // a goroutine may still wait for data from r; it ends when the caller closes r.
 func Stage(ctx context.Context, o Options, dir string, r io.Reader) (artifact.Meta, error) {

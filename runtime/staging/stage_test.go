@@ -18,6 +18,7 @@ import (
 
 	"keelson/mounts"
 	"keelson/runtime/artifact"
+	"keelson/runtime/readfile"
 	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
@@ -104,7 +105,7 @@ func TestFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, size := range map[string]int64{"whole": int64(len(data)), "cut": int64(len(data)) - rootSize/2, "empty": 0} {
-		input, err := OpenInput(open(t, path))
+		input, err := readfile.Reopen(open(t, path))
 		if err != nil {
 			tier.Skip(t, "needs files that can be opened on a read-only mount: %v", err)
 		}

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/runtime/staging"
+	"keelson/runtime/readfile"
 )
 
 // A client on the machine need not send an artifact: with the request, whose body is empty, it sends the
@@ -98,7 +98,7 @@ func takeFile(r *http.Request) (*os.File, error) {
 		return nil, errors.New("no descriptor came with the request: send the artifact in its body")
 	}
 	defer sent.Close()
-	file, err := staging.OpenInput(sent)
+	file, err := readfile.Reopen(sent)
 	if err != nil {
 		return nil, fmt.Errorf("send the artifact in the body of the request: %w", err)
 	}
