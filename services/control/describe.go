@@ -99,21 +99,12 @@ func (c *Client) Inspect(ctx context.Context, name string) (i Inspection, err er
 
 // get reads a resource of version 1 of the API.
 func (c *Client) get(ctx context.Context, path string, q url.Values, into any) error {
-	request, err := c.request(ctx, http.MethodGet, at(prefix+path, q), http.NoBody)
+	answer, err := c.open(ctx, path, q, "application/json")
 	if err != nil {
 		return err
 	}
-	request.Header.Set("Accept", "application/json")
-	response, err := c.Transport.RoundTrip(request)
-	if err != nil {
-		return explain(err, c.Where, nil)
-	}
-	defer response.Body.Close()
-	media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
-	if response.StatusCode != http.StatusOK || media != "application/json" {
-		return failure(response, media)
-	}
-	decoder := json.NewDecoder(io.LimitReader(response.Body, responseLimit))
+	defer answer.Body.Close()
+	decoder := json.NewDecoder(io.LimitReader(answer.Body, responseLimit))
 	decoder.UseNumber() // Numbers of configurations have up to 64 bits.
 	if err := decoder.Decode(into); err != nil {
 		return fmt.Errorf("cannot read the supervisor's answer: %w", err)
@@ -121,27 +112,49 @@ func (c *Client) get(ctx context.Context, path string, q url.Values, into any) e
 	return nil
 }
 
-// failure returns the error of a response that is not what was asked for.
-func failure(response *http.Response, media string) error {
-	if media != problemType {
-		return fmt.Errorf("the supervisor answers with %s, %q", response.Status, media)
+// open reads a resource of version 1 of the API of a media type. The caller closes the body.
+func (c *Client) open(ctx context.Context, path string, q url.Values, media string) (*http.Response, error) {
+	request, err := c.request(ctx, http.MethodGet, at(prefix+path, q), http.NoBody)
+	if err != nil {
+		return nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(response.Body, responseLimit))
+	request.Header.Set("Accept", media)
+	answer, err := c.Transport.RoundTrip(request)
+	if err != nil {
+		return nil, explain(err, c.Where, nil)
+	}
+	if got, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type")); answer.StatusCode != http.StatusOK || got != media {
+		defer answer.Body.Close()
+		return nil, failure(answer)
+	}
+	return answer, nil
+}
+
+// failure returns the error of a response that is not what was asked for: a RefusedError if it is a
+// problem.
+func failure(answer *http.Response) error {
+	if media, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type")); media != problemType {
+		return fmt.Errorf("the supervisor answers with %s, %q", answer.Status, media)
+	}
+	text, err := io.ReadAll(io.LimitReader(answer.Body, responseLimit))
 	var p Response
 	if err == nil {
 		p, err = problemResponse(text)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("cannot read the supervisor's answer: %w", err)
-	case p.Code == CodeNotFound:
-		return notFound(p.Error)
 	}
-	return errors.New(p.Error)
+	return &RefusedError{Detail: p.Error, Code: p.Code}
 }
 
-// notFound is an error with a text of the supervisor.
-type notFound string
+// RefusedError is the problem with which a request was answered. It is ErrNotFound if something
+// does not exist.
+type RefusedError struct {
+	Detail string
+	Code   int // exit status for the command line
+}
 
-func (e notFound) Error() string        { return string(e) }
-func (e notFound) Is(target error) bool { return target == ErrNotFound }
+func (e *RefusedError) Error() string { return e.Detail }
+
+// Is is for errors.Is.
+func (e *RefusedError) Is(target error) bool { return target == ErrNotFound && e.Code == CodeNotFound }

@@ -141,23 +141,11 @@ func eventText(batch events.Batch) []byte {
 // messages of the stream: events and gaps as JSON, with the IDs after which the stream is
 // continued. A message without data has only the ID. It returns when the stream ends, or f returns an error.
 func (c *Client) Events(ctx context.Context, q EventQuery, f func(id string, kind events.Kind, data string) error) error {
-	request, err := c.request(ctx, http.MethodGet, at(prefix+"/events", q.values()), http.NoBody)
+	answer, err := c.open(ctx, "/events", q.values(), eventsType)
 	if err != nil {
 		return err
-	}
-	request.Header.Set("Accept", eventsType)
-	answer, err := c.Transport.RoundTrip(request)
-	if err != nil {
-		return explain(err, c.Where, nil)
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		response, err := receive(answer, Request{})
-		if err == nil {
-			err = errors.New(response.Error)
-		}
-		return err
-	}
 	if err := f("", "", ""); err != nil {
 		return err
 	}

@@ -146,11 +146,7 @@ func (c *Client) Exec(ctx context.Context, service string, e Exec, s ExecStreams
 		HTTPClient: &http.Client{Transport: c.Transport}, Subprotocols: []string{ExecProtocol},
 	})
 	if err != nil && answer != nil && answer.StatusCode != http.StatusSwitchingProtocols {
-		response, err := receive(answer, Request{})
-		if err == nil {
-			err = &RefusedError{Detail: response.Error, Code: response.Code}
-		}
-		return ExecResult{}, err
+		return ExecResult{}, failure(answer)
 	}
 	if err != nil {
 		return ExecResult{}, explain(errors.Unwrap(err), c.Where, nil)

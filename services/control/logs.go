@@ -177,23 +177,11 @@ func (s *logStream) abort(err error) {
 // Logs calls f with each line of logs, until there are no more or f returns an error. It says whether
 // there is more that has arrived.
 func (c *Client) Logs(ctx context.Context, q LogQuery, f func(o reader.Object, more bool) error) error {
-	request, err := c.request(ctx, http.MethodGet, at(prefix+"/logs", q.values()), http.NoBody)
+	answer, err := c.open(ctx, "/logs", q.values(), linesType)
 	if err != nil {
 		return err
-	}
-	request.Header.Set("Accept", linesType)
-	answer, err := c.Transport.RoundTrip(request)
-	if err != nil {
-		return explain(err, c.Where, nil)
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		response, err := receive(answer, Request{})
-		if err == nil {
-			err = &RefusedError{Detail: response.Error, Code: response.Code}
-		}
-		return err
-	}
 	lines := json.NewDecoder(answer.Body)
 	for {
 		var o reader.Object
@@ -208,14 +196,6 @@ func (c *Client) Logs(ctx context.Context, q LogQuery, f func(o reader.Object, m
 		}
 	}
 }
-
-// RefusedError is the problem with which a request was answered.
-type RefusedError struct {
-	Detail string
-	Code   int // exit status for the command line
-}
-
-func (e *RefusedError) Error() string { return e.Detail }
 
 // values returns the parameters of a request.
 func (q LogQuery) values() url.Values {
