@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"keelson/runtime/backoff"
+	"keelson/runtime/logs/reader"
 	"keelson/services/control"
 	"keelson/services/events"
 )
@@ -32,7 +33,7 @@ func (a *App) events() Verb {
 			"events --json         # one JSON object per line, for programs",
 		Flags: func(f *pflag.FlagSet) {
 			f.BoolVarP(&follow, "follow", "f", false, "continue with events to come")
-			f.StringVar(&since, "since", "", "only events since `WHEN`: a duration before now, a time such as 2026-02-03T04:05:06Z, or an event's ID")
+			f.StringVar(&since, "since", "", "only events since `WHEN`: a duration before now, a time as for logs, or an event's ID")
 			f.BoolVar(&asJSON, "json", false, "print each event as a line of JSON (schemas Event and Gap of docs/api.yaml)")
 		},
 		Run: func(ctx context.Context, names []string) (int, error) {
@@ -68,8 +69,8 @@ func (p *eventPrinter) from(since string, now time.Time) (err error) {
 		p.since = now.Add(-d)
 		return nil
 	}
-	if p.since, err = time.Parse(time.RFC3339, since); err != nil {
-		return fmt.Errorf("events: --since %q is no ID of an event, no time such as 2026-02-03T04:05:06Z and no duration such as 10m", since)
+	if p.since, err = reader.ParseTime(since, now); err != nil {
+		return fmt.Errorf("events: --since: %w, or an event's ID, or a duration such as 10m", err)
 	}
 	return nil
 }

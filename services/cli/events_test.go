@@ -114,7 +114,7 @@ func TestEventsSince(t *testing.T) {
 	now := hour.Add(2*time.Hour + time.Minute)
 	for since, want := range map[string]string{
 		"": "abc", "0000000a.1": "bc", "90m": "bc", "2026-02-03T05:30:00Z": "c", "2026-02-03T05:30:00+01:00": "bc", "0s": "",
-		"yesterday": "--since", "-1m": "--since", "0000000a.x": "--since",
+		"yesterday": "abc", "-90m": "bc", "someday": "--since", "0000000a.x": "--since",
 	} {
 		var out strings.Builder
 		p := &eventPrinter{err: io.Discard, out: &out, json: true}
