@@ -24,7 +24,7 @@ const fifoDir = paths.ContainerdState + "/fifo"
 // Times of the end of a process.
 const (
 	startTime = time.Minute            // for the runtime to start it after the client has gone
-	killTime  = 10 * time.Second       // for the shim to kill it
+	killTime  = 10 * time.Second       // for the shim to kill it, or to delete it
 	waitAgain = 200 * time.Millisecond // pause while containerd is restarted
 )
 
@@ -85,7 +85,11 @@ func Run(ctx context.Context, c *containerd.Client, s containerd.ExecSpec, p Pro
 		output.Go(func() { copyFrom(s.Stderr, streams.Err) })
 	}
 	after := context.WithoutCancel(ctx)
-	defer func() { _ = c.DeleteExec(after, s) }() // The shim deletes it at the latest when the task ends.
+	defer func() { // The shim deletes it at the latest when the task ends.
+		limited, cancel := context.WithTimeout(after, killTime)
+		defer cancel()
+		_ = c.DeleteExec(limited, s)
+	}()
 	if err := c.Exec(ctx, s); err != nil {
 		return 1, &NotStartedError{err}
 	}
@@ -129,19 +133,10 @@ func Run(ctx context.Context, c *containerd.Client, s containerd.ExecSpec, p Pro
 }
 
 // longer returns a context that ends some time after ctx.
-func longer(ctx context.Context, d time.Duration) (_ context.Context, done func()) {
+func longer(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		select {
-		case <-time.After(d):
-		case <-late.Done():
-		}
-		cancel()
-	})
-	return late, func() {
-		stop()
-		cancel()
-	}
+	context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	return late, cancel
 }
 
 // wait waits until the process has ended, also while containerd is restarted.

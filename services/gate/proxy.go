@@ -214,7 +214,7 @@ func (d described) RoundTrip(r *http.Request) (*http.Response, error) {
 // unanswered answers when the supervisor does not.
 func (p *proxy) unanswered(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil && !errors.Is(r.Context().Err(), context.DeadlineExceeded) {
-		panic(http.ErrAbortHandler) // The client has gone.
+		panic(http.ErrAbortHandler) // The client has gone. net/http ends the connection; after a return it would answer 200.
 	}
 	if t, ok := r.Context().Value(responseKey{}).(*timed); ok && t.body != nil {
 		if failed := t.body.failed.Load(); failed != nil {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -35,12 +34,14 @@ var handlers = map[string]http.HandlerFunc{
 		score, _ := os.ReadFile("/proc/self/oom_score_adj")
 		fmt.Fprintf(w, "%s %s %q by %s, %s, %d", r.Method, r.URL, r.Header.Get("X"), Caller(), bytes.TrimSpace(score), len(os.Environ()))
 	},
-	// waits for the end of the client, and removes a file then.
+	// waits for the end of the client, and connects to a socket then.
 	"wait": func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
-		_ = os.Remove(r.URL.Query().Get("file"))
+		if conn, err := net.Dial("unix", r.URL.Query().Get("file")); err == nil {
+			conn.Close()
+		}
 	},
 	"upgrade": func(w http.ResponseWriter, _ *http.Request) {
 		conn, stream, err := http.NewResponseController(w).Hijack()
@@ -60,7 +61,9 @@ var handlers = map[string]http.HandlerFunc{
 		defer conn.Close()
 		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 		<-r.Context().Done()
-		_ = os.Remove(r.URL.Query().Get("file"))
+		if conn, err := net.Dial("unix", r.URL.Query().Get("file")); err == nil {
+			conn.Close()
+		}
 	},
 	"panic": func(http.ResponseWriter, *http.Request) { os.Exit(3) },
 }
@@ -159,22 +162,19 @@ func TestRequest(t *testing.T) {
 // A handler knows that the client has gone, and ends what it has begun.
 func TestClientGoes(t *testing.T) {
 	socket, _ := serve(t)
-	file := filepath.Join(t.TempDir(), "file")
-	for _, handler := range []string{"wait", "hold"} {
-		if err := os.WriteFile(file, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		conn, _, _ := ask(t, socket, "/"+handler+"?file="+file)
-		if _, err := io.WriteString(conn, "text that nobody reads"); err != nil {
-			t.Fatal(err)
-		}
-		conn.Close()
-		for {
-			if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-				break
-			}
-		}
+	file := filepath.Join(t.TempDir(), "gone")
+	l, err := net.Listen("unix", file)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer l.Close()
+	conn, _, _ := ask(t, socket, "/wait?file="+file)
+	conn.Close()
+	gone, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
 }
 
 // A connection can be upgraded; what the client sends then arrives, also if it does not wait.

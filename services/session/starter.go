@@ -13,7 +13,7 @@ import (
 	"keelson/services/control"
 )
 
-// Limit is how many sessions there are at a time.
+// Limit is how many sessions of a Starter there are at a time.
 const Limit = 16
 
 // bufferedLimit is the largest part of a stream that may follow a request immediately, in bytes.

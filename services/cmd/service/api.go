@@ -31,10 +31,9 @@ type located func(name string) (control.Container, error)
 
 // api returns the server of the control API.
 func api(h control.Handler, journal *events.Journal, services measured, inspect inspected, find located, log *slog.Logger) *control.Server {
-	sessions := session.NewStarter(log)
 	sources := control.Sources{Usages: func() (control.Usages, error) { return usages(services) }, Boot: boot, Inspect: inspect}
-	more := append(sources.Routes(), control.EventsRoute(journal), metricsRoute(services), control.LogsRoute(sessions.Handler(logsSession)),
-		control.ExecRoute(find, sessions.Handler(execSession)))
+	more := append(sources.Routes(), control.EventsRoute(journal), metricsRoute(services), control.LogsRoute(session.NewStarter(log).Handler(logsSession)), // Readers of logs take no place of a shell.
+		control.ExecRoute(find, session.NewStarter(log).Handler(execSession)))
 	return &control.Server{Handler: h, Logger: log, More: more}
 }
 
