@@ -92,6 +92,17 @@ func TestLogsRefused(t *testing.T) {
 	}
 }
 
+// appendTo appends to a file. os.WriteFile empties it first, which a reader that follows may see: it
+// starts again.
+func appendTo(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
 // A client that follows gets a line when it is written, without waiting for more.
 func TestLogsFollow(t *testing.T) {
 	c, dir := serveLogs(t, map[string]string{"web.log": "one\n"})
@@ -102,7 +113,7 @@ func TestLogsFollow(t *testing.T) {
 		got = append(got, o.Name+":"+o.Text)
 		switch len(got) {
 		case 1:
-			return os.WriteFile(filepath.Join(dir, "web.log"), []byte("one\ntwo\n"), 0o600)
+			return appendTo(filepath.Join(dir, "web.log"), "two\n")
 		case 2:
 			return os.WriteFile(filepath.Join(dir, "later.log"), []byte("three\n"), 0o600)
 		}
