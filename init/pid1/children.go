@@ -13,6 +13,7 @@ import (
 
 	"keelson/init/pid1/keeper"
 	"keelson/init/pid1/kernel"
+	"keelson/init/pid1/trial"
 	"keelson/init/reaper"
 	"keelson/init/role"
 	"keelson/runtime/fdstore"
@@ -63,28 +64,6 @@ func (p *pid1) spawnOnce(name string, output func() (*os.File, error), args []st
 	})
 }
 
-// consoleFile opens the console for output that children write directly, such as the
-// trace of a panic. In userspace mode, that is standard output; without a console, it
-// is /dev/null.
-func (p *pid1) consoleFile() (*os.File, error) {
-	if !p.env.Machine {
-		fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
-		if err != nil {
-			return os.OpenFile("/dev/null", os.O_WRONLY, 0)
-		}
-		return os.NewFile(uintptr(fd), "stdout"), nil
-	}
-	// O_NONBLOCK: opening a serial line may otherwise wait for its carrier.
-	fd, err := unix.Open("/dev/console", unix.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return os.OpenFile("/dev/null", os.O_WRONLY, 0)
-	}
-	if err := unix.SetNonblock(fd, false); err != nil {
-		return nil, errors.Join(err, unix.Close(fd))
-	}
-	return os.NewFile(uintptr(fd), "/dev/console"), nil
-}
-
 // runRole runs a role to its end. When ctx ends the role gets SIGTERM, and SIGKILL
 // after grace. A role that was started before PID 1 re-executed itself is waited for,
 // not started a second time.
@@ -95,18 +74,26 @@ func (p *pid1) runRole(ctx context.Context, name string, grace time.Duration, ar
 			return "ended, status unknown", nil
 		}
 		var err error
-		if child, err = p.spawn(name, p.consoleFile, append([]string{role.Init, name}, args...)...); err != nil {
+		if child, err = p.spawn(name, p.env.Console, append([]string{role.Init, name}, args...)...); err != nil {
 			return "", err
 		}
 	}
-	if _, err := child.Wait(ctx); err != nil {
-		p.endGroup(child, grace)
-		return "", fmt.Errorf("%s was ended: %w", name, err)
-	}
-	if status := child.Status(); !status.Success() {
-		return "", fmt.Errorf("%s %s", name, status)
+	if err := p.waitRole(ctx, child, grace); err != nil {
+		return "", err
 	}
 	return "done", nil
+}
+
+// waitRole waits for a role to end well. When ctx ends the role is ended.
+func (p *pid1) waitRole(ctx context.Context, child *reaper.Child, grace time.Duration) error {
+	if _, err := child.Wait(ctx); err != nil {
+		p.endGroup(child, grace)
+		return fmt.Errorf("%s was ended: %w", child.Name, err)
+	}
+	if status := child.Status(); !status.Success() {
+		return fmt.Errorf("%s %s", child.Name, status)
+	}
+	return nil
 }
 
 // endGroup ends a child and the rest of its process group.
@@ -126,28 +113,6 @@ func (p *pid1) newKeeper(name string) *keeper.Keeper {
 	k := keeper.New(name, p.log, start)
 	k.OnPanic = func(in string, value any, stack []byte) { p.panicked("keeper of "+in, value, stack) }
 	return k
-}
-
-// startContainerd starts containerd. If the image has settings for it, the supervisor's
-// program reads them and then executes containerd.
-func (p *pid1) startContainerd() (keeper.Process, error) {
-	d := &daemon{Log: &keeper.Log{Path: paths.ContainerdLog}}
-	output, args := func() (*os.File, error) {
-		out, err := d.Open()
-		if err != nil {
-			return p.consoleFile()
-		}
-		return out, nil
-	}, []string{paths.Containerd}
-	if _, err := os.Stat(containerdSettings); err == nil {
-		output, args = p.consoleFile, []string{paths.Service, "containerd"}
-		d.Mark()
-	}
-	var err error
-	if d.Child, err = p.spawn(nameContainerd, output, args...); err != nil {
-		return nil, err // Not d: an interface with a nil daemon is not nil.
-	}
-	return d, nil
 }
 
 // daemon is a child with its own log.
@@ -185,11 +150,43 @@ func (p *pid1) keepDescriptors(keep bool) ([]int, error) {
 }
 
 func (p *pid1) startSupervisor() (keeper.Process, error) {
-	begins := p.followTrial()
-	child, err := p.spawn(nameSupervisor, p.consoleFile, paths.Service, "supervise")
-	p.beginTrial(begins)
+	begins := p.trial.Follow()
+	child, err := p.spawn(nameSupervisor, p.env.Console, paths.Service, "supervise")
+	p.trial.Begin(begins)
 	if err != nil {
 		return nil, err // Not child: an interface with a nil child is not nil.
 	}
 	return child, nil
+}
+
+// newTrialWatch returns what follows trials of keelson's own programs.
+func (p *pid1) newTrialWatch() *trial.Watch {
+	return trial.New(trial.System{
+		Path: paths.ProgramsTrial, Log: p.log, ShuttingDown: p.signals.requested,
+		Serve: p.serve, Restore: p.restorePrograms,
+		KillContainerd: func() { p.killDaemon(nameContainerd) },
+		KillSupervisor: func() { p.killDaemon(nameSupervisor) },
+	}, p.summary().Trial)
+}
+
+// restorePrograms runs the role that ends a trial, or waits for the one that was started
+// before PID 1 re-executed itself. There may be several trials, one after another.
+func (p *pid1) restorePrograms(ctx context.Context, why string) error {
+	child := p.reaper.Named(role.Programs)
+	if child == nil {
+		var err error
+		if child, err = p.spawn(role.Programs, p.env.Console, role.Init, role.Programs, "undo", why); err != nil {
+			return err
+		}
+	}
+	return p.waitRole(ctx, child, keeper.KillGrace)
+}
+
+// killDaemon kills a daemon, for its keeper to start it again.
+func (p *pid1) killDaemon(name string) {
+	if child := p.reaper.Named(name); child != nil {
+		if err := child.Signal(unix.SIGKILL); err != nil {
+			p.log.Error("cannot end a program", "program", name, "error", err)
+		}
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"keelson/init/pid1/handover"
 	"keelson/init/pid1/keeper"
 	"keelson/init/pid1/kernel"
+	"keelson/init/pid1/trial"
 	"keelson/init/reaper"
 	"keelson/init/step"
 	"keelson/init/switchroot"
@@ -42,10 +43,7 @@ type pid1 struct {
 	keepers     keeper.Set
 	reexecuting sync.Mutex         // held while PID 1 re-executes itself
 	handover    *handover.Handover // guarded by reexecuting; nil until it is needed
-
-	looking chan struct{} // full while trialFile waits for the file system
-	undoing sync.Mutex    // held while a trial is undone
-
+	trial       *trial.Watch       // nil until there is a console
 	mu          sync.Mutex
 	state       state
 	descriptors *fdstore.Pair // nil until the supervisor is started
@@ -67,7 +65,7 @@ const (
 func Main() int {
 	_ = kernel.RaiseLimits(false) // The Go runtime needs a file descriptor for its timers.
 	kernel.StartThreads()
-	p := &pid1{signals: newSignals(), looking: make(chan struct{}, 1), log: slog.New(slog.DiscardHandler)}
+	p := &pid1{signals: newSignals(), log: slog.New(slog.DiscardHandler)}
 	p.signals.listen()
 	if handover.Inherited() {
 		p.recall()
@@ -108,7 +106,7 @@ func (p *pid1) start(early *eventBuffer) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("PID 1 panicked: %v", r)
-			logToKernel(strings.Split(string(debug.Stack()), "\n"))
+			kernel.Log(strings.Split(string(debug.Stack()), "\n"))
 		}
 		p.note(func(s *state) {
 			s.Phase = next
@@ -147,6 +145,7 @@ func (p *pid1) attach(early *eventBuffer) {
 	p.console = console.New(options)
 	p.log = p.console.Logger()
 	p.reaper = reaper.New(p.log)
+	p.trial = p.newTrialWatch()
 	if p.resumed {
 		p.reexecuting.Lock() // A panic here must not lead to another re-execution.
 		p.survive("taking over", p.takeOver)
@@ -225,14 +224,10 @@ func (p *pid1) summary() state {
 	defer p.mu.Unlock()
 	s := p.state
 	s.Daemons = daemons
-	return s
-}
-
-// logToKernel writes lines to the kernel log when there is no console.
-func logToKernel(lines []string) {
-	for _, line := range lines {
-		_ = os.WriteFile("/dev/kmsg", []byte("<26>keelson: "+line+"\n"), 0)
+	if p.trial != nil {
+		s.Trial = p.trial.Known()
 	}
+	return s
 }
 
 // eventBuffer keeps events until there is a console.

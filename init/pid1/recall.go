@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/init/covered"
+	"keelson/init/pid1/containerd"
 	"keelson/init/pid1/environment"
 	"keelson/init/pid1/handover"
 	"keelson/init/pid1/keeper"
@@ -69,8 +70,8 @@ func guess() state {
 	if !has(role.Boot) && !has(role.Files) || has(nameSupervisor) {
 		s.Daemons[nameSupervisor] = 0
 	}
-	wanted, _ := containerdWanted()
-	waits := has(role.Files) || has(role.Boot) && containerdConfigured()
+	wanted, _ := containerd.Wanted()
+	waits := has(role.Files) || has(role.Boot) && containerd.Configured()
 	if has(nameContainerd) || wanted && !waits {
 		s.Daemons[nameContainerd] = 0
 	}
@@ -128,7 +129,7 @@ func (p *pid1) takeOver() {
 		args = append(args, "state", "lost", "error", p.recallErr)
 	}
 	p.log.Warn("PID 1 has re-executed itself and continues", args...)
-	p.resumeTrial()
+	p.trial.Resume()
 	for name, pause := range p.state.Daemons {
 		k := p.newKeeper(name)
 		running, noRestart := p.running(name), p.state.Phase == phaseDown

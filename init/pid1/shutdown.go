@@ -91,7 +91,7 @@ func (p *pid1) shutdown(a action) (code int) {
 	switch {
 	case p.env.Machine:
 		err := unix.Reboot(end.command)
-		logToKernel([]string{fmt.Sprintf("cannot %s: %v", end.name, err)})
+		kernel.Log([]string{fmt.Sprintf("cannot %s: %v", end.name, err)})
 		select {} // PID 1 must not end.
 	case p.summary().Fatal != "":
 		return codeFatal

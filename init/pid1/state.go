@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"keelson/init/pid1/containerd"
 	"keelson/init/pid1/environment"
 	"keelson/init/pid1/handover"
+	"keelson/init/pid1/trial"
 	"keelson/init/reaper"
 	"keelson/runtime/console"
 )
@@ -28,9 +30,9 @@ type state struct {
 	LastStepDone bool   // that step is not repeated
 
 	Action          string                   // name of the requested action
-	ContainerdFiles containerdFiles          // when containerd was started
+	ContainerdFiles containerd.Files         // when containerd was started
 	Covered         []string                 // folders in which init's mounts cover files of the image
-	Trial           trial                    // of programs; zero: none is known
+	Trial           trial.Trial              // of programs; zero: none is known
 	Daemons         map[string]time.Duration // programs that are kept running, and their backoff
 	Children        []reaper.Known
 	Started         []string          // programs that were ever started

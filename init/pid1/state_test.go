@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/init/pid1/containerd"
 	"keelson/init/pid1/environment"
 	"keelson/init/pid1/handover"
 	"keelson/init/reaper"
@@ -20,7 +21,7 @@ import (
 )
 
 var savedState = state{
-	Phase: phaseUp, LastStep: "boot", ContainerdFiles: containerdFiles{{1, 2}, {3, 4}}, Daemons: map[string]time.Duration{"containerd": time.Second},
+	Phase: phaseUp, LastStep: "boot", ContainerdFiles: containerd.Files{{1, 2}, {3, 4}}, Daemons: map[string]time.Duration{"containerd": time.Second},
 	Children: []reaper.Known{{Name: "boot", Pid: 7, Age: time.Minute}}, Started: []string{"boot"}, Descriptors: []int{5, 6}, Panics: []time.Duration{5},
 	Unwritten: []console.Message{{Text: "x\n"}, {Text: "y\n", Raw: true}}, Env: environment.Environment{Environment: userspace.Environment{Own: []string{"mnt"}, CmdLine: "quiet"}, First: true, Before: []environment.Mount{{ID: 9, Point: "/data"}}},
 }

@@ -119,3 +119,24 @@ func InContainer() bool {
 	}
 	return own.Dev != outer.Dev || own.Ino != outer.Ino || owns(userspace.Mount)
 }
+
+// Console opens the console for output that children write directly, such as the trace of
+// a panic. In userspace mode, that is standard output; without a console, it is /dev/null.
+func (e Environment) Console() (*os.File, error) {
+	if !e.Machine {
+		fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			return os.OpenFile("/dev/null", os.O_WRONLY, 0)
+		}
+		return os.NewFile(uintptr(fd), "stdout"), nil
+	}
+	// O_NONBLOCK: opening a serial line may otherwise wait for its carrier.
+	fd, err := unix.Open("/dev/console", unix.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.OpenFile("/dev/null", os.O_WRONLY, 0)
+	}
+	if err := unix.SetNonblock(fd, false); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), "/dev/console"), nil
+}

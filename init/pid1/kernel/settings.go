@@ -117,3 +117,11 @@ func PanicTimeout() int {
 	}
 	return seconds
 }
+
+// Log writes lines to the kernel log, for messages without a console. Errors are ignored:
+// nobody could be told.
+func Log(lines []string) {
+	for _, line := range lines {
+		_ = os.WriteFile("/dev/kmsg", []byte("<26>keelson: "+line+"\n"), 0)
+	}
+}
