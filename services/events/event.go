@@ -52,6 +52,21 @@ type Event struct {
 	Took      time.Duration `json:"took,omitempty"`      // in nanoseconds
 }
 
+// States of swaps in events, beyond those of package swap.
+const (
+	swapOrdered = "ordered"
+	swapRefused = "refused"
+)
+
+// Ordered returns the event of a swap that somebody has ordered, or that was refused.
+func Ordered(kind Kind, name, verb, by string, refusal error) Event {
+	e := Event{Kind: kind, Name: name, To: swapOrdered, Text: verb, By: by}
+	if refusal != nil {
+		e.To, e.Text = swapRefused, verb+": "+refusal.Error()
+	}
+	return e
+}
+
 // Exit is how a container ended.
 type Exit struct {
 	Code    int    `json:"code"`              // 128+N after signal N; -1 if it is not known

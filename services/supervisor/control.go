@@ -38,7 +38,7 @@ func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Res
 	switch r.Verb {
 	case control.Swap, control.Rollback, control.Remove:
 		if r.Programs {
-			return s.controlPrograms(ctx, r)
+			return s.upgrade.Order(ctx, r)
 		}
 	}
 	switch r.Verb {

@@ -36,7 +36,7 @@ func (s *Supervisor) emit(e events.Event) { s.options.Journal.Append(e) }
 func (s *Supervisor) emitFor(svc *service, e events.Event) {
 	e.Name, e.PID, e.Restarts = svc.base(), cmp.Or(e.PID, svc.pid), svc.restarts
 	if svc.version != versions.Image {
-		e.Version = versionText(svc.version)
+		e.Version = svc.version.Text()
 	}
 	if svc.instance != svc.base() {
 		e.Container = svc.instance
@@ -95,15 +95,9 @@ func (s *Supervisor) recordProbe(svc *service, result string, why error) {
 	s.emitFor(svc, e)
 }
 
-// States of swaps in events, beyond those of package swap.
-const (
-	swapOrdered = "ordered"
-	swapRefused = "refused"
-)
-
 // recordSwap records that the swap of a service has left a state.
 func (s *Supervisor) recordSwap(t *trial, before swap.State) {
-	e := events.Event{Kind: events.Swap, Name: t.name, From: string(before), To: string(t.state), Version: versionText(t.next), By: t.by, Text: t.reason}
+	e := events.Event{Kind: events.Swap, Name: t.name, From: string(before), To: string(t.state), Version: t.next.Text(), By: t.by, Text: t.reason}
 	if t.state == swap.Committed {
 		e.Text, e.Took = "", s.options.Now()-t.begun
 	}
@@ -111,18 +105,11 @@ func (s *Supervisor) recordSwap(t *trial, before swap.State) {
 }
 
 // recordSwapOrder records that a swap was ordered, or why it was refused.
-func (s *Supervisor) recordSwapOrder(kind events.Kind, r control.Request, name string, refusal error) {
-	e := events.Event{Kind: kind, Name: name, To: swapOrdered, Text: r.Verb, By: r.Peer}
-	if refusal != nil {
-		e.To, e.Text = swapRefused, r.Verb+": "+refusal.Error()
-	}
+func (s *Supervisor) recordSwapOrder(r control.Request, name string, refusal error) {
 	if !r.Plan {
-		s.emit(e)
+		s.emit(events.Ordered(events.Swap, name, r.Verb, r.Peer, refusal))
 	}
 }
-
-// versionText returns the digest of a version, or "image" or "removed".
-func versionText(t versions.Target) string { return cmp.Or(t.Digest(), string(t)) }
 
 // recordOrders records orders of a client.
 func (s *Supervisor) recordOrders(r control.Request) {

@@ -82,9 +82,9 @@ type Options struct {
 	Stage  Stage  // reads artifacts
 	Digest Digest // verifies what Stage has not
 
-	Role        func(ctx context.Context, args ...string) (string, error) // runs the role of /init that checks and uses programs
+	Role        func(ctx context.Context, args ...string) (string, error) // as in upgrade.Options
 	Daemon      func() (pid int, err error)                               // finds containerd
-	SameProgram func(process, path string) error                          // fails unless a process executes the program at path
+	SameProgram func(process, path string) error                          // as in upgrade.Options
 
 	Changed func(ctx context.Context, dir string) (bool, error) // waits for a change of the bundle in dir; false when ctx ends
 }
@@ -171,14 +171,8 @@ func (o Options) withDefaults() Options {
 	if o.Digest == nil {
 		o.Digest = digestWith(o.Logger)
 	}
-	if o.Role == nil {
-		o.Role = runRole
-	}
 	if o.Daemon == nil {
 		o.Daemon = func() (int, error) { return containerd.Daemon(o.Socket) }
-	}
-	if o.SameProgram == nil {
-		o.SameProgram = sameProgram
 	}
 	if o.Changed == nil {
 		o.Changed = bundleChanged

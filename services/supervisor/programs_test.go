@@ -13,6 +13,7 @@ import (
 	"keelson/runtime/programs"
 	"keelson/services/control"
 	"keelson/services/task"
+	"keelson/services/upgrade"
 	"keelson/services/versions"
 )
 
@@ -33,12 +34,14 @@ func newProgramsRig(t *testing.T) *programsRig {
 	return r
 }
 
+func (r *programsRig) store() *versions.Store { return versions.New(filepath.Join(r.dir, "store")) }
+
 func (r *programsRig) state() string { return filepath.Join(r.dir, "programs") }
 
 // recorded records the swap in the store.
 func (r *programsRig) recorded(t *testing.T) {
 	t.Helper()
-	if err := r.programs.Begin(programsName, r.next, true, nil, versions.Record{By: "test"}); err != nil {
+	if err := r.store().Begin(upgrade.Name, r.next, true, nil, versions.Record{By: "test"}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -68,7 +71,7 @@ func (r *programsRig) replacedFor(t *testing.T, name, want string) {
 	if _, trial, _ := programs.ReadTrial(r.state()); !trial {
 		t.Errorf("%s: the trial is gone, so that PID 1 does nothing", name)
 	}
-	if state, err := r.programs.Read(programsName); err != nil || state.Current != versions.Image {
+	if state, err := r.store().Read(upgrade.Name); err != nil || state.Current != versions.Image {
 		t.Errorf("%s: the store has %+v (%v)", name, state, err)
 	}
 }
@@ -137,19 +140,21 @@ func TestTrialServiceEnded(t *testing.T) {
 
 // A shutdown during a trial stops the services.
 func TestTrialShutdown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newProgramsRig(t)
-		r.program = func(string, string) error { time.Sleep(time.Minute); return errors.New("late") }
-		r.onTrial(t, nil)
-		r.serve(t)
-		r.report(task.Started{PID: 7})
-		r.stop()
-		select {
-		case <-r.Replaced():
-			t.Error("the supervisor ended without stopping the services")
-		default:
-		}
-	})
+	for _, result := range []error{nil, errors.New("late")} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newProgramsRig(t)
+			r.program = func(string, string) error { time.Sleep(time.Minute); return result }
+			r.onTrial(t, nil)
+			r.serve(t)
+			r.report(task.Started{PID: 7})
+			r.stop()
+			select {
+			case <-r.Replaced():
+				t.Error("the supervisor ended without stopping the services")
+			default:
+			}
+		})
+	}
 }
 
 // What a supervisor does with a swap whose trial is over or has not begun.
@@ -168,13 +173,13 @@ func TestTrialOver(t *testing.T) {
 		}, true, false, false},
 		"committed, and not recorded as that": {func(t *testing.T, r *programsRig) {
 			r.onTrial(t, nil)
-			if err := r.programs.Commit(programsName); err != nil {
+			if err := r.store().Commit(upgrade.Name); err != nil {
 				t.Fatal(err)
 			}
 		}, false, true, true},
 		"without a record": {func(t *testing.T, r *programsRig) {
 			r.recorded(t)
-			if err := r.programs.Abort(programsName, ""); err != nil {
+			if err := r.store().Abort(upgrade.Name, ""); err != nil {
 				t.Fatal(err)
 			}
 			if err := programs.WriteTrial(r.state(), programs.Trial{Target: string(r.next), Old: programs.Image}); err != nil {
@@ -187,11 +192,11 @@ func TestTrialOver(t *testing.T) {
 			tc.prepare(t, r)
 			r.serve(t)
 			synctest.Wait()
-			state, err := r.programs.Read(programsName)
+			state, err := r.store().Read(upgrade.Name)
 			if err != nil || state.Trial != nil || (state.Current == r.next) != tc.current {
 				t.Errorf("%s: the store has %+v (%v)", name, state, err)
 			}
-			if why, err := r.programs.Rejected(programsName, r.next); err != nil || (why != "") != tc.rejected {
+			if why, err := r.store().Rejected(upgrade.Name, r.next); err != nil || (why != "") != tc.rejected {
 				t.Errorf("%s: rejected for %q (%v)", name, why, err)
 			}
 			if _, trial, _ := programs.ReadTrial(r.state()); trial {
@@ -215,11 +220,8 @@ func TestProgramsBusy(t *testing.T) {
 		r := newProgramsRig(t)
 		r.serve(t)
 		r.report(task.Started{PID: 7})
-		r.post(func() { r.programsBusy = true })
-		want(t, r.swap(t, "a", "", false), "a swap of the programs has begun")
 		order := control.Request{Verb: control.Rollback, Programs: true, Progress: func(string) {}}
-		want(t, r.order(t, order), "a swap of the programs has begun")
-		r.post(func() { r.programsBusy = false; r.swapping["a"] = true })
+		r.post(func() { r.swapping["a"] = true })
 		want(t, r.order(t, order), "a swap of service a has begun")
 		r.post(func() { delete(r.swapping, "a") })
 		want(t, r.order(t, order), "no previous version")
@@ -228,6 +230,23 @@ func TestProgramsBusy(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(r.dir, "programs")); err == nil {
 			t.Error("a refused order has begun a trial")
 		}
+		r.stop()
+	})
+}
+
+// During a trial nothing else is swapped.
+func TestTrialBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newProgramsRig(t)
+		checked := make(chan struct{})
+		r.program = func(string, string) error { <-checked; return errors.New("not the one") }
+		r.onTrial(t, nil)
+		r.serve(t)
+		r.report(task.Started{PID: 7})
+		want(t, r.swap(t, "a", "", false), "a swap of the programs has begun")
+		want(t, r.order(t, control.Request{Verb: control.Rollback, Programs: true, Progress: func(string) {}}), "a swap of the programs has begun")
+		close(checked)
+		r.replacedFor(t, "trial", "not the one")
 		r.stop()
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"keelson/services/connection"
 	"keelson/services/sockets"
 	"keelson/services/task"
+	"keelson/services/upgrade"
 	"keelson/services/versions"
 )
 
@@ -25,34 +26,33 @@ type Supervisor struct {
 	store      store
 	versions   *versions.Store
 	sockets    *sockets.Set
-	programs   *versions.Store // of keelson's own programs
-	staging    chan struct{}   // full while an artifact is being read
-	inbox      chan func()     // run by Serve's goroutine
-	ended      chan struct{}   // closed when Serve has returned
-	down       chan struct{}   // closed at shutdown
-	adopted    chan struct{}   // closed when what containerd runs is taken over
-	replaced   chan struct{}   // closed when another supervisor is to continue
-	endOnce    sync.Once       // closes replaced
-	endErr     error           // valid once replaced is closed
+	upgrade    *upgrade.Upgrade // of keelson's own programs
+	staging    chan struct{}    // full while an artifact is being read
+	inbox      chan func()      // run by Serve's goroutine
+	ended      chan struct{}    // closed when Serve has returned
+	down       chan struct{}    // closed at shutdown
+	adopted    chan struct{}    // closed when what containerd runs is taken over
+	replaced   chan struct{}    // closed when another supervisor is to continue
+	endOnce    sync.Once        // closes replaced
+	endErr     error            // valid once replaced is closed
 
 	// The rest belongs to Serve's goroutine.
-	services     services
-	users        *idrange.Table  // user IDs of services
-	warned       map[string]bool // warnings about the order of services, logged once
-	ctx          context.Context // of goroutines that Serve starts; ends with it
-	work         sync.WaitGroup
-	connecting   bool // to containerd, since there are services
-	connected    bool // what runs is known
-	stopping     bool
-	reconciling  bool
-	changed      bool // something has changed since reconcile looked
-	waiters      waiters
-	delayed      []func() // orders to carry out once connected
-	announcer    announcer
-	swapping     map[string]bool        // services whose swap a client has ordered
-	output       map[string]*logs.Count // of services, by name
-	programsBusy bool                   // a swap of keelson's own programs has begun
-	removed      []string               // services that were removed before, until containerd is connected
+	services    services
+	users       *idrange.Table  // user IDs of services
+	warned      map[string]bool // warnings about the order of services, logged once
+	ctx         context.Context // of goroutines that Serve starts; ends with it
+	work        sync.WaitGroup
+	connecting  bool // to containerd, since there are services
+	connected   bool // what runs is known
+	stopping    bool
+	reconciling bool
+	changed     bool // something has changed since reconcile looked
+	waiters     waiters
+	delayed     []func() // orders to carry out once connected
+	announcer   announcer
+	swapping    map[string]bool        // services whose swap a client has ordered
+	output      map[string]*logs.Count // of services, by name
+	removed     []string               // services that were removed before, until containerd is connected
 }
 
 // New makes a supervisor that does nothing yet.
@@ -64,11 +64,12 @@ func New(options Options) *Supervisor {
 		store:   store{dir: options.StateDir, logger: options.Logger},
 		inbox:   make(chan func()), ended: make(chan struct{}), down: make(chan struct{}),
 		adopted: make(chan struct{}), replaced: make(chan struct{}),
-		versions: versions.New(options.Versions), programs: versions.New(filepath.Dir(options.Programs)),
-		staging: make(chan struct{}, 1), swapping: map[string]bool{}, output: map[string]*logs.Count{},
+		versions: versions.New(options.Versions),
+		staging:  make(chan struct{}, 1), swapping: map[string]bool{}, output: map[string]*logs.Count{},
 		sockets:  sockets.NewSet(options.Descriptors, options.Logger),
 		services: newServices(), warned: map[string]bool{},
 	}
+	s.upgrade = s.newUpgrade()
 	s.connection = connection.New(connection.Options{Dial: options.Dial, KillStarting: options.KillStarting, Logger: options.Logger, Changed: s.recordContainerd})
 	s.announcer = announcer{events: s.announceStage, now: options.Now, store: s.store}
 	if s.tasks == nil {
@@ -102,7 +103,7 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	s.needContainerd()
 	s.work.Go(func() { s.connection.Watch(s.ctx) })
 	s.announce()
-	s.resumePrograms()
+	s.upgrade.Resume()
 	stop := ctx.Done()
 	for !s.stopping || !s.services.allSettled() || s.mayRun() {
 		select {

@@ -30,8 +30,8 @@ func (s *Supervisor) obstacleToSwap(name string) error {
 	svc := s.services.byName[name]
 	switch {
 	case s.stopping:
-		return errors.New("the system is shutting down")
-	case s.programsBusy:
+		return errShuttingDown
+	case s.upgrade.Busy():
 		return errors.New("a swap of the programs has begun")
 	case !s.connected && len(s.services.names) > 0:
 		return errors.New("containerd does not answer yet")

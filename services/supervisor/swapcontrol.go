@@ -7,7 +7,6 @@ import (
 
 	"keelson/runtime/bundle"
 	"keelson/services/control"
-	"keelson/services/events"
 )
 
 // controlSwap carries out Swap, Rollback and Remove, in the goroutine of the client. What
@@ -20,7 +19,7 @@ func (s *Supervisor) controlSwap(ctx context.Context, r control.Request) control
 	if err := bundle.CheckName("services", name); err != nil {
 		return control.Response{Code: control.CodeUsage, Error: fmt.Sprintf("cannot %s: %v", r.Verb, err)}
 	}
-	s.recordSwapOrder(events.Swap, r, name, nil)
+	s.recordSwapOrder(r, name, nil)
 	answer := make(chan control.Response, 1)
 	t := &trial{name: name, by: r.Peer, answer: answer}
 	progress, end := inBackground(r.Progress)
@@ -52,12 +51,16 @@ func (s *Supervisor) controlSwap(ctx context.Context, r control.Request) control
 	}
 }
 
-// errNotFound is returned for a service that does not exist.
-var errNotFound = errors.New("no such service")
+var (
+	// errNotFound is returned for a service that does not exist.
+	errNotFound = errors.New("no such service")
+	// errShuttingDown is returned when nothing begins any more.
+	errShuttingDown = errors.New("the system is shutting down")
+)
 
 // refused records that a swap was refused, and returns the answer.
 func (s *Supervisor) refused(r control.Request, err error) control.Response {
-	s.recordSwapOrder(events.Swap, r, r.Names[0], err)
+	s.recordSwapOrder(r, r.Names[0], err)
 	code := control.CodeFailed
 	if errors.Is(err, errNotFound) {
 		code = control.CodeNotFound

@@ -128,12 +128,11 @@ func (s *Supervisor) runningDependents(name string) []string {
 
 // receive reads an artifact and stores it as a version.
 func (s *Supervisor) receive(ctx context.Context, r control.Request, t *trial) error {
-	select {
-	case s.staging <- struct{}{}:
-		defer func() { <-s.staging }()
-	default:
-		return errors.New("another artifact is being read")
+	free, err := s.reserveStaging()
+	if err != nil {
+		return err
 	}
+	defer free()
 	staged, err := s.versions.Stage(t.name)
 	if err != nil {
 		return err
@@ -159,6 +158,16 @@ func (s *Supervisor) receive(ctx context.Context, r control.Request, t *trial) e
 		t.rootDigest = meta.RootDigest
 	}
 	return nil
+}
+
+// reserveStaging allows one artifact to be read at a time. free allows the next one.
+func (s *Supervisor) reserveStaging() (free func(), err error) {
+	select {
+	case s.staging <- struct{}{}:
+		return func() { <-s.staging }, nil
+	default:
+		return nil, errors.New("another artifact is being read")
+	}
 }
 
 // accept checks what an artifact says of itself, and makes a bundle of a container image.

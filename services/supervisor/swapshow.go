@@ -5,13 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 
 	"keelson/runtime/bundle"
 	"keelson/runtime/privilege"
-	"keelson/runtime/programs"
 	"keelson/services/control"
 	"keelson/services/versions"
 )
@@ -87,36 +84,16 @@ func (s *Supervisor) differences() control.Response {
 			change = "added"
 		}
 		d := control.Difference{Name: name, Change: change, Version: state.Current.Digest(), Since: state.Record.At, By: state.Record.By}
-		d.Previous = cmp.Or(state.Previous.Digest(), string(state.Previous))
+		d.Previous = state.Previous.Text()
 		if meta, err := s.versions.Meta(name, state.Current); state.Current.IsVersion() && err == nil {
 			d.Image = meta.Reference
 		}
 		all = append(all, d)
 	}
-	own, ownErr := s.programsDifference()
+	own, ownErr := s.upgrade.Difference()
 	all = append(all, own...)
 	if err = errors.Join(append(errs, err, ownErr)...); err != nil {
 		return control.Response{Changes: all, Code: control.CodeFailed, Error: strings.TrimSpace(err.Error())}
 	}
 	return control.Response{Changes: all}
-}
-
-// programsDifference describes keelson's own programs if they differ from those of the image.
-func (s *Supervisor) programsDifference() ([]control.Difference, error) {
-	if _, err := os.Lstat(s.options.Programs); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	state, err := s.programs.Read(programsName)
-	if err != nil || state.Current == versions.Image && state.Previous == "" {
-		return nil, err
-	}
-	d := control.Difference{Name: control.Programs, Change: "swapped", Version: state.Current.Digest(), Since: state.Record.At, By: state.Record.By}
-	switch used := programs.ReadUsed(s.programsState()); {
-	case state.Current == versions.Image:
-		d.Change = "reverted"
-	case used != string(state.Current) && state.Trial == nil:
-		d.Change = "not in use"
-	}
-	d.Previous = cmp.Or(state.Previous.Digest(), string(state.Previous))
-	return []control.Difference{d}, nil
 }

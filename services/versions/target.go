@@ -1,6 +1,7 @@
 package versions
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"regexp"
@@ -62,6 +63,9 @@ func (t Target) String() string {
 	}
 	return string(t)
 }
+
+// Text is for programs: the whole digest of a version, else the target.
+func (t Target) Text() string { return cmp.Or(t.Digest(), string(t)) }
 
 // valid reports whether a link may lead to t.
 func (t Target) valid() bool { return t == Image || t == Removed || t.IsVersion() }

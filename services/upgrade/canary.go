@@ -1,4 +1,4 @@
-package supervisor
+package upgrade
 
 import (
 	"context"
@@ -24,8 +24,8 @@ const (
 
 // canary makes, starts, awaits and deletes a container that prints the version of the
 // supervisor.
-func (s *Supervisor) canary(ctx context.Context) error {
-	root := filepath.Join(s.programsState(), canaryName)
+func (u *Upgrade) canary(ctx context.Context) error {
+	root := filepath.Join(u.State, canaryName)
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return fmt.Errorf("cannot make a container: %w", err)
 	}
@@ -34,7 +34,7 @@ func (s *Supervisor) canary(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot make a container: %w", err)
 	}
-	tasks, err := s.connection.Get(ctx)
+	tasks, err := u.host.Tasks(ctx)
 	if err != nil {
 		return err
 	}
