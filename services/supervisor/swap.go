@@ -141,7 +141,7 @@ func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
 		t.reason = cmp.Or(t.reason, "the service was ordered to stop")
 		s.restore(svc, t)
 	case swap.Commit:
-		s.record(svc, func() error { return s.versions.Commit(svc.name) })
+		s.record(svc, func() error { return s.versions.Commit(t.name) })
 	case swap.Abort:
 		t.reason = cmp.Or(t.reason, "the service was ordered to start") // Only a removal has no other reason.
 		reason := t.reason
@@ -149,7 +149,7 @@ func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
 			reason = ""
 		}
 		s.record(svc, func() error {
-			return s.persist(svc.name, func() error { return s.versions.Abort(svc.name, reason) })
+			return s.persist(t.name, func() error { return s.versions.Abort(t.name, reason) })
 		})
 	}
 }
@@ -249,9 +249,12 @@ func failure(svc *service, late time.Duration, e swap.Event) string {
 	return cmp.Or(svc.reason, svc.lastExit, string(svc.state))
 }
 
-// record changes the disk, which may take long, and reports the result to the swap.
+// record changes the disk, which may take long, and reports the result to the swap. What remains of
+// a service that is to be forgotten is removed before: the next supervisor does not know it.
 func (s *Supervisor) record(svc *service, change func() error) {
+	remains := s.remainsOf(svc)
 	s.work.Go(func() {
+		remains()
 		err := change()
 		s.send(func() {
 			if svc.trial == nil {

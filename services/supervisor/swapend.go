@@ -61,20 +61,12 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 		s.startStopped(svc, t)
 	}
 	namespace := svc.namespace()
-	var cgroup string
-	var others []string
 	if t.drops() {
-		if svc.bundle != nil {
-			cgroup, others = svc.bundle.Cgroup(svc.name), s.services.cgroupsOfOthers(svc)
-		}
 		s.drop(svc)
 		delete(s.output, svc.name)
 		s.swapping[svc.name] = true
 	}
 	s.work.Go(func() {
-		if t.drops() {
-			s.removeRemains(svc.name, namespace, cgroup, others)
-		}
 		if t.overlap && t.state == swap.Restored {
 			<-s.removeContainer(svc.name, t.instance, namespace)
 		}
@@ -110,15 +102,38 @@ func (s *Supervisor) startStopped(svc *service, t *trial) {
 	}
 }
 
-// removeRemains removes what a start would use again of a service that does not exist any
-// more: its container, its FIFOs, and its cgroup, which a runtime that was killed may have left,
-// without those of others. An empty cgroup is not known.
-func (s *Supervisor) removeRemains(name, namespace, cgroup string, others []string) {
-	err := errors.Join(s.deleteContainer(name, namespace), task.RemoveFIFOs(filepath.Join(s.options.StateDir, "logs"), name))
-	if cgroup != "" {
-		err = errors.Join(err, prepare.RemoveCgroups(cgroup, others))
+// remainsOf returns a function that removes what remains of a service that has stopped and is to be
+// forgotten; of another service nothing.
+func (s *Supervisor) remainsOf(svc *service) func() {
+	if !svc.trial.drops() {
+		return func() {}
 	}
-	if err != nil && s.ctx.Err() == nil {
+	ids := []string{svc.name}
+	if svc.instance != "" {
+		ids = append(ids, svc.instance)
+	}
+	name, namespace, others := svc.name, svc.namespace(), s.services.cgroupsOfOthers(svc)
+	var cgroups []string
+	if svc.bundle != nil {
+		cgroups = append(cgroups, svc.bundle.Cgroup(name))
+	}
+	svc.removeMounts(s.options.Logger)
+	return func() { s.removeRemains(name, namespace, ids, cgroups, others) }
+}
+
+// removeRemains removes what a start would use again of a service that does not exist any
+// more: its containers, its FIFOs, and its cgroups, which a runtime that was killed may have left,
+// without those of others.
+func (s *Supervisor) removeRemains(name, namespace string, ids, cgroups, others []string) {
+	var errs []error
+	for _, id := range ids {
+		errs = append(errs, s.deleteContainer(id, namespace))
+	}
+	errs = append(errs, task.RemoveFIFOs(filepath.Join(s.options.StateDir, "logs"), name))
+	for _, path := range cgroups {
+		errs = append(errs, prepare.RemoveCgroups(path, others))
+	}
+	if err := errors.Join(errs...); err != nil && s.ctx.Err() == nil {
 		s.options.Logger.Error("cannot remove the remains of a service that was removed", "service", name, "error", err)
 	}
 }
@@ -145,7 +160,7 @@ func (s *Supervisor) removeRemoved() {
 	for _, name := range s.removed {
 		s.swapping[name] = true
 		s.work.Go(func() {
-			s.removeRemains(name, bundle.DefaultNamespace, "", nil)
+			s.removeRemains(name, bundle.DefaultNamespace, []string{name}, nil, nil)
 			s.send(func() { s.unreserve(name) })
 		})
 	}
