@@ -22,6 +22,7 @@ type Tasks interface {
 	Wait(ctx context.Context, namespace, id string) (containerd.Exit, error)
 	Delete(ctx context.Context, namespace, id string) error
 	List(ctx context.Context, namespace string) ([]containerd.Task, error)
+	Sweep(ctx context.Context, namespaces []string, wanted func(namespace, id string) bool) ([]containerd.Swept, error)
 	Ping(ctx context.Context) error // the cheapest call there is
 	KillDaemon() error              // sends SIGKILL to containerd itself
 	Close() error

@@ -35,6 +35,8 @@ const (
 // again; calls fail with ErrUnavailable until then.
 type Client struct {
 	socket     string
+	runtime    string // path of the OCI runtime, by which left containers are deleted; empty: they are not
+	making     locks  // IDs that Create is making, with their namespaces
 	conn       *grpc.ClientConn
 	containers containersapi.ContainersClient
 	tasks      tasksapi.TasksClient
@@ -48,6 +50,8 @@ type Spec struct {
 	Stdout    string // absolute path of an existing FIFO or file; empty: discarded
 	Stderr    string
 	Terminal  bool // must equal process.terminal of JSON
+
+	Service string // the service that the container is for; empty: none
 
 	NoNewKeyring bool   // the container shares the session keyring of the shim
 	Owner        uint32 // user and group of the pipes for the output: root of the container
@@ -67,8 +71,9 @@ type Exit struct {
 	At   time.Time
 }
 
-// Dial waits until containerd listens on socket, and connects.
-func Dial(ctx context.Context, socket string) (*Client, error) {
+// Dial waits until containerd listens on socket, and connects. runtime is the path of the OCI runtime,
+// which containers are deleted with that containerd has lost; empty: they are not.
+func Dial(ctx context.Context, socket, runtime string) (*Client, error) {
 	if err := waitForSocket(ctx, socket); err != nil {
 		return nil, fmt.Errorf("cannot reach containerd at %s: %w", socket, err)
 	}
@@ -80,6 +85,7 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 	}
 	return &Client{
 		socket:     socket,
+		runtime:    runtime,
 		conn:       conn,
 		containers: containersapi.NewContainersClient(conn),
 		tasks:      tasksapi.NewTasksClient(conn),
@@ -97,11 +103,18 @@ func withNamespace(ctx context.Context, namespace string) context.Context {
 // container's init, which waits for Start. The remains of an earlier task of the same
 // ID are removed first.
 func (c *Client) Create(ctx context.Context, s Spec) (pid int, err error) {
+	unlock, err := c.making.lock(ctx, s.Namespace+"/"+s.ID)
+	if err != nil {
+		return 0, fmt.Errorf("cannot create task %s while remains of an earlier one are being removed: %w", s.ID, err)
+	}
+	defer unlock()
 	if err := c.Delete(ctx, s.Namespace, s.ID); err != nil {
 		return 0, err
 	}
-	if err := c.removeLeftover(s.Namespace, s.ID); err != nil {
-		return 0, err
+	if c.hasLeftover(s.Namespace, s.ID) {
+		if _, err := c.removeLeftover(ctx, s.Namespace, s.ID); err != nil {
+			return 0, err
+		}
 	}
 	ctx = withNamespace(ctx, s.Namespace)
 	pid, err = c.create(ctx, s)
@@ -130,6 +143,7 @@ func (c *Client) create(ctx context.Context, s Spec) (pid int, err error) {
 	_, err = c.containers.Create(ctx, &containersapi.CreateContainerRequest{
 		Container: &containersapi.Container{
 			ID:      s.ID,
+			Labels:  s.labels(),
 			Runtime: &containersapi.Container_Runtime{Name: runtimeName},
 			Spec:    &anypb.Any{TypeUrl: specType, Value: s.JSON},
 		},
@@ -152,6 +166,13 @@ func (c *Client) create(ctx context.Context, s Spec) (pid int, err error) {
 		return 0, failed("cannot create task "+s.ID, err)
 	}
 	return int(created.GetPid()), nil
+}
+
+func (s Spec) labels() map[string]string {
+	if s.Service == "" {
+		return nil
+	}
+	return map[string]string{serviceLabel: s.Service}
 }
 
 // options returns the options of the runtime; nil means its defaults.

@@ -77,7 +77,7 @@ func serve(t *testing.T, h *stale) *Client {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(listener) }()
 	t.Cleanup(func() { server.Stop(); <-done })
-	c, err := Dial(t.Context(), socket)
+	c, err := Dial(t.Context(), socket, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func Connect(ctx context.Context, socket string) (*Client, error) {
 		return nil, fmt.Errorf("cannot reach containerd: %w", err)
 	}
 	_ = conn.Close()
-	return Dial(ctx, socket)
+	return Dial(ctx, socket, "")
 }
 
 // TaskStatuses returns the tasks of a namespace.

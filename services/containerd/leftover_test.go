@@ -4,7 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,7 +24,8 @@ func TestShimsByTheirArguments(t *testing.T) {
 		"9":    "/usr/bin/containerd-shim-runc-v2 -namespace other -id web -address " + socket,
 		"10":   "/usr/bin/containerd-shim-runc-v2 -namespace ns -id web -address /elsewhere",
 		"11":   "/bin/cat -namespace ns -id web -address " + socket,
-		"12":   "", // a kernel thread, or a zombie
+		"13":   "/usr/bin/containerd-shim-runc-v2 -namespace ns -id web -address " + socket, // of a nested system
+		"12":   "",                                                                          // a kernel thread, or a zombie
 		"1":    "containerd-shim-runc-v2 -namespace ns -id web -address " + socket,
 		"self": "containerd-shim-runc-v2 -namespace ns -id web -address " + socket,
 	} {
@@ -36,8 +37,24 @@ func TestShimsByTheirArguments(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := shims(proc, socket, "ns", "web"); !reflect.DeepEqual(got, []int{7}) {
-		t.Errorf("shims %v, want 7", got)
+	for _, pid := range []string{"7", "9", "12", "self"} {
+		link(t, filepath.Join(proc, pid, "ns/mnt"), "mnt:[1]")
+	}
+	link(t, filepath.Join(proc, "13/ns/mnt"), "mnt:[2]")
+	got, err := shims(proc, socket)
+	slices.SortFunc(got, func(a, b shim) int { return a.pid - b.pid })
+	if want := []shim{{7, "ns", "web"}, {9, "other", "web"}}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("shims %v, %v, want %v", got, err, want)
+	}
+}
+
+func link(t *testing.T, path, target string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, path); err != nil {
+		t.Fatal(err)
 	}
 }
 

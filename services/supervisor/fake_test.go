@@ -199,4 +199,8 @@ func (f *fake) List(ctx context.Context, _ string) ([]containerd.Task, error) {
 	return all, nil
 }
 
+func (f *fake) Sweep(context.Context, []string, func(namespace, id string) bool) ([]containerd.Swept, error) {
+	return nil, nil
+}
+
 func (f *fake) Close() error { return nil }

@@ -43,6 +43,24 @@ func TestGroupedShims(t *testing.T) {
 		if now := processes(t, "containerd-shim-runc-v2\x00-namespace\x00"); !slices.Equal(now, shims) {
 			t.Errorf("shims %v are now %v", shims, now)
 		}
+		// A shim stays that another service uses, also when that which has started it is stopped.
+		for _, name := range []string{"web", "other"} {
+			if len(processes(t, "\x00-id\x00"+name+"\x00")) == 1 {
+				s.ask(control.Stop, name)
+				_ = s.foreignTask("zzz", "zzz") // swept last
+				s.killContainerd()
+				s.untilSwept([]string{"zzz"})
+				if r := s.ask(control.Start, name); r.Code != 0 {
+					s.fail("start: %+v", r)
+				}
+				before[name] = s.until(name, "running", running)
+			}
+		}
+		for name, was := range maps.All(before) {
+			if now := s.until(name, "running", running); now.PID != was.PID {
+				t.Errorf("%s was %+v and is %+v", name, was, now)
+			}
+		}
 		for _, pid := range shims {
 			if pid != apart[0] {
 				_ = syscall.Kill(pid, syscall.SIGKILL)

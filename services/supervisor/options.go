@@ -151,7 +151,7 @@ func (o Options) withDefaults() Options {
 		o.Random = rand.Float64
 	}
 	if o.Dial == nil {
-		o.Dial = func(ctx context.Context) (connection.Tasks, error) { return containerd.Dial(ctx, o.Socket) }
+		o.Dial = func(ctx context.Context) (connection.Tasks, error) { return containerd.Dial(ctx, o.Socket, o.Runtime) }
 	}
 	if o.KillStarting == nil {
 		o.KillStarting = func() error { return containerd.KillStarting("/proc", os.Getppid()) }

@@ -70,7 +70,7 @@ func New(options Options) *Supervisor {
 		services: newServices(), warned: map[string]bool{},
 	}
 	s.upgrade = s.newUpgrade()
-	s.connection = connection.New(connection.Options{Dial: options.Dial, KillStarting: options.KillStarting, Logger: options.Logger, Changed: s.recordContainerd})
+	s.connection = connection.New(connection.Options{Dial: options.Dial, KillStarting: options.KillStarting, Logger: options.Logger, Changed: s.connectionChanged})
 	s.announcer = announcer{events: s.announceStage, now: options.Now, store: s.store}
 	if s.tasks == nil {
 		s.tasks = runner{task.NewRunner(task.Options{

@@ -163,7 +163,7 @@ func (t *Task) create(ctx context.Context, tasks connection.Tasks) (int, error) 
 		return 0, err
 	}
 	spec := containerd.Spec{
-		ID: t.spec.id(), Namespace: t.spec.Bundle.Namespace(), JSON: text,
+		ID: t.spec.id(), Namespace: t.spec.Bundle.Namespace(), Service: t.spec.Name, JSON: text,
 		Stdout: t.output.Stdout(), Stderr: t.output.Stderr(), Terminal: t.spec.terminal(),
 		Owner: t.spec.Bundle.FirstID, // A program may open /dev/stdout by name.
 	}
