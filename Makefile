@@ -229,7 +229,7 @@ test-load: needs-test guest ## Run plain and root tier three times beside four b
 	CGO_ENABLED=1 GOFLAGS='$(GOFLAGS_ALL)' .ci/loaded go test -race -short -count=3 -timeout 120m $(GUEST_ROOMS)
 
 chaos: needs-test guest ## Inject 10 000 faults into systems on this kernel, and 200 into a machine
-	$(GO) test -count=1 -v -timeout 12h ./testvm/chaos -chaos.overlap -chaos.faults=$(or $(FAULTS),10000) \
+	$(GO) test -count=1 -v -timeout 12h ./testvm/chaos -chaos.faults=$(or $(FAULTS),10000) \
 		-chaos.machine-faults=$(or $(MACHINE_FAULTS),200) -chaos.systems=$(or $(SYSTEMS),4) -chaos.seed=$(or $(SEED),0)
 
 power-cuts: needs-test guest ## Cut the power of a machine 200 times while it boots and while redis writes

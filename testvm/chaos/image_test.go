@@ -60,14 +60,6 @@ services:
       keelson.stop.timeout: 50ms
 `
 
-// systemYAML is the system with what -chaos.overlap asks for.
-func systemYAML() string {
-	if *besides {
-		return yaml
-	}
-	return strings.Replace(yaml, "      keelson.listen: tcp:127.0.0.1:8081\n", "", 1)
-}
-
 // services are the targets of faults.
 var services = []string{"count", "sidecar", "web", "rude"}
 
@@ -124,7 +116,7 @@ func buildImage(t *testing.T, machine bool) image.Output {
 		}
 	}
 	vmtest.Program(t, qemu.AMD64, "./testvm/testapp", filepath.Join(tools, "usr/bin/testapp"))
-	text, head := systemYAML(), ""
+	text, head := yaml, ""
 	if machine {
 		vmtest.Program(t, qemu.AMD64, "./testvm/agent/cmd/agent", filepath.Join(tools, "usr/bin/agent"))
 		text, head = text+inMachine, fmt.Sprintf(kernel, vmtest.KernelOf(qemu.AMD64), collect, collectOften)

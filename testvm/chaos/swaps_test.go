@@ -14,7 +14,7 @@ import (
 func (r *run) swap(bad bool) string {
 	service := r.anyOf(append([]string{added}, services...))
 	var list []string
-	for _, kind := range kindsOf(service) {
+	for _, kind := range kinds[service] {
 		if fails(kind) == bad {
 			list = append(list, kind)
 		}
@@ -111,9 +111,6 @@ const keptPort = 8081
 
 // socketLost returns a problem unless the socket of sidecar listens as long as there is such a service.
 func (r *run) socketLost(store map[string]stored) string {
-	if !*besides {
-		return ""
-	}
 	text, err := r.readFile("/proc/1/net/tcp")
 	if err != nil {
 		return err.Error()

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,13 +53,6 @@ var kinds = map[string][]string{
 	"rude": {good, exits}, added: {good, exits},
 }
 
-// kindsOf returns the versions of a service that the test uses.
-func kindsOf(service string) []string {
-	return slices.DeleteFunc(slices.Clone(kinds[service]), func(kind string) bool {
-		return !*besides && (kind == beside || kind == besideExits)
-	})
-}
-
 func fails(kind string) bool { return kind != good && kind != better && kind != beside }
 
 // commands replace the command of a version that fails.
@@ -78,7 +70,7 @@ const versionVariable = "VERSION="
 
 // versionYAML returns the YAML of a service with a version's changes.
 func versionYAML(service, kind string) string {
-	text := "services:\n" + section(systemYAML()+addedYAML, service)
+	text := "services:\n" + section(yaml+addedYAML, service)
 	text = strings.Replace(text, "    command:", fmt.Sprintf("    env: [%q, %q]\n    command:", "PATH=/bin", versionVariable+service+"-"+kind), 1)
 	if c, ok := commands[kind]; ok {
 		command, _ := json.Marshal([]string{"/bin/busybox", "sh", "-c", strings.ReplaceAll(c, "\n\t\t", " ")})
@@ -121,8 +113,7 @@ func makeArtifacts() (all artifactFiles, err error) {
 	defer os.RemoveAll(dir)
 	all = artifactFiles{map[string]map[string][]byte{image.RootLayers: {}, image.RootErofs: {}}, map[string]string{}}
 	for root := range all.files {
-		for service := range kinds {
-			list := kindsOf(service)
+		for service, list := range kinds {
 			for _, kind := range list {
 				if err := all.add(filepath.Join(dir, "made.tar.zst"), root, service, kind); err != nil {
 					return all, err
