@@ -67,6 +67,19 @@ func noUserNamespace(log *slog.Logger, err error) {
 }
 
 func launch(ctx context.Context, o Options, todo orders, input *os.File) (*child, error) {
+	c, err := newChild(ctx, o, todo, input)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	c.growPipe()
+	return c, nil
+}
+
+// newChild returns a child that has not been started.
+func newChild(ctx context.Context, o Options, todo orders, input *os.File) (*child, error) {
 	env, err := todo.environment()
 	if err != nil {
 		return nil, err
@@ -88,10 +101,6 @@ func launch(ctx context.Context, o Options, todo orders, input *os.File) (*child
 	} else if c.input, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	if err := c.cmd.Start(); err != nil {
-		return nil, err
-	}
-	c.growPipe()
 	return c, nil
 }
 

@@ -58,6 +58,7 @@ func confine(todo orders) error {
 		{"limits", func() error { return setLimits(todo.MaxSize) }},
 		// A thread does not inherit the signal, and this one takes the place of the first.
 		{"the signal for the parent's end", func() error { return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0) }},
+		{"an end with the parent", parentLives},
 	}
 	for _, s := range steps {
 		if err := s.do(); err != nil {
@@ -65,6 +66,28 @@ func confine(todo orders) error {
 		}
 	}
 	return fmt.Errorf("cannot execute the program again: %w", execute(program, os.Args, []string{env}))
+}
+
+// errParentEnded is returned when nobody waits for the result.
+var errParentEnded = errors.New("the process that has started this one has ended")
+
+// parentLives returns an error if the parent ended before this process asked for the signal of
+// its end. The first process of a PID namespace does not see that by getppid(2): the pipe on
+// its standard output has no reader then, see poll(2).
+func parentLives() error {
+	out := []unix.PollFd{{Fd: 1}}
+	for {
+		_, err := unix.Poll(out, 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return err
+		case out[0].Revents&unix.POLLERR != 0:
+			return errParentEnded
+		}
+		return nil
+	}
 }
 
 // forbidNamespaces forbids this process to make namespaces: the first process of a user

@@ -111,6 +111,33 @@ func TestContextEndsChild(t *testing.T) {
 	wantEmpty(t, dir)
 }
 
+// A child whose parent is killed before the child has asked for the signal of that ends.
+func TestParentEndedFirst(t *testing.T) {
+	o := options(t).withDefaults()
+	endless, err := os.Open("/dev/zero")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer endless.Close()
+	c, err := newChild(t.Context(), o, orders{Dir: t.TempDir(), Digest: true}, endless)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read.Close()
+	c.cmd.Stdout = write
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	write.Close()
+	if err := c.cmd.Wait(); err == nil { // It would read for ever.
+		t.Error("the child succeeded")
+	}
+}
+
 func wantEmpty(t *testing.T, dir string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
