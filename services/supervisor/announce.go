@@ -67,7 +67,7 @@ func (a *announcer) stage(stage, result string) {
 // announceStage shows people and programs how the boot ended.
 func (s *Supervisor) announceStage(e timeline.Event) {
 	s.options.Events(e)
-	s.emit(events.Event{Kind: events.System, To: e.Stage, Text: e.Result})
+	s.recorder.emit(events.Event{Kind: events.System, To: e.Stage, Text: e.Result})
 }
 
 // announce announces how the boot ended, once that is known.

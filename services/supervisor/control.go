@@ -61,7 +61,9 @@ func (s *Supervisor) Control(ctx context.Context, r control.Request) control.Res
 		if unknown := s.services.unknown(r.Names); len(unknown) > 0 {
 			answer <- control.Response{Code: control.CodeNotFound, Error: "no such service: " + strings.Join(unknown, ", ")}
 		} else if order {
-			s.recordOrders(r)
+			for _, name := range r.Names {
+				s.recorder.service(s.services.byName[name], events.Event{Kind: events.Order, To: r.Verb, By: r.Peer})
+			}
 			s.order(e, r.Names, answer)
 		} else {
 			answer <- s.list(r.Names)
@@ -99,7 +101,7 @@ func (s *Supervisor) controlKill(r control.Request) control.Response {
 		case svc.task == nil || svc.pid <= 0:
 			return fmt.Errorf("cannot signal %s: it does not run", name)
 		}
-		s.emitFor(svc, events.Event{Kind: events.Order, To: r.Verb, Text: signals.Name(signal), By: r.Peer})
+		s.recorder.service(svc, events.Event{Kind: events.Order, To: r.Verb, Text: signals.Name(signal), By: r.Peer})
 		return svc.task.Signal(signal)
 	})
 	switch {

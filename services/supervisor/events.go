@@ -66,17 +66,17 @@ func (s *Supervisor) handle(svc *service, e task.Event) {
 	case task.Ready:
 		if svc.state == machine.Activating {
 			svc.status = svc.task.Status()
-			s.recordProbe(svc, probeReady, nil)
+			s.recorder.probe(svc, probeReady, nil)
 			s.apply(svc, machine.Ready)
 		}
 	case task.NotReady:
 		if svc.state == machine.Activating {
-			s.recordProbe(svc, probeNotReady, e.Err)
+			s.recorder.probe(svc, probeNotReady, e.Err)
 			s.unhealthy(svc, e.Err)
 		}
 	case task.Unhealthy:
 		if svc.state == machine.Running {
-			s.recordProbe(svc, probeUnhealthy, e.Err)
+			s.recorder.probe(svc, probeUnhealthy, e.Err)
 			s.unhealthy(svc, e.Err)
 		}
 	case task.StatusChanged:
@@ -86,9 +86,9 @@ func (s *Supervisor) handle(svc *service, e task.Event) {
 		}
 	case task.PIDsRefused:
 		s.event(svc, e.Text, 0)
-		s.emitFor(svc, events.Event{Kind: events.Refused, Text: e.Text})
+		s.recorder.service(svc, events.Event{Kind: events.Refused, Text: e.Text})
 	case task.OOMKilled:
-		s.emitFor(svc, events.Event{Kind: events.OOM, Text: fmt.Sprintf("the kernel has killed processes for lack of memory: %d", e.Count)})
+		s.recorder.service(svc, events.Event{Kind: events.OOM, Text: fmt.Sprintf("the kernel has killed processes for lack of memory: %d", e.Count)})
 	case task.Ended:
 		s.hasEnded(svc, e.Exit)
 	}
@@ -153,7 +153,7 @@ func (s *Supervisor) notStarted(svc *service, err error) {
 
 // hasEnded decides what follows the end of a container.
 func (s *Supervisor) hasEnded(svc *service, x task.Exit) {
-	s.recordEnd(svc, x)
+	s.recorder.end(svc, x)
 	svc.task, svc.pid, svc.lastExit, svc.ended, svc.status = nil, 0, x.String(), x.At, ""
 	if svc.exits == nil {
 		svc.exits = map[string]int{}

@@ -32,6 +32,8 @@ type fake struct {
 	making  map[string]bool
 	killed  int // how often it was killed
 	obeys   map[syscall.Signal]bool
+
+	sweep func(namespaces []string, used func(namespace, id string) bool) ([]containerd.Swept, error) // nil: nothing is found
 }
 
 // fakeProcess is the only process of a task.
@@ -199,7 +201,10 @@ func (f *fake) List(ctx context.Context, _ string) ([]containerd.Task, error) {
 	return all, nil
 }
 
-func (f *fake) Sweep(context.Context, []string, func(namespace, id string) bool) ([]containerd.Swept, error) {
+func (f *fake) Sweep(_ context.Context, namespaces []string, used func(namespace, id string) bool) ([]containerd.Swept, error) {
+	if f.sweep != nil {
+		return f.sweep(namespaces, used)
+	}
 	return nil, nil
 }
 

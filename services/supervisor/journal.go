@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"os"
 	"syscall"
+	"time"
 
 	"keelson/runtime/signals"
 	"keelson/runtime/version"
@@ -30,10 +31,17 @@ type runEnd struct {
 	pid  int
 }
 
-func (s *Supervisor) emit(e events.Event) { s.options.Journal.Append(e) }
+// recorder records what happens as events for programs. Its methods may be called from any
+// goroutine, except those with a service, which belong to Serve's.
+type recorder struct {
+	journal Journal
+	now     func() time.Duration
+}
 
-// emitFor emits an event of a service.
-func (s *Supervisor) emitFor(svc *service, e events.Event) {
+func (r recorder) emit(e events.Event) { r.journal.Append(e) }
+
+// service emits an event of a service.
+func (r recorder) service(svc *service, e events.Event) {
 	e.Name, e.PID, e.Restarts = svc.base(), cmp.Or(e.PID, svc.pid), svc.restarts
 	if svc.version != versions.Image {
 		e.Version = svc.version.Text()
@@ -41,34 +49,34 @@ func (s *Supervisor) emitFor(svc *service, e events.Event) {
 	if svc.instance != svc.base() {
 		e.Container = svc.instance
 	}
-	s.emit(e)
+	r.emit(e)
 }
 
-// recordTransition records that a service has left a state.
-func (s *Supervisor) recordTransition(svc *service, before machine.State, text string) {
+// transition records that a service has left a state.
+func (r recorder) transition(svc *service, before machine.State, text string) {
 	e := events.Event{Kind: events.Service, From: string(before), To: string(svc.state), Text: text}
 	switch svc.state {
 	case machine.Failing, machine.Backoff, machine.Failed:
 		e.Text = cmp.Or(text, svc.reason)
 	case machine.Running:
-		e.Took = s.options.Now() - svc.launched
+		e.Took = r.now() - svc.launched
 	}
 	if svc.exit != nil {
 		e.Exit, e.PID = &svc.exit.exit, svc.exit.pid
 		svc.exit = nil
 	}
-	s.emitFor(svc, e)
+	r.service(svc, e)
 }
 
-// recordResumed records that the supervisor before has saved another state than a service has.
-func (s *Supervisor) recordResumed(svc *service, before machine.State) {
+// resumed records that the supervisor before has saved another state than a service has.
+func (r recorder) resumed(svc *service, before machine.State) {
 	if before != svc.state && before != "" {
-		s.recordTransition(svc, before, "found by the next supervisor")
+		r.transition(svc, before, "found by the next supervisor")
 	}
 }
 
-// recordEnd keeps how a container ended for the transition that follows.
-func (s *Supervisor) recordEnd(svc *service, x task.Exit) {
+// end keeps how a container ended for the transition that follows.
+func (r recorder) end(svc *service, x task.Exit) {
 	svc.exit = &runEnd{events.Exit{Code: x.Code, OOM: x.OOM, Unknown: x.Unknown}, svc.pid}
 	if signal := x.Signal(); signal != 0 {
 		svc.exit.exit.Signal = signals.Name(signal)
@@ -85,51 +93,44 @@ const (
 	probeUnhealthy = "unhealthy"
 )
 
-// recordProbe records a result of the probes of a service on which a transition follows.
-func (s *Supervisor) recordProbe(svc *service, result string, why error) {
+// probe records a result of the probes of a service on which a transition follows.
+func (r recorder) probe(svc *service, result string, why error) {
 	e := events.Event{Kind: events.Probe, From: svc.probed, To: result}
 	if why != nil {
 		e.Text = why.Error()
 	}
 	svc.probed = result
-	s.emitFor(svc, e)
+	r.service(svc, e)
 }
 
-// recordSwap records that the swap of a service has left a state.
-func (s *Supervisor) recordSwap(t *trial, before swap.State) {
-	e := events.Event{Kind: events.Swap, Name: t.name, From: string(before), To: string(t.state), Version: t.next.Text(), By: t.by, Text: t.reason}
+// swap records that the swap of a service has left a state.
+func (r recorder) swap(t *trial, before swap.State) {
+	e := events.Event{Kind: events.Swap, Name: t.Name, From: string(before), To: string(t.state), Version: t.Next.Text(), By: t.by, Text: t.reason}
 	if t.state == swap.Committed {
-		e.Text, e.Took = "", s.options.Now()-t.begun
+		e.Text, e.Took = "", r.now()-t.begun
 	}
-	s.emit(e)
+	r.emit(e)
 }
 
-// recordSwapOrder records that a swap was ordered, or why it was refused.
-func (s *Supervisor) recordSwapOrder(r control.Request, name string, refusal error) {
-	if !r.Plan {
-		s.emit(events.Ordered(events.Swap, name, r.Verb, r.Peer, refusal))
-	}
-}
-
-// recordOrders records orders of a client.
-func (s *Supervisor) recordOrders(r control.Request) {
-	for _, name := range r.Names {
-		s.emitFor(s.services.byName[name], events.Event{Kind: events.Order, To: r.Verb, By: r.Peer})
+// swapOrder records that a swap was ordered, or why it was refused.
+func (r recorder) swapOrder(order control.Request, name string, refusal error) {
+	if !order.Plan {
+		r.emit(events.Ordered(events.Swap, name, order.Verb, order.Peer, refusal))
 	}
 }
 
-// recordContainerd records that the connection to containerd was made, or lost.
-func (s *Supervisor) recordContainerd(connected bool) {
+// containerd records that the connection to containerd was made, or lost.
+func (r recorder) containerd(connected bool) {
 	to := "lost"
 	if connected {
 		to = "connected"
 	}
-	s.emit(events.Event{Kind: events.Containerd, To: to})
+	r.emit(events.Event{Kind: events.Containerd, To: to})
 }
 
-// recordSupervisor records what this process does.
-func (s *Supervisor) recordSupervisor(to, text string) {
-	s.emit(events.Event{Kind: events.Supervisor, To: to, Text: cmp.Or(text, version.String()), PID: os.Getpid()})
+// supervisor records what this process does.
+func (r recorder) supervisor(to, text string) {
+	r.emit(events.Event{Kind: events.Supervisor, To: to, Text: cmp.Or(text, version.String()), PID: os.Getpid()})
 }
 
 // Power requests a shutdown from PID 1. by says who wants it.
@@ -140,6 +141,6 @@ func (s *Supervisor) Power(signal syscall.Signal, by string) error {
 			e.To = verb
 		}
 	}
-	s.emit(e)
+	s.recorder.emit(e)
 	return s.options.Power(signal)
 }

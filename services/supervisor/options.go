@@ -3,8 +3,6 @@ package supervisor
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -12,17 +10,15 @@ import (
 	"syscall"
 	"time"
 
-	"keelson/runtime/artifact"
 	"keelson/runtime/bundle"
 	"keelson/runtime/fdstore"
 	"keelson/runtime/idrange"
 	"keelson/runtime/logs"
 	"keelson/runtime/paths"
-	"keelson/runtime/prepare"
 	"keelson/runtime/programs"
-	"keelson/runtime/staging"
 	"keelson/runtime/swappolicy"
 	"keelson/runtime/timeline"
+	"keelson/services/candidate"
 	"keelson/services/connection"
 	"keelson/services/containerd"
 	"keelson/services/task"
@@ -79,47 +75,14 @@ type Options struct {
 	Exec    task.Exec                                                 // runs commands of probes
 	Tasks   Tasks                                                     // makes tasks of the above and containerd
 
-	Stage  Stage  // reads artifacts
-	Digest Digest // verifies what Stage has not
+	Stage  candidate.Stage  // reads artifacts
+	Digest candidate.Digest // verifies what Stage has not
 
 	Role        func(ctx context.Context, args ...string) (string, error) // as in upgrade.Options
 	Daemon      func() (pid int, err error)                               // finds containerd
 	SameProgram func(process, path string) error                          // as in upgrade.Options
 
 	Changed func(ctx context.Context, dir string) (bool, error) // waits for a change of the bundle in dir; false when ctx ends
-}
-
-// Stage reads an artifact into dir, an empty folder. On an error, dir is empty again.
-type Stage func(ctx context.Context, dir string, artifact io.Reader, o Staging) (artifact.Meta, error)
-
-// Staging are the options of Stage.
-type Staging struct {
-	Progress  func(string) // is called from time to time; it does not block
-	DeferRoot bool         // as in staging.Options
-}
-
-// Digest writes a file and its file system to the disk, and returns the digest of the file.
-// dir is an empty folder. It takes long.
-type Digest func(ctx context.Context, dir, path string) (string, error)
-
-func digestWith(logger *slog.Logger) Digest {
-	return func(ctx context.Context, dir, path string) (string, error) {
-		return staging.Digest(ctx, staging.Options{Logger: logger}, dir, path)
-	}
-}
-
-// stageWith reads artifacts in a confined process.
-func stageWith(logger *slog.Logger) Stage {
-	return func(ctx context.Context, dir string, r io.Reader, o Staging) (artifact.Meta, error) {
-		const step = 16 << 20
-		next := int64(step)
-		return staging.Stage(ctx, staging.Options{Logger: logger, Images: prepare.LackingForImages() == nil, DeferRoot: o.DeferRoot, Progress: func(done int64) {
-			if done >= next {
-				next = done + step
-				o.Progress(fmt.Sprintf("read %d MiB", done>>20))
-			}
-		}}, dir, r)
-	}
 }
 
 func (o Options) withDefaults() Options {
@@ -166,10 +129,10 @@ func (o Options) withDefaults() Options {
 		o.Exec = task.NewExec(o.Runtime, o.StateDir)
 	}
 	if o.Stage == nil {
-		o.Stage = stageWith(o.Logger)
+		o.Stage = candidate.StageWith(o.Logger)
 	}
 	if o.Digest == nil {
-		o.Digest = digestWith(o.Logger)
+		o.Digest = candidate.DigestWith(o.Logger)
 	}
 	if o.Daemon == nil {
 		o.Daemon = func() (int, error) { return containerd.Daemon(o.Socket) }

@@ -45,7 +45,7 @@ func serviceOf(id string, names []string) string {
 
 // canOverlap returns an error if a version cannot run beside the current one.
 func (s *Supervisor) canOverlap(name string, t *trial) error {
-	id := instanceOf(name, t.next)
+	id := instanceOf(name, t.Next)
 	if err := bundle.CheckName("services", id); err != nil {
 		return err
 	}
@@ -56,9 +56,9 @@ func (s *Supervisor) canOverlap(name string, t *trial) error {
 	switch {
 	case svc == nil || svc.bundle == nil:
 		return nil
-	case svc.bundle.Spec.Process.Terminal != t.new.Spec.Process.Terminal:
+	case svc.bundle.Spec.Process.Terminal != t.Bundle.Spec.Process.Terminal:
 		return errors.New("annotation keelson.swap: process.terminal differs between the versions, which write the same log")
-	case len(bundle.Nested(t.new.Cgroup(name), s.services.cgroupsOfOthers(svc))) > 0:
+	case len(bundle.Nested(t.Bundle.Cgroup(name), s.services.cgroupsOfOthers(svc))) > 0:
 		return errors.New("annotation keelson.swap: services whose cgroups are nested in its own cannot be in those of two versions")
 	}
 	return nil
@@ -66,7 +66,7 @@ func (s *Supervisor) canOverlap(name string, t *trial) error {
 
 // overlaps reports whether a swap starts the new version beside the old one, which must run.
 func (t *trial) overlaps(svc *service) bool {
-	return t.new != nil && t.new.Settings.Swap == bundle.SwapOverlap && svc != nil && svc.state == machine.Running
+	return t.Bundle != nil && t.Bundle.Settings.Swap == bundle.SwapOverlap && svc != nil && svc.state == machine.Running
 }
 
 // tried returns the service whose state decides on the new version.
@@ -88,11 +88,11 @@ func placeBeside(b *bundle.Bundle, instance string) {
 
 // startBeside starts the new version.
 func (s *Supervisor) startBeside(svc *service, t *trial) {
-	s.event(svc, fmt.Sprintf("swapping %s for %s, which starts beside it, ordered by %s", t.from(), t.next, cmp.Or(t.by, "nobody known")), 0)
+	s.event(svc, fmt.Sprintf("swapping %s for %s, which starts beside it, ordered by %s", t.from(), t.Next, cmp.Or(t.by, "nobody known")), 0)
 	t.tellNotes()
 	t.tell("starting beside %s", t.from())
 	t.beside = &service{
-		name: t.instance, instance: t.instance, besideOf: svc, dir: t.dir, version: t.next,
+		name: t.instance, instance: t.instance, besideOf: svc, dir: t.Dir, version: t.Next,
 		state: machine.Stopped, since: s.options.Now(), first: firstUp, // It does not count for the boot.
 	}
 	t.beside.load(s.options.Logger, s.users)
@@ -114,8 +114,8 @@ func (s *Supervisor) promote(old *service, t *trial) {
 	old.retire(s)
 	s.store.remove(t.instance)
 	old.trial, t.beside, svc.besideOf = nil, nil, nil
-	svc.name, svc.trial, svc.version = t.name, t, t.old
-	s.services.byName[t.name] = svc
+	svc.name, svc.trial, svc.version = t.Name, t, t.Old
+	s.services.byName[t.Name] = svc
 	s.services.remove(t.instance)
 	s.arrange()
 	s.store.save(svc)
@@ -136,7 +136,7 @@ func (svc *service) retire(s *Supervisor) {
 // discard stops the new version, and the old one keeps running.
 func (s *Supervisor) discard(svc *service, t *trial) {
 	t.reason = cmp.Or(t.reason, "the service was ordered to stop")
-	s.event(svc, fmt.Sprintf("swap to %s failed: %s; keeping %s", t.next, t.reason, t.from()), 0)
+	s.event(svc, fmt.Sprintf("swap to %s failed: %s; keeping %s", t.Next, t.reason, t.from()), 0)
 	t.tell("failed: %s; keeping %s", t.reason, t.from())
 	s.stopLater([]string{t.instance})
 	s.followSwap(t.beside) // It may have stopped before.

@@ -59,7 +59,7 @@ func (s *Supervisor) startIfPossible(svc *service) {
 		svc.reason = "waits: " + o.why
 		svc.recordFirst(firstDown)
 		s.event(svc, svc.reason, 0)
-		s.emitFor(svc, events.Event{Kind: events.Blocked, Text: o.why})
+		s.recorder.service(svc, events.Event{Kind: events.Blocked, Text: o.why})
 	}
 	if svc.blocked != o.lasting {
 		svc.blocked = o.lasting

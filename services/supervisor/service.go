@@ -180,7 +180,7 @@ func (svc *service) removeMounts(logger *slog.Logger) {
 
 // add makes a service of a bundle. It returns false for a bundle of the rescue role.
 func (s *Supervisor) add(name string, version versions.Target) bool {
-	svc := &service{name: name, version: version, dir: s.dirOf(name, version), state: machine.Stopped, since: s.options.Now()}
+	svc := &service{name: name, version: version, dir: s.candidates.Folder(name, version), state: machine.Stopped, since: s.options.Now()}
 	svc.load(s.options.Logger, s.users)
 	if svc.bundle != nil && svc.bundle.Settings.Role == bundle.RoleRescue {
 		return false

@@ -17,7 +17,7 @@ const (
 func (s *Supervisor) stopAll() {
 	s.stopping = true
 	close(s.down)
-	s.recordSupervisor("stopping", "all services, for the shutdown")
+	s.recorder.supervisor("stopping", "all services, for the shutdown")
 	s.stopLater(s.services.names)
 	if s.mayRun() {
 		time.AfterFunc(blindTime, func() { s.send(s.takeOverBlindly) })

@@ -11,6 +11,7 @@ import (
 	"keelson/runtime/bundle"
 	"keelson/runtime/idrange"
 	"keelson/runtime/logs"
+	"keelson/services/candidate"
 	"keelson/services/connection"
 	"keelson/services/sockets"
 	"keelson/services/task"
@@ -26,15 +27,16 @@ type Supervisor struct {
 	store      store
 	versions   *versions.Store
 	sockets    *sockets.Set
-	upgrade    *upgrade.Upgrade // of keelson's own programs
-	staging    chan struct{}    // full while an artifact is being read
-	inbox      chan func()      // run by Serve's goroutine
-	ended      chan struct{}    // closed when Serve has returned
-	down       chan struct{}    // closed at shutdown
-	adopted    chan struct{}    // closed when what containerd runs is taken over
-	replaced   chan struct{}    // closed when another supervisor is to continue
-	endOnce    sync.Once        // closes replaced
-	endErr     error            // valid once replaced is closed
+	upgrade    *upgrade.Upgrade  // of keelson's own programs
+	candidates *candidate.Finder // for swaps of services
+	recorder   recorder
+	inbox      chan func()   // run by Serve's goroutine
+	ended      chan struct{} // closed when Serve has returned
+	down       chan struct{} // closed at shutdown
+	adopted    chan struct{} // closed when what containerd runs is taken over
+	replaced   chan struct{} // closed when another supervisor is to continue
+	endOnce    sync.Once     // closes replaced
+	endErr     error         // valid once replaced is closed
 
 	// The rest belongs to Serve's goroutine.
 	services    services
@@ -65,10 +67,14 @@ func New(options Options) *Supervisor {
 		inbox:   make(chan func()), ended: make(chan struct{}), down: make(chan struct{}),
 		adopted: make(chan struct{}), replaced: make(chan struct{}),
 		versions: versions.New(options.Versions),
-		staging:  make(chan struct{}, 1), swapping: map[string]bool{}, output: map[string]*logs.Count{},
+		swapping: map[string]bool{}, output: map[string]*logs.Count{},
 		sockets:  sockets.NewSet(options.Descriptors, options.Logger),
+		recorder: recorder{options.Journal, options.Now},
 		services: newServices(), warned: map[string]bool{},
 	}
+	s.candidates = candidate.New(candidate.Options{
+		Dir: options.Dir, Policy: options.Policy, Versions: s.versions, Stage: options.Stage, Digest: options.Digest, Persist: s.persist,
+	})
 	s.upgrade = s.newUpgrade()
 	s.connection = connection.New(connection.Options{Dial: options.Dial, KillStarting: options.KillStarting, Logger: options.Logger, Changed: s.connectionChanged})
 	s.announcer = announcer{events: s.announceStage, now: options.Now, store: s.store}
@@ -93,8 +99,8 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 		s.tasks.Close()
 		s.work.Wait()
 	}()
-	s.recordSupervisor("started", "")
-	defer s.recordSupervisor("ending", "")
+	s.recorder.supervisor("started", "")
+	defer s.recorder.supervisor("ending", "")
 	if err := s.load(); err != nil {
 		return err
 	}

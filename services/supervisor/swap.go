@@ -38,16 +38,16 @@ func (s *Supervisor) obstacleToSwap(name string) error {
 	case svc != nil && svc.besideOf != nil:
 		return fmt.Errorf("it is a version of %s that is being swapped in", svc.besideOf.name)
 	case svc != nil && svc.trial != nil:
-		return fmt.Errorf("a swap to %s has begun", svc.trial.next)
+		return fmt.Errorf("a swap to %s has begun", svc.trial.Next)
 	}
 	return nil
 }
 
 // beginTrial begins a swap that is recorded on the disk.
 func (s *Supervisor) beginTrial(t *trial) {
-	svc := s.services.byName[t.name]
+	svc := s.services.byName[t.Name]
 	if svc == nil {
-		svc = &service{name: t.name, dir: t.dir, state: machine.Stopped, since: s.options.Now()}
+		svc = &service{name: t.Name, dir: t.Dir, state: machine.Stopped, since: s.options.Now()}
 		svc.load(s.options.Logger, s.users)
 		s.services.add(svc)
 		s.arrange()
@@ -55,8 +55,8 @@ func (s *Supervisor) beginTrial(t *trial) {
 	} else {
 		t.oldDir, t.ran, t.exited = svc.dir, !svc.state.Settled(), svc.state == machine.Exited
 	}
-	t.instance = instanceOf(t.name, t.next)
-	t.overlap = t.overlaps(svc) && s.canOverlap(t.name, t) == nil
+	t.instance = instanceOf(t.Name, t.Next)
+	t.overlap = t.overlaps(svc) && s.canOverlap(t.Name, t) == nil
 	t.state, t.begun, svc.trial = swap.Accepted, s.options.Now(), t
 	s.swapEvent(svc, swap.Begin)
 }
@@ -66,7 +66,7 @@ func (s *Supervisor) swapEvent(svc *service, e swap.Event) {
 	t := svc.trial
 	on := swap.On
 	switch {
-	case t.next == versions.Removed:
+	case t.Next == versions.Removed:
 		on = swap.OnRemoval
 	case t.overlap:
 		on = swap.OnOverlap
@@ -80,13 +80,13 @@ func (s *Supervisor) swapEvent(svc *service, e swap.Event) {
 	t.state = next.State
 	for _, a := range next.Actions {
 		if !recorded && a != swap.Disarm && a != swap.Reject { // Reject sets the reason.
-			s.recordSwap(t, before)
+			s.recorder.swap(t, before)
 			recorded = true
 		}
-		s.doSwap(s.services.byName[t.name], a, e) // Promote makes it another one.
+		s.doSwap(s.services.byName[t.Name], a, e) // Promote makes it another one.
 	}
 	if !recorded {
-		s.recordSwap(t, before)
+		s.recorder.swap(t, before)
 	}
 	if t.state.Ended() && svc.trial == t {
 		s.endTrial(svc, t)
@@ -124,14 +124,14 @@ func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
 	case swap.Verify:
 		s.verifyRoot(t)
 	case swap.AwaitVerified:
-		if t.rootDigest != "" {
+		if t.RootDigest != "" {
 			t.tell("verifying %s", artifact.RootErofs)
 		}
 		s.followVerification(svc)
 	case swap.Disarm:
 		t.disarm()
 	case swap.Reject:
-		t.rejected = t.next.IsVersion()
+		t.rejected = t.Next.IsVersion()
 		if e == swap.Damaged {
 			t.damaged = true
 		} else {
@@ -141,7 +141,7 @@ func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
 		t.reason = cmp.Or(t.reason, "the service was ordered to stop")
 		s.restore(svc, t)
 	case swap.Commit:
-		s.record(svc, func() error { return s.versions.Commit(t.name) })
+		s.record(svc, func() error { return s.versions.Commit(t.Name) })
 	case swap.Abort:
 		t.reason = cmp.Or(t.reason, "the service was ordered to start") // Only a removal has no other reason.
 		reason := t.reason
@@ -149,7 +149,7 @@ func (s *Supervisor) doSwap(svc *service, a swap.Action, e swap.Event) {
 			reason = ""
 		}
 		s.record(svc, func() error {
-			return s.persist(t.name, func() error { return s.versions.Abort(t.name, reason) })
+			return s.persist(t.Name, func() error { return s.versions.Abort(t.Name, reason) })
 		})
 	}
 }
@@ -159,7 +159,7 @@ func (s *Supervisor) replace(svc *service, t *trial) {
 	s.event(svc, fmt.Sprintf("swapping %s for %s, ordered by %s", t.from(), t.to(), cmp.Or(t.by, "nobody known")), 0)
 	t.tellNotes()
 	t.tell("replacing %s", t.from())
-	svc.dir = t.dir
+	svc.dir = t.Dir
 	s.startOther(svc)
 }
 
@@ -206,7 +206,7 @@ func (s *Supervisor) followSwap(svc *service) {
 		s.swapEvent(svc, swap.Gone)
 		return
 	}
-	if t.leaving || t.next == versions.Removed && s.services.toStop[svc.name] {
+	if t.leaving || t.Next == versions.Removed && s.services.toStop[svc.name] {
 		return // A removal waits until the services that require it have ended.
 	}
 	switch svc.state {
@@ -231,7 +231,7 @@ func (s *Supervisor) followSwap(svc *service) {
 // That is no fault of the version.
 func (s *Supervisor) swapBlocked(svc *service, t *trial) {
 	t.reason = cmp.Or(t.reason, svc.reason)
-	if t.next == versions.Removed {
+	if t.Next == versions.Removed {
 		s.swapEvent(svc, swap.Down) // A later order starts it again.
 	} else {
 		s.swapEvent(svc, swap.Gone)
@@ -264,7 +264,7 @@ func (s *Supervisor) record(svc *service, change func() error) {
 				s.swapEvent(svc, swap.Recorded)
 				return
 			}
-			s.options.Logger.Error("cannot record a swap", "service", svc.name, "version", svc.trial.next, "error", err)
+			s.options.Logger.Error("cannot record a swap", "service", svc.name, "version", svc.trial.Next, "error", err)
 			svc.trial.reason = cmp.Or(svc.trial.reason, err.Error())
 			s.swapEvent(svc, swap.Unrecorded)
 		})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"keelson/runtime/artifact"
+	"keelson/services/candidate"
 	"keelson/services/control"
 	"keelson/services/machine"
 	"keelson/services/task"
@@ -23,7 +24,7 @@ import (
 
 // fakeStage makes a bundle whose annotations are the artifact's bytes. With annotation root,
 // it has an erofs image whose verification can be deferred.
-func fakeStage(_ context.Context, dir string, r io.Reader, o Staging) (artifact.Meta, error) {
+func fakeStage(_ context.Context, dir string, r io.Reader, o candidate.Staging) (artifact.Meta, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {
 		return artifact.Meta{}, err
@@ -112,7 +113,7 @@ func (o *owner) current(t *testing.T, name string, current, previous versions.Ta
 func (o *owner) runs(t *testing.T, v versions.Target) {
 	t.Helper()
 	last, _, _ := o.last()
-	if got, want := last.spec.Bundle.Dir, o.dirOf(last.spec.Name, v); got != want || last.spec.Bundle.Name != last.spec.Name {
+	if got, want := last.spec.Bundle.Dir, o.candidates.Folder(last.spec.Name, v); got != want || last.spec.Bundle.Name != last.spec.Name {
 		t.Errorf("the last task runs %s as %s, want %s", got, last.spec.Bundle.Name, want)
 	}
 }

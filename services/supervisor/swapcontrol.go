@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"keelson/runtime/bundle"
+	"keelson/services/candidate"
 	"keelson/services/control"
 )
 
@@ -19,9 +20,9 @@ func (s *Supervisor) controlSwap(ctx context.Context, r control.Request) control
 	if err := bundle.CheckName("services", name); err != nil {
 		return control.Response{Code: control.CodeUsage, Error: fmt.Sprintf("cannot %s: %v", r.Verb, err)}
 	}
-	s.recordSwapOrder(r, name, nil)
+	s.recorder.swapOrder(r, name, nil)
 	answer := make(chan control.Response, 1)
-	t := &trial{name: name, by: r.Peer, answer: answer}
+	t := &trial{Candidate: candidate.Candidate{Name: name}, by: r.Peer, answer: answer}
 	progress, end := inBackground(r.Progress)
 	defer end()
 	t.progress = progress
@@ -51,18 +52,14 @@ func (s *Supervisor) controlSwap(ctx context.Context, r control.Request) control
 	}
 }
 
-var (
-	// errNotFound is returned for a service that does not exist.
-	errNotFound = errors.New("no such service")
-	// errShuttingDown is returned when nothing begins any more.
-	errShuttingDown = errors.New("the system is shutting down")
-)
+// errShuttingDown is returned when nothing begins any more.
+var errShuttingDown = errors.New("the system is shutting down")
 
 // refused records that a swap was refused, and returns the answer.
 func (s *Supervisor) refused(r control.Request, err error) control.Response {
-	s.recordSwapOrder(r, r.Names[0], err)
+	s.recorder.swapOrder(r, r.Names[0], err)
 	code := control.CodeFailed
-	if errors.Is(err, errNotFound) {
+	if errors.Is(err, candidate.ErrNotFound) {
 		code = control.CodeNotFound
 	}
 	return control.Response{Code: code, Error: fmt.Sprintf("cannot %s %s: %v", r.Verb, r.Names[0], err)}

@@ -51,7 +51,7 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 	s.releaseSockets(svc.name)
 	var response control.Response
 	if t.state == swap.Committed {
-		svc.version = t.next
+		svc.version = t.Next
 		s.event(svc, fmt.Sprintf("swap to %s committed", t.to()), s.options.Now()-t.begun)
 	} else {
 		response.Code = control.CodeFailed
@@ -71,8 +71,8 @@ func (s *Supervisor) endTrial(svc *service, t *trial) {
 			<-s.removeContainer(svc.name, t.instance, namespace)
 		}
 		if t.damaged {
-			if err := s.versions.RemoveUnused(svc.name, t.next); err != nil {
-				s.options.Logger.Error("cannot remove a damaged version", "service", svc.name, "version", t.next, "error", err)
+			if err := s.versions.RemoveUnused(svc.name, t.Next); err != nil {
+				s.options.Logger.Error("cannot remove a damaged version", "service", svc.name, "version", t.Next, "error", err)
 			}
 		}
 		if t.state == swap.Committed {

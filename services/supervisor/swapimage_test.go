@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"keelson/services/candidate"
 	"keelson/services/control"
 	"keelson/services/machine"
 	"keelson/services/task"
@@ -39,7 +40,7 @@ func TestSwapImage(t *testing.T) {
 			t.Errorf("the store holds %+v (%v)", state, err)
 		}
 		last, _, _ := o.last()
-		if b := last.spec.Bundle; b.Dir != o.dirOf("a", state.Current) || b.Spec.Process.Args[0] != "fresh" || b.Settings.Restart != "always" {
+		if b := last.spec.Bundle; b.Dir != o.candidates.Folder("a", state.Current) || b.Spec.Process.Args[0] != "fresh" || b.Settings.Restart != "always" {
 			t.Errorf("the task runs %+v of %s", b.Spec.Process, b.Dir)
 		}
 		changes := o.Control(t.Context(), control.Request{Verb: control.Diff}).Changes
@@ -78,7 +79,7 @@ type unread struct{ *testing.T }
 
 func (r unread) Read([]byte) (int, error) {
 	r.Error("the artifact is read")
-	return 0, errNotFound
+	return 0, candidate.ErrNotFound
 }
 
 // What the policy does not allow for any version is refused before the artifact is read.

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"keelson/services/candidate"
 	"keelson/services/control"
 	"keelson/services/machine"
 	"keelson/services/swap"
@@ -216,7 +217,7 @@ func TestStartDuringRemoval(t *testing.T) {
 		want(t, stopped, "")
 		removing := func(state swap.State) func() error {
 			return func() error {
-				o.services.byName["a"].trial = &trial{name: "a", state: state, next: versions.Removed, oldDir: "x"}
+				o.services.byName["a"].trial = &trial{Candidate: candidate.Candidate{Name: "a", Next: versions.Removed}, state: state, oldDir: "x"}
 				return nil
 			}
 		}

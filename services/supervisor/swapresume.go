@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"keelson/runtime/prepare"
+	"keelson/services/candidate"
 	"keelson/services/containerd"
 	"keelson/services/machine"
 	"keelson/services/swap"
@@ -17,14 +18,14 @@ const interruptedReason = "it was interrupted"
 // addInterrupted makes a service of a name whose swap was interrupted: of the new version,
 // which may run, until resumeSwap knows what runs.
 func (s *Supervisor) addInterrupted(name string, state versions.State, inImage bool) bool {
-	t := &trial{name: name, state: swap.Accepted, next: state.Trial.Next, old: state.Current, reason: interruptedReason, ran: state.Trial.Ran, stopped: state.Trial.Stopped}
-	if t.old != versions.Removed && (t.old != versions.Image || inImage) {
-		t.oldDir = s.dirOf(name, t.old)
+	t := &trial{Candidate: candidate.Candidate{Name: name, Next: state.Trial.Next, Old: state.Current}, state: swap.Accepted, reason: interruptedReason, ran: state.Trial.Ran, stopped: state.Trial.Stopped}
+	if t.Old != versions.Removed && (t.Old != versions.Image || inImage) {
+		t.oldDir = s.candidates.Folder(name, t.Old)
 	}
-	svc := &service{name: name, version: t.old, trial: t, state: machine.Stopped, since: s.options.Now()}
+	svc := &service{name: name, version: t.Old, trial: t, state: machine.Stopped, since: s.options.Now()}
 	svc.dir = t.oldDir
-	if t.next != versions.Removed {
-		svc.dir = s.dirOf(name, t.next)
+	if t.Next != versions.Removed {
+		svc.dir = s.candidates.Folder(name, t.Next)
 	}
 	svc.load(s.options.Logger, s.users)
 	s.services.add(svc)
@@ -39,13 +40,13 @@ func (s *Supervisor) resumeSwap(svc *service, old saved, t containerd.Task, exis
 	if trial == nil {
 		return false, true
 	}
-	s.event(svc, fmt.Sprintf("swap to %s failed: %s; restoring %s", trial.next, trial.reason, trial.from()), 0)
-	if isOld := old.From == trial.oldDir && old.Pid == t.PID; exists && !isOld && trial.next != versions.Removed {
+	s.event(svc, fmt.Sprintf("swap to %s failed: %s; restoring %s", trial.Next, trial.reason, trial.from()), 0)
+	if isOld := old.From == trial.oldDir && old.Pid == t.PID; exists && !isOld && trial.Next != versions.Removed {
 		return true, true
 	}
-	if trial.next != versions.Removed && svc.bundle != nil { // Its start may have been interrupted.
+	if trial.Next != versions.Removed && svc.bundle != nil { // Its start may have been interrupted.
 		if err := prepare.Release(svc.bundle); err != nil {
-			s.options.Logger.Error("cannot remove the mounts of a version", "service", svc.name, "version", trial.next, "error", err)
+			s.options.Logger.Error("cannot remove the mounts of a version", "service", svc.name, "version", trial.Next, "error", err)
 		}
 	}
 	if trial.oldDir == "" {
@@ -65,7 +66,7 @@ func (s *Supervisor) undoSwaps(running []*service) {
 			continue
 		}
 		svc.trial.state = swap.Restoring
-		s.recordSwap(svc.trial, swap.Accepted)
+		s.recorder.swap(svc.trial, swap.Accepted)
 		switch {
 		case slices.Contains(running, svc):
 			s.restore(svc, svc.trial)

@@ -19,6 +19,7 @@ import (
 
 	"keelson/runtime/artifact"
 	"keelson/runtime/staging"
+	"keelson/services/candidate"
 	"keelson/services/control"
 	"keelson/services/versions"
 	"keelson/testvm/nstest"
@@ -68,8 +69,8 @@ const stagerEnv = "KEELSON_TEST_STAGER"
 
 // stageTemplate makes a bundle of a template below dir. An artifact is "SERVICE VERSION"; a
 // longer one is a real one.
-func stageTemplate(dir string) Stage {
-	return func(ctx context.Context, staged string, r io.Reader, o Staging) (meta artifact.Meta, err error) {
+func stageTemplate(dir string) candidate.Stage {
+	return func(ctx context.Context, staged string, r io.Reader, o candidate.Staging) (meta artifact.Meta, err error) {
 		text, err := io.ReadAll(r)
 		if err != nil {
 			return meta, err
@@ -112,7 +113,7 @@ const endless = "endless"
 
 // digestOfTemplate takes the configuration of a version for its root, which a kernel without
 // dm-verity could not mount. The root of versions called good-large is endless.
-func digestOfTemplate(dir string) Digest {
+func digestOfTemplate(dir string) candidate.Digest {
 	return func(ctx context.Context, empty, path string) (string, error) {
 		root := filepath.Join(filepath.Dir(path), "config.json")
 		config, err := os.ReadFile(root)

@@ -3,7 +3,6 @@ package supervisor
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -14,17 +13,17 @@ import (
 // verifyRoot begins to verify the erofs image of the new version if that was deferred: what
 // the service reads of it is verified by dm-verity meanwhile.
 func (s *Supervisor) verifyRoot(t *trial) {
-	if t.rootDigest == "" {
+	if t.RootDigest == "" {
 		return
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	t.unverify = cancel
-	name, want, path := t.name, t.rootDigest, filepath.Join(t.dir, artifact.RootErofs)
+	name, want, path := t.Name, t.RootDigest, filepath.Join(t.Dir, artifact.RootErofs)
 	s.work.Go(func() {
 		defer cancel()
 		var digest string
 		err := s.attempt(ctx, "cannot verify a version", name, func() (err error) {
-			digest, err = s.digestOf(ctx, name, path)
+			digest, err = s.candidates.DigestOf(ctx, name, path)
 			return err
 		})
 		s.send(func() { s.rootVerified(name, t, digest, want, err) })
@@ -45,7 +44,7 @@ func (s *Supervisor) rootVerified(name string, t *trial, digest, want string, er
 		t.reason = cmp.Or(t.reason, fmt.Sprintf("%s has the digest %s, and the manifest names %s", artifact.RootErofs, digest, want))
 		s.swapEvent(svc, swap.Damaged)
 	default:
-		t.rootDigest = ""
+		t.RootDigest = ""
 		s.followVerification(svc)
 	}
 }
@@ -56,17 +55,7 @@ func (s *Supervisor) followVerification(svc *service) {
 	if svc.besideOf != nil {
 		svc = svc.besideOf
 	}
-	if t := svc.trial; t != nil && t.state == swap.Verifying && t.rootDigest == "" && t.isUp(svc) && !s.stopping {
+	if t := svc.trial; t != nil && t.state == swap.Verifying && t.RootDigest == "" && t.isUp(svc) && !s.stopping {
 		s.swapEvent(svc, swap.Verified)
 	}
-}
-
-// digestOf returns the digest of a file of a version, after the version is on the disk.
-func (s *Supervisor) digestOf(ctx context.Context, name, path string) (digest string, err error) {
-	empty, err := s.versions.Stage(name)
-	if err != nil {
-		return "", err
-	}
-	digest, err = s.options.Digest(ctx, empty, path)
-	return digest, errors.Join(err, s.versions.Discard(empty))
 }

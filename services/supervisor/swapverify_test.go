@@ -122,7 +122,7 @@ func TestSwapNotVerified(t *testing.T) {
 				o.report(task.Started{PID: 9})
 				want(t, answer, tt.reason)
 				o.current(t, "a", versions.Image, "")
-				if _, err := os.Stat(o.dirOf("a", target(t, deferring))); (err == nil) == tt.damaged {
+				if _, err := os.Stat(o.candidates.Folder("a", target(t, deferring))); (err == nil) == tt.damaged {
 					t.Errorf("the version in the store: %v", err)
 				}
 				o.digest = nil

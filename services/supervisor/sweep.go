@@ -88,7 +88,7 @@ func (s *Supervisor) afterSweep(one containerd.Swept) error {
 
 // connectionChanged is called when the connection to containerd was made, or lost.
 func (s *Supervisor) connectionChanged(connected bool) {
-	s.recordContainerd(connected)
+	s.recorder.containerd(connected)
 	if _, err := os.Stat(paths.ShimSockets); connected && err == nil { // Else there was no container yet.
 		s.sweepLater()
 	}

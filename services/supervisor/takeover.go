@@ -111,8 +111,8 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 		t, exists := found[id]
 		taken[id] = true
 		before := svc.bundle
-		if svc.trial != nil && before != nil && svc.trial.next.IsVersion() && before.Settings.Swap == bundle.SwapOverlap {
-			begun = append(begun, instanceOf(name, svc.trial.next))
+		if svc.trial != nil && before != nil && svc.trial.Next.IsVersion() && before.Settings.Swap == bundle.SwapOverlap {
+			begun = append(begun, instanceOf(name, svc.trial.Next))
 		}
 		undo, resume := s.resumeSwap(svc, old, t, exists)
 		if undo {
@@ -191,16 +191,16 @@ func (s *Supervisor) resume(svc *service, old saved, known bool, t containerd.Ta
 		if old.State == machine.Stopping {
 			svc.state = machine.Stopped
 			s.store.save(svc)
-			s.recordResumed(svc, old.State)
+			s.recorder.resumed(svc, old.State)
 		}
 	case s.stopping:
 		svc.state = machine.Stopped
-		s.recordResumed(svc, old.State)
+		s.recorder.resumed(svc, old.State)
 	case known && old.State == machine.Backoff:
 		svc.state, svc.since = machine.Backoff, old.Entered
 		s.do(svc, machine.ArmDelay)
 	default:
-		s.recordResumed(svc, old.State)
+		s.recorder.resumed(svc, old.State)
 		s.apply(svc, machine.Start)
 	}
 }
@@ -227,7 +227,7 @@ func (s *Supervisor) adopt(svc *service, old saved, t containerd.Task) {
 	if missing := s.sockets.Missing(svc.name, svc.settings().Listen); len(missing) > 0 {
 		s.options.Logger.Warn("the kept sockets of a service are lost: they are opened again at its next start, and connections are refused until then",
 			"service", svc.name, "sockets", strings.Join(missing, " "))
-		s.emitFor(svc, events.Event{Kind: events.Sockets, Text: "lost, and opened again at the next start: " + strings.Join(missing, " ")})
+		s.recorder.service(svc, events.Event{Kind: events.Sockets, Text: "lost, and opened again at the next start: " + strings.Join(missing, " ")})
 	}
 	switch old.State {
 	case machine.Running:
@@ -238,7 +238,7 @@ func (s *Supervisor) adopt(svc *service, old saved, t containerd.Task) {
 		s.do(svc, machine.Signal)
 	default: // It was being started, or became ready.
 		svc.state = machine.Activating
-		s.recordResumed(svc, old.State)
+		s.recorder.resumed(svc, old.State)
 		s.do(svc, machine.Probe)
 	}
 	s.store.save(svc)

@@ -59,7 +59,7 @@ func (s *Supervisor) entered(svc *service, before machine.State) {
 	if svc.state.Settled() {
 		s.releaseSockets(svc.name)
 	}
-	s.recordTransition(svc, before, "")
+	s.recorder.transition(svc, before, "")
 }
 
 func (s *Supervisor) do(svc *service, a machine.Action) {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"keelson/runtime/bundle"
+	"keelson/services/candidate"
 	"keelson/services/control"
 	"keelson/services/machine"
 	"keelson/services/swap"
@@ -18,25 +18,17 @@ const readyTime = time.Minute
 
 // trial is a swap of a service that has not ended. Package swap says what follows what.
 type trial struct {
-	name      string
+	candidate.Candidate
 	state     swap.State
-	next      versions.Target
-	reference string   // name of the container image of next, if that is one
-	notes     []string // on how the artifact is used
 	by        string
-	dir       string         // bundle of the new version
-	new       *bundle.Bundle // the new version; nil: the service is removed
-	overlap   bool           // the new version starts beside the old one
-	instance  string         // ID of its container then
-	beside    *service       // the new version while both have containers
+	overlap   bool     // the new version starts beside the old one
+	instance  string   // ID of its container then
+	beside    *service // the new version while both have containers
 	probation time.Duration
 
-	rootDigest string             // of the erofs image of the new version, which is not verified yet; empty: nothing to verify
-	unverify   context.CancelFunc // ends the verification; nil: none has begun
-	damaged    bool               // the image has another digest
+	unverify context.CancelFunc // ends the verification of RootDigest; nil: none has begun
+	damaged  bool               // the image has another digest
 
-	old         versions.Target
-	inImage     bool     // the image has the service
 	oldDir      string   // bundle of the old version; empty: there is none
 	ran         bool     // the old version was to run
 	stopped     []string // services that a removal stops, because they require this one
@@ -56,15 +48,15 @@ func (t *trial) from() string {
 	if t.oldDir == "" {
 		return "no version"
 	}
-	return t.old.String()
+	return t.Old.String()
 }
 
 // to names the new version for people.
 func (t *trial) to() string {
-	if t.reference == "" {
-		return t.next.String()
+	if t.Reference == "" {
+		return t.Next.String()
 	}
-	return fmt.Sprintf("%s (%s)", t.next, t.reference)
+	return fmt.Sprintf("%s (%s)", t.Next, t.Reference)
 }
 
 // tell shows the client how far the swap is.
@@ -76,7 +68,7 @@ func (t *trial) tell(format string, args ...any) {
 
 // tellNotes shows the notes to the client.
 func (t *trial) tellNotes() {
-	for _, note := range t.notes {
+	for _, note := range t.Notes {
 		t.tell("%s", note)
 	}
 }
@@ -89,7 +81,7 @@ func (t *trial) drops() bool {
 	}
 	switch t.state {
 	case swap.Committing, swap.Committed:
-		return t.next == versions.Removed
+		return t.Next == versions.Removed
 	case swap.Restoring, swap.Aborting, swap.Restored:
 		return t.oldDir == ""
 	}
@@ -100,8 +92,8 @@ func (t *trial) drops() bool {
 // swap.
 func (t *trial) lateness(svc *service) time.Duration {
 	limit := readyTime
-	if t.new != nil && t.new.Settings.ReadyTimeout > 0 {
-		limit = t.new.Settings.ReadyTimeout
+	if t.Bundle != nil && t.Bundle.Settings.ReadyTimeout > 0 {
+		limit = t.Bundle.Settings.ReadyTimeout
 	}
 	return svc.settings().StopTimeout + limit
 }

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"path/filepath"
 	"slices"
 
-	"keelson/runtime/artifact"
 	"keelson/services/connection"
 	"keelson/services/machine"
 	"keelson/services/upgrade"
@@ -25,19 +23,9 @@ var _ upgrade.Host = host{}
 func (s *Supervisor) newUpgrade() *upgrade.Upgrade {
 	return upgrade.New(upgrade.Options{
 		Dir: s.options.Programs, State: filepath.Join(s.options.StateDir, upgrade.Name), Policy: s.options.Policy,
-		Logger: s.options.Logger, Now: s.options.Now, Shown: s.options.Events, Emit: s.emit,
-		Stage: s.stagePrograms, Daemon: s.options.Daemon, Role: s.options.Role, SameProgram: s.options.SameProgram,
+		Logger: s.options.Logger, Now: s.options.Now, Shown: s.options.Events, Emit: s.recorder.emit,
+		Stage: s.candidates.Read, Daemon: s.options.Daemon, Role: s.options.Role, SameProgram: s.options.SameProgram,
 	}, host{s})
-}
-
-// stagePrograms reads an artifact, whose root is verified.
-func (s *Supervisor) stagePrograms(ctx context.Context, dir string, r io.Reader, progress func(string)) (meta artifact.Meta, err error) {
-	free, err := s.reserveStaging()
-	if err != nil {
-		return meta, err
-	}
-	defer free()
-	return s.options.Stage(ctx, dir, r, Staging{Progress: progress})
 }
 
 // Reserve implements upgrade.Host.
@@ -162,7 +150,7 @@ func (s *Supervisor) askServe(f func() error) error {
 func (s *Supervisor) end(err error) {
 	s.endOnce.Do(func() {
 		s.endErr = err
-		s.recordSupervisor("ending", "for another supervisor, which continues")
+		s.recorder.supervisor("ending", "for another supervisor, which continues")
 		close(s.replaced)
 	})
 }
