@@ -34,7 +34,7 @@ func (s *Supervisor) sweepLater() {
 // sweep removes containers that nobody uses.
 func (s *Supervisor) sweep() error {
 	var namespaces []string
-	if err := s.ask(func() error {
+	if err := s.askServe(func() error {
 		if s.stopping {
 			return errors.New("the system is shutting down")
 		}
@@ -63,7 +63,7 @@ func (s *Supervisor) sweep() error {
 // hasTask reports whether a service has, or is to have, a container of containerd.
 func (s *Supervisor) hasTask(namespace, id string) bool {
 	found := true
-	err := s.ask(func() error {
+	err := s.askServe(func() error {
 		found = s.stopping || slices.ContainsFunc(slices.Collect(maps.Values(s.services.byName)), func(svc *service) bool {
 			return svc.task != nil && svc.namespace() == namespace && cmp.Or(svc.instance, svc.name) == id
 		})
@@ -76,7 +76,7 @@ func (s *Supervisor) hasTask(namespace, id string) bool {
 func (s *Supervisor) afterSweep(one containerd.Swept) error {
 	s.options.Logger.Warn("removed a container that nobody used: containerd or the supervisor died while it was made or deleted", "container", one.ID)
 	var used []string
-	if err := s.ask(func() error { used = s.services.cgroupsOfOthers(nil); return nil }); err != nil {
+	if err := s.askServe(func() error { used = s.services.cgroupsOfOthers(nil); return nil }); err != nil {
 		return nil
 	}
 	var errs []error
