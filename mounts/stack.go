@@ -59,24 +59,24 @@ func mountedDevices(infos []*mountinfo.Info, want func(*mountinfo.Info) bool) []
 
 // unmountRounds unmounts file systems and stops devices alternately, since they may lie on
 // one another in any order, until nothing changes. It returns what stays mounted.
-func unmountRounds(infos []*mountinfo.Info) []Step {
+func unmountRounds(infos []*mountinfo.Info) []Mounted {
 	roots := mountedDevices(infos, func(m *mountinfo.Info) bool { return m.Mountpoint == "/" })
-	steps := UnmountPlan(infos)
+	mounts := UnmountPlan(infos)
 	limit := time.Now().Add(roundsLimit)
 	for end := time.Now().Add(busyPatience); ; {
-		before := len(steps)
+		before := len(mounts)
 		var err error
-		steps, err = unmountEach(steps)
+		mounts, err = unmountEach(mounts)
 		stopped, left := stopDevices(roots)
 		now := time.Now()
 		switch {
 		case left == 0 && !errors.Is(err, unix.EBUSY), now.After(limit):
-			return steps
-		case len(steps) < before || stopped:
+			return mounts
+		case len(mounts) < before || stopped:
 			end = now.Add(busyPatience)
 			continue
 		case now.After(end):
-			return steps
+			return mounts
 		}
 		<-time.After(busyPause)
 	}

@@ -17,8 +17,8 @@ const (
 	ioctlFreeze = 0xc0045877 // FIFREEZE: _IOWR('X', 119, int)
 )
 
-// Step is one unmount of a plan.
-type Step struct {
+// Mounted is a mount of a plan, to be unmounted.
+type Mounted struct {
 	Target string
 	FSType string
 }
@@ -36,9 +36,9 @@ var volatile = map[string]bool{
 // below first, later ones before earlier ones. The root stays, and so do file systems in
 // memory unless they lie on one that is not. Bind mounts of namespaces (nsfs) are
 // unmounted: the namespaces have mounts.
-func UnmountPlan(infos []*mountinfo.Info) []Step {
+func UnmountPlan(infos []*mountinfo.Info) []Mounted {
 	roots, children := mountTree(infos)
-	var plan []Step
+	var plan []Mounted
 	seen := make(map[int]bool, len(infos)) // An inconsistent read may contain a cycle.
 	var walk func(m *mountinfo.Info, must bool)
 	walk = func(m *mountinfo.Info, must bool) {
@@ -53,7 +53,7 @@ func UnmountPlan(infos []*mountinfo.Info) []Step {
 			walk(below[i], must)
 		}
 		if must {
-			plan = append(plan, Step{Target: m.Mountpoint, FSType: m.FSType})
+			plan = append(plan, Mounted{Target: m.Mountpoint, FSType: m.FSType})
 		}
 	}
 	for i := len(roots) - 1; i >= 0; i-- {
@@ -93,15 +93,15 @@ func UnmountAll() error {
 	return errors.Join(readOnly(busy), rootReadOnly(infos), reportHeld())
 }
 
-// UnmountSteps unmounts in this order and returns the mounts that stay busy, with the
+// UnmountPlanned unmounts in this order and returns the mounts that stay busy, with the
 // errors. Since a mount may hold another one (a loop device, an overlay), it retries busy
 // mounts as long as others are unmounted, and for busyPatience after that: the kernel may
 // close the files of a process some time after its end, in a worker (fput()), and sends
 // no event.
-func UnmountSteps(steps []Step) (busy []Step, err error) {
-	for end := time.Now().Add(busyPatience); ; steps = busy {
-		busy, err = unmountEach(steps)
-		if len(busy) < len(steps) && len(busy) > 0 {
+func UnmountPlanned(mounts []Mounted) (busy []Mounted, err error) {
+	for end := time.Now().Add(busyPatience); ; mounts = busy {
+		busy, err = unmountEach(mounts)
+		if len(busy) < len(mounts) && len(busy) > 0 {
 			continue
 		}
 		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
@@ -111,9 +111,9 @@ func UnmountSteps(steps []Step) (busy []Step, err error) {
 	}
 }
 
-func unmountEach(steps []Step) (busy []Step, err error) {
+func unmountEach(mounts []Mounted) (busy []Mounted, err error) {
 	var errs []error
-	for _, s := range steps {
+	for _, s := range mounts {
 		if err := Unmount(s.Target, 0); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
 			busy, errs = append(busy, s), append(errs, err)
 		}
@@ -122,7 +122,7 @@ func unmountEach(steps []Step) (busy []Step, err error) {
 }
 
 // readOnly makes file systems that stay mounted read-only. It returns an error for each.
-func readOnly(busy []Step) error {
+func readOnly(busy []Mounted) error {
 	var errs []error
 	for _, s := range busy {
 		how, err := quiesce(s.Target)

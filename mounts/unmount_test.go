@@ -31,14 +31,14 @@ func TestUnmountWaits(t *testing.T) {
 			limit = 3 * time.Second
 		}
 		time.AfterFunc(limit, func() { _ = hold.Close() })
-		busy, err := UnmountSteps([]Step{{Target: "/held"}})
+		busy, err := UnmountPlanned([]Mounted{{Target: "/held"}})
 		if (len(busy) > 0) != late || errors.Is(err, unix.EBUSY) != late {
 			t.Errorf("file closed after %v: %v, %v", limit, busy, err)
 		}
 	}
 }
 
-func TestUnmountSteps(t *testing.T) {
+func TestUnmountPlanned(t *testing.T) {
 	if !inOwnRoot(t) {
 		return
 	}
@@ -59,7 +59,7 @@ func TestUnmountSteps(t *testing.T) {
 	must(t, os.WriteFile("/busy/y", nil, 0o600))
 	infos, err := mountinfo.GetMounts(nil)
 	must(t, err)
-	busy, _ := UnmountSteps(UnmountPlan(infos)) // UnmountAll would stop devices of the host.
+	busy, _ := UnmountPlanned(UnmountPlan(infos)) // UnmountAll would stop devices of the host.
 	if err := readOnly(busy); err == nil || !strings.Contains(err.Error(), "/busy") || strings.Contains(err.Error(), "deep") {
 		t.Errorf("file systems that stay mounted: %v", err)
 	}

@@ -93,8 +93,8 @@ func (db *DB) Resolve(alias string) []string {
 	return names
 }
 
-// Step is a module to insert, or a command to run in its place.
-type Step struct {
+// Load is a module to insert, or a command to run in its place.
+type Load struct {
 	Name    string
 	File    string
 	Params  []string
@@ -102,10 +102,10 @@ type Step struct {
 	Soft    bool   // a soft dependency: may fail
 }
 
-// Plan returns the steps that load a module, in order: soft dependencies to load before
+// Plan returns what to load for a module, in order: soft dependencies to load before
 // it, dependencies, the module, and soft dependencies to load after it. Modules that are
 // built in or loaded are omitted.
-func (db *DB) Plan(name string, loaded map[string]bool) []Step {
+func (db *DB) Plan(name string, loaded map[string]bool) []Load {
 	p := plan{db: db, seen: make(map[string]bool)}
 	for l := range loaded {
 		p.seen[l] = true
@@ -117,7 +117,7 @@ func (db *DB) Plan(name string, loaded map[string]bool) []Step {
 type plan struct {
 	db    *DB
 	seen  map[string]bool
-	steps []Step
+	steps []Load
 }
 
 func (p *plan) add(name string, soft bool) {
@@ -130,7 +130,7 @@ func (p *plan) add(name string, soft bool) {
 	around := p.db.softdeps(name)
 	p.addSoft(around.Pre)
 	if install { // The command loads dependencies.
-		p.steps = append(p.steps, Step{Name: name, Install: command, Soft: soft})
+		p.steps = append(p.steps, Load{Name: name, Install: command, Soft: soft})
 	} else {
 		p.addFile(name, f, soft)
 	}
@@ -146,7 +146,7 @@ func (p *plan) addFile(name string, f depmod.Module, soft bool) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(p.db.dir, path)
 	}
-	p.steps = append(p.steps, Step{Name: name, File: path, Params: p.db.config.Options[name], Soft: soft})
+	p.steps = append(p.steps, Load{Name: name, File: path, Params: p.db.config.Options[name], Soft: soft})
 }
 
 // addSoft adds soft dependencies, which are names or aliases.

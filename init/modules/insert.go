@@ -23,7 +23,7 @@ const (
 )
 
 // insert inserts a module, or runs its install command.
-func insert(s Step) error {
+func insert(s Load) error {
 	if s.Install != "" {
 		return runInstall(s.Name, s.Install)
 	}

@@ -14,7 +14,7 @@ import (
 // Loader inserts each module once.
 type Loader struct {
 	db     *DB
-	insert func(Step) error
+	insert func(Load) error
 	done   map[string]bool // loaded or failed
 	Loaded []string
 }

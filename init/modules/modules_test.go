@@ -111,7 +111,7 @@ func virtio(t *testing.T) *DB {
 	})
 }
 
-func names(steps []Step) string {
+func names(steps []Load) string {
 	var all []string
 	for _, s := range steps {
 		all = append(all, s.Name)
@@ -172,7 +172,7 @@ func TestColdplugFollowsNewDevices(t *testing.T) {
 	var inserted []string
 	devices := []string{"pci:v00001AF4d00001041", "acpi:X:", "acpi:X:"}
 	l := &Loader{db: virtio(t), done: map[string]bool{"net_failover": true}}
-	l.insert = func(s Step) error {
+	l.insert = func(s Load) error {
 		inserted = append(inserted, s.Name)
 		switch s.Name {
 		case "virtio_pci":
@@ -272,7 +272,7 @@ func TestLoadFileSystem(t *testing.T) {
 		"conf/a.conf":         "install off /bin/false\n",
 	})
 	l := &Loader{db: db, done: map[string]bool{}}
-	l.insert = func(s Step) error {
+	l.insert = func(s Load) error {
 		switch {
 		case s.Install != "":
 			return ErrBlocked

@@ -39,7 +39,7 @@ func TestAdded(t *testing.T) {
 	info := func(id int, point string) *mountinfo.Info { return &mountinfo.Info{ID: id, Mountpoint: point} }
 	before := []Mount{{1, "/"}, {2, "/proc"}, {3, "/data"}}
 	now := []*mountinfo.Info{info(1, "/"), info(2, "/proc"), info(3, "/other"), info(4, "/run"), info(5, "/run/x"), info(6, "/data"), info(7, "/")}
-	if got, want := added(before, now), []mounts.Step{{Target: "/data"}, {Target: "/run/x"}, {Target: "/run"}, {Target: "/other"}}; !reflect.DeepEqual(got, want) {
+	if got, want := added(before, now), []mounts.Mounted{{Target: "/data"}, {Target: "/run/x"}, {Target: "/run"}, {Target: "/other"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }

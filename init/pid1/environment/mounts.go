@@ -88,19 +88,19 @@ func (e Environment) Unmount() error {
 	if err != nil {
 		return fmt.Errorf("cannot list what to unmount: %w", err)
 	}
-	_, err = mounts.UnmountSteps(added(e.Before, now))
+	_, err = mounts.UnmountPlanned(added(e.Before, now))
 	return err
 }
 
 // added lists the mounts of now that are not in before, latest first.
-func added(before []Mount, now []*mountinfo.Info) (own []mounts.Step) {
+func added(before []Mount, now []*mountinfo.Info) (own []mounts.Mounted) {
 	known := map[Mount]bool{}
 	for _, m := range before {
 		known[m] = true
 	}
 	for _, m := range now {
 		if m.Mountpoint != "/" && !known[Mount{m.ID, m.Mountpoint}] {
-			own = append(own, mounts.Step{Target: m.Mountpoint, FSType: m.FSType})
+			own = append(own, mounts.Mounted{Target: m.Mountpoint, FSType: m.FSType})
 		}
 	}
 	slices.Reverse(own)
