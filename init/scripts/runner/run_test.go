@@ -54,18 +54,14 @@ func TestRun(t *testing.T) {
 
 // A script that hangs is killed with its children when the context ends.
 func TestRunEndsWithItsContext(t *testing.T) {
-	path := filepath.Join(folder(t, map[string]string{"x": "#!/bin/sh\ntrap '' TERM\nmkfifo \"$0.fifo\"\nsleep 60\n"}), "x")
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	path := filepath.Join(folder(t, map[string]string{"x": "#!/bin/sh\ntrap '' TERM\nmkfifo \"$0.fifo\"\nsleep 1000000\n"}), "x")
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	began := time.Now()
 	var slow atomic.Int32
-	if _, err := Run(ctx, path, 10*time.Millisecond, func() { slow.Add(1) }); !errors.Is(err, ErrInterrupted) || slow.Load() != 1 {
+	if _, err := Run(ctx, path, 10*time.Millisecond, func() { slow.Add(1); cancel() }); !errors.Is(err, ErrInterrupted) || slow.Load() != 1 {
 		t.Errorf("reported as slow %d times, want 1; error %v", slow.Load(), err)
 	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("took %v", took)
-	}
-	if _, err := Run(ctx, path, SlowAfter, nil); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Run(ctx, path, SlowAfter, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("started with a context that has ended: %v", err)
 	}
 }
