@@ -3,6 +3,7 @@ package prepare
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -216,6 +217,23 @@ func unmount(targets []string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// UnmountAll unmounts everything that is mounted on target. It is no error if nothing is, or if there is no
+// target.
+func UnmountAll(target string) error {
+	for {
+		mounted, err := mountinfo.Mounted(target)
+		switch {
+		case errors.Is(err, fs.ErrNotExist), err == nil && !mounted:
+			return nil
+		case err != nil:
+			return fmt.Errorf("cannot find out what is mounted: %w", err)
+		}
+		if err := unmount([]string{target}); err != nil {
+			return err
+		}
+	}
 }
 
 func makeDirs(b *bundle.Bundle) error {

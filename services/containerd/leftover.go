@@ -17,6 +17,7 @@ import (
 
 	"keelson/runtime/backoff"
 	"keelson/runtime/paths"
+	"keelson/runtime/prepare"
 	"keelson/runtime/procfs"
 )
 
@@ -276,7 +277,7 @@ func leftoverBundle(err error, namespace, id string) string {
 func removeBundle(path string) (err error) {
 	dir, id := filepath.Split(path)
 	for _, path := range []string{path, filepath.Join(dir, "."+id)} {
-		if err := detach(filepath.Join(path, "rootfs")); err != nil {
+		if err := prepare.UnmountAll(filepath.Join(path, "rootfs")); err != nil {
 			return err
 		}
 		if err := os.RemoveAll(path); err != nil {
@@ -284,19 +285,4 @@ func removeBundle(path string) (err error) {
 		}
 	}
 	return nil
-}
-
-// detach removes all mounts at path. It is no error if there is none.
-func detach(path string) error {
-	for {
-		switch err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); {
-		case err == nil:
-		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
-			return nil
-		case errors.Is(err, unix.EPERM) && os.Geteuid() != 0: // Nor could this process have mounted anything.
-			return nil
-		default:
-			return &os.PathError{Op: "umount2", Path: path, Err: err}
-		}
-	}
 }

@@ -11,8 +11,11 @@ import (
 	runtime "github.com/containerd/containerd/v2/core/runtime/v2"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"keelson/testvm/nstest"
 )
 
 func TestShimsByTheirArguments(t *testing.T) {
@@ -106,4 +109,29 @@ func TestRemoveBundle(t *testing.T) {
 	if left, _ := os.ReadDir(dir); len(left) != 1 || left[0].Name() != "web2" {
 		t.Errorf("the folder has %v, want only web2", left)
 	}
+}
+
+// What is mounted on the root of a bundle is unmounted, and not removed with the bundle.
+func TestRemoveMountedBundle(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		dir, other := t.TempDir(), t.TempDir()
+		root := filepath.Join(dir, "web/rootfs")
+		if err := errors.Join(os.MkdirAll(root, 0o755), os.WriteFile(filepath.Join(other, "file"), nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := unix.Mount(other, root, "", unix.MS_BIND, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := removeBundle(filepath.Join(dir, "web")); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(filepath.Join(other, "file")); err != nil {
+			t.Errorf("a file of a mount was removed: %v", err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "web")); err == nil {
+			t.Error("the bundle is left")
+		}
+	})
 }
