@@ -8,6 +8,7 @@ import (
 
 	"keelson/init/policy"
 	"keelson/init/rescue"
+	"keelson/runtime/bundle"
 	"keelson/runtime/oneshot"
 )
 
@@ -55,7 +56,7 @@ func (rc roleContext) askOperator(ctx context.Context, session rescue.Session) p
 // rescueShell returns a function that runs the image's rescue shell, or nil if the
 // image has none.
 func (rc roleContext) rescueShell() func(context.Context, *os.File) {
-	b, err := rescue.FindShell()
+	b, err := bundle.FindRescue()
 	if err != nil {
 		rc.log.Error("a bundle for rescue cannot be used", "error", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"keelson/init/policy"
+	"keelson/runtime/bundle"
 	"keelson/runtime/oneshot"
 )
 
@@ -89,7 +90,7 @@ func (p *prompt) execute(ctx context.Context, inv invocation) (how answer, actio
 		if p.session.Shell != nil {
 			return runShell, 0, true
 		}
-		write(p.terminal, "The image has no shell for rescue: no service with keelson.role=rescue that can be read, nothing in "+BundlesDir+".\n")
+		write(p.terminal, "The image has no shell for rescue: no service with keelson.role=rescue that can be read, nothing in "+bundle.RescueDir+".\n")
 	case "retry":
 		return decided, policy.Next, p.retry(ctx)
 	case "continue":

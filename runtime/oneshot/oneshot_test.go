@@ -67,21 +67,6 @@ func TestOutputIsBounded(t *testing.T) {
 	}
 }
 
-func TestLastError(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	text := `{"level":"warning","msg":"w"}` + "\n" + `{"level":"error","msg":"first"}` + "\nrubbish\n" +
-		`{"level":"error","msg":"runc run failed: no such file"}` + "\n" + `{"level":"info","msg":"i"}` + "\n"
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if got := lastError(path, 0); got != "runc run failed: no such file" {
-		t.Errorf("got %q", got)
-	}
-	if got := lastError(path+"-", 0); got != "" {
-		t.Errorf("missing log: %q", got)
-	}
-}
-
 func TestRunWithoutRuntime(t *testing.T) {
 	r := Run(context.Background(), newBundle(t), Options{Runtime: "/does/not/exist", LogDir: t.TempDir()})
 	if r.Err == "" || r.OK() || r.ExitCode != -1 {

@@ -1,13 +1,10 @@
 package oneshot
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +18,7 @@ import (
 
 	"keelson/runtime/keyring"
 	"keelson/runtime/prepare"
+	"keelson/runtime/runclog"
 	"keelson/runtime/signals"
 )
 
@@ -77,7 +75,7 @@ func (r *run) runWith(ctx context.Context, dir string, flags []string) error {
 		return err
 	}
 	if state.ExitCode() == 1 && ctx.Err() == nil { // Otherwise the error is that it was ended.
-		if why := lastError(r.runtimeLog, r.logStart); why != "" {
+		if why := runclog.LastError(r.runtimeLog, r.logStart); why != "" {
 			return errors.Join(r.bundle.Explain(errors.New(why)), r.delete())
 		}
 	}
@@ -237,7 +235,7 @@ func (r *run) call(ctx context.Context, cmd *exec.Cmd) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if why := lastError(r.runtimeLog, r.logStart); why != "" {
+		if why := runclog.LastError(r.runtimeLog, r.logStart); why != "" {
 			return errors.New(why)
 		}
 		return fmt.Errorf("cannot run %s: %w", filepath.Base(cmd.Path), err)
@@ -276,30 +274,4 @@ func readProcess(path string) (*os.Process, error) {
 		return nil, fmt.Errorf("cannot read PID file %s: no process ID in %q", path, text)
 	}
 	return os.FindProcess(pid)
-}
-
-// lastError returns the last error after an offset in a runtime's log, which has JSON
-// lines such as {"level":"error","msg":"runc run failed: …","time":"…"}; empty when
-// there is none.
-func lastError(path string, from int64) string {
-	f, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	if _, err := f.Seek(from, io.SeekStart); err != nil {
-		return ""
-	}
-	last := ""
-	for lines := bufio.NewScanner(io.LimitReader(f, 16<<20)); lines.Scan(); {
-		var entry struct{ Level, Msg string }
-		if json.Unmarshal(lines.Bytes(), &entry) == nil && isError(entry.Level) {
-			last = entry.Msg
-		}
-	}
-	return strings.TrimSpace(last)
-}
-
-func isError(level string) bool {
-	return level == "error" || level == "fatal" || level == "panic"
 }

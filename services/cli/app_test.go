@@ -238,6 +238,27 @@ func TestRest(t *testing.T) {
 	}
 }
 
+// Options of a verb for another program may follow the name, and -- may end them.
+func TestLateOptions(t *testing.T) {
+	app, _, _ := local(t, &system{})
+	for line, want := range map[string]string{
+		"debug web --with kit sh -c x":     "debug --with kit web sh -c x",
+		"debug web -with kit -- sh --with": "debug --with kit web sh --with",
+		"debug -e A=1 web --with=kit":      "debug -e A=1 --with=kit web",
+		"exec web -it sh -i":               "exec -it web sh -i",
+		"exec web -- sh -- x":              "exec web sh -- x",
+		"exec web -w":                      "exec -w web",
+		"exec web -":                       "exec web -",
+		"exec web":                         "exec web",
+		"exec -- web -i":                   "exec -- web -i",
+		"start web -- x":                   "start web -- x",
+	} {
+		if got := strings.Join(doubleDashes(app.root(), strings.Fields(line)), " "); got != want {
+			t.Errorf("%s: %s, want %s", line, got, want)
+		}
+	}
+}
+
 // A socket that does not exist gives a hint.
 func TestNoSupervisor(t *testing.T) {
 	app, _, diag := local(t, &system{})

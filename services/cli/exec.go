@@ -51,7 +51,9 @@ func (a *App) exec() Verb {
 		},
 		Run: func(ctx context.Context, args []string) (int, error) {
 			e.Args = args[1:]
-			return a.runIn(ctx, args[0], e)
+			return a.runIn("exec", e, func(e control.Exec, s control.ExecStreams) (control.ExecResult, error) {
+				return a.Client.Exec(ctx, args[0], e, s)
+			})
 		},
 	}
 }
@@ -69,7 +71,39 @@ func (a *App) shell() Verb {
 		},
 		Run: func(ctx context.Context, args []string) (int, error) {
 			_, terminal := a.inputTerminal()
-			return a.runIn(ctx, args[0], control.Exec{Args: []string{"sh"}, Stdin: true, Terminal: terminal, User: user})
+			e := control.Exec{Args: []string{"sh"}, Stdin: true, Terminal: terminal, User: user}
+			return a.runIn("exec", e, func(e control.Exec, s control.ExecStreams) (control.ExecResult, error) {
+				return a.Client.Exec(ctx, args[0], e, s)
+			})
+		},
+	}
+}
+
+// debug is the verb that runs tools of another bundle beside a service.
+func (a *App) debug() Verb {
+	d := control.Debug{Exec: control.Exec{Stdin: true}}
+	return Verb{
+		Use: "debug NAME [PROGRAM…]", Group: Steer, Short: "run tools of another bundle beside a service, such as a shell", Min: 1, Max: -1, Names: ServiceNames, Rest: true,
+		Long: "For images without a shell. The tools see the processes, network, users and other namespaces of the\n" +
+			"service, with all capabilities. / has the files of their bundle, in memory; /service has those of the\n" +
+			"service. They have a cgroup of their own, and are killed when this command or the service ends.\n" +
+			"Without PROGRAM the rescue shell is run, or sh. With input and output on a terminal, tools have one.\n" +
+			"The exit status is that of the program: 128+N after signal N, 127 if there is none, 126 if it cannot be run.",
+		Example: "debug web                   # the image's rescue shell (keelson.role: rescue)\n" +
+			"debug web ls -l /service/   # one program\n" +
+			"debug --with tools web strace -p 1  # the files of another service of the image",
+		Codes: []int{control.CodeNotFound},
+		Flags: func(f *pflag.FlagSet) {
+			f.StringVar(&d.With, "with", "", "take the files of `BUNDLE`: a service, also one that does not run, or a bundle with a rescue shell")
+			f.StringArrayVarP(&d.Env, "env", "e", nil, "add `NAME=VALUE` to the environment")
+		},
+		Run: func(ctx context.Context, args []string) (int, error) {
+			d.Args = args[1:]
+			_, terminal := a.inputTerminal()
+			d.Terminal = terminal && a.terminal()
+			return a.runIn("debug", d.Exec, func(e control.Exec, s control.ExecStreams) (control.ExecResult, error) {
+				return a.Client.Debug(ctx, args[0], control.Debug{Exec: e, With: d.With}, s)
+			})
 		},
 	}
 }
@@ -84,13 +118,13 @@ func (a *App) inputTerminal() (fd int, ok bool) {
 	return fd, term.IsTerminal(fd)
 }
 
-// runIn runs a program in a service.
-func (a *App) runIn(ctx context.Context, name string, e control.Exec) (int, error) {
+// runIn runs a program, by a function that asks for it. verb is for messages.
+func (a *App) runIn(verb string, e control.Exec, ask func(control.Exec, control.ExecStreams) (control.ExecResult, error)) (int, error) {
 	streams := control.ExecStreams{In: a.In, Out: a.Out, Err: a.Err}
 	if e.Terminal {
 		fd, ok := a.inputTerminal()
 		if !ok {
-			return control.CodeUsage, errors.New("exec: -t needs a terminal as input")
+			return control.CodeUsage, errors.New(verb + ": -t needs a terminal as input")
 		}
 		e.Size = sizeOf(fd)
 		if text := os.Getenv("TERM"); text != "" {
@@ -98,7 +132,7 @@ func (a *App) runIn(ctx context.Context, name string, e control.Exec) (int, erro
 		}
 		old, err := term.MakeRaw(fd)
 		if err != nil {
-			return control.CodeFailed, fmt.Errorf("exec: cannot use the terminal: %w", err)
+			return control.CodeFailed, fmt.Errorf("%s: cannot use the terminal: %w", verb, err)
 		}
 		defer func() { _ = term.Restore(fd, old) }()
 		changes := make(chan os.Signal, 1)
@@ -108,15 +142,15 @@ func (a *App) runIn(ctx context.Context, name string, e control.Exec) (int, erro
 		defer close(ended)
 		streams.Resize = sizes(fd, changes, ended)
 	}
-	result, err := a.Client.Exec(ctx, name, e, streams)
+	result, err := ask(e, streams)
 	if refused := (*control.RefusedError)(nil); errors.As(err, &refused) {
-		return max(refused.Code, control.CodeFailed), fmt.Errorf("exec: %w", err)
+		return max(refused.Code, control.CodeFailed), fmt.Errorf("%s: %w", verb, err)
 	}
 	if err != nil {
 		return control.CodeFailed, a.explain(err)
 	}
 	if result.Error != "" {
-		err = fmt.Errorf("exec: %s", result.Error)
+		err = fmt.Errorf("%s: %s", verb, result.Error)
 	}
 	return result.Code, err
 }

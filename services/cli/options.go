@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -41,7 +42,8 @@ func (a *App) checkOptions(cmd *cobra.Command, _ []string) error {
 }
 
 // doubleDashes returns a command line in which options with names of more than one letter begin
-// with two dashes. LinuxKit's service takes them with one (-sock PATH).
+// with two dashes. LinuxKit's service takes them with one (-sock PATH). Options between the first
+// argument of exec and debug and the program, and --, are put in front.
 func doubleDashes(root *cobra.Command, args []string) []string {
 	known := root
 	var out []string
@@ -51,19 +53,17 @@ func doubleDashes(root *cobra.Command, args []string) []string {
 			return append(out, args[i:]...)
 		}
 		if !strings.HasPrefix(arg, "-") || arg == "-" {
+			if _, ok := known.Annotations[rest]; ok {
+				late, program := lateOptions(known.Flags(), args[i+1:])
+				return slices.Concat(out, late, []string{arg}, program)
+			}
 			out = append(out, arg)
-			if known != root {
-				if _, ok := known.Annotations[rest]; ok {
-					return append(out, args[i+1:]...)
-				}
-			} else if c := child(root, arg); c != nil {
+			if c := child(root, arg); c != nil && known == root {
 				known = c
 			}
 			continue
 		}
-		if name, _, _ := strings.Cut(arg[1:], "="); len(name) > 1 && known.Flags().Lookup(name) != nil {
-			arg = "-" + arg
-		}
+		arg = doubleDash(known.Flags(), arg)
 		out = append(out, arg)
 		if takesNext(known.Flags(), arg) && i+1 < len(args) {
 			i++
@@ -71,6 +71,34 @@ func doubleDashes(root *cobra.Command, args []string) []string {
 		}
 	}
 	return out
+}
+
+// doubleDash returns an option with two dashes, if its name has more than one letter.
+func doubleDash(flags *pflag.FlagSet, arg string) string {
+	if name, _, _ := strings.Cut(arg[1:], "="); len(name) > 1 && flags.Lookup(name) != nil {
+		return "-" + arg
+	}
+	return arg
+}
+
+// lateOptions divides arguments into the options at their begin, and the rest.
+func lateOptions(flags *pflag.FlagSet, args []string) (options, others []string) {
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			return options, args[i+1:]
+		}
+		if !strings.HasPrefix(arg, "-") || arg == "-" {
+			return options, args[i:]
+		}
+		arg = doubleDash(flags, arg)
+		options = append(options, arg)
+		if takesNext(flags, arg) && i+1 < len(args) {
+			i++
+			options = append(options, args[i])
+		}
+	}
+	return options, nil
 }
 
 func child(root *cobra.Command, name string) *cobra.Command {

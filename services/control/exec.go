@@ -31,6 +31,7 @@ const ExecMessage = 32<<10 + 1
 
 // Container is where a service runs.
 type Container struct {
+	Service   string `json:"service"`
 	Namespace string `json:"namespace"` // of containerd
 	ID        string `json:"id"`
 	PID       int    `json:"pid"` // its first process
@@ -76,10 +77,31 @@ type WebSocket struct{}
 // execParameters are the names of the parameters of an Exec.
 var execParameters = []string{"arg", "user", "dir", "env", "stdin", "terminal", "width", "height"}
 
+// debugParameters are those of a Debug.
+var debugParameters = []string{"arg", "env", "stdin", "terminal", "width", "height", withParameter}
+
+const withParameter = "with"
+
+// Debug is a program of another bundle to run beside the container of a service, in its namespaces.
+// The Exec has neither user nor folder. Without a program it is a shell: that of the rescue shell, or sh.
+type Debug struct {
+	Exec
+	With string // the bundle; empty: that of the rescue shell
+}
+
 // ExecRoute returns the operation that runs programs in containers of services. handle runs them in
 // another process; find returns the container of a service, or ErrNotFound.
 func ExecRoute(find func(name string) (Container, error), handle http.HandlerFunc) Route {
-	return Route{"GET", prefix + "/services/{name}/exec", Admin, execParameters, nil, WebSocket{}, false, func(w http.ResponseWriter, r *http.Request) {
+	return programRoute("exec", execParameters, find, handle)
+}
+
+// DebugRoute returns the operation that runs tools of another bundle beside containers of services.
+func DebugRoute(find func(name string) (Container, error), handle http.HandlerFunc) Route {
+	return programRoute("debug", debugParameters, find, handle)
+}
+
+func programRoute(operation string, parameters []string, find func(name string) (Container, error), handle http.HandlerFunc) Route {
+	return Route{"GET", prefix + "/services/{name}/" + operation, Admin, parameters, nil, WebSocket{}, false, func(w http.ResponseWriter, r *http.Request) {
 		container, err := find(r.PathValue("name"))
 		if err != nil {
 			status := http.StatusConflict
@@ -101,16 +123,31 @@ func ExecRoute(find func(name string) (Container, error), handle http.HandlerFun
 
 // ParseExec reads the parameters of a request.
 func ParseExec(q url.Values) (e Exec, err error) {
+	if e, err = parseProgram(q); len(e.Args) == 0 {
+		err = errors.Join(errNoProgram, err)
+	}
+	return e, err
+}
+
+var errNoProgram = errors.New("arg: no program is named")
+
+func parseProgram(q url.Values) (e Exec, err error) {
 	e = Exec{Args: q["arg"], User: q.Get("user"), Dir: q.Get("dir"), Env: q["env"]}
 	var errs [4]error
 	e.Stdin, errs[0] = flagOf(q, "stdin")
 	e.Terminal, errs[1] = flagOf(q, "terminal")
 	e.Size.Width, errs[2] = sizeOf(q, "width")
 	e.Size.Height, errs[3] = sizeOf(q, "height")
-	if len(e.Args) == 0 || e.Args[0] == "" {
-		return e, errors.New("arg: no program is named")
+	if len(e.Args) > 0 && e.Args[0] == "" {
+		return e, errNoProgram
 	}
 	return e, errors.Join(errs[:]...)
+}
+
+// ParseDebug reads the parameters of a request.
+func ParseDebug(q url.Values) (Debug, error) {
+	e, err := parseProgram(q)
+	return Debug{Exec: e, With: q.Get(withParameter)}, err
 }
 
 func sizeOf(q url.Values, name string) (uint16, error) {
@@ -141,7 +178,20 @@ func (e Exec) values() url.Values {
 // Exec runs a program in the container of a service, and returns how it ended. When ctx ends, so does
 // the program. A read of the input may go on when Exec returns.
 func (c *Client) Exec(ctx context.Context, service string, e Exec, s ExecStreams) (ExecResult, error) {
-	target := at(prefix+"/services/"+url.PathEscape(service)+"/exec", e.values())
+	return c.run(ctx, at(prefix+"/services/"+url.PathEscape(service)+"/exec", e.values()), e, s)
+}
+
+// Debug does the same with a program of another bundle.
+func (c *Client) Debug(ctx context.Context, service string, d Debug, s ExecStreams) (ExecResult, error) {
+	q := d.values()
+	if d.With != "" {
+		q.Set(withParameter, d.With)
+	}
+	return c.run(ctx, at(prefix+"/services/"+url.PathEscape(service)+"/debug", q), d.Exec, s)
+}
+
+// run asks for a program at a path, and connects it with the streams.
+func (c *Client) run(ctx context.Context, target string, e Exec, s ExecStreams) (ExecResult, error) {
 	conn, answer, err := websocket.Dial(ctx, c.URL+target, &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: c.Transport}, Subprotocols: []string{ExecProtocol},
 	})

@@ -50,19 +50,29 @@ func Handler(socket string) http.HandlerFunc {
 			return
 		}
 		defer c.Close()
-		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{control.ExecProtocol}})
-		if err != nil {
-			return // Accept has answered.
-		}
-		defer conn.CloseNow()
-		conn.SetReadLimit(control.ExecMessage)
-		serve(r.Context(), c, conn, containerd.ExecSpec{Namespace: container.Namespace, ID: container.ID, ExecID: "exec-" + rand.Text()}, p, e)
+		Attach(w, r, e, func(ctx context.Context, streams Streams, sizes <-chan control.TerminalSize) (int, error) {
+			streams.Started = func(c *containerd.Client, s containerd.ExecSpec) {
+				if s.Terminal {
+					go resize(ctx, c, s, sizes)
+				}
+			}
+			s := containerd.ExecSpec{Namespace: container.Namespace, ID: container.ID, ExecID: "exec-" + rand.Text()}
+			return Run(ctx, c, s, p, streams)
+		})
 	}
 }
 
-// serve connects a program with a client until it has ended.
-func serve(ctx context.Context, c *containerd.Client, conn *websocket.Conn, s containerd.ExecSpec, p Process, e control.Exec) {
-	ctx, cancel := context.WithCancelCause(ctx)
+// Attach answers a request with a WebSocket, and connects the client with the program that run runs, until that
+// has ended. The context of run ends when the client has gone; sizes has those of its terminal, the last
+// one if several have come.
+func Attach(w http.ResponseWriter, r *http.Request, e control.Exec, run func(ctx context.Context, streams Streams, sizes <-chan control.TerminalSize) (int, error)) {
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{control.ExecProtocol}})
+	if err != nil {
+		return // Accept has answered.
+	}
+	defer conn.CloseNow()
+	conn.SetReadLimit(control.ExecMessage)
+	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	input, toInput := io.Pipe()
 	defer input.Close()
@@ -72,18 +82,11 @@ func serve(ctx context.Context, c *containerd.Client, conn *websocket.Conn, s co
 	sizes := make(chan control.TerminalSize, 1)
 	sizes <- e.Size
 	go func() { cancel(receive(ctx, conn, toInput, sizes)) }()
-	streams := Streams{
-		Out: &channel{ctx, conn, control.ExecStdout}, Err: &channel{ctx, conn, control.ExecStderr},
-		Started: func(c *containerd.Client, s containerd.ExecSpec) {
-			if s.Terminal {
-				go resize(ctx, c, s, sizes)
-			}
-		},
-	}
+	streams := Streams{Out: &channel{ctx, conn, control.ExecStdout}, Err: &channel{ctx, conn, control.ExecStderr}}
 	if e.Stdin {
 		streams.In = input
 	}
-	code, err := Run(ctx, c, s, p, streams)
+	code, err := run(ctx, streams, sizes)
 	result := control.ExecResult{Code: code}
 	if err != nil {
 		result.Error = err.Error()

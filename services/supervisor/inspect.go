@@ -55,7 +55,7 @@ func (s *Supervisor) Container(name string) (c control.Container, err error) {
 		case svc.task == nil || svc.pid <= 0:
 			return fmt.Errorf("%s does not run: it is %s", name, svc.state)
 		}
-		c = control.Container{Namespace: svc.namespace(), ID: cmp.Or(svc.instance, name), PID: svc.pid}
+		c = control.Container{Service: name, Namespace: svc.namespace(), ID: cmp.Or(svc.instance, name), PID: svc.pid}
 		return nil
 	})
 	return c, err

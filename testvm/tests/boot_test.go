@@ -69,6 +69,10 @@ services:
     annotations: {keelson.requires: redis}
     resources: {memory: {limit: 67108864}, pids: {limit: 100}}
     readonly: true
+  - name: tools
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh"]
+    annotations: {keelson.role: rescue}
   GATE
 `
 

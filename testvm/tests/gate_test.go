@@ -167,6 +167,9 @@ func checkCtl(t *testing.T, dir, address string) {
 		{"admin", []string{"exec", "redis", "/usr/bin/redis-server", "--version"}, control.CodeOK, "Redis server v="},
 		{"admin", []string{"exec", "redis", "/none"}, 127, "no such file"},
 		{"operator", []string{"exec", "redis", "/usr/bin/redis-server", "--version"}, control.CodeFailed, "is for the role admin"},
+		{"admin", []string{"debug", "redis", "/bin/busybox", "readlink", "/service/proc/1/exe"}, control.CodeOK, "/usr/bin/redis-"},
+		{"admin", []string{"debug", "--with", "web", "redis", "/testapp", "exit", "7"}, 7, ""},
+		{"operator", []string{"debug", "redis"}, control.CodeFailed, "is for the role admin"},
 		{"operator", []string{"kill", "-s", "WINCH", "redis"}, control.CodeOK, ""},
 	} {
 		if status, out := ctl(t, dir, address, tt.client, tt.args...); status != tt.status || !strings.Contains(out, tt.out) {

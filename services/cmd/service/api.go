@@ -11,9 +11,11 @@ import (
 	"keelson/runtime/logs/reader"
 	"keelson/runtime/paths"
 	"keelson/runtime/timeline"
+	"keelson/runtime/toolbox"
 	"keelson/runtime/version"
 	"keelson/services/containerd"
 	"keelson/services/control"
+	"keelson/services/debug"
 	"keelson/services/events"
 	"keelson/services/execute"
 	"keelson/services/metrics"
@@ -33,7 +35,7 @@ type located func(name string) (control.Container, error)
 func api(h control.Handler, journal *events.Journal, services measured, inspect inspected, find located, log *slog.Logger) *control.Server {
 	sources := control.Sources{Usages: func() (control.Usages, error) { return usages(services) }, Boot: boot, Inspect: inspect}
 	more := append(sources.Routes(), control.EventsRoute(journal), metricsRoute(services), control.LogsRoute(session.NewStarter(log).Handler(logsSession)), // Readers of logs take no place of a shell.
-		control.ExecRoute(find, session.NewStarter(log).Handler(execSession)))
+		control.ExecRoute(find, session.NewStarter(log).Handler(execSession)), control.DebugRoute(find, debugHandler(log)))
 	return &control.Server{Handler: h, Logger: log, More: more}
 }
 
@@ -64,13 +66,30 @@ func usages(services measured) (control.Usages, error) {
 
 // Names of sessions.
 const (
-	logsSession = "logs"
-	execSession = "exec"
+	logsSession  = "logs"
+	execSession  = "exec"
+	debugSession = "debug"
 )
+
+// debugHandler starts sessions of debug. A session that is killed leaves tools.
+func debugHandler(log *slog.Logger) http.HandlerFunc {
+	handle := session.NewStarter(log).Handler(debugSession)
+	return func(w http.ResponseWriter, r *http.Request) {
+		handle(w, r)
+		sweepTools(log)
+	}
+}
+
+// sweepTools removes what sessions of debug that were killed have left.
+func sweepTools(log *slog.Logger) {
+	if err := toolbox.Sweep(); err != nil {
+		log.Error("cannot remove tools that debug has left", "error", err)
+	}
+}
 
 // serveSession serves one request of a client in a process of its own.
 func serveSession(ctx context.Context, args []string, _ io.Writer) (int, error) {
-	handlers := map[string]http.Handler{logsSession: control.LogsHandler(reader.System()), execSession: execute.Handler(paths.ContainerdSocket)}
+	handlers := map[string]http.Handler{logsSession: control.LogsHandler(reader.System()), execSession: execute.Handler(paths.ContainerdSocket), debugSession: debug.Handler()}
 	handler, ok := handlers[args[0]]
 	if !ok {
 		return control.CodeUsage, fmt.Errorf("there are no sessions of kind %q", args[0])

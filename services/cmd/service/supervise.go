@@ -66,6 +66,7 @@ func supervise(ctx context.Context, _ []string, _ io.Writer) (int, error) {
 	server := api(s, journal, s.Metrics, s.Inspect, s.Container, log)
 	help("cannot serve the control API", func() error { return server.Serve(side, control.SocketPath) })
 	serveGate(side, server, help, log)
+	helpers.Go(func() { sweepTools(log) })
 	help("cannot limit the log of containerd", func() error { return runtimelogs.Cap(side, containerdLog, containerdLogLimit) })
 	if env.Machine { // Else the button and the devices belong to the outer system.
 		help("cannot watch the power button", func() error { return powerbutton.Watch(side, "/dev/input", func() { press(s, log) }) })
