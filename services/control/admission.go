@@ -55,9 +55,12 @@ type admitted struct {
 	gate  bool // requests come from clients of the gate
 	close func()
 	file  attached
+	out   progress
 }
 
 func (c *admitted) Read(p []byte) (int, error) { return c.file.read(c.UnixConn, p) }
+
+func (c *admitted) Write(p []byte) (int, error) { return c.out.write(p) }
 
 func (c *admitted) Close() error {
 	defer c.close()
@@ -83,7 +86,9 @@ func (a *admission) Accept() (net.Conn, error) {
 			refuse(conn, problem{Status: http.StatusServiceUnavailable,
 				Detail: fmt.Sprintf("too many connections: at most %d of a process, %d in all", processLimit, connectionLimit)})
 		default:
-			return &admitted{UnixConn: conn, peer: credentials(client), gate: a.gate, close: sync.OnceFunc(func() { a.leave(client.Pid) })}, nil
+			c := &admitted{UnixConn: conn, peer: credentials(client), gate: a.gate, close: sync.OnceFunc(func() { a.leave(client.Pid) })}
+			c.out.conn, c.out.queued = conn, queuedOf(conn)
+			return c, nil
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/tmaxmax/go-sse"
 
@@ -101,7 +100,6 @@ func streamEvents(ctx context.Context, w http.ResponseWriter, cursor *events.Cur
 		if batch.Last.IsZero() {
 			return
 		}
-		_ = c.SetWriteDeadline(time.Now().Add(requestTime))
 		if _, err = w.Write(eventText(batch)); err == nil {
 			err = c.Flush()
 		}

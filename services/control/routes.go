@@ -79,16 +79,10 @@ func (s *Server) mux() http.Handler {
 }
 
 // bounded ends the connection of a client that does not send the rest of a body which its
-// request did not need, or does not receive the response.
+// request did not need.
 func bounded(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := http.NewResponseController(w)
-		_ = c.SetWriteDeadline(time.Time{}) // Of the request before.
-		defer func() {
-			soon := time.Now().Add(requestTime)
-			_ = c.SetReadDeadline(soon)
-			_ = c.SetWriteDeadline(soon)
-		}()
+		defer func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(requestTime)) }()
 		h.ServeHTTP(w, r)
 	})
 }
@@ -264,7 +258,6 @@ func fail(w http.ResponseWriter, p problem) { Send(w, p.Status, problemType, p.e
 
 // Send sends a response as a whole.
 func Send(w http.ResponseWriter, status int, media string, body []byte) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTime))
 	w.Header().Set("Content-Type", media)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

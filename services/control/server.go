@@ -18,7 +18,7 @@ import (
 const (
 	headerLimit  = 16 << 10         // largest header, in bytes
 	requestLimit = 64 << 10         // largest body, except for artifacts, in bytes
-	requestTime  = 5 * time.Second  // longest time to receive a header or a body, or to send a part of a response
+	requestTime  = 5 * time.Second  // longest time to receive a header or a body
 	bodyTime     = time.Minute      // how long a client that sends an artifact may send nothing
 	idleTime     = 30 * time.Second // how long a connection may wait for its next request
 )

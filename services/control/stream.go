@@ -4,7 +4,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/tmaxmax/go-sse"
 )
@@ -45,8 +44,6 @@ func (s *eventStream) send(name string, data any) {
 	if !s.accepted {
 		return
 	}
-	c := http.NewResponseController(s.w)
-	_ = c.SetWriteDeadline(time.Now().Add(requestTime))
 	if !s.begun {
 		s.begun = true
 		if s.continues { // A client that waits for it does not send the body after a response has begun.
@@ -57,6 +54,6 @@ func (s *eventStream) send(name string, data any) {
 	message := sse.Message{Type: sse.Type(name)}
 	message.AppendData(encodeData(data))
 	if _, err := message.WriteTo(s.w); err == nil {
-		_ = c.Flush()
+		_ = http.NewResponseController(s.w).Flush()
 	}
 }
