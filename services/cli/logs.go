@@ -72,6 +72,9 @@ func (a *App) printLogs(ctx context.Context, q control.LogQuery, format reader.F
 		if err != nil {
 			return err
 		}
+		if lost := e.Lost(); lost != "" {
+			fmt.Fprintf(a.Err, "%s: logs: %s\n", a.Name, lost)
+		}
 		line = format(line[:0], e)
 		_, err = out.Write(line)
 		if err == nil && !more {

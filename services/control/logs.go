@@ -17,6 +17,7 @@ import (
 	"github.com/tmaxmax/go-sse"
 
 	"keelson/runtime/logs/reader"
+	"keelson/services/events"
 )
 
 // linesType is the media type of lines of JSON (https://github.com/ndjson/ndjson-spec).
@@ -133,7 +134,7 @@ func (s *logStream) send(ctx context.Context, set reader.Set, o reader.Options) 
 	for e, err := range set.Read(ctx, o) {
 		if err == nil {
 			line = reader.JSON(line[:0], e)
-			err = s.line(line)
+			err = s.line(line, e.Gap)
 		}
 		if err = errors.Join(err, failed); err != nil {
 			return err
@@ -150,9 +151,13 @@ func (s *logStream) flush() error {
 }
 
 // line sends a line of JSON. Parts of a line that come after it have none.
-func (s *logStream) line(text []byte) (err error) {
+func (s *logStream) line(text []byte, gap bool) (err error) {
 	if len(text) > 0 && s.events {
-		m := sse.Message{Type: sse.Type(lineEvent)}
+		kind := lineEvent
+		if gap {
+			kind = string(events.KindGap)
+		}
+		m := sse.Message{Type: sse.Type(kind)}
 		m.AppendData(string(text[:len(text)-1]))
 		_, err = m.WriteTo(s.out)
 	} else {

@@ -17,6 +17,7 @@ type Entry struct {
 	Text   []byte // without the end of line; valid until the next entry is read
 	More   bool   // the next entry continues the line
 	Open   bool   // the log ends here, without an end of line
+	Gap    bool   // no line: some between the entry before and the next one of this log may be lost
 
 	continued bool // it continues a line
 }

@@ -26,6 +26,7 @@ type file struct {
 	lo, hi int   // what of the buffer is not returned yet
 	off    int64 // of buffer[hi] in the part
 	hold   bool  // a line without an end is not returned before it has one
+	gap    bool  // some of what came before the part that is read may be lost
 	live   bool
 
 	time      time.Time // of the line that was begun
@@ -162,8 +163,19 @@ func (f *file) fill() (int, error) {
 // next implements source.
 func (f *file) next() (Entry, bool, error) {
 	for {
+		if f.gap && f.lo == f.hi {
+			f.gap = false
+			e := f.take(f.hi, 0)
+			e.Gap, e.continued = true, false
+			return e, true, nil
+		}
 		if i := bytes.IndexByte(f.buffer[f.lo:f.hi], '\n'); i >= 0 {
 			return f.take(f.lo+i, 1), true, nil
+		}
+		if f.gap { // The rest of this line is lost too.
+			e := f.take(f.hi, 0)
+			f.timed, f.continued, e.Open = false, false, true
+			return e, true, nil
 		}
 		if f.hi-f.lo == LineLimit {
 			e := f.take(f.hi, 0)
@@ -238,6 +250,7 @@ func (f *file) advance() (bool, error) {
 	}
 	f.at++
 	f.off = 0
+	f.gap = f.parts[f.at].gap
 	return true, nil
 }
 
@@ -279,6 +292,9 @@ func (f *file) appendParts(last *part) error {
 	closeParts(f.parts[:f.at]) // They are read.
 	for _, p := range parts[i+1:] {
 		p.seen, p.seenAt = 0, last.seenAt // Its lines are later.
+	}
+	if i < 0 && len(parts) > 0 { // It is not kept any more, nor is perhaps what came after it.
+		parts[0].gap = true
 	}
 	f.parts = append(f.parts[f.at:], parts[i+1:]...)
 	f.at = 0

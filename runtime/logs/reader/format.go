@@ -21,6 +21,8 @@ type Format func(b []byte, e Entry) []byte
 //	       means that the line was written then or before
 //	json   an object per line, see Object
 //	cat    the text only, byte for byte
+//
+// Text has no gaps: see Entry.Lost.
 func Formats(name string) (Format, error) {
 	switch name {
 	case "short":
@@ -40,7 +42,7 @@ type short struct {
 }
 
 func (s *short) format(b []byte, e Entry) []byte {
-	if e.continued {
+	if e.continued || e.Gap {
 		return b
 	}
 	if e.Bound {
@@ -90,11 +92,24 @@ type Object struct {
 	Text   string     `json:"text"`             // bytes that are not UTF-8 are replaced by U+FFFD
 	Bytes  string     `json:"bytes,omitempty"`  // the text in base64, if it is not UTF-8
 	Cut    bool       `json:"cut,omitempty"`    // the line is longer than LineLimit, and its end is left out
+	Gap    bool       `json:"gap,omitempty"`    // no line: some before it may be lost
+}
+
+// Lost says that lines may be lost in front of the next one, for people; empty: the entry is a line.
+func (e Entry) Lost() string {
+	if !e.Gap {
+		return ""
+	}
+	log := e.Name
+	if e.Stream != "" {
+		log += "[" + e.Stream + "]"
+	}
+	return log + ": lines may be lost: the log was rotated faster than it is read"
 }
 
 // Entry returns the entry of an object. Its text is that of the line, or its beginning.
 func (o Object) Entry() (Entry, error) {
-	e := Entry{Name: o.Name, Stream: o.Stream, Text: []byte(o.Text), More: o.Cut}
+	e := Entry{Name: o.Name, Stream: o.Stream, Text: []byte(o.Text), More: o.Cut, Gap: o.Gap}
 	if o.Time != nil {
 		e.Time = *o.Time
 	} else if o.Before != nil {
@@ -114,7 +129,7 @@ func JSON(b []byte, e Entry) []byte {
 	if e.continued {
 		return b
 	}
-	o := Object{Name: e.Name, Stream: e.Stream, Text: strings.ToValidUTF8(string(e.Text), "\uFFFD"), Cut: e.More}
+	o := Object{Name: e.Name, Stream: e.Stream, Text: strings.ToValidUTF8(string(e.Text), "\uFFFD"), Cut: e.More, Gap: e.Gap}
 	at := e.Time.UTC().Truncate(time.Microsecond)
 	if o.Time = &at; e.Bound {
 		o.Time, o.Before = nil, &at
@@ -134,6 +149,9 @@ func JSON(b []byte, e Entry) []byte {
 type cat struct{ open bool }
 
 func (c *cat) format(b []byte, e Entry) []byte {
+	if e.Gap {
+		return b
+	}
 	if c.open && !e.continued {
 		b = append(b, '\n')
 	}

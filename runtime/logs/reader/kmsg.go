@@ -28,6 +28,7 @@ type kmsg struct {
 	own    bool
 	clock  *clock
 	buffer []byte
+	live   bool
 }
 
 // isKmsg reports whether path is the kernel log. In userspace mode it is a link to null.
@@ -45,7 +46,7 @@ func openKmsg(path string, own bool, c *clock) (*kmsg, error) {
 }
 
 func (k *kmsg) close()  { _ = k.f.Close() }
-func (k *kmsg) follow() {}
+func (k *kmsg) follow() { k.live = true }
 
 func (k *kmsg) start(time.Time) error {
 	_, err := k.f.Seek(0, unix.SEEK_SET)
@@ -56,7 +57,9 @@ func (k *kmsg) next() (Entry, bool, error) {
 	for {
 		n, err := k.read()
 		switch {
-		case errors.Is(err, unix.EPIPE): // The record was overwritten.
+		case errors.Is(err, unix.EPIPE) && k.live: // Records were overwritten.
+			return Entry{Time: time.Now(), Name: k.name(), Gap: true}, true, nil
+		case errors.Is(err, unix.EPIPE):
 			continue
 		case errors.Is(err, unix.EAGAIN) || err == nil && n == 0:
 			return Entry{}, false, nil
@@ -71,12 +74,18 @@ func (k *kmsg) next() (Entry, bool, error) {
 		if mine != k.own {
 			continue
 		}
-		name := kernelName
 		if mine {
-			name, text = keelsonName, text[len(keelsonPrefix):]
+			text = text[len(keelsonPrefix):]
 		}
-		return Entry{Time: k.clock.wall(at), Name: name, Text: text}, true, nil
+		return Entry{Time: k.clock.wall(at), Name: k.name(), Text: text}, true, nil
 	}
+}
+
+func (k *kmsg) name() string {
+	if k.own {
+		return keelsonName
+	}
+	return kernelName
 }
 
 // read reads a record, and does not wait for one.

@@ -29,6 +29,7 @@ type part struct {
 
 	record int // that contains the last line; -1: before the first
 	stale  bool
+	gap    bool // some of what was written before it may be lost
 
 	seen   int64     // the size when the log was seen to end here
 	seenAt time.Time // when

@@ -253,6 +253,9 @@ func (r *reading) pull(h *head) (more bool, err error) {
 // wants reports whether the entry is selected. The first part of a line decides.
 func (r *reading) wants(h *head) bool {
 	e, o := h.entry, r.options
+	if e.Gap {
+		return true
+	}
 	if !e.continued {
 		h.wanted = (o.Since.IsZero() || !e.Time.Before(o.Since)) && (o.Until.IsZero() || !e.Time.After(o.Until)) &&
 			(o.Match == nil || o.Match.Match(e.Text))

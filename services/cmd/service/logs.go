@@ -98,6 +98,9 @@ func printLogs(ctx context.Context, inv *logRequest, set reader.Set, options rea
 	var line []byte
 	for e, err := range set.Read(ctx, options) {
 		if err == nil {
+			if lost := e.Lost(); lost != "" {
+				fmt.Fprintf(inv.diag, "service: logs: %s\n", lost)
+			}
 			line = format(line[:0], e)
 			_, err = out.Write(line)
 		}

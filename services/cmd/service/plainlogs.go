@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -31,7 +32,7 @@ func plainLogs(ctx context.Context, inv *logRequest) (int, error) {
 	var tails []*tail
 	found := false
 	for _, suffix := range []string{".log", ".out.log"} {
-		t := &tail{path: filepath.Join(logDir, name+suffix)}
+		t := &tail{path: filepath.Join(logDir, name+suffix), diag: inv.diag}
 		defer t.close()
 		ok, err := t.show(inv.out, inv.query.Lines)
 		if err != nil {
@@ -60,6 +61,7 @@ func plainLogs(ctx context.Context, inv *logRequest) (int, error) {
 // tail is a log that may be rotated while it is read.
 type tail struct {
 	path string
+	diag io.Writer
 	f    *os.File // nil: does not exist yet
 }
 
@@ -118,12 +120,19 @@ func (t *tail) more(out io.Writer) error {
 		if err != nil {
 			return nil // It is being replaced.
 		}
-		if own, err := t.f.Stat(); err != nil || os.SameFile(own, now) {
+		own, err := t.f.Stat()
+		if err != nil || os.SameFile(own, now) {
 			return err
 		}
 		// Nothing writes to the old file any more, so this is the rest of it.
 		if _, err := io.Copy(out, t.f); err != nil {
 			return err
+		}
+		if !slices.ContainsFunc(reader.Parts(t.path), func(path string) bool {
+			part, err := os.Stat(path)
+			return err == nil && os.SameFile(own, part)
+		}) {
+			fmt.Fprintf(t.diag, "service: logs: %s: lines may be lost: the log was rotated faster than it is read\n", filepath.Base(t.path))
 		}
 		t.close()
 	}

@@ -113,7 +113,7 @@ func TestFollowAcrossRotation(t *testing.T) {
 		}
 	}
 	add("one\n")
-	log := &tail{path: path}
+	log := &tail{path: path, diag: io.Discard}
 	defer log.close()
 	reader, out := io.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -140,3 +140,32 @@ func TestFollowAcrossRotation(t *testing.T) {
 }
 
 func TestFollowWithoutInotify(t *testing.T) { nstest.WithoutInotify(t, "TestFollowAcrossRotation") }
+
+// Whoever follows more slowly than a log is rotated is told so.
+func TestGapOfPlainLogs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	var out, diag strings.Builder
+	log := &tail{path: path, diag: &diag}
+	defer log.close()
+	for i, rotations := range []int{0, 1, 3} {
+		for range rotations {
+			if err := os.Rename(path, path+".1"); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte("line\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i == 0 {
+			if err := os.WriteFile(path, []byte("first\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := log.more(&out); err != nil {
+			t.Fatal(err)
+		}
+		if told := strings.Contains(diag.String(), "x.log: lines may be lost"); told != (rotations > 1) {
+			t.Errorf("after %d rotations: %q, output %q", rotations, diag.String(), out.String())
+		}
+	}
+}

@@ -274,11 +274,13 @@ function follow() {
   if ($("log-name").value) query.set("name", $("log-name").value);
   const source = state.log = new EventSource(`/v1/logs?${query}`);
   source.addEventListener("open", () => { $("log").replaceChildren(); state.held = []; setText($("log-note"), ""); });
-  source.addEventListener("line", (e) => {
-    state.held.push(JSON.parse(e.data));
+  const hold = (line) => {
+    state.held.push(line);
     if (state.held.length > lineLimit) state.held.shift();
     if (state.held.length === 1) requestAnimationFrame(showLines);
-  });
+  };
+  source.addEventListener("line", (e) => hold(JSON.parse(e.data)));
+  source.addEventListener("gap", (e) => hold({ ...JSON.parse(e.data), text: "… lines may be lost: the log was rotated faster than it is read" }));
   source.addEventListener("problem", (e) => setText($("log-note"), JSON.parse(e.data).detail));
   source.addEventListener("error", () => {
     if (source.readyState !== EventSource.CLOSED) return; // It connects again.
