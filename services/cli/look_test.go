@@ -91,7 +91,10 @@ func TestUsageTable(t *testing.T) {
 // A frame has the size of the terminal, whatever that is.
 func TestFrame(t *testing.T) {
 	v := &screen{order: byCPU}
-	s := sample{services: three, usages: control.Usages{CPUs: 2, At: time.Minute}}
+	s := sample{services: three, usages: control.Usages{CPUs: 2, At: time.Minute, Memory: &control.Memory{Total: 2 << 30, Available: 1536 << 20}}}
+	if text := v.frame(s, sample{}, "", 100, 24, false); !strings.Contains(text, "services run, 2 processors, memory 512.0MiB of 2.0GiB used, up 1m0s") {
+		t.Errorf("the head is not in %q", text)
+	}
 	for _, size := range [][2]int{{80, 24}, {20, 4}, {1, 1}, {300, 100}} {
 		text := v.frame(s, sample{}, "", size[0], size[1], true)
 		lines := strings.Split(text, "\r\n")

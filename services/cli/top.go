@@ -144,6 +144,15 @@ func (a *App) live(ctx context.Context, v *screen, first sample) (int, error) {
 	}
 }
 
+// memoryText describes the memory of the machine, for the middle of a line.
+func memoryText(m *control.Memory) string {
+	if m == nil {
+		return ""
+	}
+	total, used := float64(m.Total), float64(m.Total-m.Available)
+	return fmt.Sprintf("memory %s of %s used, ", bytesText(&used), bytesText(&total))
+}
+
 // frame returns what is written for one state: as many lines and columns as the terminal has.
 func (v *screen) frame(now, before sample, problem string, width, height int, coloured bool) string {
 	running := 0
@@ -152,7 +161,8 @@ func (v *screen) frame(now, before sample, problem string, width, height int, co
 			running++
 		}
 	}
-	head := []string{fmt.Sprintf("%d of %d services run, %d processors, up %v", running, len(now.services), now.usages.CPUs, now.usages.At.Round(time.Second))}
+	head := []string{fmt.Sprintf("%d of %d services run, %d processors, %sup %v", running, len(now.services), now.usages.CPUs,
+		memoryText(now.usages.Memory), now.usages.At.Round(time.Second))}
 	if !v.quiet {
 		head = append(head, fmt.Sprintf("by %s; %s", v.order, keysText()))
 	}

@@ -30,7 +30,14 @@ type Usage struct {
 type Usages struct {
 	At       time.Duration `json:"at"`   // since the kernel started, in nanoseconds
 	CPUs     int           `json:"cpus"` // processors that the supervisor may use
+	Memory   *Memory       `json:"memory,omitempty"`
 	Services []Usage       `json:"services"`
+}
+
+// Memory is that of the machine, in bytes.
+type Memory struct {
+	Total     int64 `json:"total"`
+	Available int64 `json:"available"` // for programs, without swapping
 }
 
 // Boot is the timeline of the boot.

@@ -10,6 +10,7 @@ import (
 
 	"keelson/runtime/logs/reader"
 	"keelson/runtime/paths"
+	"keelson/runtime/procfs"
 	"keelson/runtime/timeline"
 	"keelson/runtime/toolbox"
 	"keelson/runtime/version"
@@ -51,6 +52,9 @@ func usages(services measured) (control.Usages, error) {
 	u := control.Usages{At: timeline.Now(), CPUs: runtime.NumCPU(), Services: []control.Usage{}}
 	if err != nil {
 		return u, err
+	}
+	if m, err := procfs.ReadMemory("/proc"); err == nil { // Else it is unknown.
+		u.Memory = &control.Memory{Total: m.Total, Available: m.Available}
 	}
 	metrics.Read(all)
 	for _, s := range all {
