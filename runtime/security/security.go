@@ -17,6 +17,12 @@ type Report struct {
 	Findings []Finding `json:"findings"` // worst first
 }
 
+// Reports are those of the services of a system.
+type Reports struct {
+	Reports  []Report `json:"reports"`
+	Problems []string `json:"problems,omitempty"` // why some cannot be assessed
+}
+
 // Finding is something that a service may do beyond its own files and processes.
 type Finding struct {
 	Field  string  `json:"field"`          // of config.json

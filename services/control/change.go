@@ -69,7 +69,7 @@ func (s *Server) change(verb string) http.HandlerFunc {
 		case stream.accepted:
 			stream.send(resultEvent, result{response.Plan, response.Note})
 		default:
-			reply(w, result{response.Plan, response.Note})
+			Reply(w, result{response.Plan, response.Note})
 		}
 	}
 }

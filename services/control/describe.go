@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"keelson/runtime/timeline"
@@ -84,7 +85,7 @@ func answer[T any](f func(*http.Request) (T, error)) http.HandlerFunc {
 		case err != nil:
 			Fail(w, http.StatusServiceUnavailable, err)
 		default:
-			reply(w, v)
+			Reply(w, v)
 		}
 	}
 }
@@ -102,6 +103,17 @@ func (c *Client) Boot(ctx context.Context) (b Boot, err error) {
 // Inspect returns the configuration of a service. The error is ErrNotFound if there is none.
 func (c *Client) Inspect(ctx context.Context, name string) (i Inspection, err error) {
 	return i, c.get(ctx, "/services/"+url.PathEscape(name)+"/config", nil, &i)
+}
+
+// SecurityPath is where the reports of services are, and NameParameter a parameter that selects services.
+const (
+	SecurityPath  = prefix + "/security"
+	NameParameter = "name"
+)
+
+// Get reads a resource in JSON.
+func (c *Client) Get(ctx context.Context, path string, q url.Values, into any) error {
+	return c.get(ctx, strings.TrimPrefix(path, prefix), q, into)
 }
 
 // get reads a resource of version 1 of the API.

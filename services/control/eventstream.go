@@ -49,7 +49,7 @@ func EventsRoute(journal *events.Journal) Route {
 				list.Gaps = append(list.Gaps, *batch.Gap)
 			}
 		}
-		reply(w, list)
+		Reply(w, list)
 	}}
 }
 

@@ -119,7 +119,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 		fail(w, problemOf(response))
 		return
 	}
-	reply(w, services{append([]Service{}, response.Services...)})
+	Reply(w, services{append([]Service{}, response.Services...)})
 }
 
 type services struct {
@@ -133,7 +133,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) {
 		fail(w, problemOf(response))
 		return
 	}
-	reply(w, response.Services[0])
+	Reply(w, response.Services[0])
 }
 
 // order starts, stops or restarts one service.
@@ -192,7 +192,7 @@ func (s *Server) differences(w http.ResponseWriter, r *http.Request) {
 		fail(w, problemOf(response))
 		return
 	}
-	reply(w, differences{append([]Difference{}, response.Changes...)})
+	Reply(w, differences{append([]Difference{}, response.Changes...)})
 }
 
 type differences struct {
@@ -239,8 +239,8 @@ func flagOf(q url.Values, name string) (bool, error) {
 	return value, nil
 }
 
-// reply sends v as JSON.
-func reply(w http.ResponseWriter, v any) {
+// Reply sends v as JSON.
+func Reply(w http.ResponseWriter, v any) {
 	text, err := json.Marshal(v)
 	if err != nil {
 		fail(w, problem{Status: http.StatusInternalServerError, Detail: err.Error()})

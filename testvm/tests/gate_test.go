@@ -170,6 +170,9 @@ func checkCtl(t *testing.T, dir, address string) {
 		{"admin", []string{"debug", "redis", "/bin/busybox", "readlink", "/service/proc/1/exe"}, control.CodeOK, "/usr/bin/redis-"},
 		{"admin", []string{"debug", "--with", "web", "redis", "/testapp", "exit", "7"}, 7, ""},
 		{"operator", []string{"debug", "redis"}, control.CodeFailed, "is for the role admin"},
+		{"reader", []string{"security", "web"}, control.CodeOK, "keelson.capabilities"},
+		{"reader", []string{"security", "none"}, control.CodeNotFound, "no service is named none"},
+		{"reader", []string{"stats", "--json", "web"}, control.CodeOK, `"cpuSeconds"`},
 		{"operator", []string{"kill", "-s", "WINCH", "redis"}, control.CodeOK, ""},
 	} {
 		if status, out := ctl(t, dir, address, tt.client, tt.args...); status != tt.status || !strings.Contains(out, tt.out) {

@@ -36,7 +36,8 @@ type located func(name string) (control.Container, error)
 func api(h control.Handler, journal *events.Journal, services measured, inspect inspected, find located, log *slog.Logger) *control.Server {
 	sources := control.Sources{Usages: func() (control.Usages, error) { return usages(services) }, Boot: boot, Inspect: inspect}
 	more := append(sources.Routes(), control.EventsRoute(journal), metricsRoute(services), control.LogsRoute(session.NewStarter(log).Handler(logsSession)), // Readers of logs take no place of a shell.
-		control.ExecRoute(find, session.NewStarter(log).Handler(execSession)), control.DebugRoute(find, debugHandler(log)))
+		control.ExecRoute(find, session.NewStarter(log).Handler(execSession)), control.DebugRoute(find, debugHandler(log)),
+		securityRoute(session.NewStarter(log).Handler(securitySession)))
 	return &control.Server{Handler: h, Logger: log, More: more}
 }
 
@@ -73,6 +74,8 @@ const (
 	logsSession  = "logs"
 	execSession  = "exec"
 	debugSession = "debug"
+
+	securitySession = "security"
 )
 
 // debugHandler starts sessions of debug. A session that is killed leaves tools.
@@ -93,7 +96,7 @@ func sweepTools(log *slog.Logger) {
 
 // serveSession serves one request of a client in a process of its own.
 func serveSession(ctx context.Context, args []string, _ io.Writer) (int, error) {
-	handlers := map[string]http.Handler{logsSession: control.LogsHandler(reader.System()), execSession: execute.Handler(paths.ContainerdSocket), debugSession: debug.Handler()}
+	handlers := map[string]http.Handler{logsSession: control.LogsHandler(reader.System()), execSession: execute.Handler(paths.ContainerdSocket), debugSession: debug.Handler(), securitySession: http.HandlerFunc(securityHandler)}
 	handler, ok := handlers[args[0]]
 	if !ok {
 		return control.CodeUsage, fmt.Errorf("there are no sessions of kind %q", args[0])

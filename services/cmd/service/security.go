@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"slices"
-
-	"github.com/spf13/pflag"
 
 	"keelson/runtime/bundle"
 	"keelson/runtime/security"
@@ -17,41 +15,28 @@ import (
 	"keelson/services/versions"
 )
 
-// assess is the verb that prints how far services are isolated, all or the one that is named.
+// assess is the verb that prints how far services are isolated. It needs no supervisor.
 func assess(out io.Writer) cli.Verb {
-	var asJSON bool
-	return cli.Verb{
-		Use: "security [NAME]", Group: cli.Look, Short: "show how far services are isolated from the machine, and what would isolate them further",
-		Max: 1, Names: cli.ServiceNames, Codes: []int{control.CodeNotFound},
-		Long:    "With NAME, all findings are shown. docs/security-of-services.md explains the score.",
-		Example: "security        # the score of each service\nsecurity redis  # all findings, and what to write in the YAML",
-		Flags:   func(f *pflag.FlagSet) { f.BoolVar(&asJSON, "json", false, "print an array of reports") },
-		Run: func(_ context.Context, names []string) (int, error) {
-			return printAssessed(out, names, asJSON)
-		},
-	}
+	return cli.SecurityVerb(out, func(_ context.Context, names []string) (security.Reports, error) { return assessOwn(names), nil })
 }
 
-func printAssessed(out io.Writer, names []string, asJSON bool) (int, error) {
+// assessOwn assesses the services of this system.
+func assessOwn(names []string) security.Reports {
 	reports, err := assessAll(bundle.ServicesDir, versions.New(versions.Dir), names)
-	code := control.CodeOK
-	switch {
-	case err != nil:
-		code = control.CodeFailed
-	case len(names) > 0 && len(reports) == 0:
-		return control.CodeNotFound, fmt.Errorf("no service is named %s", names[0])
+	r := security.Reports{Reports: reports}
+	if err != nil {
+		r.Problems = []string{err.Error()}
 	}
-	switch {
-	case asJSON:
-		err = errors.Join(err, cli.PrintJSON(out, reports))
-	case len(reports) == 0 && err == nil:
-		fmt.Fprintln(out, "this image has no services")
-	case len(names) == 0:
-		err = errors.Join(err, security.PrintTable(out, reports))
-	case len(reports) > 0:
-		err = errors.Join(err, reports[0].Print(out))
-	}
-	return code, err
+	return r
+}
+
+// securityRoute assesses services for clients. A process of its own reads their bundles.
+func securityRoute(handle http.HandlerFunc) control.Route {
+	return control.Route{Method: http.MethodGet, Path: control.SecurityPath, Role: control.Reader, Query: []string{control.NameParameter}, Answer: security.Reports{}, Handle: handle}
+}
+
+func securityHandler(w http.ResponseWriter, r *http.Request) {
+	control.Reply(w, assessOwn(r.URL.Query()[control.NameParameter]))
 }
 
 // assessAll assesses the current bundles of services, all or those named: the image's are
