@@ -30,8 +30,10 @@ type App struct {
 type Machine struct {
 	// SameBundle returns an error if a folder has another bundle of a name than the supervisor's.
 	SameBundle func(dir, name string) error
-	// Programs swaps or rolls back keelson's own programs. It returns an exit status.
-	Programs func(ctx context.Context, r control.Request) (int, error)
+	// Programs returns the state of keelson's own programs, and TrialEnded waits until none are on trial, also
+	// while the supervisor does not run.
+	Programs   func(ctx context.Context) (control.ProgramsState, error)
+	TrialEnded func(ctx context.Context) error
 	// Timeline returns the events of the boot, also while the supervisor does not run.
 	Timeline func() ([]timeline.Event, error)
 	// Verbs are further verbs. Those with names of others take their place.

@@ -207,7 +207,7 @@ func TestElsewhere(t *testing.T) {
 		t.Errorf("%d, %s", code, diag)
 	}
 	for args, want := range map[string]string{
-		"start -path /x redis": "keelson ctl: start: unknown option", "swap --programs x": "unknown option --programs",
+		"start -path /x redis": "keelson ctl: start: unknown option", "swap --programs x y": "takes the place of NAME",
 		"-v start redis": "unknown option -v; see 'keelson ctl help'", "starrt": "did you mean start?",
 	} {
 		diag.Reset()

@@ -22,15 +22,13 @@ type changeFlags struct {
 	probation             time.Duration
 }
 
-func (o *changeFlags) add(f *pflag.FlagSet, a *App, force bool) {
+func (o *changeFlags) add(f *pflag.FlagSet, force bool) {
 	f.BoolVar(&o.plan, "plan", false, "only show what would change")
 	if force {
 		f.BoolVarP(&o.force, "force", "f", false, "accept also a version that failed before")
 	}
-	if a.Machine != nil {
-		f.BoolVar(&o.programs, "programs", false, "replace containerd, the shim, runc and the supervisor under running services, in place of NAME")
-		f.DurationVar(&o.probation, "probation", 0, "let --programs be on trial for `TIME` (30s; at most 40s)")
-	}
+	f.BoolVar(&o.programs, "programs", false, "replace containerd, the shim, runc and the supervisor under running services, in place of NAME")
+	f.DurationVar(&o.probation, "probation", 0, "let --programs be on trial for `TIME` (30s; at most 40s)")
 }
 
 // check returns a function that checks the number of arguments: --programs takes the place of a name.
@@ -63,12 +61,10 @@ func (a *App) swap() Verb {
 			"become ready, or fails in its probation, is replaced by the one before (docs/swap.md).",
 		Example: "swap --plan redis redis.tar.zst   # show what would change\n" +
 			"swap redis redis.tar.zst          # replace it; the result comes after the probation\n" +
-			"swap -f redis -                   # read the artifact from standard input",
-		Flags: func(f *pflag.FlagSet) { o.add(f, a, true) },
+			"swap -f redis -                   # read the artifact from standard input\n" +
+			"swap --programs programs.tar.zst  # replace keelson's own programs",
+		Flags: func(f *pflag.FlagSet) { o.add(f, true) },
 		check: o.check(2),
-	}
-	if a.Machine != nil {
-		v.Example += "\nswap --programs programs.tar.zst  # replace keelson's own programs"
 	}
 	v.Run = func(ctx context.Context, args []string) (int, error) {
 		r := control.Request{Verb: control.Swap, Force: o.force, Plan: o.plan, Programs: o.programs, Probation: o.probation}
@@ -93,7 +89,7 @@ func (a *App) rollback() Verb {
 	return Verb{
 		Use: "rollback NAME", Group: Change, Short: "replace a service by its previous version", Max: 1, Names: ServiceNames, Codes: []int{control.CodeNotFound},
 		Example: "rollback --plan redis  # show what would change\nrollback redis         # bring the version before back",
-		Flags:   func(f *pflag.FlagSet) { o.add(f, a, false) },
+		Flags:   func(f *pflag.FlagSet) { o.add(f, false) },
 		check:   o.check(1),
 		Run: func(ctx context.Context, names []string) (int, error) {
 			return a.change(ctx, control.Request{Verb: control.Rollback, Names: names, Plan: o.plan, Programs: o.programs, Probation: o.probation})
@@ -117,7 +113,7 @@ func (a *App) remove() Verb {
 // change sends a request that changes a version, and shows its progress.
 func (a *App) change(ctx context.Context, r control.Request) (int, error) {
 	if r.Programs {
-		return a.Machine.Programs(ctx, r)
+		return a.changePrograms(ctx, r)
 	}
 	r.Progress = func(text string) { fmt.Fprintf(a.Out, "%s: %s\n", r.Names[0], text) }
 	response, err := a.Client.Call(ctx, r)

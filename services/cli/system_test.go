@@ -23,6 +23,7 @@ type system struct {
 	services []control.Service
 	requests []control.Request
 	response control.Response // of other requests than List
+	asked    int              // how often for the state of programs
 }
 
 func (s *system) Control(_ context.Context, r control.Request) control.Response {
@@ -127,10 +128,11 @@ func local(t *testing.T, s *system) (app *App, out, diag *bytes.Buffer) {
 			return nil
 		},
 		Timeline: func() ([]timeline.Event, error) { return booted, nil },
-		Programs: func(_ context.Context, r control.Request) (int, error) {
-			s.requests = append(s.requests, r)
-			return control.CodeOK, nil
+		Programs: func(context.Context) (control.ProgramsState, error) {
+			s.asked++
+			return control.ProgramsState{Lasts: true, Outcome: &control.Outcome{At: time.Unix(int64(s.asked), 0), Target: "image", Committed: true}}, nil
 		},
+		TrialEnded: func(context.Context) error { return nil },
 	}
 	return app, out, diag
 }

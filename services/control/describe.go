@@ -55,11 +55,29 @@ type Inspection struct {
 	Config    map[string]any    `json:"config"`    // config.json of the OCI runtime specification
 }
 
+// ProgramsState is the state of keelson's own programs.
+type ProgramsState struct {
+	OnTrial bool     `json:"onTrial"`           // a swap of them is not committed yet
+	Lasts   bool     `json:"lasts"`             // their versions are kept at a reboot
+	Outcome *Outcome `json:"outcome,omitempty"` // how the last trial since the boot ended
+}
+
+// Outcome is how a trial of programs ended.
+type Outcome struct {
+	At        time.Time `json:"at"`
+	Target    string    `json:"target"` // the version, or image
+	Old       string    `json:"old"`    // the one before
+	Committed bool      `json:"committed"`
+	Reason    string    `json:"reason,omitempty"` // why it was not
+}
+
 // Sources answer requests that only read. They are called from several goroutines.
 type Sources struct {
 	Usages  func() (Usages, error)
 	Boot    func() (Boot, error)
 	Inspect func(name string) (Inspection, error) // ErrNotFound: there is no such service
+
+	Programs func() (ProgramsState, error)
 }
 
 // ErrNotFound is returned for a service that does not exist.
@@ -70,6 +88,7 @@ func (s Sources) Routes() []Route {
 	return []Route{
 		{"GET", prefix + "/usage", Reader, nil, nil, Usages{}, false, answer(func(*http.Request) (Usages, error) { return s.Usages() })},
 		{"GET", prefix + "/boot", Reader, nil, nil, Boot{}, false, answer(func(*http.Request) (Boot, error) { return s.Boot() })},
+		{"GET", prefix + "/programs", Reader, nil, nil, ProgramsState{}, false, answer(func(*http.Request) (ProgramsState, error) { return s.Programs() })},
 		// A configuration may have secrets in its environment.
 		{"GET", prefix + "/services/{name}/config", Admin, nil, nil, Inspection{}, false, answer(func(r *http.Request) (Inspection, error) { return s.Inspect(r.PathValue("name")) })},
 	}
@@ -93,6 +112,11 @@ func answer[T any](f func(*http.Request) (T, error)) http.HandlerFunc {
 // Usages returns what the kernel counts for services.
 func (c *Client) Usages(ctx context.Context) (u Usages, err error) {
 	return u, c.get(ctx, "/usage", nil, &u)
+}
+
+// Programs returns the state of keelson's own programs.
+func (c *Client) Programs(ctx context.Context) (s ProgramsState, err error) {
+	return s, c.get(ctx, "/programs", nil, &s)
 }
 
 // Boot returns the timeline of the boot.

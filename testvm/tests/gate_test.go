@@ -172,6 +172,8 @@ func checkCtl(t *testing.T, dir, address string) {
 		{"operator", []string{"debug", "redis"}, control.CodeFailed, "is for the role admin"},
 		{"reader", []string{"security", "web"}, control.CodeOK, "keelson.capabilities"},
 		{"reader", []string{"security", "none"}, control.CodeNotFound, "no service is named none"},
+		{"admin", []string{"rollback", "--programs"}, control.CodeFailed, "no previous version"},
+		{"operator", []string{"rollback", "--programs"}, control.CodeFailed, "is for the role admin"},
 		{"reader", []string{"stats", "--json", "web"}, control.CodeOK, `"cpuSeconds"`},
 		{"operator", []string{"kill", "-s", "WINCH", "redis"}, control.CodeOK, ""},
 	} {

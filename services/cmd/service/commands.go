@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/programs"
 	"keelson/runtime/timeline"
 	"keelson/services/cli"
 	"keelson/services/control"
@@ -49,10 +50,9 @@ func commandLine(in io.Reader, out, diag io.Writer) *cli.App {
 	app.Machine = &cli.Machine{
 		SameBundle: func(dir, name string) error { return sameBundle(dir, bundle.ServicesDir, name) },
 		Timeline:   func() ([]timeline.Event, error) { return timeline.Read(timeline.Path) },
-		Programs: func(ctx context.Context, r control.Request) (int, error) {
-			return changePrograms(ctx, app.Client, out, r)
-		},
-		Verbs: []cli.Verb{logs(out, diag), assess(out), power(app, control.PowerOff), power(app, control.Reboot), power(app, control.Halt)},
+		Programs:   func(context.Context) (control.ProgramsState, error) { return programsState() },
+		TrialEnded: func(ctx context.Context) error { return waitForEnd(ctx, programs.TrialFile) },
+		Verbs:      []cli.Verb{logs(out, diag), assess(out), power(app, control.PowerOff), power(app, control.Reboot), power(app, control.Halt)},
 	}
 	return app
 }
