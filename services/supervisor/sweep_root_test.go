@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +85,7 @@ func TestLeftoversOfKilledContainerd(t *testing.T) {
 		s.forget("web")
 		s.startContainerd()
 		s.untilSwept([]string{"web"})
+		s.untilReported("web")          // Nothing is left before the sweep has ended.
 		_ = s.foreignTask("web", "web") // containerd may know it, too.
 		s.killContainerd()
 		s.untilSwept([]string{"web"})
@@ -196,6 +198,19 @@ func (s *system) untilSwept(ids []string) {
 		}
 	}
 	s.fail("left: %q", left)
+}
+
+// untilReported waits until the supervisor has told that it removed a container.
+func (s *system) untilReported(id string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for line := range strings.Lines(logOf(s.t, "supervisor.log")) {
+			if strings.Contains(line, "removed a container that nobody used") && strings.HasSuffix(line, " container="+id+"\n") {
+				return
+			}
+		}
+	}
+	s.fail("the sweep of %s was not reported", id)
 }
 
 func (s *system) leftOf(ids []string) (left []string) {
