@@ -96,7 +96,7 @@ LINT_NEEDS  := shellcheck:shellcheck codespell:codespell mdl:ruby-mdl
 INIT_IMAGE = example.org/keelson/init:$(VERSION)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest man kernel keelson init-image release release-check run test test-all test-load chaos power-cuts bench chart lint vet lint-more vulncheck clean help needs-run needs-test
+.PHONY: all guest man completions kernel keelson init-image release release-check run test test-all test-load chaos power-cuts bench chart lint vet lint-more vulncheck clean help needs-run needs-test
 
 all: guest keelson ## Build the guest binaries and the host tool keelson
 
@@ -126,10 +126,21 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	@for name in poweroff reboot halt; do ln -sf ../usr/bin/service $(ROOT)/sbin/$$name; done
 	ln -sf ../init $(ROOT)/sbin/usermode-helper
 
-man: ## Write the manual pages of service to build/man
-	@mkdir -p build/man
-	CGO_ENABLED=0 SOURCE_DATE_EPOCH=$(or $(BUILD_TIME),0) go run -trimpath -buildvcs=false -tags "man grpcnotrace no_rdt nethttpomithttp2" \
-		-ldflags '$(STAMP)' ./services/cmd/service man-pages build/man
+# What these programs know of themselves: they run on the host.
+SERVICE_RUN := CGO_ENABLED=0 SOURCE_DATE_EPOCH=$(or $(BUILD_TIME),0) go run -trimpath -buildvcs=false -tags "man grpcnotrace no_rdt nethttpomithttp2" \
+	-ldflags '$(STAMP)' ./services/cmd/service
+
+man: keelson ## Write the manual pages of service and keelson to build/man
+	@rm -rf build/man && mkdir -p build/man/man1 build/man/man8
+	$(SERVICE_RUN) man-pages build/man/man8
+	SOURCE_DATE_EPOCH=$(or $(BUILD_TIME),0) $(KEELSON) man-pages build/man/man8
+	mv build/man/man8/*.1 build/man/man1/
+
+completions: ## Write the completion scripts of service to build/completions
+	@rm -rf build/completions && mkdir -p build/completions
+	$(SERVICE_RUN) completion bash >build/completions/service
+	$(SERVICE_RUN) completion zsh >build/completions/_service
+	$(SERVICE_RUN) completion fish >build/completions/service.fish
 
 guest-%:
 	@$(MAKE) --no-print-directory ARCH=$* guest
@@ -145,10 +156,12 @@ RELEASE       := build/release
 # Order, times and owners are fixed, so that the same tree gives the same archive.
 PACK          := tar --format=ustar --sort=name --mtime=@$(or $(BUILD_TIME),0) --owner=0 --group=0 --numeric-owner
 
-release: ## Build guests and keelson for amd64 and arm64, the init image and SHA256SUMS under build/release
+release: ## Build guests and keelson for amd64 and arm64, the init image, manual pages, completions and SHA256SUMS under build/release
 	rm -rf $(RELEASE) $(RELEASE_ARCHS:%=build/%/root) $(RELEASE_ARCHS:%=build/%/gate)
-	@$(MAKE) --no-print-directory init-image
+	@$(MAKE) --no-print-directory init-image man completions
 	@mkdir -p $(RELEASE)
+	chmod -R u=rwX,go=rX build/man build/completions
+	$(PACK) -C build -cf - man completions | gzip -n9 >$(RELEASE)/keelson-man-$(VERSION).tar.gz
 	cp LICENSE $(RELEASE)/
 	cp build/init-image.tar $(RELEASE)/keelson-init-$(VERSION).tar
 	for arch in $(RELEASE_ARCHS); do \

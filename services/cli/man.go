@@ -19,7 +19,7 @@ func (a *App) ManPages(date time.Time, version string) map[string]string {
 	root := a.root()
 	pages := map[string]string{}
 	add := func(name, text string) {
-		head := fmt.Sprintf(".TH %s %d %s %s\n", strings.ToUpper(roff(name)), manSection, date.UTC().Format(time.DateOnly), quoted("keelson "+version))
+		head := fmt.Sprintf(".TH %s %d %s %s\n", strings.ToUpper(Roff(name)), manSection, date.UTC().Format(time.DateOnly), RoffQuoted("keelson "+version))
 		pages[fmt.Sprintf("%s.%d", name, manSection)] = head + text
 	}
 	program := strings.ReplaceAll(a.Name, " ", "-")
@@ -35,26 +35,26 @@ func (a *App) ManPages(date time.Time, version string) map[string]string {
 func (a *App) manPage(c *cobra.Command, program string) string {
 	var b strings.Builder
 	name := program + "-" + c.Name()
-	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n.SH SYNOPSIS\n.B %s\n%s\n", roff(name), roff(c.Short), roff(a.Name+" "+c.Name()), roff(arguments(c)))
+	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n.SH SYNOPSIS\n.B %s\n%s\n", Roff(name), Roff(c.Short), Roff(a.Name+" "+c.Name()), Roff(arguments(c)))
 	if c.Long != "" {
 		fmt.Fprintf(&b, ".SH DESCRIPTION\n%s\n", manLines(c.Long))
 	}
 	b.WriteString(".SH OPTIONS\n" + manOptions(c.Flags()))
 	fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", manLines(c.Example))
 	b.WriteString(".SH EXIT STATUS\n" + manList(c.Annotations[codesKey], "  "))
-	fmt.Fprintf(&b, ".SH SEE ALSO\n.BR %s (%d)\n", roff(program), manSection)
+	fmt.Fprintf(&b, ".SH SEE ALSO\n.BR %s (%d)\n", Roff(program), manSection)
 	return b.String()
 }
 
 func (a *App) manOverview(root *cobra.Command, program string) string {
 	var b, all strings.Builder
-	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n.SH SYNOPSIS\n.B %s\n[OPTION…] [COMMAND]\n.SH COMMANDS\n", roff(program), roff(root.Short), roff(a.Name))
+	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n.SH SYNOPSIS\n.B %s\n[OPTION…] [COMMAND]\n.SH COMMANDS\n", Roff(program), Roff(root.Short), Roff(a.Name))
 	for _, group := range groups {
-		fmt.Fprintf(&b, ".SS %s\n", quoted(group))
+		fmt.Fprintf(&b, ".SS %s\n", RoffQuoted(group))
 		for _, c := range root.Commands() {
 			if c.GroupID == group && !c.Hidden {
-				fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(c.Name()), roff(c.Short))
-				fmt.Fprintf(&all, ".BR %s (%d),\n", roff(program+"-"+c.Name()), manSection)
+				fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", Roff(c.Name()), Roff(c.Short))
+				fmt.Fprintf(&all, ".BR %s (%d),\n", Roff(program+"-"+c.Name()), manSection)
 			}
 		}
 	}
@@ -86,7 +86,7 @@ func manOptions(flags *pflag.FlagSet) string {
 		if value != "" {
 			name += " " + value
 		}
-		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(name), roff(usage))
+		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", Roff(name), Roff(usage))
 	})
 	return b.String()
 }
@@ -96,7 +96,7 @@ func manList(text, between string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		term, what, _ := strings.Cut(strings.TrimSpace(line), between)
-		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(term), roff(strings.TrimSpace(what)))
+		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", Roff(term), Roff(strings.TrimSpace(what)))
 	}
 	return b.String()
 }
@@ -105,16 +105,16 @@ func manList(text, between string) string {
 func manLines(text string) string {
 	var escaped []string
 	for line := range strings.Lines(strings.TrimSpace(text)) {
-		escaped = append(escaped, roff(strings.TrimRight(line, "\n")))
+		escaped = append(escaped, Roff(strings.TrimRight(line, "\n")))
 	}
 	return strings.Join(escaped, "\n")
 }
 
-// quoted returns an argument of a macro.
-func quoted(text string) string { return `"` + strings.ReplaceAll(roff(text), `"`, `\(dq`) + `"` }
+// RoffQuoted returns an argument of a macro.
+func RoffQuoted(text string) string { return `"` + strings.ReplaceAll(Roff(text), `"`, `\(dq`) + `"` }
 
-// roff escapes a line for roff(7): a backslash, a minus, and a control character at its begin.
-func roff(line string) string {
+// Roff escapes a line for roff(7): a backslash, a minus, and a control character at its begin.
+func Roff(line string) string {
 	line = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(line)
 	if strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'") {
 		line = `\&` + line

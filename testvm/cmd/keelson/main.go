@@ -38,6 +38,7 @@ type cli struct {
 	Compare   compareCmd   `cmd:"" help:"Compare the boot of two images by wall-clock time on two processors."`
 	InitImage initImageCmd `cmd:"" help:"Pack guest trees as the image for LinuxKit's init section."`
 	Version   versionCmd   `cmd:"" help:"Show the version."`
+	ManPages  manPagesCmd  `cmd:"" hidden:"" help:"Write the manual pages."`
 }
 
 type versionCmd struct{}
