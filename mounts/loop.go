@@ -23,15 +23,32 @@ func openLoop(file string) (fd int, dev uint64, err error) {
 		return -1, 0, &os.PathError{Op: "open", Path: file, Err: err}
 	}
 	defer unix.Close(backing)
+	return tryLoops(backing, file, 0, unix.LO_FLAGS_DIRECT_IO)
+}
+
+// openLoopAt is openLoop for the part of an open file that begins at offset. It reads by the page cache:
+// the file may just have been written.
+func openLoopAt(file *os.File, offset int64) (fd int, dev uint64, err error) {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return -1, 0, err
+	}
+	if closed := raw.Control(func(backing uintptr) { fd, dev, err = tryLoops(int(backing), file.Name(), offset, 0) }); closed != nil {
+		return -1, 0, closed
+	}
+	return fd, dev, err
+}
+
+func tryLoops(backing int, file string, offset int64, flags uint32) (fd int, dev uint64, err error) {
 	for range loopTries {
-		if fd, dev, err = openFreeLoop(backing, file); !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENXIO) || lacking(err) {
+		if fd, dev, err = openFreeLoop(backing, file, offset, flags); !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENXIO) || lacking(err) {
 			break
 		}
 	}
 	return fd, dev, err
 }
 
-func openFreeLoop(backing int, file string) (fd int, dev uint64, err error) {
+func openFreeLoop(backing int, file string, offset int64, flags uint32) (fd int, dev uint64, err error) {
 	number, err := freeLoop()
 	if err != nil {
 		return -1, 0, err
@@ -41,7 +58,8 @@ func openFreeLoop(backing int, file string) (fd int, dev uint64, err error) {
 		dev = unix.Mkdev(loopMajor, uint32(number))
 	}
 	config := unix.LoopConfig{Fd: uint32(backing)}
-	config.Info.Flags = unix.LO_FLAGS_READ_ONLY | unix.LO_FLAGS_AUTOCLEAR | unix.LO_FLAGS_DIRECT_IO
+	config.Info.Flags = unix.LO_FLAGS_READ_ONLY | unix.LO_FLAGS_AUTOCLEAR | flags
+	config.Info.Offset = uint64(offset)
 	copy(config.Info.File_name[:len(config.Info.File_name)-1], file)
 	err = withBlockNode(dev, name, func(path string) error {
 		if fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,10 @@ type Verity struct {
 	// 0, the superblock says all that.
 	Blocks int64
 	Salt   string // in hexadecimal; used with Blocks
+
+	// Source returns the open file that has the image, and where the image begins in it, as long as that
+	// is to be used in place of File; then it returns nil. It needs Blocks. It may be nil.
+	Source func() (file *os.File, offset int64)
 }
 
 // VerityPrefix begins the names of the device-mapper devices of Verity.
@@ -153,15 +158,52 @@ func (v Verity) device(mapper mapperControl) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	loop, number, err := openLoop(v.File)
-	if err == nil {
-		defer unix.Close(loop) // The device-mapper device has it open.
-		err = mapper.load(v.Device, s.sectors(), "verity", v.table(number, s))
-	}
-	if err != nil {
+	if err := v.load(mapper, s); err != nil {
 		return 0, errors.Join(err, mapper.remove(v.Device))
 	}
 	return dev, nil
+}
+
+// load gives the device-mapper device a loop device on the image.
+func (v Verity) load(mapper mapperControl, s veritySuperblock) error {
+	loop, number, err := v.openLoop()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(loop) // The device-mapper device has it open.
+	return mapper.load(v.Device, s.sectors(), "verity", v.table(number, s))
+}
+
+func (v Verity) openLoop() (fd int, dev uint64, err error) {
+	if v.Source != nil {
+		if file, offset := v.Source(); file != nil {
+			return openLoopAt(file, offset)
+		}
+	}
+	return openLoop(v.File)
+}
+
+// UseFile makes a file system that is mounted from Source read File from now on; if it is not
+// mounted, nothing changes. The kernel replaces the loop device below the device-mapper device
+// between two reads (DM_TABLE_LOAD and DM_DEV_SUSPEND of dm-ioctl.h, in one call each): a process that dies
+// meanwhile leaves one or the other.
+func (v Verity) UseFile() error {
+	verityLock.Lock()
+	defer verityLock.Unlock()
+	v.Source = nil
+	s, err := v.tree()
+	if err != nil {
+		return err
+	}
+	mapper, err := openMapper()
+	if err != nil {
+		return err
+	}
+	defer mapper.close()
+	if _, err := mapper.number(v.Device); errors.Is(err, unix.ENXIO) {
+		return nil
+	}
+	return v.load(mapper, s)
 }
 
 // table returns the parameters of the target (verity.rst, "Construction Parameters").

@@ -104,6 +104,12 @@ const (
 	ReferenceKey = "org.opencontainers.image.ref.name"
 )
 
+// Place is a part of a file, in bytes.
+type Place struct {
+	Offset int64 `json:"offset"`
+	Size   int64 `json:"size"`
+}
+
 // Meta describes an unpacked artifact.
 type Meta struct {
 	Digest       string `json:"digest"`                 // of the manifest: sha256:HEX
@@ -121,6 +127,10 @@ type Meta struct {
 	VeritySalt   string `json:"veritySalt,omitempty"`   // in hexadecimal
 	RootDigest   string `json:"rootDigest,omitempty"`   // of the erofs image, which the manifest names: sha256:HEX
 	Unpacked     bool   `json:"unpacked,omitempty"`     // the root is that of the layers; the artifact has it as an erofs image too
+
+	// InPlace is where the erofs image is in the file that was read, if it was not copied: RootErofs
+	// is empty. It is not stored.
+	InPlace *Place `json:"inPlace,omitempty"`
 
 	// Signatures are the minisign signatures that came with the artifact, one file each.
 	// Nobody has checked them.

@@ -3,6 +3,7 @@ package bundle
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,6 +53,10 @@ type Image struct {
 	HashOffset int64  // of the superblock of the hash tree, in bytes
 	Blocks     int64  // of data, as mounts.Verity has it
 	Salt       string // in hexadecimal
+
+	// Source returns the open file that has the image, and where in it, as long as File does not have it
+	// yet; then nil. It may be nil.
+	Source func() (file *os.File, offset int64)
 }
 
 // JSON returns the text of config.json and of runtime.json as Load read it, with fields

@@ -32,7 +32,7 @@ func mountImage(i *bundle.Image) (made bool, err error) {
 func verity(i *bundle.Image) mounts.Verity {
 	return mounts.Verity{
 		File: i.File, Target: i.Target, Device: mounts.VerityPrefix + i.Name, RootHash: i.RootHash, HashOffset: i.HashOffset,
-		Blocks: i.Blocks, Salt: i.Salt,
+		Blocks: i.Blocks, Salt: i.Salt, Source: i.Source,
 	}
 }
 
@@ -84,6 +84,9 @@ func TryImage(b *bundle.Bundle) error {
 	}
 	return nil
 }
+
+// UseFile makes an image that is mounted from i.Source, which returns nil by now, read i.File.
+func UseFile(i *bundle.Image) error { return verity(i).UseFile() }
 
 // LackingForImages returns an error that names what the kernel lacks to mount an image, or nil.
 func LackingForImages() error { return mounts.LackingForVerity() }

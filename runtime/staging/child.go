@@ -30,6 +30,10 @@ type orders struct {
 	Users    bool   // the child has a user namespace of its own
 	Confined bool   // Dir is the root, and the child cannot leave it
 	Digest   bool   // the child only computes the digest of its standard input
+
+	// Copy is a part of its standard input that the child with Digest also copies to copyTarget; nil: all of it
+	// is read, and nothing is copied.
+	Copy *artifact.Place `json:",omitempty"`
 	settings
 }
 
@@ -43,15 +47,15 @@ const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | un
 
 // start starts the child, without a user namespace if the kernel refuses one. Its standard
 // input is input, or a pipe.
-func start(ctx context.Context, o Options, todo orders, input *os.File) (*child, error) {
+func start(ctx context.Context, o Options, todo orders, input *os.File, more ...*os.File) (*child, error) {
 	todo.Users = true
-	c, err := launch(ctx, o, todo, input)
+	c, err := launch(ctx, o, todo, input, more)
 	if err == nil {
 		return c, nil
 	}
 	todo.Users = false
 	var second error
-	if c, second = launch(ctx, o, todo, input); second != nil {
+	if c, second = launch(ctx, o, todo, input, more); second != nil {
 		return nil, errors.Join(err, second)
 	}
 	noUserNamespace(o.Logger, err)
@@ -66,11 +70,12 @@ func noUserNamespace(log *slog.Logger, err error) {
 	})
 }
 
-func launch(ctx context.Context, o Options, todo orders, input *os.File) (*child, error) {
+func launch(ctx context.Context, o Options, todo orders, input *os.File, more []*os.File) (*child, error) {
 	c, err := newChild(ctx, o, todo, input)
 	if err != nil {
 		return nil, err
 	}
+	c.cmd.ExtraFiles = more
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -168,6 +173,14 @@ func runChild(in io.Reader) (result, error) {
 		fmt.Fprintln(os.Stderr, "the artifact is read without a filter of system calls:", err) // The parent logs it.
 	} else if err != nil {
 		return result{}, err
+	}
+	if todo.Copy != nil {
+		file, ok := in.(*os.File)
+		if !ok {
+			return result{}, errors.New("the standard input is no file")
+		}
+		sum, err := copyPart(file, os.NewFile(copyTarget, "root"), *todo.Copy)
+		return result{Digest: sum}, err
 	}
 	if todo.Digest {
 		sum, err := sumOf(in)

@@ -61,10 +61,29 @@ func checkMeta(m artifact.Meta, architecture string) error {
 	return nil
 }
 
+// checkPlace checks where the child says that the root is in the file.
+func checkPlace(m artifact.Meta, o Options, input *os.File) error {
+	if m.InPlace == nil {
+		return nil
+	}
+	bad := fmt.Errorf("bad place of the root: %d bytes from %d on", m.InPlace.Size, m.InPlace.Offset)
+	if !o.InPlace || input == nil || m.RootDigest == "" || m.VerityBlocks == 0 || m.InPlace.Offset < 0 || m.InPlace.Size <= 0 {
+		return bad
+	}
+	info, err := input.Stat()
+	if err == nil && (m.InPlace.Offset > info.Size() || m.InPlace.Size > info.Size()-m.InPlace.Offset) {
+		err = bad
+	}
+	return err
+}
+
 // checkFiles returns an error unless dir has the files of an unpacked artifact, and
 // nothing else: a link in their place would lead the supervisor elsewhere.
 func checkFiles(dir string, m artifact.Meta) error {
 	want := map[string]fs.FileMode{artifact.File: 0, configFile: 0, runtimeFile: 0, artifact.RootDir: fs.ModeDir}
+	if m.InPlace != nil {
+		want = map[string]fs.FileMode{artifact.File: 0, configFile: 0, runtimeFile: 0, artifact.RootErofs: 0}
+	}
 	if m.Image {
 		want = map[string]fs.FileMode{artifact.File: 0, artifact.ImageFile: 0, artifact.RootDir: fs.ModeDir}
 	}

@@ -32,6 +32,8 @@ type layout struct {
 
 	defers   func(digest string) bool // reports whether the digest of a blob need not be compared; nil: of none
 	deferred string                   // the blob whose digest was not compared; only rename takes it
+	inPlace  bool                     // its content need not be copied
+	place    *artifact.Place          // where it is in the file, if it was not copied; the blob is empty
 	source   *source                  // nil: the archive is compressed
 }
 
@@ -134,7 +136,7 @@ func (l *layout) blob(digest string, size int64, content io.Reader) error {
 	}
 	if size > artifact.MaxDocument && l.defers != nil && l.defers(digest) {
 		l.deferred, l.blobs[digest] = digest, size
-		return errors.Join(l.copyWhole(f, size, content), f.Close())
+		return errors.Join(l.keep(f, size, content), f.Close())
 	}
 	sum := sha256.New()
 	n, err := io.Copy(io.MultiWriter(f, sum), content)
@@ -145,6 +147,24 @@ func (l *layout) blob(digest string, size int64, content io.Reader) error {
 		return fmt.Errorf("its content has another digest, %s", got)
 	}
 	l.blobs[digest] = n
+	return nil
+}
+
+// keep copies the content of the deferred blob, or finds its place.
+func (l *layout) keep(f *os.File, size int64, content io.Reader) error {
+	if !l.inPlace || l.source == nil {
+		return l.copyWhole(f, size, content)
+	}
+	place, ok, err := l.source.place(content)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return l.copyWhole(f, size, content)
+	case place.Size != size: // a sparse entry
+		return fmt.Errorf("it has %d bytes, its header says %d", place.Size, size)
+	}
+	l.place = &place
 	return nil
 }
 

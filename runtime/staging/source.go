@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/artifact"
 )
 
 // source is an archive that is not compressed. What is read of it while to is set goes to that
@@ -16,11 +18,15 @@ type source struct {
 	*bufio.Reader
 	from *os.File // from which Reader reads: a pipe or a regular file; nil: from something else
 	to   *os.File
+	skip int64 // the size of the file while it is passed over, else 0
 }
 
 func (s *source) Close() error { return nil }
 
 func (s *source) Read(p []byte) (int, error) {
+	if s.skip > 0 {
+		return s.pass(len(p))
+	}
 	if s.to == nil {
 		return s.Reader.Read(p)
 	}
@@ -78,6 +84,49 @@ func (s *source) copyTo(to *os.File, content io.Reader) (int64, error) {
 	s.to = to
 	defer func() { s.to = nil }()
 	return io.CopyBuffer(onlyWriter{io.Discard}, content, make([]byte, copyBuffer))
+}
+
+// place passes over a part of the archive, of which content is the reader, without reading it, and
+// returns where it is in the file. ok is false if the archive does not come from a regular file.
+func (s *source) place(content io.Reader) (p artifact.Place, ok bool, err error) {
+	info, err := s.from.Stat()
+	if s.from == nil || err != nil || !info.Mode().IsRegular() {
+		return p, false, nil
+	}
+	if p.Offset, err = s.position(); err != nil {
+		return p, false, err
+	}
+	s.skip = info.Size()
+	defer func() { s.skip = 0 }()
+	if _, err = io.CopyBuffer(onlyWriter{io.Discard}, content, make([]byte, copyBuffer)); err != nil {
+		return p, false, err
+	}
+	end, err := s.position()
+	p.Size = end - p.Offset
+	return p, true, err
+}
+
+// position returns how much of the file has been read.
+func (s *source) position() (int64, error) {
+	at, err := s.from.Seek(0, io.SeekCurrent)
+	return at - int64(s.Buffered()), err
+}
+
+// pass passes over at most n bytes.
+func (s *source) pass(n int) (int, error) {
+	if buffered := s.Buffered(); buffered > 0 {
+		return s.Discard(min(n, buffered))
+	}
+	at, err := s.from.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0, err
+	}
+	left := min(int64(n), s.skip-at)
+	if left <= 0 {
+		return 0, io.EOF
+	}
+	_, err = s.from.Seek(left, io.SeekCurrent)
+	return int(left), err
 }
 
 // copyBuffer is the size of the buffer for the content of a blob, and of a transfer: that of a

@@ -26,6 +26,7 @@ type Options struct {
 	MaxSize      int64            // of the unpacked files, in bytes; 0: what is free, less a reserve
 	Images       bool             // the kernel can mount the root of an artifact that is an erofs image
 	DeferRoot    bool             // the caller verifies RootDigest of the result, if there is one, and syncs the files
+	InPlace      bool             // with DeferRoot: the root need not be copied from a regular file; Meta.InPlace says where it is
 	Progress     func(done int64) // is called with the number of bytes read, from another goroutine; may be nil
 	Logger       *slog.Logger     // slog.Default by default
 }
@@ -89,7 +90,7 @@ func stage(ctx context.Context, o Options, dir string, r io.Reader) (artifact.Me
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	input := regular(r)
-	c, err := start(ctx, o, orders{Dir: dir, settings: settings{o.Architecture, o.MaxSize, o.Images, o.DeferRoot}}, input)
+	c, err := start(ctx, o, orders{Dir: dir, settings: settings{o.Architecture, o.MaxSize, o.Images, o.DeferRoot, o.InPlace && input != nil}}, input)
 	if err != nil {
 		return artifact.Meta{}, o.cannotStart(err)
 	}
@@ -108,6 +109,9 @@ func stage(ctx context.Context, o Options, dir string, r io.Reader) (artifact.Me
 		return artifact.Meta{}, errors.New("the child had no result")
 	}
 	if err := checkMeta(*res.Meta, o.Architecture); err != nil {
+		return artifact.Meta{}, err
+	}
+	if err := checkPlace(*res.Meta, o, input); err != nil {
 		return artifact.Meta{}, err
 	}
 	return *res.Meta, checkFiles(dir, *res.Meta)

@@ -211,7 +211,7 @@ func TestWithoutUserNamespace(t *testing.T) {
 
 // BenchmarkStage reads artifacts with the guest's program, whose path KEELSON_STAGE has: one of one
 // small file, and one with an erofs image of 100 MiB whose digest is deferred, through this
-// process and from a file.
+// process, from a file, and with the image left in the file.
 func BenchmarkStage(b *testing.B) {
 	tier.Root(b)
 	o := Options{Program: os.Getenv("KEELSON_STAGE"), Architecture: "amd64", Images: true, DeferRoot: true}
@@ -243,6 +243,8 @@ func BenchmarkStage(b *testing.B) {
 	b.Run("small", func(b *testing.B) { benchmarkStage(b, o, func() io.Reader { return bytes.NewReader(data) }) })
 	b.Run("100MiB/stream", fromFile(func(f *os.File) io.Reader { return struct{ io.Reader }{f} }))
 	b.Run("100MiB/file", fromFile(func(f *os.File) io.Reader { return f }))
+	o.InPlace = true
+	b.Run("100MiB/in-place", fromFile(func(f *os.File) io.Reader { return f }))
 }
 
 func benchmarkStage(b *testing.B, o Options, open func() io.Reader) {

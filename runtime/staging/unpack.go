@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -27,6 +28,7 @@ type settings struct {
 	MaxSize      int64
 	Images       bool // the machine can mount the root as an erofs image
 	DeferRoot    bool // as in Options
+	InPlace      bool // as in Options
 }
 
 // unpack reads an artifact from r into root, an empty folder. It leaves what it has
@@ -38,6 +40,7 @@ func unpack(root *os.Root, r io.Reader, s settings) (artifact.Meta, error) {
 	}
 	if s.DeferRoot && s.Images {
 		l.defers = func(digest string) bool { return deferrable(l, s, digest) }
+		l.inPlace = s.InPlace
 	}
 	if err := l.readArchive(r); err != nil {
 		return artifact.Meta{}, err
@@ -66,7 +69,13 @@ func unpack(root *os.Root, r io.Reader, s settings) (artifact.Meta, error) {
 	if err != nil {
 		return artifact.Meta{}, err
 	}
-	return meta, finish(root, meta)
+	if err := finish(root, meta); err != nil {
+		return artifact.Meta{}, err
+	}
+	if meta.RootDigest != "" && l.deferred == strings.TrimPrefix(meta.RootDigest, "sha256:") {
+		meta.InPlace = l.place
+	}
+	return meta, nil
 }
 
 // chooseRoot removes one of the two forms of the root from the layers of an artifact that has

@@ -26,7 +26,8 @@ type Candidate struct {
 	Reference string         // name of the container image of Next, if that is one
 	Notes     []string       // on how the artifact is used
 
-	RootDigest string // of the erofs image of Next, which is not verified yet; empty: nothing to verify
+	RootDigest string  // of the erofs image of Next, which is not verified yet; empty: nothing to verify
+	Origin     *Origin // has that image until it is copied; nil: the store has it
 }
 
 // Options of a Finder.
@@ -36,6 +37,7 @@ type Options struct {
 	Versions *versions.Store
 	Stage    Stage  // reads artifacts
 	Digest   Digest // verifies what Stage has not
+	Copy     Copy   // copies what Stage has not
 	// Persist changes the disk, if necessary by several attempts.
 	Persist func(service string, change func() error) error
 }
@@ -106,7 +108,10 @@ func (f *Finder) Find(ctx context.Context, r control.Request, name string, progr
 }
 
 // Drop removes the version of a candidate that nothing uses.
-func (f *Finder) Drop(c *Candidate) error { return f.Versions.RemoveUnused(c.Name, c.Next) }
+func (f *Finder) Drop(c *Candidate) error {
+	c.Origin.Close()
+	return f.Versions.RemoveUnused(c.Name, c.Next)
+}
 
 // Abandon removes the record of a swap that nobody carries out.
 func (f *Finder) Abandon(name string) error {

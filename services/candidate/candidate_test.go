@@ -155,3 +155,10 @@ func TestAbandoned(t *testing.T) {
 		t.Errorf("%+v, %v", state, err)
 	}
 }
+
+// An artifact of which the supervisor has no file is copied first.
+func TestOriginNeedsFile(t *testing.T) {
+	if o, err := newOrigin(io.LimitReader(strings.NewReader("x"), 1), artifact.Place{}); err == nil {
+		t.Errorf("the origin is %+v", o)
+	}
+}

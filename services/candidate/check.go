@@ -35,6 +35,7 @@ func (f *Finder) load(c *Candidate) (err error) {
 	if c.Bundle, err = versions.Load(c.Dir, c.Name); err != nil {
 		return err
 	}
+	c.UseOrigin(c.Bundle, c.Dir)
 	if refusals := bundle.Refusals(c.Bundle.Spec); len(refusals) > 0 {
 		return c.Bundle.Explain(errors.New("the runtime would refuse it"))
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 
 	"keelson/runtime/artifact"
 	"keelson/runtime/bundle"
@@ -22,6 +24,7 @@ type Stage func(ctx context.Context, dir string, artifact io.Reader, o Staging) 
 type Staging struct {
 	Progress  func(string) // is called from time to time; it does not block
 	DeferRoot bool         // as in staging.Options
+	InPlace   bool         // as in staging.Options
 }
 
 // Digest writes a file and its file system to the disk, and returns the digest of the file.
@@ -35,12 +38,23 @@ func DigestWith(logger *slog.Logger) Digest {
 	}
 }
 
+// Copy copies a part of a file to the one at path, writes that and its file system to the disk, and
+// returns the digest of the copy. dir is an empty folder. It takes long.
+type Copy func(ctx context.Context, dir string, from *os.File, place artifact.Place, path string) (string, error)
+
+// CopyWith copies files in a confined process.
+func CopyWith(logger *slog.Logger) Copy {
+	return func(ctx context.Context, dir string, from *os.File, place artifact.Place, path string) (string, error) {
+		return staging.Copy(ctx, staging.Options{Logger: logger}, dir, from, place, path)
+	}
+}
+
 // StageWith reads artifacts in a confined process.
 func StageWith(logger *slog.Logger) Stage {
 	return func(ctx context.Context, dir string, r io.Reader, o Staging) (artifact.Meta, error) {
 		const step = 16 << 20
 		next := int64(step)
-		return staging.Stage(ctx, staging.Options{Logger: logger, Images: prepare.LackingForImages() == nil, DeferRoot: o.DeferRoot, Progress: func(done int64) {
+		return staging.Stage(ctx, staging.Options{Logger: logger, Images: prepare.LackingForImages() == nil, DeferRoot: o.DeferRoot, InPlace: o.InPlace, Progress: func(done int64) {
 			if done >= next {
 				next = done + step
 				o.Progress(fmt.Sprintf("read %d MiB", done>>20))
@@ -61,7 +75,10 @@ func (f *Finder) receive(ctx context.Context, r control.Request, c *Candidate, p
 		return err
 	}
 	deferred := !r.Plan && !r.Force // A plan says all, and a version that failed before may have been damaged.
-	meta, err := f.Options.Stage(ctx, staged, r.Body, Staging{Progress: progress, DeferRoot: deferred})
+	meta, err := f.Options.Stage(ctx, staged, r.Body, Staging{Progress: progress, DeferRoot: deferred, InPlace: deferred})
+	if err == nil && meta.InPlace != nil {
+		c.Origin, err = newOrigin(r.Body, *meta.InPlace)
+	}
 	if err == nil {
 		c.Next, err = f.accept(c, staged, meta, r.Force)
 	}
@@ -103,13 +120,19 @@ func (f *Finder) Read(ctx context.Context, dir string, r io.Reader, progress fun
 	return f.Options.Stage(ctx, dir, r, Staging{Progress: progress})
 }
 
-// DigestOf returns the digest of a file of a version, after the version is on the disk.
-func (f *Finder) DigestOf(ctx context.Context, name, path string) (digest string, err error) {
-	empty, err := f.Versions.Stage(name)
+// DigestOfRoot returns the digest of the erofs image of a candidate, after the version is on the disk.
+// An image that is still elsewhere is copied before.
+func (f *Finder) DigestOfRoot(ctx context.Context, c *Candidate) (digest string, err error) {
+	empty, err := f.Versions.Stage(c.Name)
 	if err != nil {
 		return "", err
 	}
-	digest, err = f.Digest(ctx, empty, path)
+	path := filepath.Join(c.Dir, artifact.RootErofs)
+	if c.Origin == nil {
+		digest, err = f.Digest(ctx, empty, path)
+	} else {
+		digest, err = f.Copy(ctx, empty, c.Origin.file, c.Origin.place, path)
+	}
 	return digest, errors.Join(err, f.Versions.Discard(empty))
 }
 

@@ -15,6 +15,7 @@ import (
 	"keelson/runtime/idrange"
 	"keelson/runtime/logs"
 	"keelson/runtime/paths"
+	"keelson/runtime/prepare"
 	"keelson/runtime/programs"
 	"keelson/runtime/swappolicy"
 	"keelson/runtime/timeline"
@@ -77,6 +78,9 @@ type Options struct {
 
 	Stage  candidate.Stage  // reads artifacts
 	Digest candidate.Digest // verifies what Stage has not
+	Copy   candidate.Copy   // copies what Stage has not
+
+	UseCopy func(*bundle.Image) error // makes a mounted image read the copy
 
 	Role        func(ctx context.Context, args ...string) (string, error) // as in upgrade.Options
 	Daemon      func() (pid int, err error)                               // finds containerd
@@ -133,6 +137,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Digest == nil {
 		o.Digest = candidate.DigestWith(o.Logger)
+	}
+	if o.Copy == nil {
+		o.Copy = candidate.CopyWith(o.Logger)
+	}
+	if o.UseCopy == nil {
+		o.UseCopy = prepare.UseFile
 	}
 	if o.Daemon == nil {
 		o.Daemon = func() (int, error) { return containerd.Daemon(o.Socket) }

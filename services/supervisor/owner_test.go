@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"keelson/runtime/artifact"
+	"keelson/runtime/bundle"
 	"keelson/services/connection"
 	"keelson/services/control"
 	"keelson/services/events"
@@ -84,7 +86,9 @@ type owner struct {
 	cursor  *events.Cursor // of newEvents
 
 	digest  func(ctx context.Context) (string, error) // of the root of a version; nil: the right one
-	program func(process, path string) error          // whether a process executes a program; nil: it does
+	copied  func(ctx context.Context, from *os.File, place artifact.Place, path string) (string, error)
+	useCopy func() error
+	program func(process, path string) error // whether a process executes a program; nil: it does
 }
 
 func newOwner(t *testing.T, annotations string) *owner {
@@ -127,7 +131,14 @@ func (o *owner) configure(t *testing.T, dir string, f *fake) {
 			}
 			return o.digest(ctx)
 		},
-		Stage: fakeStage, Policy: filepath.Join(dir, "swap.yml"),
+		Copy: func(ctx context.Context, _ string, from *os.File, place artifact.Place, path string) (string, error) {
+			if o.copied == nil {
+				return "", errors.New("nothing is to be copied")
+			}
+			return o.copied(ctx, from, place, path)
+		},
+		UseCopy: func(*bundle.Image) error { return o.useCopy() },
+		Stage:   fakeStage, Policy: filepath.Join(dir, "swap.yml"),
 		Dial:   func(context.Context) (connection.Tasks, error) { return f, nil },
 		Now:    func() time.Duration { return time.Since(begin) },
 		Random: func() float64 { return 0 },

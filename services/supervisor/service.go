@@ -134,6 +134,13 @@ func (svc *service) load(logger *slog.Logger, users *idrange.Table) {
 	if svc.instance != "" {
 		placeBeside(svc.bundle, svc.instance)
 	}
+	t := svc.trial
+	if svc.besideOf != nil {
+		t = svc.besideOf.trial
+	}
+	if t != nil {
+		t.UseOrigin(svc.bundle, svc.dir)
+	}
 	for _, warning := range svc.bundle.Warnings {
 		logger.Warn("setting not understood", "service", svc.name, "error", warning)
 	}

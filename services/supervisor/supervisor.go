@@ -73,7 +73,7 @@ func New(options Options) *Supervisor {
 		services: newServices(), warned: map[string]bool{},
 	}
 	s.candidates = candidate.New(candidate.Options{
-		Dir: options.Dir, Policy: options.Policy, Versions: s.versions, Stage: options.Stage, Digest: options.Digest, Persist: s.persist,
+		Dir: options.Dir, Policy: options.Policy, Versions: s.versions, Stage: options.Stage, Digest: options.Digest, Copy: options.Copy, Persist: s.persist,
 	})
 	s.upgrade = s.newUpgrade()
 	s.connection = connection.New(connection.Options{Dial: options.Dial, KillStarting: options.KillStarting, Logger: options.Logger, Changed: s.connectionChanged})

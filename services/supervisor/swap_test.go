@@ -47,6 +47,9 @@ func fakeStage(_ context.Context, dir string, r io.Reader, o candidate.Staging) 
 		meta.RootDigest = rightDigest
 	}
 	known, err := json.Marshal(meta)
+	if o.InPlace && strings.Contains(string(text), `"root":"place"`) {
+		meta.InPlace = &artifact.Place{Offset: 1, Size: 2}
+	}
 	config := `{"process":{"args":["new"],"cwd":"/"},"root":{"path":"rootfs"},"annotations":{` + string(text) + `}}`
 	return meta, errors.Join(err,
 		os.WriteFile(filepath.Join(dir, artifact.File), known, 0o600),

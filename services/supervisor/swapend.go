@@ -47,6 +47,7 @@ func (s *Supervisor) attempt(ctx context.Context, failure, service string, f fun
 // after the answer, so old versions and containers are removed before.
 func (s *Supervisor) endTrial(svc *service, t *trial) {
 	t.disarm()
+	t.Origin.Close()
 	svc.trial = nil
 	s.releaseSockets(svc.name)
 	var response control.Response

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"path/filepath"
 
 	"keelson/runtime/artifact"
 	"keelson/services/swap"
@@ -18,14 +17,17 @@ func (s *Supervisor) verifyRoot(t *trial) {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	t.unverify = cancel
-	name, want, path := t.Name, t.RootDigest, filepath.Join(t.Dir, artifact.RootErofs)
+	name, want, c := t.Name, t.RootDigest, t.Candidate
 	s.work.Go(func() {
 		defer cancel()
 		var digest string
 		err := s.attempt(ctx, "cannot verify a version", name, func() (err error) {
-			digest, err = s.candidates.DigestOf(ctx, name, path)
+			digest, err = s.candidates.DigestOfRoot(ctx, &c)
 			return err
 		})
+		if err == nil && digest == want {
+			err = c.Origin.Leave(c.Bundle.Image, s.options.UseCopy)
+		}
 		s.send(func() { s.rootVerified(name, t, digest, want, err) })
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -277,7 +278,7 @@ func TestLoadImage(t *testing.T) {
 		File: filepath.Join(dir, artifact.RootErofs), Target: filepath.Join(dir, artifact.RootDir), RootHash: "0b", HashOffset: 4096,
 		Name: long[:60] + "-" + strings.Repeat("0a", 20),
 	}
-	if *b.Image != want || len(b.Runtime.Mounts) != 3 || b.Runtime.Mounts[2].Type != "overlay" {
+	if !reflect.DeepEqual(*b.Image, want) || len(b.Runtime.Mounts) != 3 || b.Runtime.Mounts[2].Type != "overlay" {
 		t.Errorf("image %+v, mounts %+v; want %+v below an overlay", b.Image, b.Runtime.Mounts, want)
 	}
 	for name, meta := range map[string]string{"no root hash": fmt.Sprintf(`{"digest":%q}`, digest), "no digest": `{"rootHash":"0b"}`} {

@@ -49,6 +49,9 @@ func makeRedisVersions(t *testing.T, change ...string) redisVersions {
 		text := strings.NewReplacer(append(slices.Clone(change), "    net: host", "    net: host\n    oomScoreAdj: "+score,
 			"keelson.restart: always", "keelson.restart: always\n      keelson.swap.probation: 500ms")...).Replace(string(yaml))
 		name := "redis-" + score + ".tar.zst"
+		if root == image.RootErofs { // Without compression, the version starts from this file.
+			name = "redis-" + score + ".tar"
+		}
 		list, err := image.WriteArtifact(vmtest.Context(t), image.Options{YAML: []byte(text), File: file},
 			image.Artifact{Service: "redis", Archs: []string{qemu.AMD64}, Root: root}, image.Target{Name: filepath.Join(made.dir, name)})
 		if err != nil {

@@ -143,6 +143,7 @@ func TestSwap(t *testing.T) {
 		"probation: 2s", "probation: 2s, keelson.userns: auto")
 	bad, _ := redisArtifact(t, image.RootErofs, `""]`, `"", "--no-such-option"]`)
 	another, _ := redisArtifact(t, image.RootErofs, "net: host", "net: host\n    oomScoreAdj: 79")
+	fresh, _ := redisArtifact(t, image.RootErofs, "net: host", "net: host\n    oomScoreAdj: 80")
 	slow, slowDigest := redisArtifact(t, image.RootErofs, `""]`, `"", "--port", "6380"]`, "tcp:6379", "tcp:6380",
 		"probation: 2s", "probation: 1h, keelson.swap: overlap, keelson.userns: auto")
 	dir := t.TempDir()
@@ -150,6 +151,7 @@ func TestSwap(t *testing.T) {
 	// is found when redis is started.
 	unseen := damaged(t, erofs, func(image []byte, superblock int) { image[superblock+16]++ })
 	broken := damaged(t, another, func(image []byte, superblock int) { clear(image[superblock/8 : superblock]) })
+	slow = damaged(t, slow, func([]byte, int) {}) // An archive without compression is used in place.
 	for name, data := range map[string][]byte{"unseen": unseen, "broken": broken, "good": good, "erofs": erofs, "bad": bad, "cut": good[:len(good)/2], "slow": slow} {
 		put(t, filepath.Join(dir, "artifacts", name), data, 0o644)
 	}
@@ -191,6 +193,11 @@ func TestSwap(t *testing.T) {
 	s.service("", "rollback", "redis")
 	s.runs("0", "redis reverted")
 	s.service("root.erofs has the digest", "swap", "redis", "/artifacts/unseen")
+	s.runs("0", "redis reverted")
+	s.hasImages(0)
+	s.swapInPlace(damaged(t, fresh, func([]byte, int) {}))
+	s.runs("80", "redis swapped")
+	s.service("", "rollback", "redis")
 	s.runs("0", "redis reverted")
 	s.hasImages(0)
 	s.service("failed before: root.erofs has the digest", "swap", "redis", erofsTar)
