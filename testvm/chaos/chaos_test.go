@@ -115,6 +115,11 @@ func (r *run) chaos(t *testing.T, seed uint64, count int, repeat string) {
 	}
 	client := newClient(t, r.system)
 	begin, logged := time.Now(), 0
+	if r.clock { // For systems on the host's kernel, services/supervisor tests that.
+		if problem := cmp.Or(r.tour(), r.redisChanged(before.redis)); problem != "" {
+			failed(problem)
+		}
+	}
 	for len(r.history) < count {
 		if problem := cmp.Or(r.round(count, client), r.redisChanged(before.redis)); problem != "" {
 			failed(problem)

@@ -19,7 +19,31 @@ func (r *run) swap(bad bool) string {
 			list = append(list, kind)
 		}
 	}
-	return r.order("swap", "-f", service, filepath.Join(artifactDir, service+"-"+r.anyOf(list)+".tar.zst"))
+	return r.order("swap", "-f", service, artifactOf(service, r.anyOf(list)))
+}
+
+func artifactOf(service, kind string) string {
+	return filepath.Join(artifactDir, service+"-"+kind+".tar.zst")
+}
+
+// tour makes each change of services once, without faults.
+func (r *run) tour() (problem string) {
+	for _, order := range [][]string{
+		{"swap", added, artifactOf(added, good)},
+		{"swap", "sidecar", artifactOf("sidecar", beside)},
+		{"remove", "sidecar"},
+		{"rollback", "sidecar"},
+		{"remove", added},
+		{"rollback", added},
+	} {
+		if _, err := r.service(order...); err != nil {
+			return err.Error()
+		}
+		if problem := r.settle(); problem != "" {
+			return fmt.Sprintf("after service %q: %s", order, problem)
+		}
+	}
+	return ""
 }
 
 func (r *run) remove() string { return r.order("remove", r.anyOf(removable)) }
@@ -202,7 +226,7 @@ func (r *run) bringBack() (problem string) {
 	for name, s := range store {
 		switch {
 		case s.current == "removed" && name != added:
-			_, err = r.service("swap", "-f", name, filepath.Join(artifactDir, name+"-"+good+".tar.zst"))
+			_, err = r.service("swap", "-f", name, artifactOf(name, good))
 		case s.current != "removed" && s.current != "image" && name == added:
 			_, err = r.service("remove", name)
 		}
