@@ -170,7 +170,7 @@ func checkCtl(t *testing.T, dir, address string) {
 		{"admin", []string{"debug", "redis", "/bin/busybox", "readlink", "/service/proc/1/exe"}, control.CodeOK, "/usr/bin/redis-"},
 		{"admin", []string{"debug", "--with", "web", "redis", "/testapp", "exit", "7"}, 7, ""},
 		{"operator", []string{"debug", "redis"}, control.CodeFailed, "is for the role admin"},
-		{"reader", []string{"security", "web"}, control.CodeOK, "keelson.capabilities"},
+		{"reader", []string{"security", "web"}, control.CodeOK, "web: "},
 		{"reader", []string{"security", "none"}, control.CodeNotFound, "no service is named none"},
 		{"admin", []string{"rollback", "--programs"}, control.CodeFailed, "no previous version"},
 		{"operator", []string{"rollback", "--programs"}, control.CodeFailed, "is for the role admin"},
