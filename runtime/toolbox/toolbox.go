@@ -105,7 +105,8 @@ func (p *Process) start(t Tools) error {
 
 // create makes the container of tools and starts it. It runs in a mount namespace of its own.
 func (p *Process) create(t Tools, where place, layer string) error {
-	if err := mounts.Mount("tmpfs", Dir, "tmpfs", []string{"mode=700", "nodev"}); err != nil {
+	// Root of another user namespace has to find its root there, and finds no more.
+	if err := mounts.Mount("tmpfs", Dir, "tmpfs", []string{"mode=711", "nodev"}); err != nil {
 		return err
 	}
 	root := filepath.Join(Dir, "root")

@@ -77,7 +77,7 @@ func checkOwnUsers(t *testing.T) func(*vmtest.VM) {
 		t.Helper()
 		// Tools of a bundle that runs, for a service with another user namespace. The program is not in it.
 		out := v.Output("/usr/bin/service", "debug", "--with", "web", "redis", "/bin/busybox", "sh", "-c",
-			"id -u; cat /proc/self/uid_map /service/proc/1/comm; cat /proc/1/comm; echo x >/tmp/x; cat /tmp/x; readlink /proc/1/ns/user /proc/self/ns/user")
+			"id -u; cat /proc/self/uid_map /service/proc/1/comm; cat /proc/1/comm; echo x >/tmp/x; cat /tmp/x; readlink /proc/1/ns/user; readlink /proc/self/ns/user")
 		if f := strings.Fields(out); len(f) != 9 || f[0] != "0" || f[1] != "0" || f[2] == "0" || f[4] != "redis-server" || f[5] != f[4] || f[6] != "x" || f[7] != f[8] {
 			t.Errorf("tools in a user namespace print %q", out)
 		}
