@@ -94,6 +94,8 @@ LINT_NEEDS  := shellcheck:shellcheck codespell:codespell mdl:ruby-mdl
 
 # Full reference of the image for LinuxKit's init section.
 INIT_IMAGE = example.org/keelson/init:$(VERSION)
+# That of the image of the gate.
+GATE_IMAGE = example.org/keelson/gate:$(VERSION)
 
 .DEFAULT_GOAL := all
 .PHONY: all guest man completions kernel keelson init-image release release-check run test test-all test-load chaos power-cuts bench chart lint vet lint-more vulncheck clean help needs-run needs-test
@@ -145,11 +147,13 @@ completions: ## Write the completion scripts of service to build/completions
 guest-%:
 	@$(MAKE) --no-print-directory ARCH=$* guest
 
-init-image: keelson guest-amd64 guest-arm64 ## Pack both guests as the image for LinuxKit's init section: build/init-image.tar
+init-image: keelson guest-amd64 guest-arm64 ## Pack both guests as the image for LinuxKit's init section, and the gate as one for services: build/init-image.tar, build/gate-image.tar
 	@chmod -R u=rwX,go=rX build/amd64/root build/arm64/root
 	@chmod 0700 $(foreach arch,amd64 arm64,$(addprefix build/$(arch)/root/,$(PRIVATE)))
 	$(KEELSON) init-image -o build/init-image.tar --name $(INIT_IMAGE) \
 		amd64=build/amd64/root arm64=build/arm64/root
+	@chmod -R u=rwX,go=rX build/amd64/gate build/arm64/gate
+	$(KEELSON) init-image --gate -o build/gate-image.tar --name $(GATE_IMAGE) amd64=build/amd64/gate arm64=build/arm64/gate
 
 RELEASE_ARCHS := amd64 arm64
 RELEASE       := build/release
@@ -164,6 +168,7 @@ release: ## Build guests and keelson for amd64 and arm64, the init image, manual
 	$(PACK) -C build -cf - man completions | gzip -n9 >$(RELEASE)/keelson-man-$(VERSION).tar.gz
 	cp LICENSE $(RELEASE)/
 	cp build/init-image.tar $(RELEASE)/keelson-init-$(VERSION).tar
+	cp build/gate-image.tar $(RELEASE)/keelson-gate-$(VERSION).tar
 	for arch in $(RELEASE_ARCHS); do \
 		$(PACK) -C build/$$arch/root -cf - . | gzip -n9 >$(RELEASE)/keelson-guest-$(VERSION)-$$arch.tar.gz && \
 		chmod -R u=rwX,go=rX build/$$arch/gate && \

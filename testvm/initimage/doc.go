@@ -1,9 +1,9 @@
-// Package initimage makes the image for the init section of a LinuxKit YAML file from
-// the guest's trees: one OCI image per architecture, under one index, in a tarball of an
+// Package initimage makes the image for the init section of a LinuxKit YAML file, and that of the
+// gate for its services section, from the guest's trees: one OCI image per architecture, under one index, in a tarball of an
 // OCI layout. The same trees give the same bytes: files are sorted, belong to root and
 // are dated 1970.
 //
-// The image is not for containers: it has no entrypoint and no org.mobyproject.config
+// The image for init is not for containers: it has no entrypoint and no org.mobyproject.config
 // label, which the linuxkit CLI ignores for images in the init section.
 //
 // Sources: the OCI image specification (image-layout.md, image-index.md,

@@ -26,6 +26,7 @@ const nameAnnotation = "io.containerd.image.name"
 type Options struct {
 	Name  string            // full reference: registry, repository and tag
 	Trees map[string]string // folder of the root by architecture
+	Kind  Kind              // the zero value is Init
 }
 
 // epoch is the modification time of everything in the image.
@@ -37,7 +38,10 @@ func Write(w io.Writer, o Options) error {
 	if err != nil {
 		return err
 	}
-	index, err := makeIndex(tag, o.Trees)
+	if o.Kind.Program == "" {
+		o.Kind = Init
+	}
+	index, err := makeIndex(tag, o)
 	if err != nil {
 		return err
 	}
@@ -60,7 +64,8 @@ func parseName(s string) (name.Tag, error) {
 }
 
 // makeIndex returns an index with an image for every tree, sorted by architecture.
-func makeIndex(tag name.Tag, trees map[string]string) (v1.ImageIndex, error) {
+func makeIndex(tag name.Tag, o Options) (v1.ImageIndex, error) {
+	trees := o.Trees
 	if len(trees) == 0 {
 		return nil, fmt.Errorf("cannot make init image %s: no tree given", tag)
 	}
@@ -71,7 +76,7 @@ func makeIndex(tag name.Tag, trees map[string]string) (v1.ImageIndex, error) {
 	slices.Sort(archs)
 	var index v1.ImageIndex = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, arch := range archs {
-		img, err := makeImage(tag, arch, trees[arch])
+		img, err := makeImage(tag, arch, trees[arch], o.Kind)
 		if err != nil {
 			return nil, fmt.Errorf("cannot make init image of %s for %s: %w", trees[arch], arch, err)
 		}
@@ -82,7 +87,7 @@ func makeIndex(tag name.Tag, trees map[string]string) (v1.ImageIndex, error) {
 	return index, nil
 }
 
-func makeImage(tag name.Tag, arch, dir string) (v1.Image, error) {
+func makeImage(tag name.Tag, arch, dir string, kind Kind) (v1.Image, error) {
 	if arch != "amd64" && arch != "arm64" {
 		return nil, fmt.Errorf("architecture %q is neither amd64 nor arm64", arch)
 	}
@@ -90,23 +95,28 @@ func makeImage(tag name.Tag, arch, dir string) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := check(files); err != nil {
+	if err := check(files, kind.Program); err != nil {
 		return nil, err
 	}
-	for _, e := range image.Nodes() {
-		files.Set(e)
+	if kind.nodes {
+		for _, e := range image.Nodes() {
+			files.Set(e)
+		}
 	}
-	return ocilayout.Image(files, ocilayout.Options{Arch: arch, Time: epoch, CreatedBy: "keelson init-image",
-		Config: v1.Config{WorkingDir: "/", Labels: map[string]string{
-			"org.opencontainers.image.title":   "keelson",
-			"org.opencontainers.image.version": tag.TagStr(),
-		}}})
+	config := *kind.Config.DeepCopy()
+	config.WorkingDir = "/"
+	if config.Labels == nil {
+		config.Labels = map[string]string{}
+	}
+	config.Labels["org.opencontainers.image.title"] = kind.Title
+	config.Labels["org.opencontainers.image.version"] = tag.TagStr()
+	return ocilayout.Image(files, ocilayout.Options{Arch: arch, Time: epoch, CreatedBy: "keelson init-image", Config: config})
 }
 
-// check returns an error if files lack a program init or cannot be a layer.
-func check(files *tree.Tree) error {
-	if e, ok := files.Get("init"); !ok || e.Type != tree.File || e.Mode&0o111 == 0 {
-		return fmt.Errorf("the tree has no program init")
+// check returns an error if files lack a program or cannot be a layer.
+func check(files *tree.Tree, program string) error {
+	if e, ok := files.Get(program); !ok || e.Type != tree.File || e.Mode&0o111 == 0 {
+		return fmt.Errorf("the tree has no program %s", program)
 	}
 	for _, e := range files.Entries() {
 		if strings.HasPrefix(e.Path[strings.LastIndex(e.Path, "/")+1:], ".wh.") {

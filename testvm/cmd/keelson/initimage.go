@@ -13,9 +13,10 @@ type initImageCmd struct {
 	Trees  []string `arg:"" name:"tree" help:"Folder with the root, for each architecture." placeholder:"ARCH=DIR"`
 	Output string   `short:"o" required:"" type:"path" help:"File to write." placeholder:"FILE"`
 	Name   string   `required:"" help:"Full reference of the image." placeholder:"REGISTRY/REPOSITORY:TAG"`
+	Gate   bool     `help:"The trees are those of the gate: pack the image for its service."`
 }
 
-// Run writes the image for LinuxKit's init section and prints its size and name.
+// Run writes the image for LinuxKit's init section, or that of the gate, and prints its size and name.
 func (c *initImageCmd) Run() error {
 	trees := map[string]string{}
 	for _, t := range c.Trees {
@@ -25,8 +26,12 @@ func (c *initImageCmd) Run() error {
 		}
 		trees[arch] = dir
 	}
+	kind := initimage.Init
+	if c.Gate {
+		kind = initimage.Gate
+	}
 	var buf bytes.Buffer
-	if err := initimage.Write(&buf, initimage.Options{Name: c.Name, Trees: trees}); err != nil {
+	if err := initimage.Write(&buf, initimage.Options{Name: c.Name, Trees: trees, Kind: kind}); err != nil {
 		return err
 	}
 	if err := cache.WriteFile(c.Output, buf.Bytes()); err != nil {
