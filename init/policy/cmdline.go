@@ -17,6 +17,7 @@ const (
 	rescueParam   = "keelson.rescue"
 	loglevelParam = "keelson.loglevel" // package boot uses it
 	powerOffParam = "keelson.poweroff" // PID 1 uses it at shutdown
+	programsParam = "keelson.programs" // package programs uses it
 )
 
 // waitWord is a value of keelson.rescue= that means the same as off.
@@ -74,6 +75,10 @@ func checkOthers(line cmdline.Line) (errs []error) {
 		case name == powerOffParam:
 			if p.Value != "off" && p.Value != "reset" {
 				errs = append(errs, fmt.Errorf("command line: %s=%s: bad value %q: want off or reset", powerOffParam, p.Value, p.Value))
+			}
+		case name == programsParam:
+			if p.Value != "image" {
+				errs = append(errs, fmt.Errorf("command line: %s=%s: bad value %q: want image", programsParam, p.Value, p.Value))
 			}
 		case strings.HasPrefix(name, bundle.SettingsPrefix) && name != onbootParam && name != rescueParam:
 			errs = append(errs, fmt.Errorf("command line: %s: no such parameter", p.Name))

@@ -120,6 +120,7 @@ func TestParseCommandLine(t *testing.T) {
 		{"keelson.rescue keelson.rescue=off", instead(Wait, "off"), ""},
 		{"keelson.rescue=off keelson.rescue", func(c *CommandLine) { c.First, c.instead = true, "keelson.rescue=off" }, ""},
 		{"keelson.loglevel=debug keelson.poweroff=off keelson_other=1", nothing, ""},
+		{"keelson.programs=image", nothing, ""}, {"keelson.programs=other", nothing, `"other"`},
 		{"keelson.loglevel=loud", nothing, `"loud"`}, {"keelson.loglevel", nothing, `""`},
 		{"keelson.poweroff=on", nothing, `"on"`}, {"keelson.poweroff=", nothing, `""`},
 		{"keelson.onbot=reboot", nothing, "keelson.onbot"}, {"keelson.on-boot=reboot", nothing, "keelson.on-boot"},
