@@ -138,10 +138,10 @@ func (w *watcher) note(events []byte) (changed bool) {
 }
 
 // watchKernel waits for records of the kernel log.
-func (w *watcher) watchKernel(ctx context.Context, k *kmsg) error {
-	defer context.AfterFunc(ctx, func() { _ = k.f.SetReadDeadline(past) })()
+func (w *watcher) watchKernel(ctx context.Context, k *kernelLog) error {
+	defer context.AfterFunc(ctx, func() { _ = k.log.SetDeadline(past) })()
 	for {
-		if err := k.wait(); ctx.Err() != nil {
+		if err := k.log.Wait(); ctx.Err() != nil {
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("cannot follow the kernel log: %w", err)
@@ -196,7 +196,7 @@ func (c change) ready(s source) bool {
 		return c.all || c.files[filepath.Base(s.path)]
 	case *eventLog:
 		return c.all || c.files[filepath.Base(s.path)]
-	case *kmsg:
+	case *kernelLog:
 		return c.kernel
 	}
 	return false

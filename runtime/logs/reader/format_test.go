@@ -107,33 +107,6 @@ func FuzzParseTime(f *testing.F) {
 	})
 }
 
-func TestParseRecord(t *testing.T) {
-	for text, want := range map[string]string{
-		"6,339,5140900,-;NET: Registered\n SUBSYSTEM=acpi\n":         "5.1409s 0 NET: Registered",
-		"31,1,7,-,caller=T1;keelson: \\x1b[1m \\xc3\\xa4 \\x5c\\x\n": "7µs 3 keelson: \x1b[1m ä \\\\x",
-		"31,1,7;x": "7µs 3 x",
-		"":         "", "6,1;x": "", "x,1,2,-;x": "", "6,1,-2,-;x": "", "no": "",
-	} {
-		at, facility, line, ok := parseRecord([]byte(text))
-		got := ""
-		if ok {
-			got = strings.Join([]string{at.String(), string(rune('0' + facility)), string(line)}, " ")
-		}
-		if got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
-	}
-}
-
-func FuzzParseRecord(f *testing.F) {
-	f.Add([]byte("31,1,7,-,caller=T1;keelson: \\x1b[1m\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if at, _, text, ok := parseRecord(b); ok && (at < 0 || len(text) > len(b)) {
-			t.Errorf("%v, %q", at, text)
-		}
-	})
-}
-
 func TestContainerdTime(t *testing.T) {
 	at, ok := containerdTime([]byte(`time="2026-11-28T10:00:00.123456789Z" level=info msg="x"`))
 	if !ok || !at.Equal(time.Date(2026, 11, 28, 10, 0, 0, 123456789, time.UTC)) {

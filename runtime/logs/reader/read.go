@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"time"
 
+	"keelson/runtime/kmsg"
 	"keelson/runtime/readfile"
 )
 
@@ -48,10 +49,10 @@ type reading struct {
 	set     Set
 	options Options
 	clock   clock
-	heads   heads    // that have an entry
-	idle    []*head  // that have none
-	kmsg    []*kmsg  // to wait for
-	known   []string // paths of files
+	heads   heads        // that have an entry
+	idle    []*head      // that have none
+	kmsg    []*kernelLog // to wait for
+	known   []string     // paths of files
 }
 
 // head is a source and its next entry.
@@ -134,13 +135,13 @@ func (r *reading) openFiles() ([]logFile, error) {
 
 // openMessages opens the kernel log and keelson's messages.
 func (r *reading) openMessages() error {
-	kernel := isKmsg(r.set.Kmsg)
+	kernel := kmsg.Exists(r.set.Kmsg)
 	for _, name := range []string{kernelName, keelsonName} {
 		if !matches(r.options.Names, name) {
 			continue
 		}
 		if kernel {
-			k, err := openKmsg(r.set.Kmsg, name == keelsonName, &r.clock)
+			k, err := openKernelLog(r.set.Kmsg, name == keelsonName, &r.clock)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"keelson/runtime/kmsg"
 	"keelson/runtime/logs"
 	"keelson/runtime/paths"
 	"keelson/runtime/timeline"
@@ -58,7 +59,7 @@ func (s Set) Names(patterns ...string) ([]string, error) {
 
 // has reports whether a log that is not a file exists.
 func (s Set) has(name string) bool {
-	if isKmsg(s.Kmsg) {
+	if kmsg.Exists(s.Kmsg) {
 		return true
 	}
 	if name != keelsonName {
