@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"keelson/init/cmdline"
+	"keelson/runtime/boots"
 	"keelson/runtime/bundle"
 )
 
@@ -75,6 +76,10 @@ func checkOthers(line cmdline.Line) (errs []error) {
 		case name == powerOffParam:
 			if p.Value != "off" && p.Value != "reset" {
 				errs = append(errs, fmt.Errorf("command line: %s=%s: bad value %q: want off or reset", powerOffParam, p.Value, p.Value))
+			}
+		case name == boots.Parameter:
+			if _, err := boots.ParseBounds(p.Value); err != nil {
+				errs = append(errs, fmt.Errorf("command line: %s=%s: %w", boots.Parameter, p.Value, err))
 			}
 		case name == programsParam:
 			if p.Value != "image" {

@@ -30,6 +30,7 @@ const (
 	Network    = "network"    // loopback and ip= are up
 	Volumes    = "volumes"    // /containers/volumes are mounted
 	Onboot     = "onboot"     // one onboot container ended
+	Boots      = "boots"      // logs of this boot are kept, and how the one before ended
 	Rescue     = "rescue"     // a person is asked what to do, or has answered
 	Containerd = "containerd" // containerd answers
 	Service    = "service"    // a service changed its state

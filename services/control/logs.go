@@ -33,10 +33,11 @@ type LogQuery struct {
 	Grep         string   // a regular expression
 	Lines        int      // only the last ones; 0: all
 	Follow       bool     // continue with lines to come
+	Boot         string   // only of one boot: 0, -1, …; empty: of all
 }
 
 // logParameters are the names of the parameters of a LogQuery.
-var logParameters = []string{"name", "since", "until", "grep", "lines", "follow"}
+var logParameters = []string{"name", "since", "until", "grep", "lines", "follow", "boot"}
 
 // LogsRoute returns the operation that reads logs. handle is LogsHandler in another process.
 func LogsRoute(handle http.HandlerFunc) Route {
@@ -51,7 +52,15 @@ func LogsHandler(set reader.Set) http.HandlerFunc {
 		if err == nil {
 			options, err = q.Options(time.Now())
 		}
-		if err != nil {
+		set := set
+		if err == nil {
+			set, err = q.Of(set)
+		}
+		switch {
+		case errors.Is(err, reader.ErrNoBoot):
+			fail(w, problem{Status: http.StatusNotFound, Detail: err.Error()})
+			return
+		case err != nil:
 			fail(w, problem{Status: http.StatusBadRequest, Detail: err.Error()})
 			return
 		}
@@ -75,7 +84,7 @@ func LogsHandler(set reader.Set) http.HandlerFunc {
 
 // logQuery reads the parameters of a request.
 func logQuery(q url.Values) (l LogQuery, err error) {
-	l = LogQuery{Names: q["name"], Since: q.Get("since"), Until: q.Get("until"), Grep: q.Get("grep")}
+	l = LogQuery{Names: q["name"], Since: q.Get("since"), Until: q.Get("until"), Grep: q.Get("grep"), Boot: q.Get("boot")}
 	if text := q.Get("lines"); text != "" {
 		if l.Lines, err = strconv.Atoi(text); err != nil || l.Lines < 0 {
 			return l, fmt.Errorf("lines=%.64s is no number of lines", text)
@@ -108,6 +117,22 @@ func (q LogQuery) Options(now time.Time) (o reader.Options, err error) {
 		}
 	}
 	return o, nil
+}
+
+// Of returns the logs of the boot that a query selects. The error is reader.ErrNoBoot if it is not
+// kept.
+func (q LogQuery) Of(set reader.Set) (reader.Set, error) {
+	if q.Boot == "" {
+		return set, nil
+	}
+	place, err := strconv.Atoi(q.Boot)
+	switch {
+	case err != nil || place > 0:
+		return set, fmt.Errorf("--boot: bad boot %.64q: want 0 for the one that runs, -1 for the one before, and so on", q.Boot)
+	case place < 0 && q.Follow:
+		return set, errors.New("-f and --boot of a boot that has ended exclude each other")
+	}
+	return set.Boot(place)
 }
 
 // logStream sends lines of logs.
@@ -205,7 +230,7 @@ func (c *Client) Logs(ctx context.Context, q LogQuery, f func(o reader.Object, m
 // values returns the parameters of a request.
 func (q LogQuery) values() url.Values {
 	v := url.Values{"name": q.Names}
-	for name, text := range map[string]string{"since": q.Since, "until": q.Until, "grep": q.Grep} {
+	for name, text := range map[string]string{"since": q.Since, "until": q.Until, "grep": q.Grep, "boot": q.Boot} {
 		if text != "" {
 			v.Set(name, text)
 		}

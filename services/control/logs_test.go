@@ -30,7 +30,7 @@ func serveLogs(t *testing.T, files map[string]string) (c *Client, dir string) {
 	done := make(chan error, 1)
 	server := &Server{
 		Handler: handler(func(context.Context, Request) Response { return Response{} }),
-		More:    []Route{LogsRoute(LogsHandler(reader.Set{Folders: []string{dir}}))},
+		More:    []Route{LogsRoute(LogsHandler(reader.Set{Folders: []string{dir}, Boots: filepath.Join(dir, "boots")})), BootsRoute(reader.Set{Boots: filepath.Join(dir, "boots")})},
 	}
 	go func() { done <- server.Serve(ctx, socket) }()
 	t.Cleanup(func() {

@@ -15,7 +15,7 @@ func Boot(all []timeline.Event) (list []Event) {
 		case timeline.Onboot:
 			event.Kind, event.Name = Onboot, e.Name
 		case timeline.Kernel, timeline.Mounts, timeline.Modules, timeline.Clock, timeline.Hostname, timeline.Network,
-			timeline.Volumes, timeline.Rescue, timeline.Fatal:
+			timeline.Volumes, timeline.Boots, timeline.Rescue, timeline.Fatal:
 			if e.Name != "" {
 				event.Name = e.Stage + " " + e.Name
 			}

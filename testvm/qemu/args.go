@@ -56,6 +56,9 @@ func Args(c Config) []string {
 		args = append(args, powerButton(c)...)
 		args = append(args, netArgs(c)...)
 	}
+	if c.ErrorStore != "" {
+		args = append(args, "-object", "memory-backend-file,id=erst,size=64K,share=on,mem-path="+escape(c.ErrorStore), "-device", "acpi-erst,memdev=erst")
+	}
 	return append(args, diskArgs(c)...)
 }
 

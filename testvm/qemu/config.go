@@ -52,6 +52,10 @@ type Config struct {
 	// RTC is the initial time of the hardware clock, YYYY-MM-DDTHH:MM:SS in UTC; the
 	// host's time if empty.
 	RTC string
+	// ErrorStore is a file of 64 KiB, made if it is missing, for the firmware's store of errors
+	// (ACPI ERST), in which the kernel keeps its last words over a reset. Empty for none; only
+	// for q35 and pc.
+	ErrorStore string
 	// VirtConsole is a file for the output of a second console, hvc0. Empty for none.
 	VirtConsole string
 	Seed        uint32

@@ -35,6 +35,8 @@ func TestArgs(t *testing.T) {
 			[]string{"-netdev user,id=net0,hostfwd=tcp:127.0.0.1:80-:8080,hostfwd=udp:127.0.0.1:53-:53"}, "0.0.0.0"},
 		{"serial port", func(c *Config) { c.Ports = []Port{{"org.example.0", "/a,b"}} },
 			[]string{"-chardev socket,id=port0,path=/a,,b,server=on,wait=off -device virtserialport,chardev=port0,name=org.example.0"}, "port1"},
+		{"store of errors", func(c *Config) { c.ErrorStore = "/a,b" },
+			[]string{"-object memory-backend-file,id=erst,size=64K,share=on,mem-path=/a,,b -device acpi-erst,memdev=erst"}, "pflash"},
 		{"disks", func(c *Config) {
 			c.Disks = []Disk{{Path: "a,b"}, {Path: "c", Format: "qcow2", Bus: "nvme", ReadOnly: true}}
 		}, []string{"-drive if=none,id=disk0,format=raw,file=a,,b -device virtio-blk-pci,drive=disk0",

@@ -39,6 +39,11 @@ func mark(args []string) error {
 	return os.WriteFile("/dev/kmsg", []byte("<2>keelson-test: "+strings.Join(args, " ")), 0)
 }
 
+func syncDisks([]string) error {
+	syscall.Sync()
+	return nil
+}
+
 func sleep(args []string) error {
 	if len(args) == 0 {
 		args = []string{"87600h"}

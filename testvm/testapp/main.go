@@ -26,6 +26,7 @@ func init() {
 		"listen":     listen,     // listen TEXT: to every client of the sockets of sd_listen_fds(3)
 		"trap":       trap,       // trap TEXT: wait for SIGTERM, then mark TEXT and exit
 		"stubborn":   stubborn,   // ignore SIGTERM and sleep
+		"sync":       syncDisks,  // write all data to the disks, and wait for that
 		"write":      write,      // write FILE TEXT
 		"orphans":    orphans,    // orphans N: make N orphans
 		"hog":        hog,        // wait for SIGUSR1, then take memory until killed

@@ -54,6 +54,14 @@ func checkAPI(t *testing.T, v *vmtest.VM) {
 	if !strings.Contains(text, `"name":"onboot.000-first","stream":"stdout","text":"first out"`) || strings.Count(text, "\n") != 1 || response.StatusCode != http.StatusOK {
 		t.Errorf("got %s: %s", response.Status, text)
 	}
+	response, text = getAPI(t, v, "/v1/logs?name=onboot.000-first&boot=-1")
+	if response.StatusCode != http.StatusNotFound || !strings.Contains(text, "no such boot is kept") { // /var is in memory.
+		t.Errorf("got %s: %s", response.Status, text)
+	}
+	response, text = getAPI(t, v, "/v1/boots")
+	if response.StatusCode != http.StatusOK || !strings.HasPrefix(text, `{"boots":[{"boot":0,"id":"`) || strings.Count(text, `"boot":`) != 1 {
+		t.Errorf("got %s: %s", response.Status, text)
+	}
 	response, text = getAPI(t, v, "/v1/services/none")
 	if response.StatusCode != http.StatusNotFound || response.Header.Get("Content-Type") != "application/problem+json" || !strings.Contains(text, "no such service: none") {
 		t.Errorf("got %s: %s", response.Status, text)

@@ -134,8 +134,9 @@ func decodeHeader(b []byte) (h header, err error) {
 	return h, nil
 }
 
-// identify returns the inode number of a log and its time of birth.
-func identify(log *os.File) (inode uint64, born, size int64, err error) {
+// Identify returns the inode number of a log, its time of birth (ns since 1970; 0: not known) and
+// its size. A rotation does not change the first two.
+func Identify(log *os.File) (inode uint64, born, size int64, err error) {
 	var st unix.Statx_t
 	err = unix.Statx(int(log.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME|unix.STATX_SIZE, &st)
 	if err != nil {

@@ -302,7 +302,7 @@ func FuzzIndex(f *testing.F) {
 		if _, err := l.f.WriteString("0123456789"); err != nil {
 			t.Fatal(err)
 		}
-		inode, born, _, err := identify(l.f)
+		inode, born, _, err := Identify(l.f)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,7 +54,7 @@ func (x *Index) load(log *os.File) error {
 	if err := x.Refresh(); err != nil {
 		return err
 	}
-	inode, born, size, err := identify(log)
+	inode, born, size, err := Identify(log)
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ func (w *Writer) open(log *os.File, offset int64) error {
 		}
 		w.Close()
 	}
-	inode, born, _, err := identify(log)
+	inode, born, _, err := Identify(log)
 	if err != nil {
 		return err
 	}
@@ -237,6 +237,17 @@ func (w *Writer) copy(x *Index, from int64) error {
 		w.n += len(b) / recordSize
 	}
 	return nil
+}
+
+// Copy makes the index of a copy of a log that nobody writes any more. Without an index that fits
+// the log, it makes none.
+func Copy(from string, log *os.File, to string, copied *os.File) {
+	inode, born, size, err := Identify(log)
+	w := NewWriter(from)
+	defer w.Close()
+	if w.header = (header{inode: inode, born: born}); err == nil && w.resume(size) {
+		w.CopyTo(to, copied, 0)
+	}
 }
 
 // Close closes the index. The next Mark opens it again.

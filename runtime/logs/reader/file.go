@@ -35,13 +35,14 @@ type file struct {
 	continued bool // the next text continues a line
 }
 
-func openFile(path, name, stream string, c *clock) (*file, error) {
+func openFile(path, name, stream string, c *clock, v *view) (*file, error) {
 	f := &file{path: path, name: name, stream: stream, clock: c}
 	if name == containerdName {
 		f.own = containerdTime
 	}
 	var err error
 	f.parts, err = openParts(path, c)
+	f.parts = v.restrict(path, f.parts)
 	return f, err
 }
 
@@ -70,10 +71,19 @@ func (f *file) seek(since time.Time) (at int, off int64) {
 	return len(f.parts) - 1, f.parts[len(f.parts)-1].end
 }
 
+// begin returns where a part begins.
+func (f *file) begin(at int) int64 {
+	if at < 0 || at >= len(f.parts) {
+		return 0
+	}
+	return f.parts[at].begin
+}
+
 // jump goes to the first line that begins at an offset or after it.
 func (f *file) jump(at int, off int64) error {
-	f.at, f.off, f.lo, f.hi, f.timed, f.continued = at, off, 0, 0, false, false
-	if off == 0 {
+	first := f.begin(at)
+	f.at, f.off, f.lo, f.hi, f.timed, f.continued = at, max(off, first), 0, 0, false, false
+	if off <= first {
 		return nil
 	}
 	f.off-- // The line before may end there.
@@ -95,8 +105,8 @@ func (f *file) tail(n int) error {
 	current := f.off - int64(f.hi-f.lo)
 	for at := len(f.parts) - 1; at >= f.at; at-- {
 		p := f.parts[at]
-		for end := p.end; end > 0; {
-			begin := max(0, end-LineLimit)
+		for end := p.end; end > p.begin; {
+			begin := max(p.begin, end-LineLimit)
 			f.allocate()
 			text := f.buffer[:end-begin]
 			if _, err := p.f.ReadAt(text, begin); err != nil && !errors.Is(err, io.EOF) {
@@ -249,7 +259,7 @@ func (f *file) advance() (bool, error) {
 		f.date()
 	}
 	f.at++
-	f.off = 0
+	f.off = f.begin(f.at)
 	f.gap = f.parts[f.at].gap
 	return true, nil
 }
@@ -275,7 +285,7 @@ func (f *file) renew() error {
 		return err
 	}
 	if info.Size() < f.off { // It was truncated.
-		f.off, f.lo, f.hi, f.timed, f.continued = 0, 0, 0, false, false
+		p.begin, f.off, f.lo, f.hi, f.timed, f.continued = 0, 0, 0, 0, false, false
 	}
 	p.seen, p.seenAt = f.off, time.Now()
 	return nil

@@ -115,7 +115,7 @@ func TestFollow(t *testing.T) {
 func TestTimesBeforeFirstEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web.log")
 	add(t, path, "old\n")
-	f, err := openFile(path, "web", "", &clock{})
+	f, err := openFile(path, "web", "", &clock{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

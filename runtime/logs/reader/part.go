@@ -23,7 +23,9 @@ const slack = 5 * index.Interval
 type part struct {
 	f     *os.File
 	info  fs.FileInfo
-	end   int64 // size when it was opened
+	begin int64     // of the lines of the boot that is read
+	end   int64     // of what is read: the size when it was opened, or the end of the boot's lines
+	past  *pastBoot // the boot that is read; nil: all, or the one that runs
 	index *index.Index
 	clock *clock
 
@@ -143,6 +145,12 @@ func (p *part) refresh(path string) {
 // timeOf returns the time of the line that begins at offset.
 func (p *part) timeOf(offset int64) (t time.Time, bound bool) {
 	t, bound = p.recorded(offset)
+	if p.past != nil {
+		if bound && t.After(p.past.seen) && !p.past.seen.IsZero() {
+			t = p.past.seen
+		}
+		return t, bound
+	}
 	if offset >= p.seen && (bound || t.Before(p.seenAt.Add(-slack))) {
 		return p.readAt, false // It came after that.
 	}
@@ -182,7 +190,11 @@ func (p *part) wall(offset int64) (time.Time, bool) {
 }
 
 func (p *part) wallOf(r index.Record, boot int) time.Time {
-	if b := p.index.Boots[boot]; b.ID != index.ThisBoot() {
+	b := p.index.Boots[boot]
+	if p.past != nil && b.ID == p.past.id {
+		return time.Unix(0, int64(p.past.epoch+r.At))
+	}
+	if b.ID != index.ThisBoot() {
 		return time.Unix(0, int64(b.Epoch+r.At))
 	}
 	return p.clock.wall(r.At)

@@ -122,7 +122,7 @@ func (r *reading) openFiles() ([]logFile, error) {
 		if known[l.path] {
 			continue
 		}
-		f, err := openFile(l.path, l.name, l.stream, &r.clock)
+		f, err := openFile(l.path, l.name, l.stream, &r.clock, r.set.view)
 		if err != nil {
 			return nil, err
 		}
@@ -135,12 +135,19 @@ func (r *reading) openFiles() ([]logFile, error) {
 
 // openMessages opens the kernel log and keelson's messages.
 func (r *reading) openMessages() error {
+	past, ended := r.set.boot()
 	kernel := kmsg.Exists(r.set.Kmsg)
 	for _, name := range []string{kernelName, keelsonName} {
 		if !matches(r.options.Names, name) {
 			continue
 		}
-		if kernel {
+		if ended {
+			k, err := openKept(past, name == keelsonName, r.set.view.epoch)
+			if err != nil {
+				return err
+			}
+			r.add(k)
+		} else if kernel {
 			k, err := openKernelLog(r.set.Kmsg, name == keelsonName, &r.clock)
 			if err != nil {
 				return err

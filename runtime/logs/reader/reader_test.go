@@ -220,7 +220,7 @@ func TestSeek(t *testing.T) {
 		chunks = append(chunks, chunk{time.Duration(i+1) * s, fmt.Sprintf("%d\n%s\n", i+1, strings.Repeat("x", 5000))})
 	}
 	write(t, path, chunks...)
-	f, err := openFile(path, "big", Stderr, &clock{})
+	f, err := openFile(path, "big", Stderr, &clock{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"keelson/runtime/boots"
 	"keelson/runtime/kmsg"
 	"keelson/runtime/logs"
 	"keelson/runtime/paths"
@@ -22,13 +23,16 @@ type Set struct {
 	Kmsg     string   // the kernel log
 	Timeline string   // keelson's messages, if there is no kernel log
 	Query    string   // socket of a logging daemon
+	Boots    string   // folder of the boots that are kept (package boots)
+
+	view *view // nil: all boots
 }
 
 // System returns the logs of the system that runs.
 func System() Set {
 	return Set{
 		Folders: []string{paths.Logs, "/run/log/onboot", "/run/log/onshutdown"},
-		Kmsg:    "/dev/kmsg", Timeline: timeline.Path, Query: logs.QuerySocket,
+		Kmsg:    "/dev/kmsg", Timeline: timeline.Path, Query: logs.QuerySocket, Boots: boots.Dir,
 	}
 }
 
@@ -59,6 +63,9 @@ func (s Set) Names(patterns ...string) ([]string, error) {
 
 // has reports whether a log that is not a file exists.
 func (s Set) has(name string) bool {
+	if b, ended := s.boot(); ended {
+		return b.HasKernelLog()
+	}
 	if kmsg.Exists(s.Kmsg) {
 		return true
 	}

@@ -35,7 +35,7 @@ type located func(name string) (control.Container, error)
 // api returns the server of the control API.
 func api(h control.Handler, journal *events.Journal, services measured, inspect inspected, find located, log *slog.Logger) *control.Server {
 	sources := control.Sources{Usages: func() (control.Usages, error) { return usages(services) }, Boot: boot, Inspect: inspect, Programs: programsState}
-	more := append(sources.Routes(), control.EventsRoute(journal), metricsRoute(services), control.LogsRoute(session.NewStarter(log).Handler(logsSession)), // Readers of logs take no place of a shell.
+	more := append(sources.Routes(), control.EventsRoute(journal), metricsRoute(services), control.BootsRoute(reader.System()), control.LogsRoute(session.NewStarter(log).Handler(logsSession)), // Readers of logs take no place of a shell.
 		control.ExecRoute(find, session.NewStarter(log).Handler(execSession)), control.DebugRoute(find, debugHandler(log)),
 		securityRoute(session.NewStarter(log).Handler(securitySession)))
 	return &control.Server{Handler: h, Logger: log, More: more}

@@ -18,19 +18,25 @@ import (
 
 // logRequest is a command line of logs.
 type logRequest struct {
-	query  control.LogQuery
-	format string
-	out    io.Writer
-	diag   io.Writer
+	cli.LogOptions
+	out  io.Writer
+	diag io.Writer
 }
 
 // logs is the verb that prints logs in the order of time. It reads them without the supervisor.
 func logs(out, diag io.Writer) cli.Verb {
 	r := &logRequest{out: out, diag: diag}
-	v := cli.LogsVerb(&r.query, &r.format)
+	v := cli.LogsVerb(&r.LogOptions)
 	v.Long += "\nThe output of one service, without other options than -f and -n, is printed as it is, stderr first."
 	v.Run = func(ctx context.Context, names []string) (int, error) {
-		r.query.Names = names
+		if r.ListBoots {
+			k, err := control.ReadKeptBoots(reader.System())
+			if err != nil {
+				return control.CodeFailed, err
+			}
+			return cli.PrintBoots(out, k, r.LogOptions, names)
+		}
+		r.Query.Names = names
 		return r.print(ctx)
 	}
 	return v
@@ -39,7 +45,7 @@ func logs(out, diag io.Writer) cli.Verb {
 // print prints logs in the order of time. The output of one service, without a new option, is
 // printed as LinuxKit's users expect it: as it is, stderr first.
 func (inv *logRequest) print(ctx context.Context) (int, error) {
-	q := inv.query
+	q := inv.Query
 	for _, name := range q.Names {
 		if strings.ContainsRune(name, filepath.Separator) {
 			return control.CodeNotFound, fmt.Errorf("no service is named %q", name)
@@ -49,13 +55,19 @@ func (inv *logRequest) print(ctx context.Context) (int, error) {
 	if err != nil {
 		return control.CodeUsage, fmt.Errorf("logs: %w", err)
 	}
-	format, err := reader.Formats(cmp.Or(inv.format, "short"))
+	format, err := reader.Formats(cmp.Or(inv.Format, "short"))
 	if err != nil {
 		return control.CodeUsage, fmt.Errorf("logs: -o: %w", err)
 	}
-	set := reader.System()
+	set, err := q.Of(reader.System())
+	if errors.Is(err, reader.ErrNoBoot) {
+		return control.CodeNotFound, fmt.Errorf("logs: %w", err)
+	}
+	if err != nil {
+		return control.CodeUsage, fmt.Errorf("logs: %w", err)
+	}
 	var plain error
-	if len(q.Names) == 1 && q.Since+q.Until+q.Grep+inv.format == "" {
+	if len(q.Names) == 1 && q.Since+q.Until+q.Grep+q.Boot+inv.Format == "" {
 		var code int
 		if code, plain = plainLogs(ctx, inv); code != control.CodeNotFound {
 			return code, plain
@@ -73,7 +85,7 @@ func (inv *logRequest) print(ctx context.Context) (int, error) {
 // missing returns an error for names without a log; plain, if that has one. A log that is
 // followed may come later, unless it is to be printed as it is.
 func missing(set reader.Set, inv *logRequest, plain error) error {
-	for _, name := range inv.query.Names {
+	for _, name := range inv.Query.Names {
 		found, err := set.Names(name)
 		if err != nil {
 			return err
@@ -82,7 +94,7 @@ func missing(set reader.Set, inv *logRequest, plain error) error {
 		case len(found) > 0:
 		case plain != nil:
 			return plain
-		case !inv.query.Follow:
+		case !inv.Query.Follow:
 			return fmt.Errorf("no log is named %q", name)
 		default:
 			fmt.Fprintf(inv.diag, "service: there is no log %q yet; waiting for it\n", name)

@@ -28,20 +28,20 @@ const tailLimit = 1 << 20
 // plainLogs prints the output of a service as it is: stderr, then stdout, each with its
 // rotated parts. With follow it continues with new output.
 func plainLogs(ctx context.Context, inv *logRequest) (int, error) {
-	name := inv.query.Names[0]
+	name := inv.Query.Names[0]
 	var tails []*tail
 	found := false
 	for _, suffix := range []string{".log", ".out.log"} {
 		t := &tail{path: filepath.Join(logDir, name+suffix), diag: inv.diag}
 		defer t.close()
-		ok, err := t.show(inv.out, inv.query.Lines)
+		ok, err := t.show(inv.out, inv.Query.Lines)
 		if err != nil {
 			return control.CodeFailed, err
 		}
 		found = found || ok
 		tails = append(tails, t)
 	}
-	if !found && inv.query.Lines <= 0 && !inv.query.Follow {
+	if !found && inv.Query.Lines <= 0 && !inv.Query.Follow {
 		if text, err := runtimelogs.Fetch(runtimelogs.QuerySocket, tailLimit, name, name+".out"); err == nil && len(text) > 0 {
 			_, err = inv.out.Write(text)
 			return control.CodeOK, err
@@ -50,7 +50,7 @@ func plainLogs(ctx context.Context, inv *logRequest) (int, error) {
 	if !found {
 		return control.CodeNotFound, fmt.Errorf("%s has no log in %s; a logging daemon may have it", name, logDir)
 	}
-	if inv.query.Follow {
+	if inv.Query.Follow {
 		if err := follow(ctx, inv.out, tails); err != nil {
 			return control.CodeFailed, err
 		}

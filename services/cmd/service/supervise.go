@@ -53,7 +53,8 @@ func supervise(ctx context.Context, _ []string, _ io.Writer) (int, error) {
 	power := powerBy(env)
 	journal := openJournal(log)
 	defer journal.Close()
-	s := supervisor.New(supervisor.Options{Events: c.Event, Journal: journal, Logger: log, Power: power, Descriptors: descriptors})
+	orders := &powerOrders{Journal: journal}
+	s := supervisor.New(supervisor.Options{Events: c.Event, Journal: orders, Logger: log, Power: power, Descriptors: descriptors})
 	side, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var helpers sync.WaitGroup
 	help := func(failed string, f func() error) {
@@ -76,10 +77,12 @@ func supervise(ctx context.Context, _ []string, _ io.Writer) (int, error) {
 			}
 		}()
 	}
+	end := keepBoot(ctx, env, orders, log)
 	replaced, err := serve(ctx, s)
 	cancel()
 	if !replaced { // Else the process ends as if it was killed: the next one continues.
 		helpers.Wait()
+		end()
 	}
 	flush, done := context.WithTimeout(context.Background(), flushLimit)
 	defer done()
