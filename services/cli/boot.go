@@ -65,6 +65,33 @@ func (a *App) boot() Verb {
 	})
 }
 
+// onboot is the verb that prints what became of the onboot containers.
+func (a *App) onboot() Verb {
+	var asJSON bool
+	return a.bootVerb(Verb{
+		Use: "onboot", Short: "print the results of the onboot containers",
+		Long:    "Each attempt has a line. What they wrote: logs onboot.NNN-NAME.",
+		Example: "onboot         # each with its result, and what followed a failure\nonboot --json  # for programs",
+		Flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&asJSON, "json", false, "print an array of BootEvent (docs/api.yaml)")
+		},
+	}, func(all []timeline.Event) error {
+		results := slices.DeleteFunc(slices.Clone(all), func(e timeline.Event) bool { return e.Stage != timeline.Onboot || e.Name == "" })
+		if asJSON {
+			return a.printJSON(append([]timeline.Event{}, results...))
+		}
+		t := table{titles("NAME", ">AT", ">TOOK", "RESULT")}
+		for _, e := range results {
+			style := bad
+			if e.Result == succeeded {
+				style = good
+			}
+			t.row(e.Name, fmt.Sprintf("%.3fs", e.At.Seconds()), fmt.Sprintf("%.3fs", e.Took.Seconds()), cell{e.Outcome(), style})
+		}
+		return a.print(t)
+	})
+}
+
 // barWidth is the width of a time axis in letters.
 const barWidth = 24
 

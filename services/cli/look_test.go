@@ -145,13 +145,14 @@ func TestInspect(t *testing.T) {
 
 // The boot is shown in all ways, on the machine and elsewhere.
 func TestBoot(t *testing.T) {
-	for _, args := range []string{"boot", "boot --json", "blame", "blame --json", "timeline", "timeline --svg -"} {
+	for _, args := range []string{"boot", "boot --json", "onboot", "onboot --json", "blame", "blame --json", "timeline", "timeline --svg -"} {
 		app, out, _ := appFor(t, three)
 		app.Machine = nil
 		if code := app.Run(t.Context(), strings.Fields(args)); code != control.CodeOK || out.String() != look(t, args, 0) {
 			t.Errorf("%s elsewhere: %d, %s", args, code, out)
 		}
 	}
+	wantLines(t, "onboot", look(t, "onboot", 0), `NAME +AT +TOOK +RESULT`, `000-a +0.900s +0.500s +exited 0`)
 	wantLines(t, "boot", look(t, "boot", 0), ` +AT +TOOK +STAGE +NAME +RESULT`, `0.900s +0.500s  \.{9}#{12}\.{3}  onboot +000-a +exited 0`, `1.000s +- .* ready +- +1 service running`)
 	wantLines(t, "blame", look(t, "blame", 0), ` +0.500s \* onboot 000-a`, ` +0.400s \* kernel`, ` +0.100s \* service redis`)
 	wantLines(t, "timeline", look(t, "timeline", 0), `0.000s +0.400s +\* +#{9}\.{15}  kernel`, `0.900s +0.100s +\* +\.{21}#{3}  service redis`)
