@@ -219,6 +219,12 @@ func (w *world) dialSerial(t *testing.T) func() net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var s *serial.Session
+	t.Cleanup(func() { // After the end of the gate, for which a reset is an error of the port.
+		if s != nil {
+			_ = s.Close()
+		}
+	})
 	w.gate(t, w.socket, l)
 	f := os.NewFile(uintptr(fds[1]), "far")
 	far, err := net.FileConn(f)
@@ -226,11 +232,9 @@ func (w *world) dialSerial(t *testing.T) func() net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := serial.Dial(t.Context(), far)
-	if err != nil {
+	if s, err = serial.Dial(t.Context(), far); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() })
 	return func() net.Conn {
 		conn, err := s.Open()
 		if err != nil {
