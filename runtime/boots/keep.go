@@ -82,19 +82,20 @@ func (k *Keeper) report(err error) {
 	}
 }
 
-// Ask records that the end of the boot was ordered. It does not wait for the disk.
-func (k *Keeper) Ask(e End) {
+// Ask records that the end of the boot was ordered. It does not wait for the disk. It calls e only if
+// the boot has begun.
+func (k *Keeper) Ask(e func() End) {
 	k.asked.Go(func() {
 		<-k.begun
 		if k.boot.Begin != nil {
-			k.report(store(k.boot.Dir, askedFile, e))
+			k.report(store(k.boot.Dir, askedFile, e()))
 		}
 	})
 }
 
 // End records the end of the boot, with what the kernel has logged so far. Files are not written
-// any more when it returns, unless ctx ends before.
-func (k *Keeper) End(ctx context.Context, e End) {
+// any more when it returns, unless ctx ends before. It calls e only if the boot has begun.
+func (k *Keeper) End(ctx context.Context, e func() End) {
 	k.stop()
 	ended := make(chan struct{})
 	go func() { // A disk may hang.
@@ -105,7 +106,7 @@ func (k *Keeper) End(ctx context.Context, e End) {
 			return
 		}
 		k.report(k.copyLogs())
-		k.report(store(k.boot.Dir, endFile, e))
+		k.report(store(k.boot.Dir, endFile, e()))
 		_ = os.Remove(filepath.Join(k.boot.Dir, askedFile)) // The end has precedence.
 	}()
 	select {

@@ -131,9 +131,9 @@ func TestKeeper(t *testing.T) {
 		return Keep(m.o.Dir, "/dev/null", b.ID, []string{shots, "/none"}, slog.New(slog.DiscardHandler))
 	}
 	k := keep()
-	k.Ask(End{How: Reboot})
+	k.Ask(func() End { return End{How: Reboot} })
 	m.put(filepath.Join(shots, "shutdown.000-last.out.log"), "two\n")
-	k.End(t.Context(), End{How: Reboot, By: "me", Time: time.Now()})
+	k.End(t.Context(), func() End { return End{How: Reboot, By: "me", Time: time.Now()} })
 	m.expect("4: "+lostText, "5: "+lostText, "6: "+lostText, "7: reboot, ordered by me")
 	entries, err := os.ReadDir(b.LogDir())
 	if err != nil || len(entries) != 2 || entries[0].Name() != "onboot.000-first.log" || entries[1].Name() != "shutdown.000-last.out.log" {
@@ -147,7 +147,7 @@ func TestKeeper(t *testing.T) {
 	if exists(filepath.Join(b.Dir, endFile)) {
 		t.Error("the end stays after the supervisor was restarted")
 	}
-	k.End(t.Context(), End{How: Halt})
-	Keep(m.o.Dir, "/dev/null", ID{77}, nil, slog.New(slog.DiscardHandler)).End(t.Context(), End{How: Halt}) // It has not begun.
+	k.End(t.Context(), func() End { return End{How: Halt} })
+	Keep(m.o.Dir, "/dev/null", ID{77}, nil, slog.New(slog.DiscardHandler)).End(t.Context(), func() End { t.Error("asked for the end of a boot that has not begun"); return End{} })
 	m.expect("4: "+lostText, "5: "+lostText, "6: "+lostText, "7: halt")
 }

@@ -63,11 +63,11 @@ func keepBoot(ctx context.Context, env userspace.Environment, orders *powerOrder
 		return func() {}
 	}
 	k := boots.Keep(boots.Dir, kmsg.Path, id, []string{"/run/log/onboot", "/run/log/onshutdown"}, log)
-	stop := context.AfterFunc(ctx, func() { k.Ask(orders.end()) })
+	stop := context.AfterFunc(ctx, func() { k.Ask(orders.end) })
 	return func() {
 		stop()
 		limit, cancel := context.WithTimeout(context.Background(), endLimit)
 		defer cancel()
-		k.End(limit, orders.end())
+		k.End(limit, orders.end)
 	}
 }
