@@ -273,10 +273,14 @@ func (l live) supervisorIsKilled(t *testing.T) {
 	}
 	other := func() bool { return len(l.s.Named("sleep", "100008")) == 1 }
 	l.until(t, "the tools run", other)
-	sessions := l.s.Named("service", "session")
+	var sessions []int
+	l.until(t, "earlier sessions have ended", func() bool {
+		sessions = l.s.Named("service", "session")
+		return len(sessions) == 2
+	})
 	supervisors := l.s.Named("service", "supervise")
-	if len(sessions) != 2 || len(supervisors) != 1 {
-		t.Fatalf("%d sessions, %d supervisors", len(sessions), len(supervisors))
+	if len(supervisors) != 1 {
+		t.Fatalf("%d supervisors", len(supervisors))
 	}
 	_ = syscall.Kill(supervisors[0], syscall.SIGSTOP)
 	_ = syscall.Kill(max(sessions[0], sessions[1]), syscall.SIGKILL) // The later one.
