@@ -178,10 +178,13 @@ func TestKeptSockets(t *testing.T) {
 		c.until(s, "image", 100)
 		c.check("swaps", s, false)
 
-		kill(t, s.until("web", "running", running).PID)
+		killed := s.until("web", "running", running).PID
+		kill(t, killed)
 		c.until(s, "image", 100)
 		c.check("kill", s, true)
 
+		// What it says to a supervisor that dies is lost: that it is ready, too.
+		s.until("web", "running again", func(v control.Service) bool { return running(v) && v.PID != killed })
 		s.killSupervisor()
 		c.until(s, "image", 100)
 		if got := s.until("web", "taken over", running).Sockets; len(got) != 2 {
