@@ -11,6 +11,9 @@ import (
 // ServiceDir is the link to the root of the container that tools look into.
 const ServiceDir = "/service"
 
+// MachineDir is that link with Tools.Machine.
+const MachineDir = "/machine"
+
 // oomScore makes the kernel end tools before anything else (proc_pid_oom_score_adj(5)).
 const oomScore = 1000
 
@@ -29,12 +32,29 @@ func (t Tools) spec(p place, root, cgroup string) *specs.Spec {
 		process.ConsoleSize = &specs.Box{Width: uint(t.Width), Height: uint(t.Height)}
 	}
 	return &specs.Spec{
-		Version: specs.Version, Process: process, Root: &specs.Root{Path: root}, Mounts: p.mounts(),
+		Version: specs.Version, Process: process, Root: &specs.Root{Path: root}, Mounts: p.mounts(t.Machine),
 		Linux: &specs.Linux{
 			CgroupsPath: cgroup,
 			Namespaces:  append(slices.Clone(p.namespaces), specs.LinuxNamespace{Type: specs.MountNamespace}),
+			Resources:   t.resources(),
 		},
 	}
+}
+
+// link is the name of the link to the root of the container.
+func (t Tools) link() string {
+	if t.Machine {
+		return MachineDir
+	}
+	return ServiceDir
+}
+
+// resources permits the devices of a machine. Without them, the runtime permits those of any container.
+func (t Tools) resources() *specs.LinuxResources {
+	if !t.Machine {
+		return nil
+	}
+	return &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}}
 }
 
 // capabilities returns all that this process could have.
@@ -63,8 +83,15 @@ func (t Tools) env() []string {
 }
 
 // mounts returns the mounts of tools. They show the namespaces of the process, or, where the kernel does
-// not permit that, those of the machine.
-func (p place) mounts() []specs.Mount {
+// not permit that, those of the machine. With machine they are the machine's, and can be changed.
+func (p place) mounts(machine bool) []specs.Mount {
+	if machine {
+		all := []specs.Mount{{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777"}}}
+		for _, path := range []string{"/proc", "/sys", "/dev"} {
+			all = append(all, specs.Mount{Destination: path, Type: "bind", Source: path, Options: []string{"rbind", "rw"}})
+		}
+		return all
+	}
 	common := []string{"nosuid", "noexec", "nodev"}
 	of := func(own bool, kind, path string, more ...string) specs.Mount {
 		options := slices.Concat(common, more)

@@ -42,6 +42,7 @@ type Tools struct {
 	Width    uint16 // of the terminal in characters; 0: unknown
 	Height   uint16
 	Runtime  string // program of the OCI runtime; empty: paths.Runc
+	Machine  bool   // the process is that of the machine, all of whose devices the tools can use
 }
 
 // Process is the first tool, which runs. Its streams are to be read and written; with a terminal
@@ -110,7 +111,7 @@ func (p *Process) create(t Tools, where place, layer string) error {
 		return err
 	}
 	root := filepath.Join(Dir, "root")
-	if err := makeRoot(layer, root, where.pid, t.PID); err != nil {
+	if err := makeRoot(layer, root, t.link(), where.pid, t.PID); err != nil {
 		return fmt.Errorf("cannot make a root for tools of %s: %w", t.Bundle.Name, err)
 	}
 	text, err := json.Marshal(t.spec(where, root, p.record.cgroup()))
@@ -124,7 +125,7 @@ func (p *Process) create(t Tools, where place, layer string) error {
 }
 
 // makeRoot mounts an overlay in memory over the files of a layer, and adds what is the container's.
-func makeRoot(layer, root string, inner, pid int) error {
+func makeRoot(layer, root, name string, inner, pid int) error {
 	upper, work := filepath.Join(Dir, "upper"), filepath.Join(Dir, "work")
 	for _, dir := range []string{root, upper, work} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
@@ -145,7 +146,7 @@ func makeRoot(layer, root string, inner, pid int) error {
 		}
 	}
 	link := filepath.Join("/proc", strconv.Itoa(inner), "root")
-	if err := relink(inside, strings.TrimPrefix(ServiceDir, "/"), link); err != nil {
+	if err := relink(inside, strings.TrimPrefix(name, "/"), link); err != nil {
 		return err
 	}
 	container, err := os.OpenRoot(filepath.Join("/proc", strconv.Itoa(pid), "root"))
@@ -153,11 +154,11 @@ func makeRoot(layer, root string, inner, pid int) error {
 		return fmt.Errorf("cannot open the root of process %d: %w", pid, err)
 	}
 	defer container.Close()
-	for _, name := range []string{"etc/resolv.conf", "etc/hosts"} {
-		if _, err := container.Stat(name); err != nil {
+	for _, file := range []string{"etc/resolv.conf", "etc/hosts"} {
+		if _, err := container.Stat(file); err != nil {
 			continue
 		}
-		if err := relink(inside, name, filepath.Join(ServiceDir, name)); err != nil {
+		if err := relink(inside, file, filepath.Join(name, file)); err != nil {
 			return err
 		}
 	}

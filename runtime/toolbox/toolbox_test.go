@@ -64,9 +64,19 @@ func TestSpec(t *testing.T) {
 	if kinds["/proc"] != "proc" || kinds["/sys"] != "bind" || kinds["/sys/fs/cgroup"] != "" || s.Linux.CgroupsPath != "/debug-x" {
 		t.Errorf("mounts %+v", s.Mounts)
 	}
-	all := place{ownsPIDs: true, ownsNetwork: true, ownsCgroups: true}.mounts()
+	all := place{ownsPIDs: true, ownsNetwork: true, ownsCgroups: true}.mounts(false)
 	if !slices.ContainsFunc(all, func(m specs.Mount) bool { return m.Destination == "/sys/fs/cgroup" }) {
 		t.Errorf("mounts %+v", all)
+	}
+	tools.Machine = true
+	s = tools.spec(place{pid: 1, ownsPIDs: true}, "/root", "/debug-x")
+	if devices := s.Linux.Resources.Devices; len(devices) != 1 || !devices[0].Allow || tools.link() != MachineDir {
+		t.Errorf("devices %+v, link %s", devices, tools.link())
+	}
+	for _, m := range s.Mounts {
+		if m.Destination != "/tmp" && (m.Type != "bind" || m.Source != m.Destination) {
+			t.Errorf("mount %+v", m)
+		}
 	}
 	if env := (Tools{Bundle: &bundle.Bundle{}}).env(); !slices.Equal(env, []string{defaultPath, "HOME=/root"}) {
 		t.Errorf("environment %q", env)

@@ -252,6 +252,8 @@ func TestLateOptions(t *testing.T) {
 		"exec web":                         "exec web",
 		"exec -- web -i":                   "exec -- web -i",
 		"start web -- x":                   "start web -- x",
+		"rescue ls -e":                     "rescue ls -e",
+		"rescue -e A=1 -- ls -- -e":        "rescue -e A=1 -- ls -- -e",
 	} {
 		if got := strings.Join(doubleDashes(app.root(), strings.Fields(line)), " "); got != want {
 			t.Errorf("%s: %s, want %s", line, got, want)

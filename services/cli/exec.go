@@ -108,6 +108,32 @@ func (a *App) debug() Verb {
 	}
 }
 
+// rescue is the verb that runs the rescue shell on the machine.
+func (a *App) rescue() Verb {
+	e := control.Exec{Stdin: true}
+	return Verb{
+		Use: "rescue [PROGRAM…]", Group: Steer, Short: "run the rescue shell, or another program of its bundle, on the machine", Max: -1, Rest: true,
+		Long: "For a look at the machine itself: with its processes, network, devices and all capabilities. / has the\n" +
+			"files of the bundle with keelson.role: rescue, in memory; /machine has those of the machine, without the\n" +
+			"mounts that are made here. The programs are killed when this command ends.\n" +
+			"The exit status is that of the program: 128+N after signal N, 127 if there is none, 126 if it cannot be run.",
+		Example: "rescue                              # until exit or Ctrl-D\n" +
+			"rescue ls -l /machine/var/lib       # one program\n" +
+			"rescue nsenter -t 1 -m umount /mnt  # in the mounts of the machine",
+		Flags: func(f *pflag.FlagSet) {
+			f.StringArrayVarP(&e.Env, "env", "e", nil, "add `NAME=VALUE` to the environment")
+		},
+		Run: func(ctx context.Context, args []string) (int, error) {
+			e.Args = args
+			_, terminal := a.inputTerminal()
+			e.Terminal = terminal && a.terminal()
+			return a.runIn("rescue", e, func(e control.Exec, s control.ExecStreams) (control.ExecResult, error) {
+				return a.Client.Rescue(ctx, e, s)
+			})
+		},
+	}
+}
+
 // inputTerminal returns the descriptor of the input if it is a terminal.
 func (a *App) inputTerminal() (fd int, ok bool) {
 	f, ok := a.In.(*os.File)

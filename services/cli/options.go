@@ -53,7 +53,11 @@ func doubleDashes(root *cobra.Command, args []string) []string {
 			return append(out, args[i:]...)
 		}
 		if !strings.HasPrefix(arg, "-") || arg == "-" {
-			if _, ok := known.Annotations[rest]; ok {
+			kind, ok := known.Annotations[rest]
+			if ok && kind != restNamed {
+				return append(out, args[i:]...)
+			}
+			if ok {
 				late, program := lateOptions(known.Flags(), args[i+1:])
 				return slices.Concat(out, late, []string{arg}, program)
 			}

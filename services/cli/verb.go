@@ -54,8 +54,12 @@ type Verb struct {
 	check    func([]string) error // refuses arguments that exclude each other; nil: none do
 }
 
-// rest marks commands whose arguments after the first one are no options.
-const rest = "rest"
+// rest marks commands whose arguments after the first one are no options. The value is restNamed if
+// the first one is a name, and a program follows it.
+const (
+	rest      = "rest"
+	restNamed = "named"
+)
 
 // codes has the exit statuses of a command, for help.
 const codesKey = "codes"
@@ -86,6 +90,9 @@ func (v Verb) command(a *App) *cobra.Command {
 	c.Flags().BoolP("help", "h", false, "show this")
 	if v.Rest {
 		c.Annotations[rest] = ""
+		if v.Min > 0 {
+			c.Annotations[rest] = restNamed
+		}
 		c.Flags().SetInterspersed(false)
 	}
 	if v.linuxkit {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/coder/websocket"
@@ -34,7 +35,8 @@ type Container struct {
 	Service   string `json:"service"`
 	Namespace string `json:"namespace"` // of containerd
 	ID        string `json:"id"`
-	PID       int    `json:"pid"` // its first process
+	PID       int    `json:"pid"`               // its first process
+	Machine   bool   `json:"machine,omitempty"` // it is the machine itself, with its devices
 }
 
 // ContainerHeader carries a Container in JSON to the process that serves an exec. The supervisor sets
@@ -77,8 +79,11 @@ type WebSocket struct{}
 // execParameters are the names of the parameters of an Exec.
 var execParameters = []string{"arg", "user", "dir", "env", "stdin", "terminal", "width", "height"}
 
-// debugParameters are those of a Debug.
-var debugParameters = []string{"arg", "env", "stdin", "terminal", "width", "height", withParameter}
+// debugParameters are those of a Debug, and rescueParameters those for the machine.
+var (
+	rescueParameters = []string{"arg", "env", "stdin", "terminal", "width", "height"}
+	debugParameters  = append(slices.Clone(rescueParameters), withParameter)
+)
 
 const withParameter = "with"
 
@@ -92,16 +97,22 @@ type Debug struct {
 // ExecRoute returns the operation that runs programs in containers of services. handle runs them in
 // another process; find returns the container of a service, or ErrNotFound.
 func ExecRoute(find func(name string) (Container, error), handle http.HandlerFunc) Route {
-	return programRoute("exec", execParameters, find, handle)
+	return programRoute("/services/{name}/exec", execParameters, find, handle)
 }
 
 // DebugRoute returns the operation that runs tools of another bundle beside containers of services.
 func DebugRoute(find func(name string) (Container, error), handle http.HandlerFunc) Route {
-	return programRoute("debug", debugParameters, find, handle)
+	return programRoute("/services/{name}/debug", debugParameters, find, handle)
 }
 
-func programRoute(operation string, parameters []string, find func(name string) (Container, error), handle http.HandlerFunc) Route {
-	return Route{"GET", prefix + "/services/{name}/" + operation, Admin, parameters, nil, WebSocket{}, false, func(w http.ResponseWriter, r *http.Request) {
+// RescueRoute returns the operation that runs the rescue shell, or another program of its bundle, on
+// the machine. Its handler is that of DebugRoute.
+func RescueRoute(machine Container, handle http.HandlerFunc) Route {
+	return programRoute("/rescue", rescueParameters, func(string) (Container, error) { return machine, nil }, handle)
+}
+
+func programRoute(path string, parameters []string, find func(name string) (Container, error), handle http.HandlerFunc) Route {
+	return Route{"GET", prefix + path, Admin, parameters, nil, WebSocket{}, false, func(w http.ResponseWriter, r *http.Request) {
 		container, err := find(r.PathValue("name"))
 		if err != nil {
 			status := http.StatusConflict
@@ -188,6 +199,11 @@ func (c *Client) Debug(ctx context.Context, service string, d Debug, s ExecStrea
 		q.Set(withParameter, d.With)
 	}
 	return c.run(ctx, at(prefix+"/services/"+url.PathEscape(service)+"/debug", q), d.Exec, s)
+}
+
+// Rescue runs a program of the rescue shell's bundle on the machine; without a program, the shell.
+func (c *Client) Rescue(ctx context.Context, e Exec, s ExecStreams) (ExecResult, error) {
+	return c.run(ctx, at(prefix+"/rescue", e.values()), e, s)
 }
 
 // run asks for a program at a path, and connects it with the streams.

@@ -41,7 +41,7 @@ func Handler() http.HandlerFunc {
 			control.Fail(w, status, err)
 			return
 		}
-		t := toolbox.Tools{Bundle: tools, PID: container.PID, Args: program(d.Args, tools), Env: d.Env, Terminal: d.Terminal, Width: d.Size.Width, Height: d.Size.Height}
+		t := toolbox.Tools{Bundle: tools, PID: container.PID, Machine: container.Machine, Args: program(d.Args, tools), Env: d.Env, Terminal: d.Terminal, Width: d.Size.Width, Height: d.Size.Height}
 		execute.Attach(w, r, d.Exec, func(ctx context.Context, s execute.Streams, sizes <-chan control.TerminalSize) (int, error) {
 			return run(ctx, container.Service, t, s, sizes)
 		})

@@ -120,6 +120,11 @@ func (l live) tools(t *testing.T) {
 		{"", "debug --with ../kit web", "", "", `service: debug: there is no bundle "../kit"`, 4},
 		{"", "debug none", "", "", "service: debug: no such service: none", 4},
 		{"", "debug kit", "", "", "service: debug: ", 4},
+		{"echo $((6*7))\nexit 3\n", "rescue", "", "42\n", "", 3},
+		{"", "rescue cat", "/etc/which /machine/containers/services/web/rootfs/etc/which", "kit\nweb\n", "", 0},
+		{"", "rescue -e A=1 sh -c", "echo $A; test -c /dev/null && cat /proc/1/cmdline | busybox tr '\\0' ' '", "1\n/init ", "", 0},
+		{"", "rescue sh -c", "echo x >/dev/shm/x && echo x >/machine/run/x && cat /machine/run/x && busybox rm /dev/shm/x /machine/run/x", "x\n", "", 0},
+		{"", "rescue nothing", "", "", "service: rescue: ", 127},
 	} {
 		args := strings.Fields(tt.args)
 		if strings.HasSuffix(tt.args, "cat") {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"runtime"
 
 	"keelson/runtime/logs/reader"
@@ -36,7 +37,7 @@ type located func(name string) (control.Container, error)
 func api(h control.Handler, journal *events.Journal, services measured, inspect inspected, find located, log *slog.Logger) *control.Server {
 	sources := control.Sources{Usages: func() (control.Usages, error) { return usages(services) }, Boot: boot, Inspect: inspect, Programs: programsState}
 	more := append(sources.Routes(), control.EventsRoute(journal), metricsRoute(services), control.BootsRoute(reader.System()), control.LogsRoute(session.NewStarter(log).Handler(logsSession)), // Readers of logs take no place of a shell.
-		control.ExecRoute(find, session.NewStarter(log).Handler(execSession)), control.DebugRoute(find, debugHandler(log)),
+		control.ExecRoute(find, session.NewStarter(log).Handler(execSession)), control.DebugRoute(find, debugHandler(log)), control.RescueRoute(machineItself(), debugHandler(log)),
 		securityRoute(session.NewStarter(log).Handler(securitySession)))
 	return &control.Server{Handler: h, Logger: log, More: more}
 }
@@ -85,6 +86,11 @@ func debugHandler(log *slog.Logger) http.HandlerFunc {
 		handle(w, r)
 		sweepTools(log)
 	}
+}
+
+// machineItself is where the rescue shell runs: beside PID 1, whose child the supervisor is.
+func machineItself() control.Container {
+	return control.Container{Service: "the machine", PID: os.Getppid(), Machine: true}
 }
 
 // sweepTools removes what sessions of debug that were killed have left.
