@@ -67,6 +67,10 @@ func start(o Options, total int64) (this Boot, before *Boot, kept bool, err erro
 	if b, ok := Find(all, o.ID, 0); ok { // It has begun already.
 		return b, nil, true, nil
 	}
+	// The folder above has versions of services, too: containers in user namespaces pass it.
+	if err := durable.MkdirAll(filepath.Dir(o.Dir), 0o711); err != nil {
+		return this, nil, false, err
+	}
 	if err := durable.MkdirAll(o.Dir, 0o700); err != nil {
 		return this, nil, false, err
 	}

@@ -46,6 +46,18 @@ func (m *machine) boot() (this Boot, before *Boot) {
 	return this, before
 }
 
+// Nobody but root sees the boots. Everybody can pass the folder above, in which services/versions has the
+// roots of containers.
+func TestFolders(t *testing.T) {
+	m := newMachine(t)
+	m.boot()
+	for dir, want := range map[string]os.FileMode{m.o.Dir: 0o700, filepath.Dir(m.o.Dir): 0o711} {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want %o", dir, info.Mode(), err, want)
+		}
+	}
+}
+
 func (m *machine) put(path, text string) {
 	m.t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
