@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -126,8 +127,14 @@ func (s *system) killShimOf(id string) {
 // forget removes the bundle of a task, by which the next containerd would find it.
 func (s *system) forget(id string) {
 	s.t.Helper()
-	if err := os.RemoveAll(filepath.Join(taskBundles, id)); err != nil {
-		s.t.Fatal(err)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		err := os.RemoveAll(filepath.Join(taskBundles, id))
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, unix.ENOTEMPTY) || time.Now().After(deadline) { // Its shim may write a log there.
+			s.t.Fatal(err)
+		}
 	}
 }
 
