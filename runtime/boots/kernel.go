@@ -79,13 +79,11 @@ func lastRecord(path string) (last uint64, ok bool) {
 // add adds a record as /dev/kmsg has it: its first line.
 func (w *kernelWriter) add(record []byte) {
 	line, _, _ := bytes.Cut(record, []byte("\n"))
-	_, rest, ok := bytes.Cut(line, []byte(","))
-	number, _, ok2 := bytes.Cut(rest, []byte(","))
-	sequence, err := strconv.ParseUint(string(number), 10, 64)
-	if !ok || !ok2 || err != nil || w.any && sequence <= w.last {
+	r, ok := kmsg.Parse(line)
+	if !ok || w.any && r.Sequence <= w.last {
 		return
 	}
-	w.last, w.any = sequence, true
+	w.last, w.any = r.Sequence, true
 	now := time.Duration(time.Now().UnixNano()) - timeline.Now()
 	if (now - w.epoch).Abs() > drift {
 		w.epoch = now

@@ -75,7 +75,7 @@ func (f *Finder) receive(ctx context.Context, r control.Request, c *Candidate, p
 		return err
 	}
 	deferred := !r.Plan && !r.Force // A plan says all, and a version that failed before may have been damaged.
-	meta, err := f.Options.Stage(ctx, staged, r.Body, Staging{Progress: progress, DeferRoot: deferred, InPlace: deferred})
+	meta, err := f.Stage(ctx, staged, r.Body, Staging{Progress: progress, DeferRoot: deferred, InPlace: deferred})
 	if err == nil && meta.InPlace != nil {
 		c.Origin, err = newOrigin(r.Body, *meta.InPlace)
 	}
@@ -117,7 +117,7 @@ func (f *Finder) Read(ctx context.Context, dir string, r io.Reader, progress fun
 		return meta, err
 	}
 	defer free()
-	return f.Options.Stage(ctx, dir, r, Staging{Progress: progress})
+	return f.Stage(ctx, dir, r, Staging{Progress: progress})
 }
 
 // DigestOfRoot returns the digest of the erofs image of a candidate, after the version is on the disk.

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -138,6 +139,32 @@ func (s *Supervisor) send(f func()) {
 	select {
 	case s.inbox <- f:
 	case <-s.ctx.Done():
+	}
+}
+
+// ask runs f in Serve's goroutine and returns its result.
+func (s *Supervisor) ask(f func() error) error {
+	answer := make(chan error, 1)
+	if !s.post(func() { answer <- f() }) {
+		return errors.New("the supervisor is ending")
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-s.ended:
+		return errors.New("the supervisor ended")
+	}
+}
+
+// askServe is ask for goroutines that Serve waits for.
+func (s *Supervisor) askServe(f func() error) error {
+	answer := make(chan error, 1)
+	s.send(func() { answer <- f() })
+	select {
+	case err := <-answer:
+		return err
+	case <-s.ctx.Done():
+		return s.ctx.Err()
 	}
 }
 

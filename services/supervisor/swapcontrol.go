@@ -85,20 +85,6 @@ func (s *Supervisor) unreserve(name string) {
 	s.releaseSockets(name)
 }
 
-// ask runs f in Serve's goroutine and returns its result.
-func (s *Supervisor) ask(f func() error) error {
-	answer := make(chan error, 1)
-	if !s.post(func() { answer <- f() }) {
-		return errors.New("the supervisor is ending")
-	}
-	select {
-	case err := <-answer:
-		return err
-	case <-s.ended:
-		return errors.New("the supervisor ended")
-	}
-}
-
 // inBackground returns a function that passes text on without waiting for progress, and
 // one that waits until all is passed on. What does not fit is dropped.
 func inBackground(progress func(string)) (tell func(string), end func()) {

@@ -134,18 +134,6 @@ func (h host) End(reason error) {
 // Go implements upgrade.Host.
 func (h host) Go(f func(ctx context.Context)) { h.s.work.Go(func() { f(h.s.ctx) }) }
 
-// askServe is ask for goroutines that Serve waits for.
-func (s *Supervisor) askServe(f func() error) error {
-	answer := make(chan error, 1)
-	s.send(func() { answer <- f() })
-	select {
-	case err := <-answer:
-		return err
-	case <-s.ctx.Done():
-		return s.ctx.Err()
-	}
-}
-
 // end makes the process end, without stopping services. err is nil if it did as ordered.
 func (s *Supervisor) end(err error) {
 	s.endOnce.Do(func() {

@@ -29,9 +29,9 @@ const (
 	roleTime = 3 * time.Minute
 )
 
-// RunRole runs `init programs` and returns what it prints. The role ends with this process:
+// runRole runs `init programs` and returns what it prints. The role ends with this process:
 // it must not put programs into use after the next supervisor has given up the trial.
-func RunRole(ctx context.Context, args ...string) (string, error) {
+func runRole(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, roleTime)
 	defer cancel()
 	runtime.LockOSThread() // The kernel sends Pdeathsig when the thread ends that has started the process.

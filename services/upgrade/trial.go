@@ -173,9 +173,9 @@ func (u *Upgrade) checkDaemon(before int) error {
 	return err
 }
 
-// SameProgram returns an error unless a process, "self" or a number, executes the program at
+// sameProgram returns an error unless a process, "self" or a number, executes the program at
 // path.
-func SameProgram(process, path string) error {
+func sameProgram(process, path string) error {
 	running, err := os.Stat("/proc/" + process + "/exe")
 	if err != nil {
 		return fmt.Errorf("cannot find out which program a process executes: %w", err)

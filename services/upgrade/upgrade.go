@@ -66,8 +66,8 @@ type Options struct {
 
 	Stage       func(ctx context.Context, dir string, r io.Reader, progress func(string)) (artifact.Meta, error) // reads an artifact
 	Daemon      func() (pid int, err error)                                                                      // finds containerd
-	Role        func(ctx context.Context, args ...string) (string, error)                                        // runs the role of /init that checks and uses programs; nil: RunRole
-	SameProgram func(process, path string) error                                                                 // fails unless a process executes the program at path; nil: SameProgram
+	Role        func(ctx context.Context, args ...string) (string, error)                                        // runs the role of /init that checks and uses programs; nil: runRole
+	SameProgram func(process, path string) error                                                                 // fails unless a process executes the program at path; nil: sameProgram
 }
 
 // Upgrade replaces the programs.
@@ -81,10 +81,10 @@ type Upgrade struct {
 // New returns an Upgrade of a supervisor.
 func New(o Options, h Host) *Upgrade {
 	if o.Role == nil {
-		o.Role = RunRole
+		o.Role = runRole
 	}
 	if o.SameProgram == nil {
-		o.SameProgram = SameProgram
+		o.SameProgram = sameProgram
 	}
 	return &Upgrade{Options: o, host: h, store: versions.New(filepath.Dir(o.Dir))}
 }
