@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"keelson/runtime/timeline"
 	"keelson/runtime/toolbox"
 	"keelson/testvm/nstest"
@@ -169,50 +167,7 @@ func (l live) nothingLeft(t *testing.T) {
 	}
 }
 
-// A terminal has job control, the size of that of the client, also when it changes, and signals of its
-// keys.
-func (l live) terminal(t *testing.T) {
-	term := nstest.NewTerminal(t)
-	tty, err := os.OpenFile(term.Path, os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tty.Close()
-	resize := func(width, height uint16) {
-		if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: height, Col: width}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	resize(91, 31)
-	cmd := l.command("debug", "web")
-	cmd.Env = append(os.Environ(), "TERM=vt99")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
-	cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty = true, true
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	term.Type("[ -t 0 ] && echo is-a-$((1+1))-terminal-$TERM\n")
-	term.Until("is-a-2-terminal-vt99")
-	term.Type("until busybox stty size | busybox grep '^31 91'; do :; done; echo first-$((1+1))\n")
-	term.Until("first-2")
-	resize(101, 41) // The kernel signals the client.
-	term.Type("until busybox stty size | busybox grep '^41 101'; do :; done; echo second-$((1+1))\n")
-	term.Until("second-2")
-	sleeps := func() bool { return len(l.s.Named("sleep", "100002")) > 0 }
-	for _, key := range []string{"\x03", "\x1a"} { // Interrupt, suspend.
-		term.Type("sleep 100002\n")
-		l.until(t, "the program runs", sleeps)
-		term.Type(key)
-		term.Type("echo back-$((1+1))\n")
-		term.Until("back-2")
-	}
-	term.Type("exit 5\n")
-	term.Type("exit 5\n") // There are suspended jobs.
-	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 5 {
-		t.Errorf("the shell ended with %s", cmd.ProcessState)
-	}
-	l.until(t, "what was suspended has ended", func() bool { return !sleeps() })
-}
+func (l live) terminal(t *testing.T) { l.s.CheckShell(t, l.command("debug", "web"), "busybox ") }
 
 // begin starts tools that run until they are killed.
 func (l live) begin(t *testing.T, args ...string) (cmd *exec.Cmd, diag *bytes.Buffer) {
