@@ -67,19 +67,18 @@ func microseconds(value string) (time.Duration, bool) {
 	return time.Duration(min(n, math.MaxInt64/1000)) * time.Microsecond, true
 }
 
-// receive receives one message and returns its sender. The size is 0 for a message that
-// is too long or whose sender is not known.
+// peek waits for a message, which stays in the socket, and returns its sender. The size is 0
+// for a message that is too long or whose sender is not known.
 //
-// The buffer has room only for the sender's credentials, so the kernel drops file
-// descriptors of the message. That satisfies BARRIER=1, whose sender waits until its
-// descriptor is closed, and stores nothing of FDSTORE=1.
-func receive(raw syscall.RawConn, buffer []byte) (size, pid int, err error) {
+// The buffer has room only for the sender's credentials, so this process gets no file
+// descriptors of the message.
+func peek(raw syscall.RawConn, buffer []byte) (size, pid int, err error) {
 	control := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
 	var n, used, flags int
 	var answer error
 	err = raw.Read(func(fd uintptr) bool {
 		for {
-			n, used, flags, _, answer = unix.Recvmsg(int(fd), buffer, control, unix.MSG_CMSG_CLOEXEC)
+			n, used, flags, _, answer = unix.Recvmsg(int(fd), buffer, control, unix.MSG_PEEK|unix.MSG_CMSG_CLOEXEC)
 			if !errors.Is(answer, unix.EINTR) {
 				return !errors.Is(answer, unix.EAGAIN)
 			}
@@ -92,6 +91,25 @@ func receive(raw syscall.RawConn, buffer []byte) (size, pid int, err error) {
 		return 0, 0, answer
 	}
 	return n, sender(control[:used]), nil
+}
+
+// drop removes the message that peek has returned. The kernel closes file descriptors of the
+// message: that satisfies BARRIER=1, whose sender waits until its descriptor is closed, and
+// stores nothing of FDSTORE=1.
+func drop(raw syscall.RawConn) error {
+	var answer error
+	err := raw.Control(func(fd uintptr) {
+		for {
+			_, _, answer = unix.Recvfrom(int(fd), nil, unix.MSG_DONTWAIT)
+			if !errors.Is(answer, unix.EINTR) {
+				return
+			}
+		}
+	})
+	if err != nil || errors.Is(answer, unix.EAGAIN) {
+		return nil // It is closed, or there is no message.
+	}
+	return answer
 }
 
 // sender returns the process that the kernel names as the sender; 0 if it is unknown, or

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -67,23 +68,13 @@ type Notify struct {
 // cgroups at the paths in others, those of other services. The cgroup of a sender that
 // has ended is not known. Its messages are accepted only if no other container can send
 // to the socket, since it is in a private folder or network namespace of the container.
-//
-// After the supervisor has died, the next one listens at the same address. Messages sent
-// meanwhile are lost.
 func Listen(address string, pid int, place string, others []string) (*Notify, error) {
-	abstract := strings.HasPrefix(address, "@")
-	own, err := readCgroup(pid)
+	belongs, err := senders(address, pid, place, others)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen to %s: %w", address, err)
 	}
-	own = own.ofService(place)
-	private := !abstract || !sameNetNS(pid)
-	belongs := func(pid int) bool {
-		sender, err := readCgroup(pid)
-		return err == nil && own.contains(sender, others) || private && hasEnded(pid)
-	}
 	fd := -1
-	if abstract {
+	if strings.HasPrefix(address, "@") {
 		entered := inNetNS(pid, func() { fd, err = bind(address) })
 		err = errors.Join(entered, err)
 	} else {
@@ -92,11 +83,37 @@ func Listen(address string, pid int, place string, others []string) (*Notify, er
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen to %s: %w", address, err)
 	}
-	return &Notify{file: os.NewFile(uintptr(fd), "notify"), tracker: newTracker(), belongs: belongs}, nil
+	return &Notify{file: os.NewFile(uintptr(fd), "notify"), tracker: newTracker(State{}), belongs: belongs}, nil
+}
+
+// Resume is Listen for a socket that an earlier supervisor has bound, and which has the
+// messages that were sent meanwhile. state is what the service had reported before. The
+// time of its watchdog begins anew.
+func Resume(socket *os.File, state State, address string, pid int, place string, others []string) (*Notify, error) {
+	belongs, err := senders(address, pid, place, others)
+	if err != nil {
+		return nil, fmt.Errorf("cannot receive messages at %s: %w", address, err)
+	}
+	state.Alive = time.Now()
+	return &Notify{file: socket, tracker: newTracker(state), belongs: belongs}, nil
+}
+
+// senders returns a function that reports whether messages of a process are accepted.
+func senders(address string, pid int, place string, others []string) (belongs func(pid int) bool, err error) {
+	own, err := readCgroup(pid)
+	if err != nil {
+		return nil, err
+	}
+	own = own.ofService(place)
+	private := !strings.HasPrefix(address, "@") || !sameNetNS(pid)
+	return func(pid int) bool {
+		sender, err := readCgroup(pid)
+		return err == nil && own.contains(sender, others) || private && hasEnded(pid)
+	}, nil
 }
 
 // bindInFolder binds a socket in the private folder of a container, and replaces that of
-// an earlier supervisor. All users of the container may send to it.
+// an earlier supervisor which is not kept. All users of the container may send to it.
 func bindInFolder(path string, pid int) (int, error) {
 	folder, err := openFolder(filepath.Dir(path), pid)
 	if err != nil {
@@ -204,6 +221,9 @@ func bind(name string) (int, error) {
 // Close closes the socket, so that Serve returns.
 func (n *Notify) Close() error { return n.file.Close() }
 
+// Socket returns the socket, which Close and Serve close.
+func (n *Notify) Socket() *os.File { return n.file }
+
 // State returns the state that the service has reported.
 func (n *Notify) State() State {
 	s, _ := n.tracker.current()
@@ -211,7 +231,9 @@ func (n *Notify) State() State {
 }
 
 // Serve receives messages until ctx ends or Close is called. It calls changed, unless that
-// is nil, when the state has changed other than by a sign of life.
+// is nil, when the state has changed other than by a sign of life. The message is removed
+// from the socket only after that, so that another process which has the socket reads it
+// again if this one dies meanwhile.
 func (n *Notify) Serve(ctx context.Context, changed func(State)) error {
 	defer context.AfterFunc(ctx, func() { _ = n.file.Close() })()
 	raw, err := n.file.SyscallConn()
@@ -220,17 +242,19 @@ func (n *Notify) Serve(ctx context.Context, changed func(State)) error {
 	}
 	buffer := make([]byte, largestMessage)
 	for {
-		size, pid, err := receive(raw, buffer)
+		size, pid, err := peek(raw, buffer)
 		switch {
 		case errors.Is(err, os.ErrClosed):
 			return nil
 		case err != nil:
 			return fmt.Errorf("cannot receive messages: %w", err)
-		case size == 0 || pid == 0 || !n.belongs(pid):
-			continue
+		case size > 0 && pid > 0 && n.belongs(pid):
+			if s, other := n.tracker.update(parseMessage(buffer[:size])); other && changed != nil {
+				changed(s)
+			}
 		}
-		if s, other := n.tracker.update(parseMessage(buffer[:size])); other && changed != nil {
-			changed(s)
+		if err := drop(raw); err != nil {
+			return fmt.Errorf("cannot receive messages: %w", err)
 		}
 	}
 }

@@ -196,6 +196,54 @@ func TestNotify(t *testing.T) {
 	})
 }
 
+// If the supervisor dies, the next one that has the socket gets the message that was being
+// handled and those sent meanwhile, knows what was reported before, and observes the watchdog.
+func TestNotifyResumed(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		b := newBox(t, "it")
+		b.do("tmpfs %s", filepath.Dir(notifyAt))
+		n, err := Listen(notifyAt, b.pid, "", nil)
+		must(t, err)
+		fd, err := unix.FcntlInt(n.Socket().Fd(), unix.F_DUPFD_CLOEXEC, 0) // as the store has it
+		must(t, err)
+		handling, die, ended := make(chan State, 10), make(chan struct{}), make(chan error, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			ended <- n.Serve(ctx, func(s State) {
+				handling <- s
+				if s.Ready {
+					<-die
+				}
+			})
+		}()
+		b.do("notify WATCHDOG_USEC=50000|STATUS=first")
+		before := <-handling
+		b.do("notify READY=1|STATUS=second")
+		<-handling
+		b.do("notify STATUS=third")
+		cancel()
+
+		next, err := Resume(os.NewFile(uintptr(fd), "notify"), before, notifyAt, b.pid, "", nil)
+		must(t, err)
+		news := make(chan State, 10)
+		go func() { ended <- next.Serve(t.Context(), func(s State) { news <- s }) }()
+		for _, want := range []string{"second", "third"} {
+			if s := <-news; s.Status != want || !s.Ready || s.Watchdog != 50*time.Millisecond {
+				t.Errorf("%s: %+v", want, s)
+			}
+		}
+		c := Container{PID: b.pid, Notify: next}
+		must(t, new(Prober).Wait(t.Context(), bundle.Probe{Kind: "notify"}, c, soon))
+		if err := new(Prober).Watch(t.Context(), bundle.Probe{}, c, 0, 0, 1); err == nil || !strings.Contains(err.Error(), "WATCHDOG_USEC") {
+			t.Errorf("the watchdog: %v", err)
+		}
+		must(t, next.Close())
+		close(die)
+		must(t, <-ended)
+		must(t, <-ended)
+	})
+}
+
 // A container without a private folder gets a random name. A name that is in use is
 // refused.
 func TestNotifyByName(t *testing.T) {

@@ -13,17 +13,18 @@ import (
 
 const forever = time.Duration(math.MaxInt64)
 
-// State is the state that a service has reported.
+// State is the state that a service has reported. What the next supervisor needs of it is
+// kept as JSON.
 type State struct {
-	Ready     bool   // also while Reloading
-	Reloading bool   // until it reports that it is ready again
-	Stopping  bool   // it reports that it is stopping
-	Status    string // for people, one line
+	Ready     bool   `json:",omitempty"` // also while Reloading
+	Reloading bool   `json:",omitempty"` // until it reports that it is ready again
+	Stopping  bool   `json:",omitempty"` // it reports that it is stopping
+	Status    string `json:"-"`          // for people, one line
 
-	Watchdog time.Duration // longest time between two signs of life; 0: no watchdog
-	Alive    time.Time     // time of the last sign of life
-	Trigger  bool          // it reports that it has failed
-	Extended time.Time     // no timeout may expire before
+	Watchdog time.Duration `json:",omitempty"` // longest time between two signs of life; 0: no watchdog
+	Alive    time.Time     `json:"-"`          // time of the last sign of life
+	Trigger  bool          `json:",omitempty"` // it reports that it has failed
+	Extended time.Time     `json:"-"`          // no timeout may expire before
 }
 
 // after returns the state after a message.
@@ -60,7 +61,7 @@ type tracker struct {
 	changed chan struct{} // closed at the next change
 }
 
-func newTracker() *tracker { return &tracker{changed: make(chan struct{})} }
+func newTracker(s State) *tracker { return &tracker{state: s, changed: make(chan struct{})} }
 
 // current returns the state, and a channel that is closed when it changes.
 func (t *tracker) current() (State, <-chan struct{}) {

@@ -76,7 +76,7 @@ func TestWaitEnds(t *testing.T) {
 }
 
 func notifier() (*Notify, func(string)) {
-	n := &Notify{tracker: newTracker()}
+	n := &Notify{tracker: newTracker(State{})}
 	return n, func(s string) { n.tracker.update(parseMessage([]byte(s))) }
 }
 

@@ -23,12 +23,14 @@ type Set struct {
 	mu     sync.Mutex
 	store  *fdstore.Store // nil: there is none
 	warned bool           // that there is none
+	excess int            // how many were too many for the store
 	open   map[string][]socket
+	notify map[string]notification // by the ID of the container
 }
 
 // NewSet returns a set with the sockets that are in the store, which may be nil.
 func NewSet(store *fdstore.Store, logger *slog.Logger) *Set {
-	s := &Set{logger: logger, store: store, open: map[string][]socket{}}
+	s := &Set{logger: logger, store: store, open: map[string][]socket{}, notify: map[string]notification{}}
 	if store == nil {
 		return s
 	}
@@ -39,12 +41,16 @@ func NewSet(store *fdstore.Store, logger *slog.Logger) *Set {
 	return s
 }
 
-// stored describes a socket in the store, which has the descriptors in the same order.
+// stored describes a socket in the store, which has the descriptors in the same order: a
+// listening socket of a service or, with PID, the notification socket of a container.
 type stored struct {
-	Service string
-	Name    string
-	Where   string
-	ID      fileID
+	Service string // or the ID of the container
+	Name    string `json:",omitempty"`
+	Where   string `json:",omitempty"`
+	ID      fileID `json:",omitzero"`
+
+	PID   int             `json:",omitempty"` // first process of the container
+	State json.RawMessage `json:",omitempty"` // what it has reported
 }
 
 func (s *Set) load() error {
@@ -61,6 +67,10 @@ func (s *Set) load() error {
 		return err
 	}
 	for i, entry := range all {
+		if entry.PID != 0 {
+			s.notify[entry.Service] = notification{pid: entry.PID, file: os.NewFile(uintptr(files[i]), "notify"), state: entry.State}
+			continue
+		}
 		parsed, err := bundle.ParseListen(entry.Where)
 		if err != nil || len(parsed) != 1 {
 			_ = unix.Close(files[i])
@@ -74,7 +84,8 @@ func (s *Set) load() error {
 	return nil
 }
 
-// save stores the sockets. If it fails, the next supervisor opens those that it misses.
+// save stores the sockets. If it fails, the next supervisor opens those that it misses. If
+// there are too many, some are not stored, at first notification sockets.
 func (s *Set) save() {
 	if s.store == nil {
 		if !s.warned {
@@ -86,9 +97,21 @@ func (s *Set) save() {
 	all, files := []stored{}, []int{}
 	for _, service := range slices.Sorted(maps.Keys(s.open)) {
 		for _, o := range s.open[service] {
-			all = append(all, stored{service, o.Name, o.Where(), o.id})
+			all = append(all, stored{Service: service, Name: o.Name, Where: o.Where(), ID: o.id})
 			files = append(files, int(o.file.Fd()))
 		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.notify)) {
+		n := s.notify[id]
+		all = append(all, stored{Service: id, PID: n.pid, State: n.state})
+		files = append(files, int(n.file.Fd()))
+	}
+	if excess := max(0, len(all)-fdstore.MaxFiles); excess > 0 || s.excess > 0 {
+		all, files = all[:len(all)-excess], files[:len(files)-excess]
+		if excess > s.excess {
+			s.logger.Error("too many sockets of services: some are lost when the supervisor dies", "lost", excess, "kept", fdstore.MaxFiles)
+		}
+		s.excess = excess
 	}
 	data, err := json.Marshal(all)
 	if err == nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -130,5 +131,50 @@ func TestNotifySocketIsPrivate(t *testing.T) {
 			was := s.until(name, "there", func(control.Service) bool { return true }).Status
 			s.until(name, "heard", func(v control.Service) bool { return running(v) && v.Status != "" && v.Status != was })
 		}
+	})
+}
+
+// What a service reports while no supervisor runs reaches the next one, whether the sender
+// has ended by then or not.
+func TestReadyBetweenSupervisors(t *testing.T) {
+	testapp := buildTestapp(t)
+	nstest.Run(t, func(t *testing.T) {
+		s := prepareSystem(t)
+		services := map[string]func(*specs.Spec){
+			"folder": func(*specs.Spec) {},
+			"named":  func(spec *specs.Spec) { hostNetwork(spec); spec.Linux.RootfsPropagation = "rshared" },
+		}
+		for name, change := range services {
+			s.add(name, "trap 'exit 0' TERM; until [ -e /go ]; do sleep 0.02; done; "+
+				"testapp notify STATUS=sent; testapp ready /sent x & until [ -e /stop ]; do sleep 0.02; done", map[string]string{"keelson.ready": "notify"})
+			s.addTestapp(name, testapp)
+			s.edit(name, change)
+		}
+		s.begin()
+		pids := map[string]int{}
+		for name := range services {
+			pids[name] = s.until(name, "started", func(v control.Service) bool { return v.PID != 0 }).PID
+		}
+		_ = s.supervisor.Process.Kill()
+		_ = s.supervisor.Wait()
+		for name := range services {
+			s.write(filepath.Join(s.dir, name, "rootfs/go"), "")
+			sent := filepath.Join(s.dir, name, "rootfs/sent")
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+				if _, err := os.Stat(sent); err == nil {
+					break
+				}
+				if time.Now().After(deadline) {
+					s.fail("%s has sent nothing", name)
+				}
+			}
+		}
+		s.supervise()
+		for name := range services {
+			if v := s.until(name, "running", running); v.PID != pids[name] {
+				t.Errorf("%s: process %d, was %d", name, v.PID, pids[name])
+			}
+		}
+		s.end()
 	})
 }

@@ -134,6 +134,7 @@ func (s *Supervisor) takeOver(found map[string]containerd.Task) {
 	for _, name := range s.sockets.Services() {
 		s.releaseSockets(name)
 	}
+	s.sockets.ForgetUnclaimed()
 	s.reconcile()
 	s.announce()
 	for _, order := range s.delayed {

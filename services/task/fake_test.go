@@ -16,6 +16,7 @@ import (
 	"keelson/runtime/bundle"
 	"keelson/services/connection"
 	"keelson/services/containerd"
+	"keelson/services/sockets"
 )
 
 // fake is a containerd with one task, and with asProcess the process of that.
@@ -149,7 +150,7 @@ func newRig(t *testing.T, f *fake) *rig {
 			}
 			return asProcess{f}, nil
 		},
-		Down: r.down,
+		Down: r.down, Notify: sockets.NewSet(nil, logger),
 	})
 	r.spec = Spec{Name: "web", Bundle: b, Placement: Placement{Path: b.Cgroup("web"), Others: []string{"/other"}}, Report: func(e Event) {
 		f.mu.Lock()

@@ -32,6 +32,7 @@ func (t *Task) follow() {
 	exit := Exit{At: t.runner.Now(), Code: ended.Code, OOM: t.oom.grown(), Unknown: !reported || ended.Code == unknownCode}
 	t.reportOOM()
 	t.endAll()
+	t.runner.Notify.ForgetNotify(t.spec.id(), t.pid)
 	// A containerd that reports nothing would not answer; the next start removes.
 	if tasks := t.runner.Connection.Current(); tasks != nil && reported {
 		t.remove(tasks)

@@ -28,6 +28,7 @@ func (t *Task) launch() {
 	pid, err := t.startLimited()
 	t.abort()
 	if err != nil {
+		t.runner.Notify.ForgetNotify(t.spec.id(), t.pid)
 		t.close()
 		t.spec.Report(NotStarted{err})
 		return

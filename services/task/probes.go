@@ -79,7 +79,8 @@ func (t *Task) addNotifySocket(e *bundle.Edit) {
 	e.Env = append(e.Env, "NOTIFY_SOCKET="+t.record.NotifyAt)
 }
 
-// listen receives the notifications of the service from now on.
+// listen receives the notifications of the service from now on, and those that were sent
+// since an earlier supervisor died.
 func (t *Task) listen() error {
 	if !t.spec.notifies() {
 		return nil
@@ -87,17 +88,48 @@ func (t *Task) listen() error {
 	if t.notify != nil { // of an attempt before
 		_ = t.notify.Close()
 	}
-	n, err := probe.Listen(t.record.NotifyAt, t.pid, t.spec.Placement.Path, t.others())
+	n, err := t.openNotify()
 	if err != nil {
 		return err
 	}
 	t.notify = n
 	t.runner.work.Go(func() {
-		if err := n.Serve(t.ctx, func(probe.State) { t.spec.Report(StatusChanged{}) }); err != nil {
+		err := n.Serve(t.ctx, func(state probe.State) {
+			t.checkKept(t.runner.Notify.KeepNotifyState(t.spec.id(), t.pid, state))
+			t.spec.Report(StatusChanged{})
+		})
+		if err != nil {
 			t.runner.Logger.Error("cannot receive notifications of a service", "service", t.spec.Name, "error", err)
 		}
 	})
 	return nil
+}
+
+// openNotify returns the socket that an earlier supervisor has kept. If there is none, it binds
+// one, which is kept for the next supervisor.
+func (t *Task) openNotify() (*probe.Notify, error) {
+	var state probe.State
+	kept, err := t.runner.Notify.Notify(t.spec.id(), t.pid, &state)
+	t.checkKept(err)
+	if kept != nil {
+		n, err := probe.Resume(kept, state, t.record.NotifyAt, t.pid, t.spec.Placement.Path, t.others())
+		if err != nil {
+			_ = kept.Close()
+		}
+		return n, err
+	}
+	n, err := probe.Listen(t.record.NotifyAt, t.pid, t.spec.Placement.Path, t.others())
+	if err == nil {
+		t.checkKept(t.runner.Notify.KeepNotify(t.spec.id(), t.pid, n.Socket(), n.State()))
+	}
+	return n, err
+}
+
+// checkKept logs an error of keeping notifications, with which the service runs all the same.
+func (t *Task) checkKept(err error) {
+	if err != nil {
+		t.runner.Logger.Error("notifications of a service are lost when the supervisor dies", "service", t.spec.Name, "error", err)
+	}
 }
 
 // Status returns what the service has said about itself by sd_notify(3).

@@ -25,6 +25,16 @@ type Options struct {
 	Exec       Exec                                  // runs commands of probes
 	Down       <-chan struct{}                       // closed at shutdown: containerd is hardly waited for
 	Offers     string                                // folder in which sockets are offered to shims
+	Notify     NotifySockets                         // keeps notification sockets for the next supervisor
+}
+
+// NotifySockets keeps the notification sockets of containers, with what they have reported
+// (sockets.Set). A container is known by its ID and its first process.
+type NotifySockets interface {
+	KeepNotify(id string, pid int, socket *os.File, state any) error
+	KeepNotifyState(id string, pid int, state any) error
+	Notify(id string, pid int, state any) (*os.File, error) // of an earlier supervisor; nil: none
+	ForgetNotify(id string, pid int)
 }
 
 // Exec runs a command in a container (see probe.Exec).
@@ -198,7 +208,8 @@ func (t *Task) closeOutput() {
 	}
 }
 
-// close releases what the task holds.
+// close releases what the task holds; of a container that runs, nothing that the next
+// supervisor needs.
 func (t *Task) close() {
 	t.cancel()
 	t.closeOutput()

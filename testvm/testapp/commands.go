@@ -132,9 +132,14 @@ func notify(args []string) error {
 	return err
 }
 
-func sayReady([]string) error {
+func sayReady(args []string) error {
 	if err := notify([]string{"READY=1"}); err != nil {
 		return err
+	}
+	if len(args) > 0 {
+		if err := write(args); err != nil {
+			return err
+		}
 	}
 	return sleep(nil)
 }

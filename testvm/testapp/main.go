@@ -35,7 +35,7 @@ func init() {
 		"use":        use,        // take one of each resource, print whether that works, and keep it
 		"until":      until,      // until TEXT COMMAND: run a command until it prints TEXT
 		"notify":     notify,     // notify TEXT...: send lines to $NOTIFY_SOCKET
-		"ready":      sayReady,   // send READY=1 to $NOTIFY_SOCKET and sleep
+		"ready":      sayReady,   // [FILE TEXT]: send READY=1 to $NOTIFY_SOCKET, write to the file, and sleep
 		"key":        key,        // key NAME: request a key by /sbin/request-key
 		"files":      files,      // files PID DURATION: prevent a process from opening files
 		"logwrite":   logwrite,   // logwrite SIZE: write the logs of memlogd to files
