@@ -99,6 +99,7 @@ func (p *pid1) bootList() []step.Step {
 			{Stage: "rcu", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.ExpediteRCU(true) }},
 			{Stage: "kmsg", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.UnlimitLog() }},
 			{Stage: "limits", Name: "shared", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.RaiseSharedLimits(p.line) }},
+			{Stage: "panic", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.RebootAfterPanic(p.line) }},
 			{Stage: "ctrl-alt-del", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.CatchCtrlAltDel() }},
 		}
 	}

@@ -45,6 +45,7 @@ func (p *pid1) fatal() action {
 	if !p.env.Machine {
 		return halt
 	}
+	_ = kernel.RebootAfterPanic(p.line) // If it fails, the machine waits.
 	seconds := kernel.PanicTimeout()
 	switch {
 	case seconds < 0:

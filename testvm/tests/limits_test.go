@@ -64,6 +64,9 @@ func TestLimitsExhausted(t *testing.T) {
 			t.Errorf("the limit of %s namespaces is %s", name, got)
 		}
 	}
+	if got := v.File("/proc/sys/kernel/panic"); got != "10\n" { // Whatever the services do, a panic ends in a reboot.
+		t.Errorf("the kernel reboots %s s after a panic", got)
+	}
 	for _, kinds := range greedyKinds {
 		var names []string
 		for _, k := range kinds {

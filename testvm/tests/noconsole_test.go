@@ -88,7 +88,7 @@ func checkComesUp(t *testing.T, c vm.Config, console string, warned bool) {
 }
 
 // A truncated initramfs stops the boot, and the message blames the archive, not a lack of
-// memory.
+// memory. The machine reboots after 10 s.
 func TestTruncatedInitramfs(t *testing.T) {
 	t.Parallel()
 	c := machine(t, buildFor(t, compressed, "plain-compressed", "services:\n  AGENT\n"))
@@ -97,6 +97,7 @@ func TestTruncatedInitramfs(t *testing.T) {
 	if e := v.Stage(timeline.Fatal); !strings.Contains(e.Result, "truncated or corrupt") || strings.Contains(e.Result, "memory") {
 		t.Errorf("the message is %q", e.Result)
 	}
+	v.Exit(vm.Rebooted)
 }
 
 // unmarked returns an initramfs of the same files as another builder makes it, without

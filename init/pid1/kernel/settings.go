@@ -1,7 +1,7 @@
 // Package kernel changes the kernel settings for which PID 1 is responsible: limits of
 // processes, limits that containers share, transparent huge pages, expedited RCU grace
-// periods, the rate limit of the kernel log, ctrl-alt-del. It also finds out what the
-// kernel does in a panic and at power-off.
+// periods, the rate limit of the kernel log, ctrl-alt-del, the reboot after a panic. It
+// also finds out what the kernel does in a panic and at power-off.
 //
 // A setting on the kernel command line wins. A setting that the kernel does not have is
 // not an error.
@@ -28,6 +28,7 @@ import (
 const (
 	hugePages    = "/sys/kernel/mm/transparent_hugepage/enabled"
 	expeditedRCU = "/sys/kernel/rcu_expedited"
+	panicPath    = "/proc/sys/kernel/panic"
 	devKmsg      = "/proc/sys/kernel/printk_devkmsg"
 	// hugePagesFrom is the memory size in bytes from which huge pages are enabled.
 	hugePagesFrom = 2 << 30
@@ -104,10 +105,27 @@ func CatchCtrlAltDel() error {
 	return nil
 }
 
+// panicTimeout is after how many seconds the kernel reboots in a panic by default: time
+// to read the report.
+const panicTimeout = 10
+
+// RebootAfterPanic makes the kernel reboot 10 s after a panic, so that a machine that
+// nobody watches comes back. panic= on the command line wins, also panic=0, and so does a
+// kernel that was built with a timeout.
+func RebootAfterPanic(line cmdline.Line) error {
+	if _, given := line.Last("panic"); given || PanicTimeout() != 0 {
+		return nil
+	}
+	if err := os.WriteFile(panicPath, fmt.Appendln(nil, panicTimeout), 0); err != nil {
+		return fmt.Errorf("cannot make the kernel reboot after a panic: %w", err)
+	}
+	return nil
+}
+
 // PanicTimeout returns the value of panic=: the seconds after which the kernel reboots in
 // a panic. A negative value means immediately, 0 means never.
 func PanicTimeout() int {
-	text, err := os.ReadFile("/proc/sys/kernel/panic")
+	text, err := os.ReadFile(panicPath)
 	if err != nil {
 		return 0
 	}
