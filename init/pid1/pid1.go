@@ -18,6 +18,7 @@ import (
 	"keelson/init/pid1/keeper"
 	"keelson/init/pid1/kernel"
 	"keelson/init/pid1/trial"
+	"keelson/init/pid1/watchdog"
 	"keelson/init/reaper"
 	"keelson/init/step"
 	"keelson/init/switchroot"
@@ -44,6 +45,7 @@ type pid1 struct {
 	reexecuting sync.Mutex         // held while PID 1 re-executes itself
 	handover    *handover.Handover // guarded by reexecuting; nil until it is needed
 	trial       *trial.Watch       // nil until there is a console
+	watchdog    *watchdog.Watchdog // nil in userspace mode
 	mu          sync.Mutex
 	state       state
 	descriptors *fdstore.Pair // nil until the supervisor is started
@@ -161,6 +163,12 @@ func (p *pid1) attach(early *eventBuffer) {
 	}
 	p.serve("signals", func() { p.signals.watch(func(s string) { p.log.Warn(s) }) })
 	p.serve("reaper", func() { p.reaper.Run(context.Background()) })
+	if p.env.Machine && p.summary().Phase != phaseSwitchroot { // The next /init opens the watchdog.
+		p.watchdog = watchdog.New(watchdog.System{Line: p.line, Log: p.log, Event: p.console.Event, Resumed: p.resumed, Supervised: func() bool {
+			return p.summary().Phase == phaseUp && p.keepers.Get(nameSupervisor) != nil
+		}})
+		p.serve("watchdog", p.watchdog.Run)
+	}
 }
 
 // stayUp boots the system with list and returns when a shutdown is requested. A step

@@ -86,6 +86,7 @@ func (p *pid1) shutdown(a action) (code int) {
 			end = reboot
 		}
 	}
+	p.watchdog.Close(end == reboot)
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	_ = p.console.Close(ctx) // A stuck console must not prevent the shutdown.
 	cancel()

@@ -10,6 +10,7 @@ import (
 	"keelson/init/cmdline"
 	"keelson/runtime/boots"
 	"keelson/runtime/bundle"
+	"keelson/runtime/watchdog"
 )
 
 // Names of parameters of the kernel command line.
@@ -80,6 +81,10 @@ func checkOthers(line cmdline.Line) (errs []error) {
 		case name == boots.Parameter:
 			if _, err := boots.ParseBounds(p.Value); err != nil {
 				errs = append(errs, fmt.Errorf("command line: %s=%s: %w", boots.Parameter, p.Value, err))
+			}
+		case name == watchdog.Parameter:
+			if _, err := watchdog.ParseTimeout(p.Value); err != nil {
+				errs = append(errs, fmt.Errorf("command line: %s=%s: %w", watchdog.Parameter, p.Value, err))
 			}
 		case name == programsParam:
 			if p.Value != "image" {

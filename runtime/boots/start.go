@@ -7,13 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/durable"
 	"keelson/runtime/logs/index"
+	"keelson/runtime/watchdog"
 )
 
 // Options say where things are when a boot begins.
@@ -29,7 +29,7 @@ type Options struct {
 
 // System returns the options for the machine.
 func System() Options {
-	return Options{Dir: Dir, Logs: "/var/log", Pstore: "/sys/fs/pstore", Watchdog: "/sys/class/watchdog", Bounds: DefaultBounds()}
+	return Options{Dir: Dir, Logs: "/var/log", Pstore: "/sys/fs/pstore", Watchdog: watchdog.SysDir, Bounds: DefaultBounds()}
 }
 
 // Start begins a boot: it finds out how the one before ended, stores the last words of its kernel
@@ -176,7 +176,7 @@ func (o Options) finish(all []Boot) (*Boot, error) {
 		stored := storedDumps(*last)
 		text, panicked := panicIn(append(dumps, stored...))
 		if last.End == nil {
-			end := End{How: Lost, Watchdog: watchdogs(o.Watchdog)}
+			end := End{How: Lost, Watchdog: watchdog.Reasons(o.Watchdog)}
 			if panicked {
 				end.How, end.Text = Panic, limited(text)
 			} else if last.Asked != nil {
@@ -215,7 +215,7 @@ func (o Options) finish(all []Boot) (*Boot, error) {
 	if last != nil {
 		number = last.Number + 1
 	}
-	b, err := create(o.Dir, number, ID{}, endFile, End{How: Panic, Text: limited(text), Watchdog: watchdogs(o.Watchdog)})
+	b, err := create(o.Dir, number, ID{}, endFile, End{How: Panic, Text: limited(text), Watchdog: watchdog.Reasons(o.Watchdog)})
 	if err != nil {
 		return last, errors.Join(err, partly)
 	}
@@ -240,38 +240,6 @@ func (o Options) release(dumps []dump) error {
 const textLimit = 512
 
 func limited(text string) string { return strings.ToValidUTF8(text[:min(len(text), textLimit)], "") }
-
-// bits of the status of a watchdog at boot (linux/watchdog.h).
-var bits = []struct {
-	bit  uint64
-	text string
-}{
-	{0x20, "has reset the machine"}, {0x01, "overheated"}, {0x02, "fan failed"}, {0x04, "external relay 1"},
-	{0x08, "external relay 2"}, {0x10, "bad power"}, {0x40, "overvoltage"},
-}
-
-// watchdogs returns what the watchdogs say of the reset: NAME: REASON.
-func watchdogs(dir string) (all []string) {
-	const most = 8
-	paths, _ := filepath.Glob(filepath.Join(dir, "*", "bootstatus")) // The pattern is right.
-	for _, path := range paths[:min(len(paths), most)] {
-		text, err := os.ReadFile(path)
-		status, perr := strconv.ParseUint(strings.TrimSpace(string(text)), 0, 32)
-		if err != nil || perr != nil {
-			continue
-		}
-		name, err := os.ReadFile(filepath.Join(filepath.Dir(path), "identity"))
-		if err != nil {
-			name = []byte(filepath.Base(filepath.Dir(path)))
-		}
-		for _, b := range bits {
-			if status&b.bit != 0 {
-				all = append(all, limited(strings.TrimSpace(string(name)))+": "+b.text)
-			}
-		}
-	}
-	return all
-}
 
 // mostMarks bounds the record of a boot.
 const mostMarks = 4096

@@ -10,6 +10,7 @@ package connection
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"keelson/services/containerd"
@@ -44,9 +45,10 @@ type Options struct {
 // goroutine.
 type Connection struct {
 	options Options
-	lock    chan struct{} // a lock that can be waited for with a context; guards the following
-	tasks   Tasks         // nil: not connected
-	allowed time.Duration // how long containerd may take to listen
+	lock    chan struct{}             // a lock that can be waited for with a context; guards the following
+	tasks   Tasks                     // nil: not connected
+	allowed time.Duration             // how long containerd may take to listen
+	down    atomic.Pointer[time.Time] // since when a connection is missing; nil: none is missing
 }
 
 // New returns a connection that is not made yet.
@@ -66,12 +68,14 @@ func (c *Connection) Get(ctx context.Context) (Tasks, error) {
 	}
 	defer func() { <-c.lock }()
 	for c.tasks == nil {
+		c.missing()
 		tasks, err := c.connect(ctx)
 		if err != nil {
 			return nil, err
 		}
 		c.tasks = tasks
 		if tasks != nil {
+			c.down.Store(nil)
 			c.options.Changed(true)
 		}
 	}
@@ -117,9 +121,25 @@ func (c *Connection) Lost(tasks Tasks) {
 	c.lock <- struct{}{}
 	defer func() { <-c.lock }()
 	if c.tasks == tasks && tasks != nil {
+		c.missing()
 		c.drop()
 		c.options.Changed(false)
 	}
+}
+
+// missing records that a connection is missing, unless it was before.
+func (c *Connection) missing() {
+	now := time.Now()
+	c.down.CompareAndSwap(nil, &now)
+}
+
+// Down returns for how long a connection has been missing. It does not wait.
+func (c *Connection) Down() time.Duration {
+	since := c.down.Load()
+	if since == nil {
+		return 0
+	}
+	return time.Since(*since)
 }
 
 // Close closes the connection if it is made.

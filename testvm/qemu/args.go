@@ -59,6 +59,9 @@ func Args(c Config) []string {
 	if c.ErrorStore != "" {
 		args = append(args, "-object", "memory-backend-file,id=erst,size=64K,share=on,mem-path="+escape(c.ErrorStore), "-device", "acpi-erst,memdev=erst")
 	}
+	if c.Watchdog {
+		args = append(args, "-device", "i6300esb", "-action", "watchdog=reset,reboot=reset") // In place of -no-reboot.
+	}
 	return append(args, diskArgs(c)...)
 }
 

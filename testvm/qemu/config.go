@@ -56,6 +56,9 @@ type Config struct {
 	// (ACPI ERST), in which the kernel keeps its last words over a reset. Empty for none; only
 	// for q35 and pc.
 	ErrorStore string
+	// Watchdog adds a watchdog, Intel's 6300ESB, and lets the guest reboot: it does not end
+	// with a reset. Only for q35 and pc.
+	Watchdog bool
 	// VirtConsole is a file for the output of a second console, hvc0. Empty for none.
 	VirtConsole string
 	Seed        uint32

@@ -104,8 +104,8 @@ func machineFor(c Config) (string, error) {
 		return "", fmt.Errorf("cannot start a machine: no disk to boot from")
 	case m.board != nil && (c.VirtualTime || len(c.Publish) > 0 || c.VirtConsole != "" || c.Accel == KVM):
 		return "", fmt.Errorf("cannot start a machine: %s has no virtual time, published ports, second console or KVM", c.Machine)
-	case c.ErrorStore != "" && !(m.arch == AMD64 && m.firmware != nil):
-		return "", fmt.Errorf("cannot start a machine: %s has no store of errors", c.Machine)
+	case (c.ErrorStore != "" || c.Watchdog) && !(m.arch == AMD64 && m.firmware != nil):
+		return "", fmt.Errorf("cannot start a machine: %s has neither a store of errors nor a watchdog", c.Machine)
 	}
 	return c.Machine, checkBuses(c)
 }

@@ -37,6 +37,7 @@ func TestArgs(t *testing.T) {
 			[]string{"-chardev socket,id=port0,path=/a,,b,server=on,wait=off -device virtserialport,chardev=port0,name=org.example.0"}, "port1"},
 		{"store of errors", func(c *Config) { c.ErrorStore = "/a,b" },
 			[]string{"-object memory-backend-file,id=erst,size=64K,share=on,mem-path=/a,,b -device acpi-erst,memdev=erst"}, "pflash"},
+		{"watchdog", func(c *Config) { c.Watchdog = true }, []string{"-device i6300esb -action watchdog=reset,reboot=reset"}, "acpi-erst"},
 		{"disks", func(c *Config) {
 			c.Disks = []Disk{{Path: "a,b"}, {Path: "c", Format: "qcow2", Bus: "nvme", ReadOnly: true}}
 		}, []string{"-drive if=none,id=disk0,format=raw,file=a,,b -device virtio-blk-pci,drive=disk0",
@@ -97,7 +98,7 @@ func TestDefaults(t *testing.T) {
 		{Kernel: kernel, Machine: "virt"}, {Kernel: kernel, Machine: "toaster"}, {Arch: AMD64, Firmware: BIOS},
 		{Arch: ARM64, Firmware: BIOS, Disks: disk}, {Arch: AMD64, Machine: "microvm", Firmware: UEFI, Disks: disk},
 		{Kernel: kernel, Machine: "microvm", Disks: []Disk{{Path: kernel, Bus: "sd"}}}, {Kernel: kernel, Arch: ARM64, Machine: "raspi3b", Disks: disk},
-		{Kernel: kernel, Arch: ARM64, Machine: "raspi3b", Accel: KVM}, {Kernel: kernel, DTB: "/no/such"}, {Kernel: kernel, Disks: []Disk{{Path: kernel, Bus: "isa"}}}} {
+		{Kernel: kernel, Arch: ARM64, Machine: "raspi3b", Accel: KVM}, {Kernel: kernel, Machine: "microvm", Watchdog: true}, {Kernel: kernel, DTB: "/no/such"}, {Kernel: kernel, Disks: []Disk{{Path: kernel, Bus: "isa"}}}} {
 		if _, err := bad.withDefaults(); err == nil {
 			t.Errorf("%+v is taken", bad)
 		}

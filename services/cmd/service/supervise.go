@@ -19,6 +19,7 @@ import (
 	"keelson/runtime/threads"
 	"keelson/runtime/timeline"
 	"keelson/runtime/userspace"
+	"keelson/runtime/watchdog"
 	"keelson/services/control"
 	"keelson/services/events"
 	"keelson/services/supervisor"
@@ -70,6 +71,7 @@ func supervise(ctx context.Context, _ []string, _ io.Writer) (int, error) {
 	helpers.Go(func() { sweepTools(log) })
 	help("cannot limit the log of containerd", func() error { return runtimelogs.Cap(side, containerdLog, containerdLogLimit) })
 	if env.Machine { // Else the button and the devices belong to the outer system.
+		help("cannot answer the watchdog of PID 1", func() error { return watchdog.Answer(side, watchdog.Socket, s.Alive) })
 		help("cannot watch the power button", func() error { return powerbutton.Watch(side, "/dev/input", func() { press(s, log) }) })
 		go func() { // Nothing waits for it: a driver may hang.
 			if err := watchDevices(side, log); err != nil {

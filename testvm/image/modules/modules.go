@@ -26,7 +26,7 @@ var Default = []string{
 	"overlay", "squashfs", "erofs", "ext4", "isofs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1",
 	"veth", "bridge", "dummy", "wireguard", "af_packet", "8021q",
 	"button", "evdev", "gpio_keys", "gpio_pl061", "virtio_input",
-	"rtc_cmos", "rtc_efi", "rtc_pl031",
+	"rtc_cmos", "rtc_efi", "rtc_pl031", "i6300esb", "iTCO_wdt", "sbsa_gwdt", "diag288_wdt",
 	"bcm2835", "bcm2835_wdt", "bcm2835_rng", "bcm2835_thermal", "bcm2711_thermal", "raspberrypi_cpufreq",
 	"sdhci_iproc", "reset_raspberrypi", "dwc2", "phy_generic", "genet", "smsc95xx", "lan78xx",
 }
