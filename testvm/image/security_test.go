@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,9 +110,14 @@ func followAdvice(t *testing.T, doc *config.Document, i int, before security.Rep
 	if strings.HasPrefix(f.Advice, "#") {
 		return
 	}
+	annotations := maps.Clone(img.Annotations)
 	if err := yaml.UnmarshalWithOptions([]byte(f.Advice), &img.ImageConfig, yaml.Strict()); err != nil {
 		t.Errorf("%s: %q is not YAML for a container: %v", img.Name, f.Advice, err)
 		return
+	}
+	if annotations != nil { // The advice is one annotation more.
+		maps.Copy(annotations, img.Annotations)
+		img.Annotations = annotations
 	}
 	after := assessed(t, doc, i, img)
 	if after.Score >= before.Score || slices.ContainsFunc(after.Findings, func(g security.Finding) bool { return g.Field == f.Field && g.Item == f.Item }) {

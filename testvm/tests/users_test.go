@@ -10,13 +10,12 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// ownUsers are changes of examples/persistent.yml: redis has a user namespace and keeps its
-// files on the disk. An onboot container with one runs, and one is refused: the kernel cannot
+// ownUsers are changes of examples/persistent.yml, in which redis has a user namespace and keeps
+// its files on the disk. An onboot container with one runs, and one is refused: the kernel cannot
 // ID-map what it binds, a folder of the initramfs.
 var ownUsers = []string{
 	`"redis:999:999"`, `"redis:999:999", "web:0:0"`,
-	`["/var/persist/redis:/var/lib/redis"]`, `["/var/persist/redis:/var/lib/redis:rw,idmap"]`,
-	"keelson.restart: always", "keelson.restart: always\n      keelson.userns: auto\n      keelson.capabilities: none",
+	"keelson.restart: always", "keelson.restart: always\n      keelson.capabilities: none",
 	"onboot:\n", `onboot:
   - name: mapped
     image: deb:busybox-static
