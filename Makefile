@@ -238,7 +238,8 @@ test: ## Run all tests: plain, root and VM tier
 	# Without vet, which has run.
 	# The longest packages start first, so that no processor is idle at the end.
 	$(GORACE) test -p $(PACKAGES) -race -short -vet=off ./init/pid1 ./services/supervisor $(GUEST_ROOMS)
-	$(GO) test -p $(PACKAGES) -vet=off -timeout $(if $(KEELSON_EVERYTHING),180m,60m) ./testvm/tests ./testvm/chaos ./testvm/image ./testvm/...
+	# A machine waits now and then as well: for a probation, a deadline, a client.
+	$(GO) test -p $(PACKAGES) -parallel $(PACKAGES) -vet=off -timeout $(if $(KEELSON_EVERYTHING),180m,60m) ./testvm/tests ./testvm/chaos ./testvm/image ./testvm/...
 
 test-all: ## Run the long tests too: every format on every machine that boots it; table in build/formats.md
 	KEELSON_EVERYTHING=1 $(MAKE) --no-print-directory test

@@ -23,7 +23,7 @@ var kernels Shared[string]
 
 // Fast returns a machine that boots the same system with less work for TCG: it has QEMU's
 // default processor, and without firmware a kernel that is unpacked on the host, not in the
-// machine. Only machines of amd64 change. Tests of loaders and of boot times do not use it.
+// machine, and that does not test its ciphers. Only machines of amd64 change. Tests of loaders and of boot times do not use it.
 func Fast(t testing.TB, c vm.Config) vm.Config {
 	t.Helper()
 	if c.Arch != qemu.AMD64 {
@@ -32,6 +32,7 @@ func Fast(t testing.TB, c vm.Config) vm.Config {
 	c.CPU = qemu.DefaultCPU
 	if c.Firmware == "" {
 		c.Kernel = unpacked(t, c.Kernel)
+		c.Append += " cryptomgr.notests"
 	}
 	return c
 }
