@@ -2,18 +2,21 @@ package staging
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 
 	"keelson/mounts"
@@ -211,7 +214,7 @@ func TestWithoutUserNamespace(t *testing.T) {
 
 // BenchmarkStage reads artifacts with the guest's program, whose path KEELSON_STAGE has: one of one
 // small file, and one with an erofs image of 100 MiB whose digest is deferred, through this
-// process, from a file, and with the image left in the file.
+// process, from a file, from a file compressed with zstd, and with the image left in the file.
 func BenchmarkStage(b *testing.B) {
 	tier.Root(b)
 	o := Options{Program: os.Getenv("KEELSON_STAGE"), Architecture: "amd64", Images: true, DeferRoot: true}
@@ -223,11 +226,20 @@ func BenchmarkStage(b *testing.B) {
 	large := newImage(b)
 	root := large.verityRoot(100 << 20)
 	large.add("amd64", large.artifact(root))
+	archive := large.ordered(root)
+	content := archive[bytes.Index(archive, []byte("XXXXXXXX")):][:100<<20]
+	for block := range slices.Chunk(content, 8192) { // Half of it can be compressed.
+		_, _ = rand.Read(block[:4096]) // It never fails.
+	}
 	path := filepath.Join(b.TempDir(), "artifact.tar")
-	if err := os.WriteFile(path, large.ordered(root), 0o600); err != nil {
+	compressor, err := zstd.NewWriter(nil)
+	if err == nil {
+		err = errors.Join(os.WriteFile(path, archive, 0o600), os.WriteFile(path+".zst", compressor.EncodeAll(archive, nil), 0o600))
+	}
+	if err != nil {
 		b.Fatal(err)
 	}
-	fromFile := func(wrap func(*os.File) io.Reader) func(*testing.B) {
+	fromFile := func(path string, wrap func(*os.File) io.Reader) func(*testing.B) {
 		return func(b *testing.B) {
 			benchmarkStage(b, o, func() io.Reader {
 				f, err := os.Open(path)
@@ -241,10 +253,11 @@ func BenchmarkStage(b *testing.B) {
 	}
 	data := small.tar()
 	b.Run("small", func(b *testing.B) { benchmarkStage(b, o, func() io.Reader { return bytes.NewReader(data) }) })
-	b.Run("100MiB/stream", fromFile(func(f *os.File) io.Reader { return struct{ io.Reader }{f} }))
-	b.Run("100MiB/file", fromFile(func(f *os.File) io.Reader { return f }))
+	b.Run("100MiB/stream", fromFile(path, func(f *os.File) io.Reader { return struct{ io.Reader }{f} }))
+	b.Run("100MiB/file", fromFile(path, func(f *os.File) io.Reader { return f }))
+	b.Run("100MiB/zstd", fromFile(path+".zst", func(f *os.File) io.Reader { return f }))
 	o.InPlace = true
-	b.Run("100MiB/in-place", fromFile(func(f *os.File) io.Reader { return f }))
+	b.Run("100MiB/in-place", fromFile(path, func(f *os.File) io.Reader { return f }))
 }
 
 func benchmarkStage(b *testing.B, o Options, open func() io.Reader) {
