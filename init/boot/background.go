@@ -25,10 +25,11 @@ func background(name string) error {
 }
 
 // Devices is the role that loads the drivers of buttons and input devices, for which
-// no container has to wait, and of devices that have appeared since the boot.
-func Devices(_ context.Context, env userspace.Environment) error {
+// no container has to wait, and of devices that have appeared since the boot. At a
+// shutdown it ends as soon as the device at hand has its drivers.
+func Devices(ctx context.Context, env userspace.Environment) error {
 	return runRole(env, func(rc roleContext) error {
-		if err := modules.Rest(rc.line); err != nil {
+		if err := modules.Rest(ctx, rc.line); err != nil {
 			rc.log.Error("a device does not work", "error", err)
 		}
 		return nil

@@ -19,7 +19,7 @@ import (
 // this role ends, it also serves devices that appear later; after it, the supervisor
 // does.
 func loadModules(ctx context.Context, rc roleContext) (string, error) {
-	drivers, err := modules.Boot(rc.line, role.Init)
+	drivers, err := modules.Boot(ctx, rc.line, role.Init)
 	if drivers == nil {
 		return "0 loaded", err
 	}

@@ -87,7 +87,7 @@ func (w Params) await(ctx context.Context, line cmdline.Line, log *slog.Logger) 
 	report := time.AfterFunc(reportTime, func() { log.Warn("waiting for the root", "root", w.Device, "now", list(disks())) })
 	defer report.Stop()
 	for event := (uevent.Event{Lost: true}); ; {
-		if err := d.load(event); err != nil {
+		if err := d.load(ctx, event); err != nil {
 			log.Error("a driver for the root may be missing", "error", err)
 		}
 		if device := w.Find(disks()); device != "" {
@@ -114,12 +114,12 @@ func newDrivers(line cmdline.Line) (drivers, error) {
 }
 
 // load loads the modules of a new device or, when events were lost, of all devices.
-func (d drivers) load(e uevent.Event) error {
+func (d drivers) load(ctx context.Context, e uevent.Event) error {
 	if d.loader == nil {
 		return nil
 	}
 	if e.Lost {
-		return d.loader.Coldplug(modules.NewDevices("/sys").Fresh)
+		return d.loader.Coldplug(ctx, modules.NewDevices("/sys").Fresh)
 	}
 	err := d.loader.Load(e.Modalias)
 	if errors.Is(err, unix.ENODEV) { // The driver found no hardware.

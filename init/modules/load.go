@@ -1,6 +1,7 @@
 package modules
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -57,8 +58,8 @@ func (l *Loader) load(name string) error {
 
 // Coldplug loads the modules of all devices and repeats that until no module is loaded:
 // the driver of a bus adds devices. A driver without hardware (ENODEV) and a blocked
-// module are not reported.
-func (l *Loader) Coldplug(modaliases func() ([]string, error)) error {
+// module are not reported. When ctx ends, it loads the modules of no further device.
+func (l *Loader) Coldplug(ctx context.Context, modaliases func() ([]string, error)) error {
 	seen := make(map[string]bool)
 	var errs []error
 	for {
@@ -68,6 +69,9 @@ func (l *Loader) Coldplug(modaliases func() ([]string, error)) error {
 		}
 		before := len(l.Loaded)
 		for _, a := range aliases {
+			if ctx.Err() != nil {
+				return errors.Join(errs...)
+			}
 			if seen[a] {
 				continue
 			}

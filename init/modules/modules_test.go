@@ -1,6 +1,7 @@
 package modules
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -184,7 +185,7 @@ func TestColdplugFollowsNewDevices(t *testing.T) {
 		}
 		return nil
 	}
-	err := l.Coldplug(func() ([]string, error) { return append([]string(nil), devices...), nil })
+	err := l.Coldplug(t.Context(), func() ([]string, error) { return append([]string(nil), devices...), nil })
 	if !errors.Is(err, unix.ENOMEM) || !strings.Contains(err.Error(), "module bad") {
 		t.Errorf("error %v", err)
 	}
@@ -193,6 +194,24 @@ func TestColdplugFollowsNewDevices(t *testing.T) {
 	}
 	if got := strings.Join(l.Loaded, " "); got != "virtio_ring virtio_pci virtio_net" {
 		t.Errorf("loaded %s", got)
+	}
+}
+
+// A shutdown does not wait for the drivers of all devices.
+func TestColdplugEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &Loader{db: virtio(t), done: map[string]bool{}}
+	l.insert = func(s Load) error {
+		if s.Name == "virtio_pci" {
+			cancel()
+		}
+		return nil
+	}
+	err := l.Coldplug(ctx, func() ([]string, error) {
+		return []string{"pci:v00001AF4d00001041", "virtio:d00000001v00001AF4"}, nil
+	})
+	if err != nil || !slices.Contains(l.Loaded, "virtio_pci") || slices.Contains(l.Loaded, "virtio_net") {
+		t.Errorf("loaded %q, error %v", l.Loaded, err)
 	}
 }
 

@@ -55,7 +55,7 @@ type Drivers struct {
 
 // Boot loads the modules that the machine and keelson need, and makes self the kernel's
 // module helper. Without modules for the kernel it returns nil.
-func Boot(line cmdline.Line, self string) (*Drivers, error) {
+func Boot(ctx context.Context, line cmdline.Line, self string) (*Drivers, error) {
 	db, err := System(line)
 	if errors.Is(err, ErrNone) {
 		return nil, nil
@@ -68,7 +68,7 @@ func Boot(line cmdline.Line, self string) (*Drivers, error) {
 	for _, name := range always {
 		errs = append(errs, d.Load(name))
 	}
-	errs = append(errs, d.Coldplug(func() ([]string, error) {
+	errs = append(errs, d.Coldplug(ctx, func() ([]string, error) {
 		all, err := d.devices.Fresh()
 		count := len(all)
 		all = slices.DeleteFunc(all, IsInput)
@@ -87,8 +87,8 @@ func (d *Drivers) Follow(ctx context.Context, report func(error), also func([]ue
 		return
 	}
 	defer events.Close()
-	err = events.Gather(ctx, catchUp, settle, func(_ context.Context, added []uevent.Event) {
-		if err := d.Coldplug(d.devices.Fresh); err != nil {
+	err = events.Gather(ctx, catchUp, settle, func(ctx context.Context, added []uevent.Event) {
+		if err := d.Coldplug(ctx, d.devices.Fresh); err != nil {
 			report(err)
 		}
 		also(added)
@@ -99,7 +99,7 @@ func (d *Drivers) Follow(ctx context.Context, report func(error), also func([]ue
 }
 
 // Rest loads the modules that Boot left, and those of devices added since.
-func Rest(line cmdline.Line) error {
+func Rest(ctx context.Context, line cmdline.Line) error {
 	db, err := System(line)
 	if errors.Is(err, ErrNone) {
 		return nil
@@ -107,7 +107,7 @@ func Rest(line cmdline.Line) error {
 	if err != nil {
 		return err
 	}
-	return NewLoader(db).Coldplug(NewDevices("/sys").Fresh)
+	return NewLoader(db).Coldplug(ctx, NewDevices("/sys").Fresh)
 }
 
 // inputs are prefixes of modaliases: ACPI's buttons for power, sleep and lid, and the

@@ -59,6 +59,8 @@ type Options struct {
 	Programs string // versions of keelson's own programs: /var/lib/keelson/programs
 	Policy   string // says what may be swapped: /etc/keelson/swap.yml
 
+	Machine bool // the machine ends when Serve does: containers are not removed then
+
 	Descriptors *fdstore.Store // keeps the sockets of services for the next supervisor; nil: nothing does
 
 	Events  func(timeline.Event)       // receives what is shown to people

@@ -83,7 +83,7 @@ func New(options Options) *Supervisor {
 		s.tasks = runner{task.NewRunner(task.Options{
 			Connection: s.connection, LogDir: options.LogDir, Logger: options.Logger, Now: options.Now,
 			Output: options.Output, Process: options.Process, Exec: options.Exec, Down: s.down,
-			Offers: s.offers(), Notify: s.sockets,
+			Offers: s.offers(), Notify: s.sockets, Machine: options.Machine,
 		})}
 	}
 	return s

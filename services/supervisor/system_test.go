@@ -22,6 +22,7 @@ import (
 const (
 	superviseEnv = "KEELSON_TEST_SUPERVISE" // the bundles' directory
 	runtimeEnv   = "KEELSON_TEST_RUNTIME"   // path of an OCI runtime
+	machineEnv   = "KEELSON_TEST_MACHINE"   // not empty: Options.Machine
 	testSocket   = "/run/keelson/control.sock"
 )
 
@@ -43,7 +44,7 @@ func beSupervisor(dir string) int {
 	}
 	journal := events.Open(events.Options{Dir: "/run/keelson"})
 	s := New(Options{
-		Descriptors: descriptors, Journal: journal,
+		Descriptors: descriptors, Journal: journal, Machine: os.Getenv(machineEnv) != "",
 		Dir: dir, Runtime: os.Getenv(runtimeEnv), Logger: slog.New(blockingHandler{slog.NewTextHandler(os.Stderr, nil)}),
 		Stage: stageTemplate(templatesOf(dir)), Digest: digestOfTemplate(templatesOf(dir)), Policy: policyOf(dir),
 		Events: func(e timeline.Event) {

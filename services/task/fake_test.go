@@ -33,6 +33,7 @@ type fake struct {
 	drops    bool          // the process never receives its stop signal
 	below    bool          // the process has descendants
 	dead     bool          // the process cannot be opened
+	machine  bool          // it ends at shutdown
 	survives bool          // the process does not end when containerd reports its end
 }
 
@@ -116,7 +117,7 @@ type rig struct {
 	cancel context.CancelFunc
 	runner *Runner
 	spec   Spec
-	down   chan struct{}
+	down   chan struct{} // closed at shutdown
 	events []string
 }
 
@@ -150,7 +151,7 @@ func newRig(t *testing.T, f *fake) *rig {
 			}
 			return asProcess{f}, nil
 		},
-		Down: r.down, Notify: sockets.NewSet(nil, logger),
+		Down: r.down, Machine: f.machine, Notify: sockets.NewSet(nil, logger),
 	})
 	r.spec = Spec{Name: "web", Bundle: b, Placement: Placement{Path: b.Cgroup("web"), Others: []string{"/other"}}, Report: func(e Event) {
 		f.mu.Lock()

@@ -34,13 +34,32 @@ func (t *Task) follow() {
 	t.endAll()
 	t.runner.Notify.ForgetNotify(t.spec.id(), t.pid)
 	// A containerd that reports nothing would not answer; the next start removes.
-	if tasks := t.runner.Connection.Current(); tasks != nil && reported {
+	switch tasks := t.runner.Connection.Current(); {
+	case tasks == nil || !reported:
+	case t.endsWithMachine():
+		t.killOthers()
+	default:
 		t.remove(tasks)
 	}
 	t.closeOutput()
 	t.cancel()
 	t.stopper.close()
 	t.spec.Report(Ended{exit})
+}
+
+// endsWithMachine reports whether nothing needs the removal of the container any more: its
+// processes have ended, containerd, the shim and the runtime have all their state in memory
+// or remove it before they make a container of the same name, and the machine ends. What the
+// runtime does besides, at a removal, are poststop hooks (OCI runtime-spec, config.md,
+// "Poststop").
+func (t *Task) endsWithMachine() bool {
+	select {
+	case <-t.runner.Down:
+	default:
+		return false
+	}
+	hooks := t.spec.Bundle.Spec.Hooks
+	return t.runner.Machine && (hooks == nil || len(hooks.Poststop) == 0)
 }
 
 // await returns when containerd reports the end, or when the process has ended and

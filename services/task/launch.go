@@ -204,11 +204,19 @@ func ownScore(p *specs.Process, inherited bool) *int {
 func (t *Task) remove(tasks connection.Tasks) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), callTime)
 	defer cancel()
-	if t.spec.Placement.Outer {
-		t.Kill(t.others()) // The first process has ended, perhaps not those in other cgroups.
+	if t.killOthers() {
 		defer t.removeCgroups()
 	}
 	if err := tasks.Delete(ctx, t.spec.Bundle.Namespace(), t.spec.id()); err != nil {
 		t.runner.Logger.Error("cannot remove the container of a service", "service", t.spec.Name, "error", err)
 	}
+}
+
+// killOthers kills the processes of the container that are in other cgroups than its first
+// one was: they may have outlived it. It reports whether there are such cgroups.
+func (t *Task) killOthers() bool {
+	if t.spec.Placement.Outer {
+		t.Kill(t.others())
+	}
+	return t.spec.Placement.Outer
 }

@@ -25,6 +25,7 @@ type Options struct {
 	Exec       Exec                                  // runs commands of probes
 	Down       <-chan struct{}                       // closed at shutdown: containerd is hardly waited for
 	Offers     string                                // folder in which sockets are offered to shims
+	Machine    bool                                  // Down is the end of the machine too, and of all that is in memory
 	Notify     NotifySockets                         // keeps notification sockets for the next supervisor
 }
 

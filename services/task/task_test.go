@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 func TestLife(t *testing.T) {
@@ -75,6 +77,60 @@ func TestUnreportedEndAtShutdown(t *testing.T) {
 		close(f.gone)
 		time.Sleep(downTime)
 		r.want(t, "create, start", "Mounted, Started, Ended, exited, status unknown")
+	})
+}
+
+// A container that ends because the machine does is not removed, unless it has poststop
+// hooks, which a removal runs. In userspace mode, and when the machine does not end, it is.
+func TestRemovalAtShutdown(t *testing.T) {
+	hooks := &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/true"}}}
+	for name, c := range map[string]struct {
+		machine, down bool
+		hooks         *specs.Hooks
+		removed       bool
+	}{
+		"machine":                       {true, true, nil, false},
+		"machine with other hooks":      {true, true, &specs.Hooks{Poststart: hooks.Poststop}, false},
+		"machine with poststop hooks":   {true, true, hooks, true},
+		"machine that does not end":     {true, false, nil, true},
+		"shutdown in userspace mode":    {false, true, nil, true},
+		"end of a service in that mode": {false, false, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				f.machine = c.machine
+				r := newRig(t, f)
+				r.spec.Bundle.Spec.Hooks = c.hooks
+				r.runner.Launch(r.ctx, r.spec)
+				synctest.Wait()
+				if c.down {
+					close(r.down)
+				}
+				r.exit <- 0
+				want := "create, start"
+				if c.removed {
+					want += ", delete"
+				}
+				r.want(t, want, "Mounted, Started, Ended, exited 0")
+			})
+		})
+	}
+}
+
+// Of a container that is not removed at shutdown, no process outlives the report of its end:
+// some may be in cgroups of other services' containers, out of sight of the runtime.
+func TestOthersAreKilledAtShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.machine = true
+		r := newRig(t, f)
+		r.spec.Placement.Outer = true
+		r.runner.Launch(r.ctx, r.spec)
+		synctest.Wait()
+		close(r.down)
+		r.exit <- 0
+		r.want(t, "create, start, kill but [/other]", "Mounted, Started, Ended, exited 0")
 	})
 }
 

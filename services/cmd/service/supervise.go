@@ -55,7 +55,7 @@ func supervise(ctx context.Context, _ []string, _ io.Writer) (int, error) {
 	journal := openJournal(log)
 	defer journal.Close()
 	orders := &powerOrders{Journal: journal}
-	s := supervisor.New(supervisor.Options{Events: c.Event, Journal: orders, Logger: log, Power: power, Descriptors: descriptors})
+	s := supervisor.New(supervisor.Options{Events: c.Event, Journal: orders, Logger: log, Power: power, Descriptors: descriptors, Machine: env.Machine})
 	side, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var helpers sync.WaitGroup
 	help := func(failed string, f func() error) {
