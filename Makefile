@@ -98,7 +98,7 @@ INIT_IMAGE = example.org/keelson/init:$(VERSION)
 GATE_IMAGE = example.org/keelson/gate:$(VERSION)
 
 .DEFAULT_GOAL := all
-.PHONY: all guest man completions kernel keelson init-image release release-check run test test-all test-load chaos power-cuts bench chart lint vet lint-more vulncheck clean help needs-run needs-test
+.PHONY: all guest man completions kernel microvm-kernel keelson init-image release release-check run test test-all test-load chaos power-cuts bench chart lint vet lint-more vulncheck clean help needs-run needs-test
 
 all: guest keelson ## Build the guest binaries and the host tool keelson
 
@@ -199,7 +199,9 @@ KERNEL_SOURCE   = $(KERNEL_DIR)/linux-source-$(KERNEL_VERSION)
 kernel: ## Build a small kernel for virtual machines from Debian's source: build/kernel/image (amd64)
 	@$(NEED) $(KERNEL_NEEDS)
 	@mkdir -p $(KERNEL_DIR)/image
-	tar -C $(KERNEL_DIR) -xf /usr/src/linux-source-$(KERNEL_VERSION).tar.xz
+	# A tree of the same package is kept: after a change of the configuration little is compiled.
+	[ $(KERNEL_SOURCE)/Makefile -nt /usr/src/linux-source-$(KERNEL_VERSION).tar.xz ] || \
+		{ rm -rf $(KERNEL_SOURCE) && tar -C $(KERNEL_DIR) -xmf /usr/src/linux-source-$(KERNEL_VERSION).tar.xz; }
 	$(MAKE) -s -C $(KERNEL_SOURCE) ARCH=x86_64 tinyconfig
 	cd $(KERNEL_SOURCE) && scripts/kconfig/merge_config.sh -m .config $(abspath examples/kernel.config $(KERNEL_MORE))
 	$(MAKE) -s -C $(KERNEL_SOURCE) ARCH=x86_64 olddefconfig
@@ -209,6 +211,12 @@ kernel: ## Build a small kernel for virtual machines from Debian's source: build
 		$(MAKE) -s -C $(KERNEL_SOURCE) ARCH=x86_64 -j$$(nproc) modules && \
 		$(MAKE) -s -C $(KERNEL_SOURCE) ARCH=x86_64 modules_install INSTALL_MOD_PATH=$(abspath $(KERNEL_DIR)/modules) && \
 		tar -C $(KERNEL_DIR)/modules --exclude build --exclude source -cf $(KERNEL_DIR)/image/kernel.tar lib; fi
+
+MICROVM_DIR := build/microvm-kernel
+
+microvm-kernel: ## Build the kernel of the microVM profile, which needs no decompression: build/microvm-kernel/image (amd64)
+	@$(MAKE) --no-print-directory kernel KERNEL_DIR=$(MICROVM_DIR) KERNEL_MORE="examples/microvm.config $(KERNEL_MORE)"
+	objcopy --strip-all $(MICROVM_DIR)/linux-source-$(KERNEL_VERSION)/vmlinux $(MICROVM_DIR)/image/kernel
 
 keelson: ## Build the host tool keelson, which builds, boots and measures images
 	$(GO) build -ldflags '$(STAMP)' -o $(KEELSON) ./testvm/cmd/keelson

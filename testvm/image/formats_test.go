@@ -17,6 +17,7 @@ import (
 	"keelson/testvm/image/cache"
 	"keelson/testvm/image/debian"
 	"keelson/testvm/image/format"
+	"keelson/testvm/image/kernel/kerneltest"
 	"keelson/testvm/image/progress"
 	"keelson/testvm/tier"
 )
@@ -48,7 +49,7 @@ func small(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"a.yml": formatsYAML, "vmlinuz": strings.Repeat("kernel", 100_000),
+		"a.yml": formatsYAML, "vmlinuz": string(kerneltest.Vmlinux(microVMConfig, true)) + strings.Repeat("kernel", 100_000),
 		"firmware/bootcode.bin": "boot", "firmware/bcm2837-rpi-3-b.dtb": "tree", "firmware/overlays/disable-bt.dtbo": "overlay",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {

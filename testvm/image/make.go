@@ -32,6 +32,7 @@ var makers = map[string]func(context.Context, *maker, format.Format) error{
 	format.KernelInitrd:   makeKernelInitrd,
 	format.KernelSquashfs: makeDiskRoot,
 	format.KernelErofs:    makeDiskRoot,
+	format.MicroVMs:       makeMicroVM,
 	format.ISOEFI:         makeISOEFI,
 	format.RawEFI:         makeRawEFI,
 	format.Qcow2EFI:       makeQcow2EFI,

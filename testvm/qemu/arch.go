@@ -22,7 +22,7 @@ func DetectArch(kernel string) (string, error) {
 	if arch := archOf(head[:n]); arch != "" {
 		return arch, nil
 	}
-	return "", fmt.Errorf("cannot tell the architecture of %s: it is neither a bzImage of x86 or s390x nor an Image of arm64 or riscv64", kernel)
+	return "", fmt.Errorf("cannot tell the architecture of %s: it is neither vmlinux of x86, a bzImage of x86 or s390x nor an Image of arm64 or riscv64", kernel)
 }
 
 // headSize is the size of the part of a kernel that identifies its architecture: on s390x
@@ -34,7 +34,7 @@ func archOf(head []byte) string {
 		return len(head) >= offset+len(magic) && bytes.Equal(head[offset:offset+len(magic)], []byte(magic))
 	}
 	switch {
-	case at(0x202, "HdrS"):
+	case at(0x202, "HdrS"), at(0, "\x7fELF\x02\x01") && at(0x12, "\x3e\x00"):
 		return AMD64
 	case at(0x10008, "S390EP"):
 		return S390X

@@ -18,6 +18,7 @@ const (
 	RPi            = "rpi"
 	Tar            = "tar"
 	OCI            = "oci"
+	MicroVMs       = "microvm"
 )
 
 // Architectures, in Go's spelling.
@@ -53,9 +54,11 @@ type Format struct {
 	Sized  bool // supports --size
 	Start  Start
 	// Root is the file system of a root on a disk.
-	Root  string
-	tools []Tool
-	boots []boot
+	Root string
+	// Machine is the machine that boots it by default; the usual one of its architecture if empty.
+	Machine string
+	tools   []Tool
+	boots   []boot
 }
 
 // Tool is a program or file of the building machine, and the Debian package that

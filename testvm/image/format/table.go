@@ -51,6 +51,13 @@ var Table = []Format{
 		},
 	},
 	{
+		Name: MicroVMs, Archs: []string{AMD64}, Start: ByRoot, Root: "erofs", Machine: MicroVM, Kernel: true,
+		About: "an uncompressed kernel and an erofs root, for hypervisors that start a kernel without firmware: QEMU's microvm, Firecracker, Cloud Hypervisor",
+		Files: []string{"-microvm.img", "-microvm-initrd.img", "-microvm-kernel", "-microvm-cmdline"},
+		tools: []Tool{{"mkfs.erofs", "erofs-utils"}, {"fakeroot", "fakeroot"}, {"tar", "tar"}, {"xz", "xz-utils"}},
+		boots: []boot{{arch: AMD64, machine: MicroVM, bus: Virtio, often: true}, {arch: AMD64, machine: Q35, bus: Virtio}},
+	},
+	{
 		Name: ISOEFI, Archs: efi, Start: ByUEFI, Kernel: true,
 		About: "a disc for CD drives and for consoles of servers that lend one, or a USB stick",
 		Files: []string{"-efi.iso"}, tools: with(efiTools, Tool{"xorriso", "xorriso"}),

@@ -27,6 +27,7 @@ type Root struct {
 	Time     time.Time // of everything in it
 	ID       uuid.UUID // where the file system has one
 	UID, GID int       // own the root folder
+	Plain    bool      // erofs without compression
 }
 
 // Make writes a file system of the given type, squashfs or erofs, to file.
@@ -50,7 +51,7 @@ func (r Root) squashfs(ctx context.Context, file string) error {
 
 // unpackAndMake is run by fakeroot(1), which records owners and nodes for mkfs.erofs
 // without the privilege to make them.
-const unpackAndMake = `chmod 755 "$1" && chown "$5" "$1" && tar -xpf - -C "$1" && exec mkfs.erofs --quiet -x-1 -zlz4hc -C65536 -T"$3" -U"$4" "$2" "$1"`
+const unpackAndMake = `chmod 755 "$1" && chown "$5" "$1" && tar -xpf - -C "$1" && exec mkfs.erofs --quiet -x-1 $6 -T"$3" -U"$4" "$2" "$1"`
 
 func (r Root) erofs(ctx context.Context, file string) error {
 	dir, err := os.MkdirTemp(filepath.Dir(file), ".erofs-")
@@ -58,8 +59,12 @@ func (r Root) erofs(ctx context.Context, file string) error {
 		return fmt.Errorf("cannot unpack the root: %w", err)
 	}
 	defer os.RemoveAll(dir)
+	how := "-zlz4hc -C65536"
+	if r.Plain {
+		how = ""
+	}
 	err = r.feed(ctx, "fakeroot", "--", "sh", "-c", unpackAndMake, "erofs", dir, file,
-		strconv.FormatInt(r.Time.Unix(), 10), r.ID.String(), fmt.Sprintf("%d:%d", r.UID, r.GID))
+		strconv.FormatInt(r.Time.Unix(), 10), r.ID.String(), fmt.Sprintf("%d:%d", r.UID, r.GID), how)
 	return OrFull(dir, err)
 }
 

@@ -29,6 +29,10 @@ const (
 	deviceTrees = "device-trees"
 )
 
+// modulesOrder names all modules of the kernel in the order of its build. Only depmod reads it, which
+// has run.
+const modulesOrder = "modules.order"
+
 // boardTrees are the device trees to take from a package, which has them for hundreds of
 // boards: only those of boards that a format supports.
 var boardTrees = []string{"broadcom/bcm2837-rpi-*.dtb", "broadcom/bcm2711-rpi-*.dtb"}
@@ -93,6 +97,11 @@ func split(root *tree.Tree) (*Kernel, error) {
 		}
 	}
 	root.Remove(deviceTrees)
+	for _, e := range root.Entries() {
+		if path.Base(e.Path) == modulesOrder {
+			root.Remove(e.Path)
+		}
+	}
 	return &Kernel{Image: e.Data, Root: root, Trees: trees}, nil
 }
 
@@ -165,7 +174,7 @@ func reduce(ctx context.Context, dir string, asked []string) (*tree.Tree, error)
 	}
 	small := filepath.Join(filepath.Dir(filepath.Dir(filepath.Dir(dir))), "small")
 	out := filepath.Join(small, "lib/modules", version)
-	for _, f := range append(files, "modules.order", "modules.builtin", "modules.builtin.modinfo") {
+	for _, f := range append(files, modulesOrder, "modules.builtin", "modules.builtin.modinfo") {
 		if err := move(filepath.Join(dir, f), filepath.Join(out, f)); err != nil {
 			return nil, err
 		}

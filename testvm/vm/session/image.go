@@ -99,12 +99,12 @@ func byFile(file, formatName string) (Image, error) {
 
 // load names the files of an image and reads its command line.
 func load(f format.Format, prefix string) (Image, error) {
-	i := Image{Format: f}
+	i, cmdlineFile := Image{Format: f}, prefix+"-cmdline"
 	switch f.Start {
 	case format.ByKernel:
 		i.Kernel, i.Initrd = prefix+kernelSuffix, prefix+f.Files[0]
 	case format.ByRoot:
-		i.Kernel, i.Disk, i.Initrd = prefix+kernelSuffix, prefix+f.Files[0], prefix+f.Files[1]
+		i.Kernel, i.Disk, i.Initrd, cmdlineFile = prefix+f.Files[2], prefix+f.Files[0], prefix+f.Files[1], prefix+f.Files[3]
 	default:
 		i.Disk = prefix + f.Files[0]
 		if _, err := os.Stat(prefix + kernelSuffix); err == nil {
@@ -118,7 +118,7 @@ func load(f format.Format, prefix string) (Image, error) {
 	if _, err := os.Stat(i.Initrd); errors.Is(err, fs.ErrNotExist) {
 		i.Initrd = "" // The initramfs is built into the kernel, or the root is on a disk.
 	}
-	cmdline, err := os.ReadFile(prefix + "-cmdline")
+	cmdline, err := os.ReadFile(cmdlineFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return i, fmt.Errorf("cannot read the image's command line: %w", err)
 	}
@@ -154,10 +154,8 @@ func only(dir string, formats []format.Format) (string, error) {
 	add := func(suffix string) error {
 		files, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
 		for _, file := range files {
-			if f, prefix, ok := format.ByFile(file); ok && f.Files[0] == suffix {
+			if f, prefix, ok := format.ByFile(file); ok && f.Files[0] == suffix || !ok && suffix == kernelSuffix {
 				prefixes = append(prefixes, prefix)
-			} else if suffix == kernelSuffix {
-				prefixes = append(prefixes, strings.TrimSuffix(file, suffix))
 			}
 		}
 		return err
@@ -224,6 +222,7 @@ func (i Image) Machine(c qemu.Config, bus string) qemu.Config {
 	case format.ByBoard:
 		c.Machine, d.Bus = cmp.Or(c.Machine, format.Raspi3B), cmp.Or(bus, format.SD)
 	case format.ByRoot:
+		c.Machine = cmp.Or(c.Machine, i.Format.Machine)
 		d.ReadOnly = !slices.Contains(writable, bus)
 	}
 	if d.Bus == "" && strings.HasSuffix(i.Disk, ".iso") {

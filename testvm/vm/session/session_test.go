@@ -54,6 +54,11 @@ func TestFind(t *testing.T) {
 	for _, path := range []string{demo, demo + "-erofs.img", dir} {
 		finds(path, map[string]string{demo: "kernel+erofs", dir: "kernel+erofs"}[path], "demo-kernel", "demo-erofs-initrd.img", "demo-erofs.img")
 	}
+	write("demo-microvm.img", "demo-microvm-kernel", "demo-microvm-cmdline")
+	finds(dir, "microvm", "demo-microvm-kernel", ".", "demo-microvm.img")
+	finds(demo+"-microvm.img", "", "demo-microvm-kernel", ".", "demo-microvm.img")
+	finds(demo, "", "demo-kernel", "demo-initrd.img", ".")
+	finds(dir, "", "demo-kernel", "demo-initrd.img", ".")
 	fails(demo+".tar", "", "no machine boots format tar")
 	fails(demo, "oci", "no machine boots")
 	fails(demo+"-cmdline", "", "from its name")
@@ -81,6 +86,21 @@ func TestMachineOfImage(t *testing.T) {
 		if strings.TrimSpace(c.Append) != want || len(c.Disks) != 2 || c.Disks[1] != data || c.Disks[0].Path != "d" || !c.Disks[0].ReadOnly {
 			t.Errorf("got %+v", c)
 		}
+	}
+}
+
+// A microVM's command line names its root.
+func TestMicroVMOfImage(t *testing.T) {
+	f, err := format.Find(format.MicroVMs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := session.Image{Format: f, Kernel: "k", Disk: "d", Cmdline: "quiet root=/dev/vda"}
+	if c := i.Machine(qemu.Config{}, ""); c.Machine != "microvm" || c.Append != i.Cmdline || !c.Disks[0].ReadOnly {
+		t.Errorf("got %+v", c)
+	}
+	if c := i.Machine(qemu.Config{Machine: "q35"}, ""); c.Machine != "q35" {
+		t.Errorf("the machine asked for was replaced: %+v", c)
 	}
 }
 
