@@ -1,6 +1,7 @@
 package mounts
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -81,21 +82,34 @@ func lacking(err error) bool {
 }
 
 // LackingForVerity returns a LackingError if the kernel cannot mount a Verity, also not with its
-// modules, which it loads.
+// modules, which it loads, those of different drivers at the same time.
 func LackingForVerity() error {
 	verityLock.Lock()
 	defer verityLock.Unlock()
+	var errs [3]error
+	var checks sync.WaitGroup
+	for i, check := range []func() error{lackingMapper, lackingLoop, lackingFilesystem} {
+		checks.Go(func() { errs[i] = check() })
+	}
+	checks.Wait()
+	return cmp.Or(errs[:]...)
+}
+
+func lackingMapper() error {
 	mapper, err := openMapper()
 	if err != nil {
 		return err
 	}
 	defer mapper.close()
-	if err := mapper.hasVerity(); err != nil {
-		return err
-	}
-	if _, err := freeLoop(); err != nil {
-		return err
-	}
+	return mapper.hasVerity()
+}
+
+func lackingLoop() error {
+	_, err := freeLoop()
+	return err
+}
+
+func lackingFilesystem() error {
 	fd, err := unix.Fsopen(erofs, unix.FSOPEN_CLOEXEC)
 	if err == nil {
 		return unix.Close(fd)

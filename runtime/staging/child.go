@@ -30,6 +30,7 @@ type orders struct {
 	Users    bool   // the child has a user namespace of its own
 	Confined bool   // Dir is the root, and the child cannot leave it
 	Digest   bool   // the child only computes the digest of its standard input
+	Asks     bool   // the child reads settings.Images at imagesAnswer, since it is not known yet
 
 	// Copy is a part of its standard input that the child with Digest also copies to copyTarget; nil: all of it
 	// is read, and nothing is copied.
@@ -185,6 +186,13 @@ func runChild(in io.Reader) (result, error) {
 	if todo.Digest {
 		sum, err := sumOf(in)
 		return result{Digest: sum}, err
+	}
+	if todo.Asks {
+		images, err := readImages()
+		if err != nil {
+			return result{}, err
+		}
+		todo.Images = images
 	}
 	meta, err := unpackHere(in, todo.settings)
 	return result{Meta: &meta}, err

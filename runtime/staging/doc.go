@@ -36,6 +36,9 @@
 // deferred until the service runs from it (Options.DeferRoot), since dm-verity verifies what is
 // read.
 //
+// Whether the kernel can mount an erofs image is found out while the child starts, since modules may have to
+// be loaded for that. The child reads the answer from a pipe.
+//
 // The parent bounds what it reads of the child, checks the values of its answer, and that
 // the folder has the expected files and no links in their place. A child that an artifact
 // has taken over can still lie about the content: also about the digest.

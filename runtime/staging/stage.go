@@ -24,7 +24,7 @@ type Options struct {
 	Args         []string         // of Program: stage-artifact by default
 	Architecture string           // in Go's spelling; this machine's by default
 	MaxSize      int64            // of the unpacked files, in bytes; 0: what is free, less a reserve
-	Images       bool             // the kernel can mount the root of an artifact that is an erofs image
+	Images       func() bool      // reports whether the kernel can mount the root of an artifact that is an erofs image; nil: it cannot. It may take long, and is called while the child starts
 	DeferRoot    bool             // the caller verifies RootDigest of the result, if there is one, and syncs the files
 	InPlace      bool             // with DeferRoot: the root need not be copied from a regular file; Meta.InPlace says where it is
 	Progress     func(done int64) // is called with the number of bytes read, from another goroutine; may be nil
@@ -90,7 +90,14 @@ func stage(ctx context.Context, o Options, dir string, r io.Reader) (artifact.Me
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	input := regular(r)
-	c, err := start(ctx, o, orders{Dir: dir, settings: settings{o.Architecture, o.MaxSize, o.Images, o.DeferRoot, o.InPlace && input != nil}}, input)
+	answer, wait, err := o.askImages()
+	if err != nil {
+		return artifact.Meta{}, err
+	}
+	defer wait()
+	defer answer.Close()
+	todo := orders{Dir: dir, Asks: true, settings: settings{Architecture: o.Architecture, MaxSize: o.MaxSize, DeferRoot: o.DeferRoot, InPlace: o.InPlace && input != nil}}
+	c, err := start(ctx, o, todo, input, answer)
 	if err != nil {
 		return artifact.Meta{}, o.cannotStart(err)
 	}
@@ -115,6 +122,38 @@ func stage(ctx context.Context, o Options, dir string, r io.Reader) (artifact.Me
 		return artifact.Meta{}, err
 	}
 	return *res.Meta, checkFiles(dir, *res.Meta)
+}
+
+// imagesAnswer is the descriptor at which the child with Asks reads whether the kernel can mount an erofs
+// image: "1" or "0".
+const imagesAnswer = 3
+
+// askImages calls o.Images and returns a pipe with the answer. wait waits for the end of that. The
+// caller closes the pipe before, so that nothing waits for a child that has ended.
+func (o Options) askImages() (answer *os.File, wait func(), err error) {
+	answer, to, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		defer to.Close()
+		text := "0"
+		if o.Images != nil && o.Images() {
+			text = "1"
+		}
+		_, _ = to.WriteString(text) // The child may have ended.
+	})
+	return answer, asking.Wait, nil
+}
+
+// readImages reads the answer in the child.
+func readImages() (bool, error) {
+	text := make([]byte, 1)
+	if _, err := io.ReadFull(os.NewFile(imagesAnswer, "answer"), text); err != nil {
+		return false, fmt.Errorf("cannot find out what the kernel can mount: %w", err)
+	}
+	return text[0] == '1', nil
 }
 
 func (o Options) cannotStart(err error) error {

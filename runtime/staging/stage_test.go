@@ -94,11 +94,38 @@ func TestStage(t *testing.T) {
 	}
 }
 
+// The child waits for what the kernel can mount, and nothing waits for the answer to a child that was
+// not started.
+func TestImages(t *testing.T) {
+	o := options(t)
+	o.DeferRoot = true
+	i := newImage(t)
+	root := i.verityRoot(rootSize)
+	i.add("amd64", i.artifact(root))
+	data := i.ordered(root) // The digest of the image is wrong, which is found unless it is deferred.
+	for _, mounts := range []bool{true, false} {
+		asked, known := make(chan struct{}), make(chan struct{})
+		o.Images = func() bool { close(asked); <-known; return mounts }
+		go func() {
+			<-asked
+			time.Sleep(10 * time.Millisecond) // The child is starting, or waits.
+			close(known)
+		}()
+		if meta, err := Stage(t.Context(), o, t.TempDir(), bytes.NewReader(data)); (err == nil) != mounts {
+			t.Errorf("%v: %+v, %v", mounts, meta, err)
+		}
+	}
+	o.Images, o.Program = func() bool { return true }, filepath.Join(t.TempDir(), "none")
+	if _, err := Stage(t.Context(), o, t.TempDir(), bytes.NewReader(data)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a program that does not exist: %v", err)
+	}
+}
+
 // The child reads a file itself, and the artifact is the same. One that becomes shorter meanwhile
 // ends in an error.
 func TestFile(t *testing.T) {
 	o := options(t)
-	o.Images, o.DeferRoot = true, true
+	o.Images, o.DeferRoot = func() bool { return true }, true
 	i := newImage(t)
 	root := i.verityRoot(rootSize)
 	i.add("amd64", i.artifact(root))
@@ -217,7 +244,7 @@ func TestWithoutUserNamespace(t *testing.T) {
 // process, from a file, from a file compressed with zstd, and with the image left in the file.
 func BenchmarkStage(b *testing.B) {
 	tier.Root(b)
-	o := Options{Program: os.Getenv("KEELSON_STAGE"), Architecture: "amd64", Images: true, DeferRoot: true}
+	o := Options{Program: os.Getenv("KEELSON_STAGE"), Architecture: "amd64", Images: func() bool { return true }, DeferRoot: true}
 	if o.Program == "" {
 		b.Skip("KEELSON_STAGE names no program")
 	}

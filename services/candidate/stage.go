@@ -54,7 +54,7 @@ func StageWith(logger *slog.Logger) Stage {
 	return func(ctx context.Context, dir string, r io.Reader, o Staging) (artifact.Meta, error) {
 		const step = 16 << 20
 		next := int64(step)
-		return staging.Stage(ctx, staging.Options{Logger: logger, Images: prepare.LackingForImages() == nil, DeferRoot: o.DeferRoot, InPlace: o.InPlace, Progress: func(done int64) {
+		return staging.Stage(ctx, staging.Options{Logger: logger, Images: func() bool { return prepare.LackingForImages() == nil }, DeferRoot: o.DeferRoot, InPlace: o.InPlace, Progress: func(done int64) {
 			if done >= next {
 				next = done + step
 				o.Progress(fmt.Sprintf("read %d MiB", done>>20))
