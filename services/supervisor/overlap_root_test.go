@@ -82,7 +82,7 @@ func TestOverlap(t *testing.T) {
 // touched.
 func TestOverlapFails(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
-		s := newListening(t, keptTCP, "keelson.swap", "overlap", "keelson.ready.timeout", "3s", "keelson.swap.probation", "1m")
+		s := newListening(t, keptTCP, "keelson.swap", "overlap", "keelson.ready.timeout", "5m", "keelson.swap.probation", "1m")
 		before := s.until("web", "running", running)
 		for _, tt := range []struct {
 			version, why string
