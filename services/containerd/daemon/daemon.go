@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"github.com/containerd/containerd/v2/cmd/containerd/server"
 	srvconfig "github.com/containerd/containerd/v2/cmd/containerd/server/config"
 	"github.com/containerd/containerd/v2/version"
 	"github.com/containerd/log"
@@ -64,8 +63,8 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	removeLeftovers(config.Root)
-	if err := server.CreateTopLevelDirectories(config); err != nil {
-		return fmt.Errorf("cannot create its folders: %w", err)
+	if err := createFolders(config); err != nil {
+		return err
 	}
 	handleSignals()
 	return serve(ctx, config, failed)
@@ -90,12 +89,12 @@ func setLog(config *srvconfig.Config) error {
 // an earlier containerd has it open.
 func serve(ctx context.Context, config *srvconfig.Config, failed <-chan error) error {
 	type result struct {
-		server *server.Server
+		server *server
 		err    error
 	}
 	made := make(chan result, 1)
 	go func() {
-		s, err := server.New(ctx, config)
+		s, err := newServer(ctx, config)
 		made <- result{s, err}
 	}()
 	var r result
@@ -107,8 +106,8 @@ func serve(ctx context.Context, config *srvconfig.Config, failed <-chan error) e
 	if r.err != nil {
 		return fmt.Errorf("cannot start the server: %w", r.err)
 	}
-	defer r.server.Stop()
-	if err := r.server.Start(ctx); err != nil {
+	defer r.server.stop()
+	if err := r.server.start(ctx); err != nil {
 		return fmt.Errorf("cannot start to serve: %w", err)
 	}
 	select {
