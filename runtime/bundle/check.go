@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -187,8 +188,8 @@ const longestName = 255
 
 // identifier is what containerd accepts as the name of a namespace and of a container
 // (github.com/containerd/containerd/v2/pkg/identifiers).
-var identifier = regexp.MustCompile(`^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$`)
+var identifier = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$`) })
 
 const wantIdentifier = "containerd needs at most 76 letters, digits and single . _ - between them"
 
-func isIdentifier(name string) bool { return len(name) <= 76 && identifier.MatchString(name) }
+func isIdentifier(name string) bool { return len(name) <= 76 && identifier().MatchString(name) }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"sync"
 
 	"keelson/runtime/paths"
 )
@@ -66,7 +67,7 @@ func (n *Names) Add(name string) error {
 }
 
 // runcID is what runc accepts as the id of a container (validateID of libcontainer).
-var runcID = regexp.MustCompile(`^[A-Za-z0-9_+.-]+$`)
+var runcID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_+.-]+$`) })
 
 // CheckName returns an ErrBadName for a name that no container of a section can have.
 func CheckName(section, name string) error {
@@ -74,7 +75,7 @@ func CheckName(section, name string) error {
 	switch {
 	case section == "services" && !isIdentifier(name):
 		why = wantIdentifier
-	case !runcID.MatchString(name):
+	case !runcID().MatchString(name):
 		why = "runc needs letters, digits and _ + . -"
 	}
 	for _, file := range logFiles(section, name) {

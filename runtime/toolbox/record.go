@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +27,7 @@ type record struct {
 }
 
 // names of records. Nothing else in Dir has a cgroup.
-var names = regexp.MustCompile(`^debug-[A-Z2-7]{26}$`)
+var names = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^debug-[A-Z2-7]{26}$`) })
 
 func newRecord(dir string) (*record, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -110,7 +111,7 @@ func sweep(dir string) error {
 	}
 	var errs []error
 	for _, entry := range entries {
-		if names.MatchString(entry.Name()) {
+		if names().MatchString(entry.Name()) {
 			errs = append(errs, sweepOne(dir, entry.Name()))
 		}
 	}
