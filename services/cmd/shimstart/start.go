@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -110,6 +111,11 @@ func listen(path string) (int, error) {
 
 func inUse(err error) bool { return errors.Is(err, unix.EADDRINUSE) }
 
+// maxProcessors is how many processors the shim uses at most, and the programs of runc that it
+// starts. Upstream lets a shim use four, also where there are fewer: Go keeps memory for each
+// and creates threads to use them, for a program that hardly ever has work.
+const maxProcessors = 2
+
 // spawn starts the shim in the bundle as a new process group. This program ends before it,
 // and does not wait for it.
 func spawn(self string, p params, socket int) (pid int, err error) {
@@ -120,7 +126,7 @@ func spawn(self string, p params, socket int) (pid int, err error) {
 	pid, err = syscall.ForkExec(shim,
 		[]string{self, "-namespace", p.namespace, "-id", p.id, "-address", p.address},
 		&syscall.ProcAttr{
-			Env:   append(os.Environ(), "GOMAXPROCS=4", "OTEL_SERVICE_NAME=containerd-shim-"+p.id),
+			Env:   append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(min(maxProcessors, runtime.NumCPU())), "OTEL_SERVICE_NAME=containerd-shim-"+p.id),
 			Files: []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(socket)},
 			Sys:   &syscall.SysProcAttr{Setpgid: true},
 		})
