@@ -1,7 +1,7 @@
 // Package chaos contains only tests: they inject random faults into a real system with a
 // real redis, while a client writes to redis over one connection. Processes are killed and
 // stopped, file systems filled, bundles broken, services swapped, also for versions that
-// fail. The system runs in namespaces on the host's
+// fail, and keelson's own programs. The system runs in namespaces on the host's
 // kernel, or in a machine.
 //
 // A target is the difference between the two; both share the faults, the checks and the

@@ -47,6 +47,7 @@ var faults = []fault{
 	{"a service is swapped for one that fails", 5, func(r *run) string { return r.swap(true) }},
 	{"a service is rolled back", 5, (*run).rollBack},
 	{"a service is removed", 3, (*run).remove},
+	{"keelson's own programs are swapped", 4, (*run).swapPrograms},
 	{"no more files can be opened", 4, (*run).exhaustFiles},
 	{"PID 1 gets many signals", 3, (*run).flood},
 	{"orphans are left to PID 1", 3, (*run).orphans},

@@ -1,6 +1,8 @@
 package chaos
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -68,15 +70,28 @@ func (r *run) swapPrograms() string {
 	if r.rng.IntN(3) == 0 {
 		args = []string{"rollback", "-programs", "-probation", "500ms"}
 	}
-	what := r.order(args...)
+	what := strings.Join(args, " ")
+	r.inBackground(func() {
+		for range 20 { // The supervisor is often being started again.
+			_, err := r.service(args...)
+			if errors.Is(err, context.DeadlineExceeded) {
+				r.hung.Store(&what)
+			}
+			if err == nil || !strings.Contains(err.Error(), "cannot reach the supervisor") && !strings.Contains(err.Error(), "containerd does not answer yet") {
+				return
+			}
+			time.Sleep(settlePoll * r.slow())
+		}
+	})
+	kills := ""
 	for _, victim := range []func() []int{r.supervisor, r.containerd} {
 		if r.rng.IntN(2) == 0 {
 			after := r.upTo(2 * time.Second)
 			r.inBackground(func() { time.Sleep(after); r.kills(victim()) })
-			what += ", killed after " + after.String()
+			kills += ", killed after " + after.String()
 		}
 	}
-	return what
+	return what + kills
 }
 
 // otherPrograms returns a problem unless no trial is left, and supervisor and containerd execute the

@@ -104,6 +104,9 @@ func present(store map[string]stored) (names []string) {
 // notAsStored returns how the system differs from what the store says.
 func (r *run) notAsStored(store map[string]stored, states map[string]state) string {
 	wanted := map[string]bool{} // versions
+	if problem := r.otherPrograms(); problem != "" {
+		return problem
+	}
 	for name, s := range store {
 		version, err := s.version()
 		if s.trial || err != nil {
@@ -198,6 +201,12 @@ func (r *run) differsFrom(store map[string]stored) string {
 	}
 	changes := map[string]string{}
 	for _, c := range list {
+		if c.Name == "-programs" {
+			if c.Change == "not in use" {
+				return fmt.Sprintf("service diff shows %+v", c)
+			}
+			continue
+		}
 		changes[c.Name] = c.Change
 		if digest := strings.Replace(c.Version, ":", "-", 1); digest != "" && digest != store[c.Name].current {
 			return fmt.Sprintf("service diff shows %+v, the store has %+v", c, store[c.Name])
@@ -220,9 +229,18 @@ func (r *run) differsFrom(store map[string]stored) string {
 	return ""
 }
 
-// bringBack swaps services that were removed to a version, and removes the one that was
-// added, so that the system has the services of the beginning.
+// bringBack swaps services that were removed to a version, removes the one that was
+// added, and rolls keelson's own programs back, so that the system has the services and programs of
+// the beginning.
 func (r *run) bringBack() (problem string) {
+	if _, err := r.sh("! [ -L /var/lib/keelson/programs/current ] || [ $(busybox readlink /var/lib/keelson/programs/current) = image ]"); err != nil {
+		if _, err := r.service("rollback", "-programs", "-probation", "500ms"); err != nil {
+			return err.Error()
+		}
+		if problem := r.settle(); problem != "" { // While programs are on trial, no service is swapped.
+			return problem
+		}
+	}
 	store, err := r.store()
 	if err != nil {
 		return err.Error()

@@ -120,7 +120,7 @@ func (s system) list() map[string]state {
 // prepare limits the file systems that faults fill, and makes bundles writable.
 func (s system) prepare(t *testing.T) {
 	t.Helper()
-	_, err := s.sh(`busybox mount -o remount,size=16m,nr_inodes=3000 /run && busybox mount -o remount,size=64m /var &&
+	_, err := s.sh(`busybox mount -o remount,size=16m,nr_inodes=3000 /run && busybox mount -o remount,size=128m /var &&
 		busybox mount -o remount,bind,rw /`)
 	if err != nil {
 		t.Fatal(fmt.Errorf("cannot prepare the system: %w", err))

@@ -13,8 +13,8 @@ import (
 
 // traces returns what services may leave in the system: mounts, files, cgroups, and records
 // in containerd's database. Mounts in the bundle of a service are named alike for all
-// versions. The versions themselves are left out, and the second file of the journal of events,
-// which exists once there were many.
+// versions. The versions themselves and the outcome of a trial of keelson's own programs are left out,
+// and the second file of the journal of events, which exists once there were many.
 func (r *run) traces() (found []string, err error) {
 	mounts, err := r.mounts()
 	if err != nil {
@@ -28,11 +28,13 @@ func (r *run) traces() (found []string, err error) {
 		}
 		found = append(found, "mount "+bundleMount.ReplaceAllString(m.at, "BUNDLE/$1$2/"))
 	}
-	files, err := r.sh(`busybox find /run /tmp /var/lib -path /var/lib/keelson -prune -o -path /run/keelson/events.old -o -print; busybox find /sys/fs/cgroup -type d`)
+	files, err := r.sh(`busybox find /run /tmp /var/lib -path /var/lib/keelson -prune -o -path /run/keelson/programs -prune -o -path /run/keelson/events.old -o -print; busybox find /sys/fs/cgroup -type d`)
 	if err != nil {
 		return nil, err
 	}
-	found = append(found, strings.Fields(files)...)
+	found = append(found, slices.DeleteFunc(strings.Fields(files), func(path string) bool {
+		return filepath.Base(path) == "keelson.programs" // A trial makes a container in this namespace, the folder of which stays.
+	})...)
 	database, err := r.readFile("/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db")
 	if err != nil {
 		return nil, err

@@ -137,7 +137,7 @@ func (a artifactFiles) add(out, root, service, kind string) error {
 	return err
 }
 
-// putArtifacts adds the artifacts and the policy to files of the image.
+// putArtifacts adds the artifacts, also of keelson's own programs, and the policy to files of the image.
 func putArtifacts(t *testing.T, files map[string]string, root string) {
 	t.Helper()
 	made, err := artifacts()
@@ -147,5 +147,5 @@ func putArtifacts(t *testing.T, files map[string]string, root string) {
 	for name, data := range made.files[root] {
 		files[filepath.Join(artifactDir, name)] = string(data)
 	}
-	files["etc/keelson/swap.yml"] = policy
+	files["etc/keelson/swap.yml"] = putPrograms(t, files) + policy
 }
