@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -36,6 +37,21 @@ func ImageYAML(guestRoot string) ([]byte, error) {
 	return []byte(yaml), err
 }
 
+// MicroVMYAML returns the YAML of the same image on another kernel, an image of form dir:, without
+// modules.
+func MicroVMYAML(guestRoot, kernel string) ([]byte, error) {
+	abs, err := filepath.Abs(kernel)
+	if err != nil {
+		return nil, fmt.Errorf("cannot find the kernel: %w", err)
+	}
+	const usual = "image: deb:linux-image-cloud-${ARCH}\n"
+	if !strings.Contains(imageYAML, usual) {
+		return nil, errors.New("cannot change the kernel of the fixed image: it names another one")
+	}
+	yaml, err := around(strings.Replace(imageYAML, usual, "image: dir:"+abs+"\n  tar: none\n", 1), guestRoot)
+	return []byte(yaml), err
+}
+
 // around returns the YAML of an image with the guest's root tree at guestRoot.
 func around(yaml, guestRoot string) (string, error) {
 	abs, err := filepath.Abs(guestRoot)
@@ -53,6 +69,8 @@ var Processors = []string{"qemu64", "max"}
 // Options of a measurement.
 type Options struct {
 	Name, Kernel, Initrd, Append string
+	Disk                         string // with the root, read-only; may be empty
+	Machine                      string // of package qemu; the architecture's usual one when empty
 	Processor                    string // one of Processors; the first when empty
 	Seeds                        int    // Seeds when zero
 	Parallel                     int    // how many boots run at once; one for each processor when zero
@@ -66,7 +84,7 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	report := &Report{Name: o.Name, Arch: arch, Processor: o.processor(arch), Runs: make([]Run, cmp.Or(o.Seeds, Seeds))}
-	if report.Sizes, err = MeasureInitrd(o.Initrd); err != nil {
+	if report.Sizes, err = o.sizes(); err != nil {
 		return nil, err
 	}
 	if report.Binaries, err = o.binaries(); err != nil {
@@ -104,14 +122,43 @@ func (o Options) processor(arch string) string {
 	return cmp.Or(o.Processor, Processors[0])
 }
 
+// sizes returns the sizes of the initrd or, if the root is on a disk, that of the disk.
+func (o Options) sizes() (Sizes, error) {
+	if o.Disk == "" {
+		return MeasureInitrd(o.Initrd)
+	}
+	info, err := os.Stat(o.Disk)
+	if err != nil {
+		return Sizes{}, fmt.Errorf("cannot measure the disk: %w", err)
+	}
+	return Sizes{ImagePacked: info.Size()}, nil
+}
+
+// poll keeps the processor busy while it waits for a disk, which takes the host's time: the virtual
+// clock would leap to the next timer. What it waited is Run.Idle.
+const poll = " idle=poll"
+
 // machine returns a machine in virtual time.
 func (o Options) machine(arch string, seed uint32) qemu.Config {
 	cpu := o.processor(arch)
 	if cpu == Processors[0] { // It is the usual one in virtual time, with random numbers.
 		cpu = ""
 	}
-	return qemu.Config{Arch: arch, CPU: cpu, Kernel: o.Kernel, Initrd: o.Initrd, Append: o.Append, Memory: memory,
-		VirtualTime: true, Seed: seed}
+	c := o.config(arch)
+	c.CPU, c.VirtualTime, c.Seed = cpu, true, seed
+	if o.Disk != "" {
+		c.Append += poll
+	}
+	return c
+}
+
+// config returns the machine that boots the image.
+func (o Options) config(arch string) qemu.Config {
+	c := qemu.Config{Arch: arch, Machine: o.Machine, Kernel: o.Kernel, Initrd: o.Initrd, Append: o.Append, Memory: memory}
+	if o.Disk != "" {
+		c.Disks = []qemu.Disk{{Path: o.Disk, ReadOnly: true}}
+	}
+	return c
 }
 
 // boot boots a machine until it powers itself down, and parses its marks.

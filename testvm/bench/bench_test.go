@@ -23,6 +23,8 @@ keelson: [   1.100] mounts: done after 0.050s
 [    1.700000] keelson-bench: service 3
 [    1.500000] keelson-bench: service 1
 [    1.600000] keelson-bench: service 2
+[    1.750000] keelson-bench: idle 100000000
+[    1.760000] keelson-bench: idle 50000000
 [    1.800000] keelson-bench: memory MemTotal 1000
 [    1.800000] keelson-bench: memory MemFree 600
 [    1.800000] keelson-bench: memory AnonPages 100
@@ -41,6 +43,9 @@ func TestParse(t *testing.T) {
 	}
 	if !near(r.Kernel, 1) || !near(r.Onboot[2], 0.4) || !near(r.Services[2], 0.7) || !near(r.PowerOff, 0.25) {
 		t.Errorf("times: %+v", r)
+	}
+	if !near(r.Idle, 0.15) {
+		t.Errorf("idle for %v s", r.Idle)
 	}
 	if r.Memory["MemFree"] != 600<<10 || len(r.Processes) != 2 || len(r.Steps) != 1 {
 		t.Errorf("got %+v", r)

@@ -28,6 +28,7 @@ type Run struct {
 	Services  []float64        `json:"services"`  // from /init to each service mark, in order of time
 	Requested float64          `json:"requested"` // from /init to the request to power off
 	PowerOff  float64          `json:"power_off"` // from the request to power-off
+	Idle      float64          `json:"idle"`      // how long the processor waited until the services ran; 0 in the host's time
 	Memory    map[string]int64 `json:"memory"`    // bytes, by the names of /proc/meminfo
 	Processes []Process        `json:"processes"`
 	// Steps are the init's own lines, by the kernel's clock CLOCK_BOOTTIME, which
@@ -129,6 +130,12 @@ func (r *reader) mark(at float64, words []string) error {
 			return fmt.Errorf("cannot read the mark %q: %w", words, err)
 		}
 		r.run.Clock = time.Duration(now).Seconds() - at
+	case "idle":
+		ns, err := strconv.ParseUint(words[1], 10, 63)
+		if err != nil {
+			return fmt.Errorf("cannot read the mark %q: %w", words, err)
+		}
+		r.run.Idle += time.Duration(ns).Seconds()
 	case "memory":
 		n, err := kibibytes(words[2:])
 		if err != nil {

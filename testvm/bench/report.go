@@ -44,6 +44,7 @@ var quantities = []struct {
 	{"/init to 1st service", "s", func(r Run) float64 { return r.Services[0] }},
 	{"/init to 2nd service", "s", func(r Run) float64 { return r.Services[1] }},
 	{"/init to 3rd service", "s", func(r Run) float64 { return r.Services[2] }},
+	{"kernel to 3rd service", "s", func(r Run) float64 { return r.Kernel + r.Services[2] - r.Idle }},
 	{"power off", "s", func(r Run) float64 { return r.PowerOff }},
 	{"memory in use", "B", func(r Run) float64 { return float64(r.Memory["MemTotal"] - r.Memory["MemFree"]) }},
 	{"anonymous memory", "B", func(r Run) float64 { return float64(r.Memory["AnonPages"]) }},
