@@ -61,8 +61,8 @@ type Settings struct {
 	MaxDelay time.Duration // upper limit of the doubling
 	Limit    Limit         // restarts allowed; none when N is 0
 
-	After    []string // services to start after
-	Requires []string // services without which this one does not run
+	After    []string // services and conditions (package condition) to start after
+	Requires []string // those without which this one does not run
 
 	Ready        Probe
 	ReadyTimeout time.Duration // 0: no limit
@@ -177,8 +177,8 @@ var setters = map[string]func(*Settings, string) string{
 	"restart.delay":     func(s *Settings, v string) string { return duration(&s.Delay, v) },
 	"restart.max-delay": func(s *Settings, v string) string { return duration(&s.MaxDelay, v) },
 	"restart.limit":     func(s *Settings, v string) string { return limit(&s.Limit, v) },
-	"after":             func(s *Settings, v string) string { return list(&s.After, v) },
-	"requires":          func(s *Settings, v string) string { return list(&s.Requires, v) },
+	"after":             func(s *Settings, v string) string { return dependencies(&s.After, v) },
+	"requires":          func(s *Settings, v string) string { return dependencies(&s.Requires, v) },
 	"ready":             func(s *Settings, v string) string { return probe(&s.Ready, v) },
 	"ready.timeout":     func(s *Settings, v string) string { return duration(&s.ReadyTimeout, v) },
 	"health":            func(s *Settings, v string) string { return probe(&s.Health, v) },

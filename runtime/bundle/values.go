@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker/go-units"
 
+	"keelson/runtime/condition"
 	"keelson/runtime/imageconfig"
 	"keelson/runtime/signals"
 )
@@ -115,12 +116,35 @@ func size(to *int64, value string) string {
 	return ""
 }
 
-func list(to *[]string, value string) string {
+// dependencies reads names of services and conditions.
+func dependencies(to *[]string, value string) string {
+	return items(to, value, func(item string) string {
+		if !condition.Is(item) {
+			return serviceName(item)
+		}
+		if _, err := condition.Parse(item); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+func list(to *[]string, value string) string { return items(to, value, serviceName) }
+
+func serviceName(name string) string {
+	if name == "" || strings.ContainsAny(name, "/ \t\n") {
+		return "want names of services, separated by commas"
+	}
+	return ""
+}
+
+// items reads a list separated by commas. problem returns why an item is bad, or "".
+func items(to *[]string, value string, problem func(string) string) string {
 	var names []string
 	for name := range strings.SplitSeq(value, ",") {
 		name = strings.TrimSpace(name)
-		if name == "" || strings.ContainsAny(name, "/ \t\n") {
-			return "want names of services, separated by commas"
+		if why := problem(name); why != "" {
+			return why
 		}
 		if !slices.Contains(names, name) {
 			names = append(names, name)

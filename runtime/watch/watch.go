@@ -3,8 +3,8 @@
 // (fs.inotify.max_user_instances, 128 by default, and max_user_watches), and all
 // containers that run as root share them with keelson.
 //
-// Apart from services/probe, no other package reads inotify events; services/probe uses
-// one instance for many watches, and the parser of this package.
+// Apart from services/probe and services/conditions, no other package reads inotify events;
+// both use one instance for many watches. services/probe uses the parser of this package.
 package watch
 
 import (

@@ -64,6 +64,7 @@ func (a *App) one(ctx context.Context, now sample, s control.Service) error {
 	line("version", "%s", versionOf(s))
 	line("after", "%s", strings.Join(s.After, " "))
 	line("requires", "%s", strings.Join(s.Requires, " "))
+	line("conditions", "%s", strings.Join(s.Conditions, " "))
 	line("before", "%s", strings.Join(a.waiting(ctx, s.Name), " "))
 	line("sockets", "%s", strings.Join(s.Sockets, " "))
 	if i, err := a.Client.Inspect(ctx, s.Name); err == nil {

@@ -69,6 +69,9 @@ type Service struct {
 	Bundle   string   `json:"bundle,omitempty"`   // folder of its bundle
 	After    []string `json:"after,omitempty"`    // services that must be ready, or not going to run, before it starts
 	Requires []string `json:"requires,omitempty"` // those of them without which it does not run
+	// Conditions that must be met before it starts, such as device:/dev/ttyUSB0, with "!" in front of
+	// those that are not met.
+	Conditions []string `json:"conditions,omitempty"`
 }
 
 // Difference is a service that differs from the image.

@@ -25,12 +25,15 @@ type announced struct{ ready, degraded bool }
 // update announces that all services run, or that all have been started once and some
 // have failed.
 func (a *announcer) update(all *services) {
-	var running int
+	var running, awaiting int
 	var failed []string
 	for _, name := range all.names {
 		switch all.byName[name].first {
 		case firstPending:
-			return
+			if !all.byName[name].awaiting {
+				return
+			}
+			awaiting++ // A device that is never plugged in does not keep the boot from ending.
 		case firstUp:
 			running++
 		case firstDown:
@@ -38,7 +41,11 @@ func (a *announcer) update(all *services) {
 		}
 	}
 	if len(failed) == 0 {
-		a.ready(fmt.Sprintf("%d services running", running))
+		text := fmt.Sprintf("%d services running", running)
+		if awaiting > 0 {
+			text += fmt.Sprintf(", %d waiting for a condition", awaiting)
+		}
+		a.ready(text)
 		return
 	}
 	a.degraded(fmt.Sprintf("%d of %d services running; failed: %s", running, len(all.names), strings.Join(failed, ", ")))

@@ -144,6 +144,7 @@ func (s *Supervisor) list(names []string) control.Response {
 			Restarts: svc.restarts, LastExit: svc.lastExit, Error: svc.reason, Status: svc.status,
 			Version: svc.version.Digest(), Sockets: s.sockets.List(name),
 			Probe: svc.probed, Bundle: svc.dir, After: slices.Clone(s.services.graph.Before(name)), Requires: slices.Clone(s.services.graph.Requires(name)),
+			Conditions: s.conditionTexts(svc),
 		})
 	}
 	return response

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keelson/runtime/bundle"
+	"keelson/runtime/condition"
 	"keelson/runtime/fdstore"
 	"keelson/runtime/idrange"
 	"keelson/runtime/logs"
@@ -20,6 +21,7 @@ import (
 	"keelson/runtime/swappolicy"
 	"keelson/runtime/timeline"
 	"keelson/services/candidate"
+	"keelson/services/conditions"
 	"keelson/services/connection"
 	"keelson/services/containerd"
 	"keelson/services/task"
@@ -89,6 +91,8 @@ type Options struct {
 	SameProgram func(process, path string) error                          // as in upgrade.Options
 
 	Changed func(ctx context.Context, dir string) (bool, error) // waits for a change of the bundle in dir; false when ctx ends
+
+	Conditions func(changed func(met map[condition.Condition]bool)) (Conditions, error) // what watches conditions
 }
 
 func (o Options) withDefaults() Options {
@@ -151,6 +155,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Changed == nil {
 		o.Changed = bundleChanged
+	}
+	if o.Conditions == nil {
+		o.Conditions = func(changed func(map[condition.Condition]bool)) (Conditions, error) { return conditions.New(changed) }
 	}
 	return o
 }

@@ -17,6 +17,7 @@ func (s *Supervisor) arrange() {
 		}
 	}
 	s.store.saveStopDeadline(s.services.stopTime() + stopMargin)
+	s.watchConditions()
 }
 
 // reconcile starts and stops services that a change allows to be started and stopped,
@@ -61,6 +62,12 @@ func (s *Supervisor) startIfPossible(svc *service) {
 		s.event(svc, svc.reason, 0)
 		s.recorder.service(svc, events.Event{Kind: events.Blocked, Text: o.why})
 	}
+	if svc.awaiting != o.condition {
+		svc.awaiting = o.condition
+		s.changed = true // Services after it wait for a condition too.
+		s.waiters.wake(&s.services)
+		s.announce()
+	}
 	if svc.blocked != o.lasting {
 		svc.blocked = o.lasting
 		s.changed = true
@@ -78,8 +85,9 @@ func (s *Supervisor) startIfPossible(svc *service) {
 
 // obstacle keeps a service from being started.
 type obstacle struct {
-	why     string // empty: there is none
-	lasting bool   // until an order or another bundle removes it
+	why       string // empty: there is none
+	lasting   bool   // until an order or another bundle removes it
+	condition bool   // it is a condition, or a service that waits for one, which may never be met
 }
 
 func (s *Supervisor) obstacle(svc *service) obstacle {
@@ -89,20 +97,26 @@ func (s *Supervisor) obstacle(svc *service) obstacle {
 	case !s.connected:
 		return obstacle{why: "containerd does not answer yet"}
 	}
-	return s.services.obstacle(svc)
+	if o := s.services.obstacle(svc); o.why != "" {
+		return o
+	}
+	if unmet := s.unmet(svc); unmet != "" {
+		return obstacle{why: "waits for " + unmet, condition: true}
+	}
+	return obstacle{}
 }
 
 // obstacle is another service that has to be ready first.
 func (a *services) obstacle(svc *service) obstacle {
 	for _, name := range a.graph.Missing(svc.name) {
-		return obstacle{fmt.Sprintf("requires %s, which this image does not have", name), true}
+		return obstacle{why: fmt.Sprintf("requires %s, which this image does not have", name), lasting: true}
 	}
 	for _, name := range a.graph.Requires(svc.name) {
 		other := a.byName[name]
 		switch {
 		case other.state == machine.Running || other.state == machine.Exited:
 		case other.state.Settled() || other.blocked:
-			return obstacle{fmt.Sprintf("requires %s, which is %s", name, other.state), true}
+			return obstacle{why: fmt.Sprintf("requires %s, which is %s", name, other.state), lasting: true}
 		}
 	}
 	for _, name := range a.graph.Before(svc.name) {
@@ -110,7 +124,7 @@ func (a *services) obstacle(svc *service) obstacle {
 		needed := slices.Contains(a.graph.Requires(svc.name), name)
 		passed := other.state == machine.Running || other.state.Settled() || other.blocked || other.state == machine.Backoff && !needed
 		if !passed {
-			return obstacle{why: fmt.Sprintf("waits for %s, which is %s", name, other.state)}
+			return obstacle{why: fmt.Sprintf("waits for %s, which is %s", name, other.state), condition: other.awaiting}
 		}
 	}
 	return obstacle{}

@@ -39,6 +39,7 @@ type rig struct {
 	stop     func()
 
 	bundleChanges chan struct{}
+	conditions    fakeConditions
 }
 
 // newRig makes bundles with these annotations, as JSON, and starts a supervisor.
@@ -89,7 +90,8 @@ func newRigIn(t *testing.T, f *fake, annotations map[string]string, before func(
 				return false, nil
 			}
 		},
-		Process: f.process,
+		Conditions: r.conditions.watch,
+		Process:    f.process,
 		Exec: func(_ context.Context, _, name string, _ []string) (int, string, error) {
 			if _, ok := r.healthy.Load(name); ok {
 				return 0, "", nil

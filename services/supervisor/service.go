@@ -36,6 +36,7 @@ type service struct {
 	reason   string         // why it does not run, when that is a failure
 	status   string         // what it says about itself, or what it waits for
 	blocked  bool           // it waits for something that needs an order
+	awaiting bool           // it waits for a condition, or for a service that does
 	refused  bool           // its last start failed because of its configuration
 	probed   string         // last result of its probes, as in events
 	exit     *runEnd        // of its container, until the next transition

@@ -51,13 +51,15 @@ func (a *services) arrange() []error {
 func (a *services) wants() map[string]order.Wants {
 	wants := map[string]order.Wants{}
 	for name, svc := range a.byName {
-		wants[name] = wantsOf(svc.settings())
+		wants[name] = a.wantsOf(svc.settings())
 	}
 	return wants
 }
 
-func wantsOf(settings bundle.Settings) order.Wants {
-	return order.Wants{After: settings.After, Requires: settings.Requires}
+// wantsOf returns the services that settings name.
+func (a *services) wantsOf(settings bundle.Settings) order.Wants {
+	services := func(items []string) []string { return slices.DeleteFunc(slices.Clone(items), a.isCondition) }
+	return order.Wants{After: services(settings.After), Requires: services(settings.Requires)}
 }
 
 // check returns an error if a service cannot have a bundle beside all others: their names,
@@ -77,7 +79,7 @@ func (a *services) check(name string, b *bundle.Bundle) error {
 	}
 	wants := a.wants()
 	_, before := order.New(wants)
-	wants[name] = wantsOf(b.Settings)
+	wants[name] = a.wantsOf(b.Settings)
 	_, after := order.New(wants)
 	return errors.Join(slices.DeleteFunc(after, func(err error) bool {
 		return slices.ContainsFunc(before, func(old error) bool { return old.Error() == err.Error() })

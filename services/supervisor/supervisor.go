@@ -51,6 +51,7 @@ type Supervisor struct {
 	reconciling bool
 	changed     bool // something has changed since reconcile looked
 	waiters     waiters
+	awaited     awaited
 	delayed     []func() // orders to carry out once connected
 	announcer   announcer
 	swapping    map[string]bool        // services whose swap a client has ordered

@@ -37,7 +37,7 @@ func (s *Supervisor) entered(svc *service, before machine.State) {
 	svc.since = s.options.Now()
 	s.options.Logger.Debug("service changes", "service", svc.name, "from", before, "to", svc.state, "pid", svc.pid)
 	if svc.state != machine.Waiting {
-		svc.blocked = false
+		svc.blocked, svc.awaiting = false, false
 	}
 	if svc.unwatch != nil {
 		svc.unwatch()

@@ -24,7 +24,7 @@ func (w *waiter) carriedOut(all *services) bool {
 		svc := all.byName[name]
 		done := !all.toStop[name]
 		if w.event != machine.Stop {
-			done = svc.state.Settled() || svc.state == machine.Running || svc.state == machine.Backoff || svc.blocked
+			done = svc.state.Settled() || svc.state == machine.Running || svc.state == machine.Backoff || svc.blocked || svc.awaiting
 		}
 		if !done {
 			return false
@@ -44,6 +44,9 @@ func (w *waiter) outcome(all *services) control.Response {
 			why = "was ordered to start again"
 		case w.event != machine.Stop && svc.state != machine.Running && svc.state != machine.Exited:
 			why = cmp.Or(svc.reason, svc.lastExit, string(svc.state))
+			if svc.awaiting {
+				why = svc.status + "; it is started when that is there"
+			}
 		}
 		if why != "" {
 			failed = append(failed, fmt.Sprintf("%s: %s", name, why))

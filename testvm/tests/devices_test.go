@@ -19,10 +19,14 @@ onboot:
     binds: ["/dev/kmsg:/dev/kmsg"]
 services:
   AGENT
+  - name: conditional
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sleep", "1000000"]
+    annotations: {keelson.requires: "device:/dev/hwrng, path:/run/condition"}
 `
 
 // Devices that appear late get their drivers: while onboot containers run, while services
-// run, and after the supervisor has been killed.
+// run, and after the supervisor has been killed. A service waits for a device and a file.
 func TestLateDevices(t *testing.T) {
 	t.Parallel()
 	config := machine2(t, build(t, "late-devices", waitingForDevice))
@@ -37,7 +41,17 @@ func TestLateDevices(t *testing.T) {
 	}
 	v.Line("keelson-test: waits")
 	plug("virtio-rng-pci")
-	v.Stage("ready")
+	if e := v.Stage("ready"); e.Result != "1 services running, 1 waiting for a condition" {
+		t.Errorf("ready: %s", e.Result)
+	}
+	r, err := v.Exec(vmtest.Context(t), "/usr/bin/service", "status", "conditional") // It exits with 3, as it does not run.
+	if err != nil || !strings.Contains(r.Stdout, "waits for path:/run/condition") || !strings.Contains(r.Stdout, " device:/dev/hwrng !path:/run/condition") {
+		t.Errorf("service status: %+v, %v", r, err)
+	}
+	if err := v.WriteFile(vmtest.Context(t), "/run/condition", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	v.Line("service conditional: running")
 	plug("virtio-balloon-pci")
 	loaded(t, v, "virtio_balloon")
 	plugCPUAndMemory(t, v)
