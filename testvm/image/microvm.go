@@ -17,7 +17,9 @@ import (
 )
 
 // makeMicroVM makes an uncompressed kernel, the root as a disk, and the whole command line. It
-// makes a small initrd only for a kernel that has drivers of the root as modules.
+// makes a small initrd only for a kernel that has drivers of the root as modules. The root is compressed
+// only if it is to be as small as possible: unpacking what the boot reads takes longer than all of the
+// kernel's start, and the compressed blocks stay in memory beside it.
 func makeMicroVM(ctx context.Context, m *maker, f format.Format) error {
 	image, err := kernel.Vmlinux(m.kernel.Image)
 	if err != nil {
@@ -41,7 +43,7 @@ func makeMicroVM(ctx context.Context, m *maker, f format.Format) error {
 		m.addOutput(f.Files[1])
 	}
 	task := m.Progress.Start("making a root file system of type " + f.Root)
-	err = fsimage.Root{Tree: m.root, Time: m.ModTime, ID: m.id(f.Root), Plain: m.Compression == None}.Make(ctx, f.Root, m.path(f.Files[0]))
+	err = fsimage.Root{Tree: m.root, Time: m.ModTime, ID: m.id(f.Root), Plain: m.Compression != Best}.Make(ctx, f.Root, m.path(f.Files[0]))
 	task.Done(err)
 	m.addOutput(f.Files[0], f.Files[2], f.Files[3])
 	return errors.Join(err, cache.WriteFile(m.path(f.Files[2]), image),

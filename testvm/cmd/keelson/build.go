@@ -27,7 +27,7 @@ type buildCmd struct {
 	Cache       string   `type:"path" help:"Cache folder; keelson in the user's own by default."`
 	Format      []string `help:"Format of the output, one or several of ${formats}; by default kernel+initrd. See keelson formats." placeholder:"FORMAT,…"`
 	Profile     string   `enum:"microvm," default:"" help:"microvm: make format microvm, for a machine that boots in the shortest time; docs/images.md."`
-	Compression string   `enum:"fast,best,none" default:"fast" help:"Compression of an initrd: fast, best (smallest; needs the program zstd and takes a minute), or none (fastest to boot)."`
+	Compression string   `enum:"fast,best,none" default:"fast" help:"Compression of an initrd, and of the root of a microVM, which only best compresses: fast, best (smallest; needs the program zstd and takes a minute), or none (fastest to boot)."`
 	Size        string   `help:"Size of a disk, as in 512M or 2G; by default as small as possible. Space after the partitions is unused." placeholder:"SIZE"`
 	Data        string   `help:"Add a partition for data with this label to a disk, of 64M if no size is given; docs/persistent.md." placeholder:"LABEL[,size=SIZE]"`
 	Stub        string   `type:"existingfile" help:"systemd's EFI stub for formats that UEFI starts; by default the one in Debian's package." placeholder:"FILE"`
