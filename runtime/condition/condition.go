@@ -56,7 +56,7 @@ func Parse(text string) (Condition, error) {
 		}
 	case Net:
 		if arg == "" || len(arg) >= unix.IFNAMSIZ || strings.ContainsAny(arg, "/: \t\n\x00") || arg == "." || arg == ".." {
-			return Condition{}, fmt.Errorf("%q: want %s or the name of an interface after net:", text, Online)
+			return Condition{}, fmt.Errorf("%q: want net:%s, or net: and the name of an interface", text, Online)
 		}
 	default:
 		return Condition{}, fmt.Errorf("%q: want device:/dev/NAME, mount:/PATH, path:/PATH, net:online, net:INTERFACE or clock", text)
