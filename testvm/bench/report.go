@@ -84,6 +84,9 @@ func (r *Report) WriteTable(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "%s (%s), virtual time, mean of %d seeds\n", r.Name, cmp.Or(r.Processor, r.Arch), len(r.Runs))
 	for _, f := range r.all() {
+		if f.Unit == "B" && f.Value == 0 {
+			continue // The content of a disk is not read.
+		}
 		spread := ""
 		if f.Spread > 0 {
 			spread = fmt.Sprintf("± %.2f %%", f.Spread*100/2)
