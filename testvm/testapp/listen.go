@@ -3,13 +3,17 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // listen serves the sockets that it gets by the protocol of sd_listen_fds(3): it sends TEXT
@@ -39,6 +43,45 @@ func listen(args []string) error {
 	}
 	serving.Wait()
 	return nil
+}
+
+// ask connects to an address all the time, one connection after the other, until a file exists. It
+// prints how often each text was received, and what went wrong otherwise: a connection that was
+// refused, or that was closed without a text.
+func ask(args []string) error {
+	counts := map[string]int{}
+	var longest time.Duration
+	for end := false; !end; {
+		_, err := os.Stat(arg(args, 1))
+		end = err == nil // One more connection follows.
+		begun := time.Now()
+		counts[answerOf(arg(args, 0))]++
+		longest = max(longest, time.Since(begun))
+		time.Sleep(5 * time.Millisecond) // Leave time for what is asked.
+	}
+	for _, text := range slices.Sorted(maps.Keys(counts)) {
+		fmt.Printf("%d %s\n", counts[text], text)
+	}
+	fmt.Fprintln(os.Stderr, "the longest connection took", longest.Round(time.Millisecond))
+	return nil
+}
+
+// answerOf returns the text that a connection receives, or the error.
+func answerOf(address string) string {
+	c, err := net.DialTimeout("tcp", address, time.Minute)
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Minute))
+	text, err := io.ReadAll(c)
+	if err != nil {
+		return err.Error()
+	}
+	if len(text) == 0 {
+		return "closed without a text"
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // inherited returns the sockets that this process has inherited.

@@ -23,6 +23,7 @@ func init() {
 		"serve":      serve,      // serve ADDRESS TEXT: to every TCP client
 		"get":        get,        // get SOCKET PATH: print what HTTP over a Unix socket answers
 		"relay":      relay,      // relay ADDRESS PORT: pass TCP connections on to a port of vsock on this machine
+		"ask":        ask,        // ask ADDRESS FILE: connect all the time until the file exists, and print which texts were sent
 		"listen":     listen,     // listen TEXT: to every client of the sockets of sd_listen_fds(3)
 		"trap":       trap,       // trap TEXT: wait for SIGTERM, then mark TEXT and exit
 		"stubborn":   stubborn,   // ignore SIGTERM and sleep

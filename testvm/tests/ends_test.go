@@ -22,7 +22,7 @@ onshutdown:
     readonly: true
 services:
   AGENT
-`
+` + webFields
 
 // overlay makes a folder with executable files and a busybox for scripts.
 func overlay(t *testing.T, name string, files map[string]string) string {
@@ -55,7 +55,7 @@ func overlay(t *testing.T, name string, files map[string]string) string {
 
 // PID 1 handles signals as busybox's init does. The kernel sends SIGINT for
 // ctrl-alt-delete. In every kind of shutdown onshutdown containers run, with scripts
-// before and after them.
+// before and after them. A machine without a disk has services of the image again after a reboot.
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	tier.VM(t)
@@ -84,6 +84,9 @@ func TestSignals(t *testing.T) {
 			v := vmtest.Boot(t, m)
 			v.Stage("ready")
 			v.Line("script init.d/030-late: exited 4")
+			if c.signal == 0 {
+				swapper{t, v}.swapWeb()
+			}
 			if c.signal != 0 {
 				v.SignalInit(c.signal)
 			} else if err := v.Press(vmtest.Context(t), "ctrl", "alt", "delete"); err != nil {
@@ -94,6 +97,11 @@ func TestSignals(t *testing.T) {
 				t.Error("the onshutdown container did not run")
 			}
 			checkScripts(t, v)
+			if c.signal == 0 {
+				v = vmtest.Boot(t, m)
+				v.Stage("ready")
+				swapper{t, v}.webOfImage()
+			}
 		})
 	}
 }
@@ -108,7 +116,7 @@ func checkScripts(t *testing.T, v *vmtest.VM) {
 			got = append(got, strings.TrimSpace(e.Name+" "+e.Result))
 		}
 	}
-	want := []string{"0 mounted", "init.d/007-script exited 3", "1 services running", "init.d/030-late exited 4",
+	want := []string{"0 mounted", "init.d/007-script exited 3", "2 services running", "init.d/030-late exited 4",
 		"shutdown.d/005-before exited 5", "000-bye exited 0", "shutdown.d/020-after exited 6"}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("events %q, want %q", got, want)

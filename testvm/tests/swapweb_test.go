@@ -31,9 +31,12 @@ const (
 // webArtifact returns an artifact of web that answers with a text, and has more annotations.
 func webArtifact(t *testing.T, text, annotations string) []byte {
 	t.Helper()
-	yaml := "services:" + strings.NewReplacer("PAYLOAD", payload(t, qemu.AMD64), `"image"`, `"`+text+`"`,
+	root := folder(t, "web", func(dir string) {
+		vmtest.Program(t, qemu.AMD64, "./testvm/testapp", filepath.Join(dir, "testapp"))
+	})
+	yaml := "services:" + strings.NewReplacer("PAYLOAD", root, `"image"`, `"`+text+`"`,
 		"probation: 500ms", "probation: 500ms"+annotations).Replace(webFields)
-	out := filepath.Join(t.TempDir(), "web.tar")
+	out := filepath.Join(t.TempDir(), "web.tar.zst")
 	if _, err := image.WriteArtifact(vmtest.Context(t), image.Options{YAML: []byte(yaml), File: "web.yml"},
 		image.Artifact{Service: "web", Archs: []string{qemu.AMD64}}, image.Target{Name: out}); err != nil {
 		t.Fatal(err)
@@ -50,8 +53,8 @@ func webArtifact(t *testing.T, text, annotations string) []byte {
 func (s swapper) swapWeb() {
 	s.Helper()
 	const stop = "/run/stop-asking"
-	s.put("/run/one.tar", webArtifact(s.T, "one", ""))
-	s.put("/run/two.tar", webArtifact(s.T, "two", ", keelson.swap: overlap"))
+	s.put("/run/one.tar.zst", webArtifact(s.T, "one", ""))
+	s.put("/run/two.tar.zst", webArtifact(s.T, "two", ", keelson.swap: overlap"))
 	ctx, cancel := context.WithTimeout(vmtest.Context(s.T), vmtest.Patience)
 	defer cancel()
 	type outcome struct {
@@ -64,7 +67,7 @@ func (s swapper) swapWeb() {
 		asked <- outcome{r, err}
 	}()
 	const note = "/var/lib/keelson/services is in memory: after a reboot the image's own version runs"
-	for _, order := range [][]string{{"swap", "web", "/run/one.tar"}, {"swap", "web", "/run/two.tar"}, {"rollback", "web"}} {
+	for _, order := range [][]string{{"swap", "web", "/run/one.tar.zst"}, {"swap", "web", "/run/two.tar.zst"}, {"rollback", "web"}} {
 		if out := s.service("", order...); !strings.Contains(out, note) {
 			s.Errorf("service %q shows %q, want %q", order, out, note)
 		}
