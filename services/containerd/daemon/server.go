@@ -81,6 +81,7 @@ type loader struct {
 // required.
 func (l *loader) load(ctx context.Context, r plugin.Registration) (*plugin.Plugin, error) {
 	id := r.URI()
+	log.G(ctx).WithFields(log.Fields{"id": id, "type": r.Type}).Info("loading plugin")
 	ic := plugin.NewContext(ctx, l.ready, map[string]string{
 		plugins.PropertyRootDir:      filepath.Join(l.config.Root, id),
 		plugins.PropertyStateDir:     filepath.Join(l.config.State, id),

@@ -59,7 +59,8 @@ func TestLoad(t *testing.T) {
 			if !errors.Is(err, tt.err) || p != nil != tt.loaded {
 				t.Errorf("loaded %v, error %v, want %v and %v", p != nil, err, tt.loaded, tt.err)
 			}
-			if tt.log == "" && out.Len() > 0 || !strings.Contains(out.String(), tt.log) {
+			first, more, _ := strings.Cut(out.String(), "\n")
+			if !strings.Contains(first, `"loading plugin" id=test.p`) || tt.log == "" && more != "" || !strings.Contains(more, tt.log) {
 				t.Errorf("log %q, want %q", out, tt.log)
 			}
 		})
