@@ -34,6 +34,7 @@ files:
 // test works, is a service that runs meanwhile.
 func TestSwapPrograms(t *testing.T) {
 	t.Parallel()
+	tier.Long(t) // testvm/programs and the chaos tests swap programs without a disk of their own.
 	tier.Tool(t, "minisign", "minisign")
 	dir := t.TempDir()
 	public, secret, tar := filepath.Join(dir, "key.pub"), filepath.Join(dir, "key"), filepath.Join(dir, "programs.tar.zst")
