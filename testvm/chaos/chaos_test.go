@@ -21,7 +21,7 @@ import (
 
 var (
 	seed     = flag.Uint64("chaos.seed", 0, "seed of the faults; 0: random")
-	onHost   = flag.Int("chaos.faults", tier.Extent(100, 200), "number of faults on the host's kernel")
+	onHost   = flag.Int("chaos.faults", tier.Extent(75, 200), "number of faults on the host's kernel")
 	onGuest  = flag.Int("chaos.machine-faults", tier.Extent(10, 20), "number of faults in a machine")
 	parallel = flag.Int("chaos.systems", 3, "number of systems on the host's kernel that share the faults")
 )

@@ -58,6 +58,7 @@ func TestNoInitialConsole(t *testing.T) {
 		checkComesUp(t, c, "console=", true)
 	})
 	t.Run("ttyUSB0", func(t *testing.T) {
+		tier.Long(t)
 		disk := buildFor(t, target{arch: qemu.AMD64, formats: format.KernelSquashfs}, "format-amd64", onRoot)
 		i, err := session.Find(disk.File("-squashfs.img"), "")
 		if err != nil {

@@ -264,6 +264,7 @@ func blocksOf(t *testing.T, disk string) int64 {
 // backup at the end of the disk, if no firmware has done so.
 func TestPersistentTornTable(t *testing.T) {
 	t.Parallel()
+	tier.Long(t)
 	tier.Tool(t, "sfdisk", "fdisk")
 	out := buildPersistent(t, qemu.AMD64, nil, "")
 	dir := t.TempDir()
