@@ -48,6 +48,23 @@ func FuzzDefaultRoute(f *testing.F) {
 	})
 }
 
+func TestLook(t *testing.T) {
+	clock, path := condition.Condition{Kind: condition.Clock}, condition.Condition{Kind: condition.Path, Arg: "/x"}
+	state := map[condition.Condition]bool{path: true}
+	met := func(c condition.Condition) bool { return state[c] }
+	last := look([]condition.Condition{clock, path}, nil, met)
+	if last[clock] || !last[path] || len(last) != 2 {
+		t.Error(last)
+	}
+	state[clock] = true
+	last = look([]condition.Condition{clock, path}, last, met)
+	clear(state)
+	last = look([]condition.Condition{clock, path}, last, met)
+	if !last[clock] || last[path] {
+		t.Errorf("a clock that was synchronised: %v", last)
+	}
+}
+
 func TestMet(t *testing.T) {
 	for text, want := range map[string]bool{
 		"device:/dev/null": true, "device:/etc/passwd": false, "device:/dev/none": false, "mount:/proc": true, "mount:/etc": false,

@@ -78,10 +78,7 @@ func (w *Watcher) Run(ctx context.Context, problem func(error)) {
 	for ctx.Err() == nil {
 		wanted := w.current()
 		s.open(wanted, problem) // Before the look, so that no change is missed.
-		now := map[condition.Condition]bool{}
-		for _, c := range wanted {
-			now[c] = met(c)
-		}
+		now := look(wanted, last, met)
 		if last == nil || !maps.Equal(now, last) {
 			last = now
 			w.changed(maps.Clone(now))
@@ -94,6 +91,17 @@ func (w *Watcher) Run(ctx context.Context, problem func(error)) {
 			pause.Stop()
 		}
 	}
+}
+
+// look returns which conditions are met. A clock that was synchronised stays met: the kernel would
+// have to be asked all the time, and forgets it for a while when a program that keeps the clock is
+// started again.
+func look(wanted []condition.Condition, last map[condition.Condition]bool, met func(condition.Condition) bool) map[condition.Condition]bool {
+	now := map[condition.Condition]bool{}
+	for _, c := range wanted {
+		now[c] = c.Kind == condition.Clock && last[c] || met(c)
+	}
+	return now
 }
 
 // sources are file descriptors that tell of changes; -1 if they are not needed.
