@@ -45,7 +45,7 @@ type pid1 struct {
 	reexecuting sync.Mutex         // held while PID 1 re-executes itself
 	handover    *handover.Handover // guarded by reexecuting; nil until it is needed
 	trial       *trial.Watch       // nil until there is a console
-	watchdog    *watchdog.Watchdog // nil in userspace mode
+	watchdog    *watchdog.Watchdog // nil in userspace mode, and before a switch of the root
 	mu          sync.Mutex
 	state       state
 	descriptors *fdstore.Pair // nil until the supervisor is started

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keelson/runtime/backoff"
 )
 
 // alive is the answer of a supervisor to whom nothing is wrong.
@@ -69,13 +71,21 @@ func Answer(ctx context.Context, socket string, check func() error) error {
 		return fmt.Errorf("cannot protect %s: %w", socket, err)
 	}
 	defer context.AfterFunc(ctx, func() { l.Close() })()
-	for {
-		c, err := l.Accept()
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return fmt.Errorf("cannot accept on %s: %w", socket, err)
+	answerAll(ctx, l.Accept, check)
+	return nil
+}
+
+// acceptPause is the pause after a connection that could not be accepted.
+const acceptPause = time.Second
+
+// answerAll answers until ctx ends. A lack of file descriptors or memory passes: it must not end
+// the answers, after which the machine would be reset.
+func answerAll(ctx context.Context, accept func() (net.Conn, error), check func() error) {
+	for ctx.Err() == nil {
+		c, err := accept()
+		if err != nil {
+			backoff.Wait(ctx, acceptPause)
+			continue
 		}
 		answer := alive
 		if err := check(); err != nil {

@@ -3,7 +3,9 @@ package watchdog
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -147,4 +150,34 @@ func TestAskStuck(t *testing.T) {
 	if err := Ask(socket, time.Minute); err != nil {
 		t.Error(err)
 	}
+}
+
+// A supervisor that has no file descriptor left for a while answers afterwards.
+func TestAnswerAfterFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ours, theirs := net.Pipe()
+		failures := 3
+		accept := func() (net.Conn, error) {
+			if failures--; failures >= 0 {
+				return nil, unix.EMFILE
+			}
+			if failures == -1 {
+				return theirs, nil
+			}
+			<-ctx.Done()
+			return nil, net.ErrClosed
+		}
+		ended := make(chan struct{})
+		go func() {
+			answerAll(ctx, accept, func() error { return nil })
+			close(ended)
+		}()
+		text, err := io.ReadAll(ours)
+		if string(text) != alive || err != nil {
+			t.Errorf("%q, %v", text, err)
+		}
+		cancel()
+		<-ended
+	})
 }
