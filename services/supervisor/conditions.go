@@ -71,9 +71,14 @@ func (s *Supervisor) watchConditions() {
 // one that is not met any more: they are started again with it.
 func (s *Supervisor) conditionsChanged(met map[condition.Condition]bool) {
 	s.awaited.met = met
+	if s.stopping {
+		return
+	}
 	for _, name := range s.services.names {
 		svc := s.services.byName[name]
-		if s.stopping || svc.state.Settled() || svc.state == machine.Waiting || svc.state == machine.Restarting {
+		switch svc.state {
+		case machine.Starting, machine.Activating, machine.Running:
+		default: // It does not run, or is being stopped; a start looks at its conditions.
 			continue
 		}
 		for _, c := range s.services.conditionsIn(svc.settings().Requires) {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"keelson/runtime/condition"
 	"keelson/runtime/timeline"
@@ -108,6 +109,30 @@ func TestConditions(t *testing.T) {
 		if want := "+needs -needs +needs -needs"; only(r.changes(), "needs") != want {
 			t.Errorf("needs: %q, want %q", only(r.changes(), "needs"), want)
 		}
+	})
+}
+
+// A service that is being stopped stays so when a condition that it requires ends meanwhile.
+func TestConditionEndsWhileStopping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		clear(f.obeys)
+		r := newRig(t, f, map[string]string{"needs": `"keelson.requires":"device:/dev/tty1","keelson.stop.timeout":"10s"`})
+		defer r.stop()
+		r.conditions.set("device:/dev/tty1")
+		r.is(t, "needs", "running", 0)
+		answer := make(chan control.Response, 1)
+		go func() {
+			answer <- r.Control(t.Context(), control.Request{Verb: control.Stop, Names: []string{"needs"}})
+		}()
+		r.is(t, "needs", "stopping", 0)
+		r.conditions.set()
+		time.Sleep(20 * time.Second)
+		if a := <-answer; a.Code != 0 {
+			t.Errorf("stop: %+v", a)
+		}
+		r.conditions.set("device:/dev/tty1")
+		r.is(t, "needs", "stopped", 0)
 	})
 }
 
