@@ -130,7 +130,7 @@ func TestBadSettingsLeaveDefaults(t *testing.T) {
 		"keelson.restart.delay": {"1", "-1s", "25h", "soon", "10us", "1e9h", "99999999999999999999s"},
 		"keelson.ready.timeout": {"1ns", "-0.5s"},
 		"keelson.restart.limit": {"5", "-1/1m", "5/1us", "5/1m/1m", "0/1m", "5/0s", "x/1m", "5/x"},
-		"keelson.after":         {"", "a,,b", "a/b", "device:dev/x", "net:", "a,clock:1", "path:/sys/x"},
+		"keelson.after":         {"", "a,,b", "a/b", "device:dev/x", "net:", "a,clock:1", "dns:1", "path:/sys/x"},
 		"keelson.ready": {"", "tcp", "tcp:0", "tcp:65536", "tcp:example.org:80", "tcp:::1:80", "http:10.0.0.1/x", "unix:run", "log:(", "log:", "exec: ", "http:x/", "udp:1", "none:1",
 			"tcp:[fe80::1%eth0]:80", "tcp:1:2:3", "tcp:-1", `exec:/bin/x "open`, `exec:""`, "exec:/bin/x\x00", "http:80/a#b", "http:80/a b", "http:80/é", "unix:/a\x00", "notify:1",
 			"tcp:224.0.0.1:80", "tcp:[ff02::1]:80", "tcp:255.255.255.255:80", "http:[fe80::1]:80/", "tcp:[::ffff:224.0.0.1]:80", "unix:/", "unix:/run/", "log:a\nb"},

@@ -13,6 +13,7 @@ import (
 // Kinds of conditions.
 const (
 	Clock  = "clock"  // the kernel's clock is synchronised
+	DNS    = "dns"    // resolv.conf(5) names a server
 	Device = "device" // there is a device node, or a link to one
 	Mount  = "mount"  // something is mounted there
 	Net    = "net"    // Online, or the name of an interface that is up and has an address
@@ -25,7 +26,7 @@ const Online = "online"
 // Condition is something that is so or not. It can be a key of a map.
 type Condition struct {
 	Kind string
-	Arg  string // an absolute path, or the name of an interface; empty for Clock
+	Arg  string // an absolute path, or the name of an interface; empty for Clock and DNS
 }
 
 func (c Condition) String() string {
@@ -36,16 +37,16 @@ func (c Condition) String() string {
 }
 
 // Is reports whether a text is meant as a condition and not as the name of a service.
-func Is(text string) bool { return text == Clock || strings.Contains(text, ":") }
+func Is(text string) bool { return text == Clock || text == DNS || strings.Contains(text, ":") }
 
-// Parse parses KIND:ARGUMENT or clock. The error says what is wanted.
+// Parse parses KIND:ARGUMENT, clock or dns. The error says what is wanted.
 func Parse(text string) (Condition, error) {
 	kind, arg, hasArg := strings.Cut(text, ":")
 	c := Condition{kind, arg}
 	switch kind {
-	case Clock:
+	case Clock, DNS:
 		if hasArg {
-			return Condition{}, fmt.Errorf("%q: want clock without more", text)
+			return Condition{}, fmt.Errorf("%q: want %s without more", text, kind)
 		}
 	case Device, Mount, Path:
 		if !path.IsAbs(arg) || path.Clean(arg) != arg || strings.ContainsAny(arg, "\x00\n") {
@@ -59,7 +60,7 @@ func Parse(text string) (Condition, error) {
 			return Condition{}, fmt.Errorf("%q: want net:%s, or net: and the name of an interface", text, Online)
 		}
 	default:
-		return Condition{}, fmt.Errorf("%q: want device:/dev/NAME, mount:/PATH, path:/PATH, net:online, net:INTERFACE or clock", text)
+		return Condition{}, fmt.Errorf("%q: want device:/dev/NAME, mount:/PATH, path:/PATH, net:online, net:INTERFACE, dns or clock", text)
 	}
 	return c, nil
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/condition"
+	"keelson/runtime/readfile"
 )
 
 // met reports whether a condition is met now.
@@ -19,6 +20,8 @@ func met(c condition.Condition) bool {
 	switch c.Kind {
 	case condition.Clock:
 		return synchronised()
+	case condition.DNS:
+		return namesServer(resolvConf)
 	case condition.Device:
 		info, err := os.Stat(c.Arg)
 		return err == nil && info.Mode()&os.ModeDevice != 0
@@ -42,6 +45,26 @@ func synchronised() bool {
 	var t unix.Timex
 	state, err := unix.Adjtimex(&t)
 	return err == nil && state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0
+}
+
+const (
+	resolvConf = "/etc/resolv.conf"
+	// resolvLimit is more than any program reads of it, in bytes.
+	resolvLimit = 64 << 10
+)
+
+// namesServer reports whether a file in the format of resolv.conf(5) names a server.
+func namesServer(file string) bool {
+	text, err := readfile.Limited(file, resolvLimit)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "nameserver" {
+			return true
+		}
+	}
+	return false
 }
 
 func hasAddress(name string) bool {

@@ -1,6 +1,8 @@
 package conditions
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -76,6 +78,24 @@ func TestMet(t *testing.T) {
 		}
 		if got := met(c); got != want {
 			t.Errorf("%s: %v", text, got)
+		}
+	}
+}
+
+func TestNamesServer(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	if namesServer(file) {
+		t.Error("a file that is missing")
+	}
+	for text, want := range map[string]bool{
+		"": false, "# nameserver 192.0.2.1\n": false, "domain example.org\nnameserver\n": false,
+		"search a b\n nameserver 192.0.2.1": true, "nameserver\t2001:db8::1\n": true,
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := namesServer(file); got != want {
+			t.Errorf("%q: %v", text, got)
 		}
 	}
 }

@@ -63,8 +63,10 @@ func TestWatcher(t *testing.T) {
 		}
 		path, device, at := condition.Condition{Kind: condition.Path, Arg: file}, condition.Condition{Kind: condition.Device, Arg: node}, condition.Condition{Kind: condition.Mount, Arg: mount}
 		link, online := condition.Condition{Kind: condition.Net, Arg: "veth7"}, condition.Condition{Kind: condition.Net, Arg: condition.Online}
-		root := condition.Condition{Kind: condition.Path, Arg: "/"}
-		w.Want([]condition.Condition{path, device, at, link, online, root})
+		root, dns := condition.Condition{Kind: condition.Path, Arg: "/"}, condition.Condition{Kind: condition.DNS}
+		etc, resolv := filepath.Join(dir, "etc"), filepath.Join(dir, "run/resolv.conf")
+		do(os.Mkdir(etc, 0o755), os.Symlink(resolv, filepath.Join(etc, "resolv.conf")), unix.Mount(etc, "/etc", "", unix.MS_BIND, ""))
+		w.Want([]condition.Condition{path, device, at, link, online, root, dns})
 		until("at the beginning", root, true)
 		for range 2 {
 			do(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, nil, 0o644))
@@ -78,6 +80,13 @@ func TestWatcher(t *testing.T) {
 			do(unix.Unmount(filepath.Dir(file), 0))
 			until("the file is uncovered", path, true)
 
+			do(os.MkdirAll(filepath.Dir(resolv), 0o755), os.WriteFile(resolv, nil, 0o644), os.WriteFile(resolv, []byte("nameserver 192.0.2.53\n"), 0o644))
+			until("a server is named", dns, true)
+			do(os.WriteFile(resolv, []byte("search example.org\n"), 0o644))
+			until("no server is named", dns, false)
+			do(os.WriteFile(resolv, []byte("nameserver 192.0.2.53\n"), 0o644))
+			until("a server is named again", dns, true)
+
 			ip("link", "add", "veth7", "type", "veth", "peer", "name", "veth8")
 			ip("link", "set", "veth8", "up")
 			ip("link", "set", "veth7", "up")
@@ -87,8 +96,8 @@ func TestWatcher(t *testing.T) {
 			until("there is a default route", online, true)
 
 			ip("link", "delete", "veth7")
-			do(os.RemoveAll(filepath.Join(dir, "a")), os.Remove(node), unix.Unmount(mount, 0))
-			for _, c := range []condition.Condition{link, online, path, device, at} {
+			do(os.RemoveAll(filepath.Join(dir, "a")), os.RemoveAll(filepath.Dir(resolv)), os.Remove(node), unix.Unmount(mount, 0))
+			for _, c := range []condition.Condition{link, online, path, device, at, dns} {
 				until("all is gone", c, false)
 			}
 		}

@@ -1,7 +1,7 @@
 // Package conditions watches what services wait for beside other services (package
 // condition). A Watcher reports which conditions are met whenever that changes.
 //
-// The kernel says when something changes: inotify(7) for paths and devices, poll(2) of
+// The kernel says when something changes: inotify(7) for paths, devices and resolv.conf, poll(2) of
 // /proc/self/mountinfo for mounts, rtnetlink(7) for the network. It has no event for the
 // clock, which is looked at every second as long as somebody waits for it.
 //
@@ -130,6 +130,8 @@ func (s *sources) open(wanted []condition.Condition, problem func(error)) {
 		switch c.Kind {
 		case condition.Path, condition.Device:
 			err = errors.Join(s.watchPath(c.Arg), s.openMounts()) // A mount may cover the path.
+		case condition.DNS:
+			err = s.watchContent(resolvConf)
 		case condition.Mount:
 			err = s.openMounts()
 		case condition.Net:
@@ -168,6 +170,25 @@ func (s *sources) watchPath(name string) error {
 			return fmt.Errorf("cannot watch %s: %w", dir, err)
 		}
 	}
+}
+
+// watchContent watches a file that may be a link to another one.
+func (s *sources) watchContent(name string) error {
+	err := s.watchPath(name)
+	if to, linkErr := os.Readlink(name); linkErr == nil {
+		if !path.IsAbs(to) {
+			to = path.Join(path.Dir(name), to)
+		}
+		err = errors.Join(err, s.watchPath(to))
+	}
+	if err != nil {
+		return err
+	}
+	_, err = unix.InotifyAddWatch(s.inotify, name, unix.IN_CLOSE_WRITE|unix.IN_MODIFY)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("cannot watch %s: %w", name, err)
+	}
+	return nil
 }
 
 func (s *sources) openMounts() error {

@@ -17,6 +17,7 @@ const (
 	OOM        Kind = "oom"        // the kernel killed a process of service Name for lack of memory
 	Refused    Kind = "refused"    // the kernel refused service Name another process, see Text
 	Sockets    Kind = "sockets"    // kept sockets of service Name are lost, see Text
+	Report     Kind = "report"     // service Name has reported Text itself (X_KEELSON_EVENT)
 	Order      Kind = "order"      // By has ordered To (start, stop, restart, kill) of service Name
 	Swap       Kind = "swap"       // the swap of service Name to Version went from state From to To (package swap)
 	Programs   Kind = "programs"   // the same for keelson's own programs
@@ -30,7 +31,7 @@ const (
 
 // Kinds returns all kinds.
 func Kinds() []Kind {
-	return []Kind{Service, Blocked, Probe, OOM, Refused, Sockets, Order, Swap, Programs, Containerd, Supervisor, Power, System, Onboot, Stage}
+	return []Kind{Service, Blocked, Probe, OOM, Refused, Sockets, Report, Order, Swap, Programs, Containerd, Supervisor, Power, System, Onboot, Stage}
 }
 
 // Event is something that happened. What an event does not have is left out of its JSON.

@@ -12,17 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// largestStatus is the most of a STATUS that is kept, in bytes.
-const largestStatus = 256
+// Limits of texts, in bytes.
+const (
+	largestStatus = 256
+	largestReport = 1 << 10
+)
 
-// message is a datagram of sd_notify(3), which has lines of KEY=VALUE. Other keys, such as
-// MAINPID and FDSTORE, are ignored.
+// message is a datagram of sd_notify(3), which has lines of KEY=VALUE. X_KEELSON_EVENT is
+// keelson's own: what a service reports to the journal of events, one in a message. Other keys,
+// such as MAINPID and FDSTORE, are ignored.
 type message struct {
 	ready, reloading, stopping bool
 	alive, trigger             bool           // WATCHDOG=1, WATCHDOG=trigger
 	watchdog                   *time.Duration // 0: switched off
 	extend                     time.Duration
 	status                     *string
+	report                     string // X_KEELSON_EVENT
 }
 
 func parseMessage(data []byte) message {
@@ -50,6 +55,8 @@ func parseMessage(data []byte) message {
 		case "STATUS":
 			text := printable(value, largestStatus)
 			m.status = &text
+		case "X_KEELSON_EVENT":
+			m.report = printable(value, largestReport)
 		}
 	}
 	return m

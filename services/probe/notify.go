@@ -57,6 +57,10 @@ func notifySocketIn(environ string) (socket string) {
 
 // Notify receives the messages of a service.
 type Notify struct {
+	// Report is called by Serve with what the service reports to the journal of events, unless it
+	// is nil. Too many reports are dropped, which the next one says.
+	Report func(text string)
+
 	file    *os.File
 	tracker *tracker
 	belongs func(pid int) bool
@@ -240,7 +244,7 @@ func (n *Notify) Serve(ctx context.Context, changed func(State)) error {
 	if err != nil {
 		return nil // closed
 	}
-	buffer := make([]byte, largestMessage)
+	buffer, reported := make([]byte, largestMessage), newReports()
 	for {
 		size, pid, err := peek(raw, buffer)
 		switch {
@@ -249,8 +253,14 @@ func (n *Notify) Serve(ctx context.Context, changed func(State)) error {
 		case err != nil:
 			return fmt.Errorf("cannot receive messages: %w", err)
 		case size > 0 && pid > 0 && n.belongs(pid):
-			if s, other := n.tracker.update(parseMessage(buffer[:size])); other && changed != nil {
+			m := parseMessage(buffer[:size])
+			if s, other := n.tracker.update(m); other && changed != nil {
 				changed(s)
+			}
+			if m.report != "" && n.Report != nil {
+				if text, ok := reported.pass(m.report, time.Now()); ok {
+					n.Report(text)
+				}
 			}
 		}
 		if err := drop(raw); err != nil {

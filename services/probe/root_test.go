@@ -148,6 +148,8 @@ func TestNotify(t *testing.T) {
 			t.Error("a folder that is not a tmpfs is used")
 		}
 		news, ended := make(chan State, 10), make(chan error, 1)
+		reported := make(chan string, 10)
+		n.Report = func(text string) { reported <- text }
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { ended <- n.Serve(ctx, func(s State) { news <- s }) }()
 
@@ -160,6 +162,10 @@ func TestNotify(t *testing.T) {
 		b.do("notify STATUS=starting|WATCHDOG_USEC=60000000")
 		if s := <-news; s.Ready || s.Status != "starting" || s.Watchdog != time.Minute {
 			t.Errorf("%+v", s)
+		}
+		b.do("notify %s", "X_KEELSON_EVENT=eth0 \x1bis up")
+		if text := <-reported; text != "eth0 is up" {
+			t.Errorf("reported: %q", text)
 		}
 		late := later(func() { b.do("notify READY=1") })
 		must(t, new(Prober).Wait(t.Context(), bundle.Probe{Kind: "notify"}, Container{PID: b.pid, Notify: n}, soon))

@@ -84,6 +84,8 @@ func (s *Supervisor) handle(svc *service, e task.Event) {
 		if svc.state == machine.Activating && svc.status == "" {
 			svc.status = notReady
 		}
+	case task.Reported:
+		s.recorder.service(svc, events.Event{Kind: events.Report, Text: e.Text})
 	case task.PIDsRefused:
 		s.event(svc, e.Text, 0)
 		s.recorder.service(svc, events.Event{Kind: events.Refused, Text: e.Text})

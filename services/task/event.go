@@ -19,6 +19,8 @@ type (
 	Unhealthy struct{ Err error }
 	// StatusChanged means that Status returns something else.
 	StatusChanged struct{}
+	// Reported means that the service has something for the journal of events.
+	Reported struct{ Text string }
 	// PIDsRefused means that the kernel refused the container a process for the first
 	// time. Text says so.
 	PIDsRefused struct{ Text string }
@@ -36,6 +38,7 @@ func (Ready) isEvent()         {}
 func (NotReady) isEvent()      {}
 func (Unhealthy) isEvent()     {}
 func (StatusChanged) isEvent() {}
+func (Reported) isEvent()      {}
 func (PIDsRefused) isEvent()   {}
 func (OOMKilled) isEvent()     {}
 func (Ended) isEvent()         {}

@@ -93,6 +93,7 @@ func (t *Task) listen() error {
 		return err
 	}
 	t.notify = n
+	n.Report = func(text string) { t.spec.Report(Reported{text}) }
 	t.runner.work.Go(func() {
 		err := n.Serve(t.ctx, func(state probe.State) {
 			t.checkKept(t.runner.Notify.KeepNotifyState(t.spec.id(), t.pid, state))
