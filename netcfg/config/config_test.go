@@ -1,6 +1,7 @@
 package config
 
 import (
+	_ "embed"
 	"encoding/base64"
 	"fmt"
 	"net/netip"
@@ -9,68 +10,11 @@ import (
 )
 
 var key = base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))
-var public = base64.StdEncoding.EncodeToString([]byte(strings.Repeat("p", 32)))
 
 // all has a link of each kind.
-var all = `network:
-  version: 2
-  renderer: networkd
-  ethernets:
-    eth0:
-      dhcp4: true
-      dhcp6: true
-      dhcp4-overrides: {route-metric: 50, use-dns: false}
-      accept-ra: false
-    lan:
-      match: {name: "en*", macaddress: "02:00:00:00:00:01", driver: [e1000e, "virtio*"]}
-      set-name: lan0
-      mtu: 9000
-      addresses: [192.0.2.2/24, "2001:db8::2/64", 192.0.2.3/24: {label: "lan0:1", lifetime: 0}]
-      nameservers: {addresses: [192.0.2.53, "2001:db8::53"], search: [example.org]}
-      routes:
-        - {to: default, via: 192.0.2.1, metric: 10}
-        - {to: 198.51.100.0/24, via: 203.0.113.1, on-link: true, table: 7, from: 192.0.2.2}
-        - {to: "2001:db8:1::/48", via: "2001:db8::1"}
-        - {to: 203.0.113.0/24, type: blackhole}
-      routing-policy:
-        - {from: 192.0.2.2, table: 7, priority: 100}
-    port1: {optional: true}
-    port2:
-    slave1: {}
-  dummy-devices:
-    dummy0: {addresses: [10.9.9.9/32]}
-  vlans:
-    vlan5: {id: 5, link: bond0}
-  bonds:
-    bond0:
-      interfaces: [slave1]
-      parameters: {mode: active-backup, mii-monitor-interval: 100, primary: slave1}
-  bridges:
-    br0:
-      interfaces: [port1, port2, veth0]
-      parameters: {stp: false, path-cost: {port1: 50}}
-      addresses: [10.1.0.1/16]
-  vrfs:
-    red: {table: 1000, interfaces: [vlan5], routes: [{to: default, via: 10.2.0.1}]}
-  virtual-ethernets:
-    veth0: {peer: veth1}
-    veth1: {peer: veth0, addresses: [10.3.0.1/30]}
-  tunnels:
-    wg0:
-      mode: wireguard
-      key: ` + key + `
-      port: 51820
-      peers:
-        - keys: {public: ` + public + `, shared: /etc/wg/shared}
-          allowed-ips: [10.8.0.0/24, "::/0"]
-          endpoint: vpn.example.org:51820
-          keepalive: 25
-      addresses: [10.8.0.2/24]
-  macvlans:
-    mv0: {link: lan, mode: bridge}
-  ipvlans:
-    iv0: {link: lan, mode: l2}
-`
+//
+//go:embed testdata/all.yml
+var all string
 
 func TestParse(t *testing.T) {
 	c, err := Parse([]byte(all), "netcfg.yml")

@@ -1,0 +1,294 @@
+package plan
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"keelson/netcfg/config"
+)
+
+func parse(t testing.TB, text string) config.Config {
+	t.Helper()
+	c, err := config.Parse([]byte(text), "netcfg.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func texts(changes []Change) (all []string) {
+	for _, c := range changes {
+		all = append(all, c.String())
+	}
+	return all
+}
+
+// model does to a state what the kernel does.
+type model struct {
+	State
+	next int
+}
+
+func (m *model) link(name string) *Link { return m.byName(name) }
+
+func (m *model) apply(c Change) error {
+	if c.Op == AddLink {
+		if m.link(c.Link) != nil {
+			return fmt.Errorf("%s: exists", c)
+		}
+		names := []string{c.Link}
+		if c.Want.Kind == config.Veth {
+			names = append(names, c.Want.Peer)
+		}
+		parent := 0
+		if c.Parent != "" {
+			p := m.link(c.Parent)
+			if p == nil {
+				return fmt.Errorf("%s: no parent", c)
+			}
+			parent = p.Index
+		}
+		for _, name := range names {
+			if m.link(name) != nil {
+				return fmt.Errorf("%s: %s exists", c, name)
+			}
+			m.next++
+			yes, no := true, true
+			m.Links = append(m.Links, Link{Index: m.next, Name: name, Kind: c.Want.Kind, MAC: net.HardwareAddr{2, 0, 0, 0, 0, byte(m.next)}, MTU: 1500, Parent: parent, AcceptRA: &yes, IPv6LL: &no})
+		}
+		if c.Want.Kind == config.Veth {
+			m.link(c.Link).Parent, m.link(c.Want.Peer).Parent = m.link(c.Want.Peer).Index, m.link(c.Link).Index
+		}
+		if len(c.Want.MAC) > 0 {
+			m.link(c.Link).MAC = c.Want.MAC
+		}
+		if c.Want.MTU > 0 {
+			m.link(c.Link).MTU = c.Want.MTU
+		}
+		return nil
+	}
+	switch c.Op {
+	case AddRule:
+		m.Rules = append(m.Rules, Rule{c.Rule})
+		return nil
+	case DeleteRule:
+		m.Rules = slices.DeleteFunc(m.Rules, func(r Rule) bool { return r.Rule == c.Rule })
+		return nil
+	case AddRoute:
+		index := 0
+		if l := m.link(c.Link); l != nil {
+			index = l.Index
+			if !l.Up {
+				return fmt.Errorf("%s: it is down", c)
+			}
+		} else if c.Link != "" {
+			return fmt.Errorf("%s: no link", c)
+		}
+		m.Routes = append(m.Routes, Route{Link: index, Route: normal(c.Route)})
+		return nil
+	case DeleteRoute:
+		m.Routes = slices.DeleteFunc(m.Routes, func(r Route) bool { return sameRoute(r.Route, c.Route) && (c.Link == "" || m.nameOf(r.Link) == c.Link) })
+		return nil
+	}
+	l := m.link(c.Link)
+	if l == nil && (c.Op == DeleteLink || c.Op == DeleteAddress) {
+		return nil // It went with another one.
+	}
+	if l == nil {
+		return fmt.Errorf("%s: no link", c)
+	}
+	switch c.Op {
+	case DeleteLink:
+		index := l.Index
+		m.Links = slices.DeleteFunc(m.Links, func(k Link) bool { return k.Index == index || k.Parent == index })
+		m.Addresses = slices.DeleteFunc(m.Addresses, func(a Address) bool { return m.byIndex(a.Link) == nil })
+		m.Routes = slices.DeleteFunc(m.Routes, func(r Route) bool { return r.Link != 0 && m.byIndex(r.Link) == nil })
+		for i := range m.Links {
+			if m.Links[i].Master == index {
+				m.Links[i].Master = 0
+			}
+		}
+	case Rename:
+		l.Name = c.To
+	case SetMAC:
+		l.MAC = c.Want.MAC
+	case SetMTU:
+		l.MTU = c.Want.MTU
+	case SetMaster:
+		l.Master = 0
+		if c.To != "" {
+			master := m.link(c.To)
+			if master == nil {
+				return fmt.Errorf("%s: no master", c)
+			}
+			l.Master = master.Index
+		}
+	case SetAcceptRA:
+		l.AcceptRA = c.Want.AcceptRA
+	case SetIPv6LL:
+		makes := !c.Want.NoIPv6LL
+		l.IPv6LL = &makes
+	case Up:
+		l.Up = true
+	case Down:
+		l.Up = false
+		m.Routes = slices.DeleteFunc(m.Routes, func(r Route) bool { return r.Link == l.Index })
+	case AddAddress:
+		m.Addresses = slices.DeleteFunc(m.Addresses, func(a Address) bool { return a.Link == l.Index && a.Prefix == c.Address.Prefix })
+		m.Addresses = append(m.Addresses, Address{Link: l.Index, Address: c.Address})
+	case DeleteAddress:
+		m.Addresses = slices.DeleteFunc(m.Addresses, func(a Address) bool { return a.Link == l.Index && a.Prefix == c.Address.Prefix })
+	}
+	return nil
+}
+
+// converge applies plans until one is empty.
+func (m *model) converge(want config.Config, own Own) error {
+	for range 4 {
+		own.Prune(m.State)
+		p := Plan(want, m.State, own)
+		if len(p.Changes) == 0 {
+			return nil
+		}
+		for _, c := range p.Changes {
+			own.Before(c)
+			if err := m.apply(c); err != nil {
+				return fmt.Errorf("%w in %q", err, texts(p.Changes))
+			}
+			own.After(c)
+		}
+	}
+	return fmt.Errorf("the plan is not empty: %q", texts(Plan(want, m.State, own).Changes))
+}
+
+func machine(names ...string) *model {
+	m := &model{}
+	yes := true
+	m.Links = append(m.Links, Link{Index: 1, Name: "lo", Loopback: true, Up: true, MTU: 65536})
+	m.next = 1
+	for _, name := range names {
+		m.next++
+		m.Links = append(m.Links, Link{Index: m.next, Name: name, MAC: net.HardwareAddr{2, 0, 0, 0, 0, byte(m.next)}, MTU: 1500, Driver: "virtio_net", AcceptRA: &yes, IPv6LL: &yes})
+	}
+	return m
+}
+
+func TestPlan(t *testing.T) {
+	for name, x := range map[string]struct {
+		file  string
+		links []string
+		state func(*model)
+		own   func(Own)
+		want  []string
+	}{
+		"nothing": {file: "network: {}", links: []string{"eth0"}},
+		"an address and a gateway": {
+			file: "network: {ethernets: {eth0: {addresses: [192.0.2.2/24], routes: [{to: default, via: 192.0.2.1}]}}}", links: []string{"eth0"},
+			want: []string{"bring up eth0", "add address 192.0.2.2/24 to eth0", "add route default via 192.0.2.1 dev eth0"},
+		},
+		"a link that is not there": {file: "network: {ethernets: {eth7: {addresses: [192.0.2.2/24]}}}", links: []string{"eth0"}},
+		"an address from ip= stays": {
+			file: "network: {ethernets: {eth0: {addresses: [192.0.2.2/24]}}}", links: []string{"eth0"},
+			state: func(m *model) {
+				m.link("eth0").Up = true
+				m.Addresses = append(m.Addresses, Address{Link: 2, Address: config.Address{Prefix: netip.MustParsePrefix("192.0.2.2/24")}}, Address{Link: 2, Address: config.Address{Prefix: netip.MustParsePrefix("198.51.100.1/24")}})
+			},
+		},
+		"an own address goes": {
+			file: "network: {}", links: []string{"eth0"},
+			state: func(m *model) {
+				m.Addresses = append(m.Addresses, Address{Link: 2, Address: config.Address{Prefix: netip.MustParsePrefix("192.0.2.2/24")}})
+			},
+			own:  func(o Own) { o.Addresses["eth0"] = []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")} },
+			want: []string{"delete address 192.0.2.2/24 of eth0"},
+		},
+		"a new name": {
+			file: "network: {ethernets: {lan: {match: {driver: virtio*}, set-name: lan0, mtu: 9000}}}", links: []string{"eth0"},
+			state: func(m *model) { m.link("eth0").Up = true },
+			want:  []string{"bring down eth0", "rename eth0 to lan0", "set mtu of lan0 to 9000", "bring up lan0"},
+		},
+		"a bond": {
+			file: "network: {ethernets: {eth0: {}}, bonds: {bond0: {interfaces: [eth0], addresses: [192.0.2.2/24]}}}", links: []string{"eth0"},
+			state: func(m *model) { m.link("eth0").Up = true },
+			want:  []string{"add bond bond0", "bring up bond0", "bring down eth0", "add eth0 to bond0", "bring up eth0", "add address 192.0.2.2/24 to bond0"},
+		},
+		"a link of the name of another kind": {
+			file: "network: {bridges: {br0: {}}}", links: []string{"br0"},
+		},
+		"down": {
+			file: "network: {ethernets: {eth0: {activation-mode: off, addresses: [192.0.2.2/24], routes: [{to: default, via: 192.0.2.1}]}}}", links: []string{"eth0"},
+			state: func(m *model) { m.link("eth0").Up = true },
+			want:  []string{"bring down eth0"},
+		},
+		"a VLAN whose link is not there": {file: "network: {ethernets: {eth7: {}}, vlans: {v: {id: 5, link: eth7}}}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, own := machine(x.links...), NewOwn()
+			if x.state != nil {
+				x.state(m)
+			}
+			if x.own != nil {
+				x.own(own)
+			}
+			p := Plan(parse(t, x.file), m.State, own)
+			if got := texts(p.Changes); !slices.Equal(got, x.want) {
+				t.Errorf("got  %q\nwant %q", got, x.want)
+			}
+			if err := m.converge(parse(t, x.file), own); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Every configuration leads to a state in which nothing is left to do, also from that of another
+// one, and no configuration leaves nothing of its own.
+func TestConverges(t *testing.T) {
+	all := everything(t)
+	for _, before := range []string{"network: {}", all, "network: {bridges: {eth1: {}}, dummy-devices: {br0: {}, vlan5: {}}}", strings.ReplaceAll(all, "id: 5", "id: 6")} {
+		for _, after := range []string{all, "network: {}"} {
+			m, own := machine("eth0", "ens3", "port1", "port2", "slave1"), NewOwn()
+			if err := m.converge(parse(t, before), own); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.converge(parse(t, after), own); err != nil {
+				t.Fatal(err)
+			}
+			if after == "network: {}" && (len(m.Links) != 6 || len(m.Addresses)+len(m.Routes)+len(m.Rules) != 0 || len(own.Links)+len(own.Addresses)+len(own.Ports) != 0) {
+				t.Errorf("left: %+v, %+v", m.State, own)
+			}
+		}
+	}
+}
+
+// everything is the example of the documentation, with a link of each kind.
+func everything(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "config", "testdata", "all.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// No plan panics, and each leads somewhere where nothing is left to do.
+func FuzzConverges(f *testing.F) {
+	f.Add(everything(f))
+	f.Add("network: {ethernets: {a: {match: {name: \"*\"}, addresses: [10.0.0.1/8], routes: [{to: 10.0.0.0/8, scope: link}]}}, bridges: {b: {interfaces: [a]}}}")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := config.Parse([]byte(text), "f.yml")
+		if err != nil {
+			return
+		}
+		m := machine("eth0", "ens3", "port1")
+		if err := m.converge(c, NewOwn()); err != nil {
+			t.Error(err)
+		}
+	})
+}
