@@ -388,7 +388,7 @@ func (r *reader) link(field []string, id string, kind Kind, d *device) Link {
 		l.DNS = append(l.DNS, a.Addr)
 	}
 	for i, s := range d.Nameservers.Search {
-		if !domainName(s) {
+		if !DomainName(s) {
 			r.errorf(in(field, "nameservers", "search", fmt.Sprint(i)), "%q is no domain name", s)
 		}
 	}
@@ -405,9 +405,9 @@ func (r *reader) link(field []string, id string, kind Kind, d *device) Link {
 	return l
 }
 
-// domainName reports whether a text is a domain name as resolv.conf(5) has them (RFC 1035 section
+// DomainName reports whether a text is a domain name as resolv.conf(5) has them (RFC 1035 section
 // 2.3.4 for the lengths).
-func domainName(s string) bool {
+func DomainName(s string) bool {
 	s = strings.TrimSuffix(s, ".")
 	if s == "" || len(s) > 253 {
 		return false
@@ -435,7 +435,7 @@ func (r *reader) dhcp(field []string, d *device, enabled bool, o overrides) DHCP
 		x.Metric = *o.RouteMetric
 		r.between(in(field, "route-metric"), x.Metric, 0, metricLimit)
 	}
-	if o.Hostname != "" && !domainName(o.Hostname) {
+	if o.Hostname != "" && !DomainName(o.Hostname) {
 		r.errorf(in(field, "hostname"), "%q is no host name", o.Hostname)
 	}
 	return x
