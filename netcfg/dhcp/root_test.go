@@ -1,0 +1,332 @@
+package dhcp
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"keelson/netcfg/kernel"
+	"keelson/netcfg/lease"
+	"keelson/runtime/timeline"
+	"keelson/testvm/nstest"
+	"keelson/testvm/tier"
+)
+
+func TestMain(m *testing.M) { nstest.Main(m) }
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func run(t *testing.T, line string) string {
+	t.Helper()
+	f := strings.Fields(line)
+	out, err := exec.Command(f[0], f[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", line, err, out)
+	}
+	return string(out)
+}
+
+// world has a server's network namespace, called "server", with a link for each client.
+type world struct {
+	t   *testing.T
+	dir string
+}
+
+// newWorld makes it. The client's links are eth0, eth1, ….
+func newWorld(t *testing.T, links int) *world {
+	t.Helper()
+	tier.Tool(t, "ip", "iproute2")
+	w := &world{t, t.TempDir()}
+	must(t, os.MkdirAll("/run/netns", 0o755))
+	run(t, "mount -t tmpfs tmpfs /run")
+	run(t, "ip netns add server")
+	run(t, "ip netns exec server ip link add br0 type bridge")
+	run(t, "ip netns exec server ip link set br0 up")
+	run(t, "ip netns exec server ip address add 192.0.2.1/24 dev br0")
+	run(t, "ip netns exec server ip link set lo up")
+	for i := range links {
+		run(t, fmt.Sprintf("ip link add eth%d type veth peer name far%d netns server", i, i))
+		run(t, fmt.Sprintf("ip netns exec server ip link set far%d master br0 up", i))
+		run(t, fmt.Sprintf("ip link set eth%d up", i))
+	}
+	return w
+}
+
+// program starts a server. It is killed at the end of the test.
+func (w *world) program(line string) *exec.Cmd {
+	w.t.Helper()
+	c := exec.Command("ip", append([]string{"netns", "exec", "server"}, strings.Fields(line)...)...)
+	out, err := os.Create(filepath.Join(w.dir, "server.log"))
+	must(w.t, err)
+	c.Stdout, c.Stderr = out, out
+	must(w.t, c.Start())
+	w.t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	return c
+}
+
+// dnsmasq starts it with options.
+func (w *world) dnsmasq(options string) *exec.Cmd {
+	tier.Tool(w.t, "dnsmasq", "dnsmasq-base")
+	return w.program("dnsmasq --keep-in-foreground --conf-file=/dev/null --port=0 --log-dhcp --log-facility=- --user=root --no-ping --dhcp-leasefile=" + filepath.Join(w.dir, "leases.dnsmasq") + " --dhcp-authoritative --pid-file= " + options)
+}
+
+// kea starts Debian's kea, whose leases may be as short as seconds.
+func (w *world) kea(subnet string) *exec.Cmd {
+	tier.Tool(w.t, "kea-dhcp4", "kea-dhcp4-server")
+	file := filepath.Join(w.dir, "kea.json")
+	must(w.t, os.WriteFile(file, []byte(`{"Dhcp4": {"interfaces-config": {"interfaces": ["br0"], "dhcp-socket-type": "raw"}, "lease-database": {"type": "memfile", "persist": false},
+		"authoritative": true, "loggers": [{"name": "kea-dhcp4", "output_options": [{"output": "stdout"}], "severity": "INFO"}], "subnet4": [`+subnet+`]}}`), 0o644))
+	must(w.t, os.MkdirAll("/run/kea", 0o755))
+	return w.program("env KEA_LOCKFILE_DIR=" + w.dir + " KEA_PIDFILE_DIR=" + w.dir + " kea-dhcp4 -c " + file)
+}
+
+// manager starts a Manager for links. stop ends it.
+func (w *world) manager(links ...string) (stop func()) {
+	w.t.Helper()
+	all, err := Standalone(links)
+	must(w.t, err)
+	return w.start(&Manager{Links: all})
+}
+
+func (w *world) start(m *Manager) (stop func()) {
+	m.Leases, m.Kept = filepath.Join(w.dir, "leases"), filepath.Join(w.dir, "kept")
+	log, err := os.OpenFile(filepath.Join(w.dir, "client.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	must(w.t, err)
+	m.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- m.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Error(err)
+		}
+	}
+}
+
+// until waits for something that an event of the network or of a file brings.
+func (w *world) until(what string, done func() bool) {
+	w.t.Helper()
+	for limit := time.Now().Add(5 * time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(limit) {
+			client, _ := os.ReadFile(filepath.Join(w.dir, "client.log"))
+			server, _ := os.ReadFile(filepath.Join(w.dir, "server.log"))
+			w.t.Fatalf("%s: not within five minutes\nclient:\n%s\nserver:\n%s", what, client, server)
+		}
+	}
+}
+
+func (w *world) lease(link string) *lease.Lease {
+	l, known, err := lease.Read(filepath.Join(w.dir, "leases"), link, 4)
+	if err != nil || !known {
+		return nil
+	}
+	return &l
+}
+
+func (w *world) log() string {
+	text, _ := os.ReadFile(filepath.Join(w.dir, "client.log"))
+	return string(text)
+}
+
+func addressesOf(t *testing.T, link string) (all []netip.Prefix) {
+	t.Helper()
+	state, err := kernel.Links()
+	must(t, err)
+	for _, l := range state.Links {
+		for _, a := range state.Addresses {
+			if l.Name == link && a.Link == l.Index && a.Prefix.Addr().Is4() {
+				all = append(all, a.Prefix)
+			}
+		}
+	}
+	return all
+}
+
+// A lease of dnsmasq with all options; after a restart and a lost carrier it is asked for again,
+// and in the end it is given back.
+func TestLease(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		w.dnsmasq("--interface=br0 --dhcp-range=192.0.2.10,192.0.2.20,255.255.255.0,1h --dhcp-option=option:router,192.0.2.1 --dhcp-option=option:dns-server,192.0.2.53,192.0.2.54 " +
+			"--dhcp-option=option:domain-name,example.org --dhcp-option=option:domain-search,a.example,b.example --dhcp-option=option:mtu,1400 --dhcp-option=option:ntp-server,192.0.2.123 " +
+			"--dhcp-option=option:static-route,198.51.100.0,192.0.2.2 --dhcp-host=02:00:00:00:00:01,192.0.2.10,named")
+		run(t, "ip link set eth0 down")
+		run(t, "ip link set eth0 address 02:00:00:00:00:01 up")
+		stop := w.manager("eth0")
+		w.until("a lease", func() bool { return w.lease("eth0") != nil })
+		l := w.lease("eth0")
+		if l.Address != netip.MustParsePrefix("192.0.2.10/24") || l.Server.String() != "192.0.2.1" || len(l.DNS) != 2 || l.Domain != "example.org" || strings.Join(l.Search, " ") != "a.example b.example" ||
+			l.MTU != 1400 || len(l.NTP) != 1 || l.Hostname != "named" || len(l.Routes) != 2 {
+			t.Errorf("%+v", l)
+		}
+		if left := l.Left(timeline.Now()); left < 50*time.Minute || left > time.Hour {
+			t.Errorf("it is valid for %s", left)
+		}
+		text := run(t, "ip route") + run(t, "ip link show eth0") + run(t, "ip address show eth0")
+		for _, want := range []string{"default via 192.0.2.1 dev eth0 proto dhcp src 192.0.2.10 metric 100", "198.51.100.0/24 via 192.0.2.2 dev eth0 proto dhcp", "192.0.2.0/24 dev eth0 proto dhcp scope link src 192.0.2.10 metric 100", "mtu 1400", "inet 192.0.2.10/24 brd 192.0.2.255"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("no %q in:\n%s", want, text)
+			}
+		}
+
+		stop() // As for a swap: the address stays.
+		if got := addressesOf(t, "eth0"); len(got) != 1 {
+			t.Errorf("after the end: %v", got)
+		}
+		first := l.Obtained
+		stop = w.manager("eth0")
+		w.until("the lease again", func() bool { l := w.lease("eth0"); return l != nil && l.Obtained > first })
+		if !strings.Contains(w.log(), "from=rebooting event=ack to=probing") {
+			t.Errorf("it was not asked for again:\n%s", w.log())
+		}
+
+		// The carrier is lost and returns.
+		first = w.lease("eth0").Obtained
+		run(t, "ip netns exec server ip link set far0 down")
+		w.until("the carrier is lost", func() bool { return strings.Contains(w.log(), "the carrier is lost") })
+		run(t, "ip netns exec server ip link set far0 up")
+		w.until("the lease with the carrier", func() bool { l := w.lease("eth0"); return l != nil && l.Obtained > first })
+		stop()
+
+		// A link that does not ask any more.
+		request := filepath.Join(w.dir, "dhcp.json")
+		all, err := Standalone([]string{"eth0"})
+		must(t, err)
+		must(t, lease.WriteRequest(request, lease.Request{Links: all}))
+		first = w.lease("eth0").Obtained
+		stop = w.start(&Manager{Request: request})
+		w.until("the lease by a request", func() bool { l := w.lease("eth0"); return l != nil && l.Obtained > first })
+		must(t, lease.WriteRequest(request, lease.Request{}))
+		w.until("the end of the lease", func() bool { return w.lease("eth0") == nil })
+		stop()
+		if got := addressesOf(t, "eth0"); len(got) != 0 {
+			t.Errorf("after the release: %v", got)
+		}
+		if text := run(t, "ip route"); text != "" {
+			t.Errorf("routes are left:\n%s", text)
+		}
+		w.until("the release at the server", func() bool {
+			text, err := os.ReadFile(filepath.Join(w.dir, "server.log"))
+			return err == nil && strings.Contains(string(text), "DHCPRELEASE(br0) 192.0.2.10")
+		})
+	})
+}
+
+// Short leases of kea: they are renewed, and end when the server is gone; another server takes over.
+func TestRenew(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		const subnet = `{"id": 1, "subnet": "192.0.2.0/24", "pools": [{"pool": "192.0.2.100 - 192.0.2.110"}], "valid-lifetime": 8, "renew-timer": 2, "rebind-timer": 5,
+			"option-data": [{"name": "routers", "data": "192.0.2.1"}, {"name": "classless-static-route", "code": 121, "space": "dhcp4", "csv-format": false, "data": "18CB0071C000020100C0000201"}]}`
+		server := w.kea(strings.Replace(subnet, `{"name": "classless-static-route", "code": 121, "space": "dhcp4", "csv-format": false, "data": "18CB0071C000020100C0000201"}`, `{"code": 121, "space": "dhcp4", "csv-format": false, "data": "18CB0071C000020100C0000201"}`, 1))
+		stop := w.manager("eth0")
+		w.until("a lease", func() bool { return w.lease("eth0") != nil })
+		first := *w.lease("eth0")
+		if text := run(t, "ip route"); !strings.Contains(text, "203.0.113.0/24 via 192.0.2.1 dev eth0") || !strings.Contains(text, "default via 192.0.2.1") {
+			t.Errorf("routes of option 121:\n%s", text)
+		}
+		w.until("the renewal", func() bool {
+			l := w.lease("eth0")
+			return l != nil && l.Expires > first.Expires && l.Address == first.Address
+		})
+		if !strings.Contains(w.log(), "from=renewing event=ack to=bound") {
+			t.Errorf("no renewal:\n%s", w.log())
+		}
+		must(t, server.Process.Kill())
+		_ = server.Wait()
+		w.until("the end of the lease", func() bool { return w.lease("eth0") == nil })
+		if got := addressesOf(t, "eth0"); len(got) != 0 {
+			t.Errorf("after the end of the lease: %v", got)
+		}
+		if !strings.Contains(w.log(), "from=renewing event=T2 to=rebinding") || !strings.Contains(w.log(), "from=rebinding event=expired to=selecting") {
+			t.Errorf("the states:\n%s", w.log())
+		}
+		w.dnsmasq("--interface=br0 --dhcp-range=192.0.2.30,192.0.2.40,255.255.255.0,1h")
+		w.until("a lease of another server", func() bool { return len(addressesOf(t, "eth0")) == 1 })
+		stop()
+	})
+}
+
+// An address that another machine has is declined, and one of another network refused.
+func TestConflict(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		w := newWorld(t, 2)
+		w.dnsmasq("--interface=br0 --dhcp-range=192.0.2.10,192.0.2.11,255.255.255.0,1h")
+		run(t, "ip link set eth1 down")
+		run(t, "ip netns add other")
+		run(t, "ip link set eth1 netns other")
+		run(t, "ip netns exec other ip link set eth1 up")
+		run(t, "ip netns exec other ip address add 192.0.2.10/24 dev eth1")
+		run(t, "ip netns exec other ip address add 192.0.2.11/24 dev eth1")
+		stop := w.manager("eth0")
+		w.until("an address is declined", func() bool { return strings.Contains(w.log(), "from=probing event=conflict to=declining") })
+		run(t, "ip netns exec other ip address flush dev eth1")
+		w.until("a free address", func() bool { return w.lease("eth0") != nil })
+		stop()
+
+		// The kept lease is of a network that the server does not have.
+		l := *w.lease("eth0")
+		run(t, "ip address flush dev eth0")
+		must(t, lease.Remove(filepath.Join(w.dir, "leases"), "eth0", 4))
+		l.Address = netip.MustParsePrefix("198.51.100.7/24")
+		must(t, store{dir: filepath.Join(w.dir, "kept")}.save(l))
+		stop = w.manager("eth0")
+		w.until("a lease after a refusal", func() bool { return w.lease("eth0") != nil })
+		if !strings.Contains(w.log(), "from=rebooting event=nak to=selecting") {
+			t.Errorf("no refusal:\n%s", w.log())
+		}
+		stop()
+	})
+}
+
+// Lost packets, and a server that comes late.
+func TestLoss(t *testing.T) {
+	tier.Long(t)
+	nstest.Run(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		stop := w.manager("eth0")
+		w.until("no server answers", func() bool { return strings.Contains(w.log(), "no DHCP server answers") })
+		w.dnsmasq("--interface=br0 --dhcp-range=192.0.2.10,192.0.2.11,255.255.255.0,1h")
+		w.until("a lease", func() bool { return w.lease("eth0") != nil })
+		stop()
+	})
+}
+
+// Many links in one process.
+func TestManyLinks(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		const links = 50
+		w := newWorld(t, links)
+		w.dnsmasq("--interface=br0 --dhcp-range=192.0.2.10,192.0.2.200,255.255.255.0,1h")
+		var names []string
+		for i := range links {
+			names = append(names, fmt.Sprintf("eth%d", i))
+		}
+		stop := w.manager(names...)
+		w.until("all leases", func() bool {
+			all, err := lease.ReadAll(filepath.Join(w.dir, "leases"))
+			return err == nil && len(all) == links
+		})
+		seen := map[netip.Prefix]bool{}
+		for _, name := range names {
+			seen[w.lease(name).Address] = true
+		}
+		if len(seen) != links {
+			t.Errorf("%d links have %d addresses", links, len(seen))
+		}
+		stop()
+	})
+}
