@@ -82,7 +82,7 @@ PRIVATE := root root/.ssh
 TZIF := TZif2$(subst x,\000,xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx)\001\000\000\000\004\000\000\000\000\000\000UTC\000
 
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
-TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:e2fsprogs gcc:gcc zsh:zsh fish:fish mandoc:mandoc /usr/share/bash-completion/bash_completion:bash-completion busybox:busybox-static ip:iproute2 curl:curl chromium:chromium \
+TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:e2fsprogs gcc:gcc zsh:zsh fish:fish mandoc:mandoc /usr/share/bash-completion/bash_completion:bash-completion busybox:busybox-static ip:iproute2 dnsmasq:dnsmasq-base kea-dhcp4:kea-dhcp4-server curl:curl chromium:chromium \
 	mksquashfs:squashfs-tools mkfs.erofs:erofs-utils veritysetup:cryptsetup-bin fakeroot:fakeroot xorriso:xorriso \
 	cpio:cpio tar:tar zstd:zstd xz:xz-utils minisign:minisign nsenter:util-linux mkfs.fat:dosfstools mcopy:mtools sgdisk:gdisk sfdisk:fdisk qemu-img:qemu-utils \
 	x86_64-linux-gnu-objcopy:binutils-x86-64-linux-gnu aarch64-linux-gnu-objcopy:binutils-aarch64-linux-gnu \
@@ -119,9 +119,14 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	# The shim recognises this runc by its size: an image may contain another.
 	$(GOBUILD) -tags no_grpc -ldflags "-s -w -X main.runcSize=$$(stat -c %s $(ROOT)/usr/bin/runc)" \
 		-o $(ROOT)/usr/libexec/containerd-shim-runc-v2 ./services/cmd/shim
-	# The image of a service, with its mount points, and not part of the root.
+	# Images of services, with their mount points, and not part of the root.
 	@mkdir -p $(addprefix $(BUILD)/gate/,usr/bin dev proc sys etc/keelson/gate run/keelson/gate)
 	$(GOBUILD) -tags nethttpomithttp2 -ldflags '-s -w $(STAMP)' -o $(BUILD)/gate/usr/bin/gate ./services/cmd/gate
+	@mkdir -p $(addprefix $(BUILD)/network/,usr/bin dev proc sys etc run/keelson/net run/resolvconf run/sysctl/net run/sysctl/kernel)
+	@touch $(BUILD)/network/run/sysctl/kernel/hostname
+	$(GOBUILD) -tags nethttpomithttp2 -ldflags '-s -w $(STAMP)' -o $(BUILD)/network/usr/bin/network ./netcfg/cmd/network
+	@mkdir -p $(addprefix $(BUILD)/dhcp/,usr/bin dev proc sys run/keelson/net var/lib/keelson/net)
+	$(GOBUILD) -ldflags '-s -w $(STAMP)' -o $(BUILD)/dhcp/usr/bin/dhcp ./netcfg/cmd/dhcp
 	$(if $(BUILD_TIME),@echo $(BUILD_TIME) >$(ROOT)/usr/lib/keelson/build-time)
 	@printf '%s\n' 'NAME="keelson"' 'ID=keelson' 'VERSION_ID="$(OS_VERSION)"' 'PRETTY_NAME="keelson $(OS_VERSION)"' >$(ROOT)/etc/os-release
 	@printf '$(TZIF)$(TZIF)\nUTC0\n' >$(ROOT)/etc/localtime
@@ -156,12 +161,14 @@ init-image: keelson guest-amd64 guest-arm64 ## Pack both guests as the image for
 	$(KEELSON) init-image --gate -o build/gate-image.tar --name $(GATE_IMAGE) amd64=build/amd64/gate arm64=build/arm64/gate
 
 RELEASE_ARCHS := amd64 arm64
+# Folders of images of services.
+SERVICE_IMAGES := gate network dhcp
 RELEASE       := build/release
 # Order, times and owners are fixed, so that the same tree gives the same archive.
 PACK          := tar --format=ustar --sort=name --mtime=@$(or $(BUILD_TIME),0) --owner=0 --group=0 --numeric-owner
 
 release: ## Build guests and keelson for amd64 and arm64, the init image, manual pages, completions and SHA256SUMS under build/release
-	rm -rf $(RELEASE) $(RELEASE_ARCHS:%=build/%/root) $(RELEASE_ARCHS:%=build/%/gate)
+	rm -rf $(RELEASE) $(RELEASE_ARCHS:%=build/%/root) $(foreach name,$(SERVICE_IMAGES),$(RELEASE_ARCHS:%=build/%/$(name)))
 	@$(MAKE) --no-print-directory init-image man completions
 	@mkdir -p $(RELEASE)
 	chmod -R u=rwX,go=rX build/man build/completions
@@ -171,8 +178,9 @@ release: ## Build guests and keelson for amd64 and arm64, the init image, manual
 	cp build/gate-image.tar $(RELEASE)/keelson-gate-$(VERSION).tar
 	for arch in $(RELEASE_ARCHS); do \
 		$(PACK) -C build/$$arch/root -cf - . | gzip -n9 >$(RELEASE)/keelson-guest-$(VERSION)-$$arch.tar.gz && \
-		chmod -R u=rwX,go=rX build/$$arch/gate && \
-		$(PACK) -C build/$$arch/gate -cf - . | gzip -n9 >$(RELEASE)/keelson-gate-$(VERSION)-$$arch.tar.gz && \
+		for name in $(SERVICE_IMAGES); do \
+			chmod -R u=rwX,go=rX build/$$arch/$$name && \
+			$(PACK) -C build/$$arch/$$name -cf - . | gzip -n9 >$(RELEASE)/keelson-$$name-$(VERSION)-$$arch.tar.gz || exit 1; done && \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '-s -w $(STAMP)' \
 			-o $(RELEASE)/$(notdir $(KEELSON))-$(VERSION)-$$arch ./testvm/cmd/keelson || exit 1; done
 	cd $(RELEASE) && sha256sum -- * >SHA256SUMS.new && mv SHA256SUMS.new SHA256SUMS && cat SHA256SUMS

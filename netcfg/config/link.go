@@ -49,7 +49,7 @@ type Link struct {
 	DHCP4      DHCP
 	DHCP6      DHCP
 	AcceptRA   *bool // nil: as the kernel does
-	NoIPv6LL   bool  // no link-local address of IPv6
+	IPv6LL     *bool // whether it makes a link-local address of IPv6; nil: as the kernel does
 	Optional   bool  // nobody waits for it
 	Activation Activation
 	Master     string // ID of the bond, bridge or VRF that it is a member of

@@ -370,7 +370,8 @@ func (r *reader) link(field []string, id string, kind Kind, d *device) Link {
 		}
 	}
 	if d.LinkLocal != nil {
-		l.NoIPv6LL = !slices.Contains(*d.LinkLocal, "ipv6")
+		makes := slices.Contains(*d.LinkLocal, "ipv6")
+		l.IPv6LL = &makes
 		for i, family := range *d.LinkLocal {
 			if family != "ipv6" {
 				r.errorf(in(field, "link-local", fmt.Sprint(i)), "want ipv6, not %q: link-local addresses of IPv4 are not supported", family)

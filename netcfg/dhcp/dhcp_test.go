@@ -3,6 +3,8 @@ package dhcp
 import (
 	"net"
 	"net/netip"
+	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +89,30 @@ func TestTable(t *testing.T) {
 	}
 	if len(reached) != len(Table) {
 		t.Errorf("%d of %d states are reached", len(reached), len(Table))
+	}
+}
+
+// docs/network.md shows the same table.
+func TestTableIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/network.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[State]map[Event]State{}
+	for line := range strings.Lines(string(text)) {
+		columns := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		state, _, ok := strings.Cut(strings.TrimSpace(columns[0]), ":")
+		if _, known := Table[State(state)]; !ok || !known || len(columns) != 3 {
+			continue
+		}
+		events, next := strings.Split(columns[1], ";"), strings.Split(columns[2], ";")
+		documented[State(state)] = map[Event]State{}
+		for i := range min(len(events), len(next)) {
+			documented[State(state)][Event(strings.TrimSpace(events[i]))] = State(strings.TrimSpace(next[i]))
+		}
+	}
+	if !reflect.DeepEqual(documented, Table) {
+		t.Errorf("the document has %v\nthe program %v", documented, Table)
 	}
 }
 

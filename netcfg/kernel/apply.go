@@ -44,7 +44,7 @@ func (k Kernel) apply(c plan.Change) error {
 		return k.sysctl("ipv6", c.Link, "accept_ra", value)
 	case plan.SetIPv6LL:
 		value := "0"
-		if c.Want.NoIPv6LL {
+		if !*c.Want.IPv6LL {
 			value = noAddress
 		}
 		return k.sysctl("ipv6", c.Link, "addr_gen_mode", value)

@@ -76,7 +76,7 @@ func (c Change) String() string {
 	case SetAcceptRA:
 		return fmt.Sprintf("%s %s to %t", verb, c.Link, *c.Want.AcceptRA)
 	case SetIPv6LL:
-		return fmt.Sprintf("%s %s to %t", verb, c.Link, !c.Want.NoIPv6LL)
+		return fmt.Sprintf("%s %s to %t", verb, c.Link, *c.Want.IPv6LL)
 	case AddAddress:
 		return fmt.Sprintf("%s %s to %s", verb, c.Address.Prefix, c.Link)
 	case DeleteAddress:

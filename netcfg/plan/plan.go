@@ -247,7 +247,7 @@ func (p *planner) properties(w *config.Link, name string, now Link) {
 	if w.AcceptRA != nil && now.AcceptRA != nil && *w.AcceptRA != *now.AcceptRA || w.AcceptRA != nil && p.made[name] {
 		p.add(Change{Op: SetAcceptRA, Link: name, Want: w})
 	}
-	if now.IPv6LL != nil && *now.IPv6LL == w.NoIPv6LL || w.NoIPv6LL && p.made[name] {
+	if w.IPv6LL != nil && (now.IPv6LL != nil && *now.IPv6LL != *w.IPv6LL || p.made[name]) {
 		p.add(Change{Op: SetIPv6LL, Link: name, Want: w})
 	}
 	before := p.state.nameOf(now.Master)

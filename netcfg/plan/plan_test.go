@@ -132,8 +132,7 @@ func (m *model) apply(c Change) error {
 	case SetAcceptRA:
 		l.AcceptRA = c.Want.AcceptRA
 	case SetIPv6LL:
-		makes := !c.Want.NoIPv6LL
-		l.IPv6LL = &makes
+		l.IPv6LL = c.Want.IPv6LL
 	case Up:
 		l.Up = true
 	case Down:

@@ -109,7 +109,7 @@ func (a *App) root() *cobra.Command {
 
 // verbs returns all verbs.
 func (a *App) verbs() []Verb {
-	all := []Verb{a.list(), a.status(), a.stats(), a.top(), a.inspect(), a.graph(), a.boot(), a.onboot(), a.blame(), a.chart(), a.events(), a.logs(), a.security(),
+	all := []Verb{a.list(), a.status(), a.stats(), a.top(), a.inspect(), a.graph(), a.boot(), a.onboot(), a.blame(), a.chart(), a.events(), a.logs(), a.security(), a.net(),
 		a.order(control.Start), a.order(control.Stop), a.order(control.Restart), a.kill(), a.exec(), a.shell(), a.debug(), a.rescue(),
 		a.swap(), a.rollback(), a.remove(), a.diff(),
 		a.Power(control.PowerOff), a.Power(control.Reboot), a.Power(control.Halt), a.version()}

@@ -135,6 +135,12 @@ const (
 	NameParameter = "name"
 )
 
+// Where the network is (package network), and what the network service would change.
+const (
+	NetworkPath     = prefix + "/network"
+	NetworkPlanPath = NetworkPath + "/plan"
+)
+
 // Get reads a resource in JSON.
 func (c *Client) Get(ctx context.Context, path string, q url.Values, into any) error {
 	return c.get(ctx, strings.TrimPrefix(path, prefix), q, into)

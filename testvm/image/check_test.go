@@ -51,6 +51,7 @@ files:
   - {path: etc/x, source: none.conf}
   - {path: etc/y, contents: y}
   - {path: etc/keelson/swap.yml, contents: "defaults: {}"}
+  - {path: etc/netcfg.yml, contents: "network: {ethernets: {eth0: {dhcp: true}}}"}
 volumes:
   - {name: v, image: "registry.example/v:v1", format: oci}
 `)
@@ -58,9 +59,10 @@ volumes:
 		"a.yml:3: init[0]: cannot find image dir:none", "a.yml:5: services[0].command: ", "a.yml:10: services[2].userns: ",
 		"a.yml:12: services[3].hostname: ", "a.yml:14: files[0]: ",
 		"a.yml:16: files[2]: /etc/keelson/swap.yml: line 1: unknown key defaults",
+		"a.yml:17: files[3]: /etc/netcfg.yml:1: ethernets.eth0.dhcp: there is no such field",
 	})
 	wantStarts(t, notChecked, []string{
-		"a.yml:2: kernel.image: is not on this host", "a.yml:3: init[1]: is not on this host", "a.yml:18: volumes[0].image: is not", "a.yml:6: services[1].image: is not",
+		"a.yml:2: kernel.image: is not on this host", "a.yml:3: init[1]: is not on this host", "a.yml:19: volumes[0].image: is not", "a.yml:6: services[1].image: is not",
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	netconfig "keelson/netcfg/config"
 	"keelson/runtime/swappolicy"
 	"keelson/testvm/image/config"
 	"keelson/testvm/image/tree"
@@ -25,6 +26,11 @@ func (a *assembler) file(field string, f config.File) error {
 	}
 	if "/"+e.Path == swappolicy.Path && e.Type == tree.File { // A machine would refuse every swap.
 		if _, err := swappolicy.Parse(swappolicy.Path, e.Data); err != nil {
+			return a.doc.ErrorAt(field, err)
+		}
+	}
+	if "/"+e.Path == netconfig.Path && e.Type == tree.File { // A machine would have no network.
+		if _, err := netconfig.Parse(e.Data, netconfig.Path); err != nil {
 			return a.doc.ErrorAt(field, err)
 		}
 	}

@@ -39,6 +39,7 @@ func api(h control.Handler, journal *events.Journal, services measured, inspect 
 	more := append(sources.Routes(), control.EventsRoute(journal), metricsRoute(services), control.BootsRoute(reader.System()), control.LogsRoute(session.NewStarter(log).Handler(logsSession)), // Readers of logs take no place of a shell.
 		control.ExecRoute(find, session.NewStarter(log).Handler(execSession)), control.DebugRoute(find, debugHandler(log)), control.RescueRoute(machineItself(), debugHandler(log)),
 		securityRoute(session.NewStarter(log).Handler(securitySession)))
+	more = append(more, networkRoutes(session.NewStarter(log))...)
 	return &control.Server{Handler: h, Logger: log, More: more}
 }
 
@@ -77,6 +78,8 @@ const (
 	debugSession = "debug"
 
 	securitySession = "security"
+	networkSession  = "network"
+	planSession     = "network-plan"
 )
 
 // debugHandler starts sessions of debug. A session that is killed leaves tools.
@@ -102,7 +105,8 @@ func sweepTools(log *slog.Logger) {
 
 // serveSession serves one request of a client in a process of its own.
 func serveSession(ctx context.Context, args []string, _ io.Writer) (int, error) {
-	handlers := map[string]http.Handler{logsSession: control.LogsHandler(reader.System()), execSession: execute.Handler(paths.ContainerdSocket), debugSession: debug.Handler(), securitySession: http.HandlerFunc(securityHandler)}
+	handlers := map[string]http.Handler{logsSession: control.LogsHandler(reader.System()), execSession: execute.Handler(paths.ContainerdSocket), debugSession: debug.Handler(), securitySession: http.HandlerFunc(securityHandler),
+		networkSession: http.HandlerFunc(networkHandler), planSession: http.HandlerFunc(planHandler)}
 	handler, ok := handlers[args[0]]
 	if !ok {
 		return control.CodeUsage, fmt.Errorf("there are no sessions of kind %q", args[0])

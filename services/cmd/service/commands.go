@@ -52,7 +52,7 @@ func commandLine(in io.Reader, out, diag io.Writer) *cli.App {
 		Timeline:   func() ([]timeline.Event, error) { return timeline.Read(timeline.Path) },
 		Programs:   func(context.Context) (control.ProgramsState, error) { return programsState() },
 		TrialEnded: func(ctx context.Context) error { return waitForEnd(ctx, programs.TrialFile) },
-		Verbs:      []cli.Verb{logs(out, diag), assess(out), power(app, control.PowerOff), power(app, control.Reboot), power(app, control.Halt)},
+		Verbs:      []cli.Verb{logs(out, diag), assess(out), net(app), power(app, control.PowerOff), power(app, control.Reboot), power(app, control.Halt)},
 	}
 	return app
 }
