@@ -52,26 +52,31 @@ func (p *planner) problem(format string, args ...any) {
 }
 
 // resolve finds the kernel's names of links. A link that is made has its own name; physical
-// links are found by what they match, those with a new name by that too.
+// links are found by what they match, those with a new name by that too. A link that several
+// entries match belongs to the one that says most of it: two entries would undo what the
+// other one does.
 func (p *planner) resolve() {
-	for _, l := range p.want.Links {
+	owner := map[string]*config.Link{} // by the kernel's name
+	for i := range p.want.Links {
+		l := &p.want.Links[i]
 		p.Links[l.ID] = nil
 		if l.Kind != config.Physical {
 			p.Links[l.ID] = []string{l.ID}
 			continue
 		}
 		for _, k := range p.state.Links {
-			if !p.mayMatch(l, k) {
-				continue
+			if o := owner[k.Name]; p.matches(*l, k) && (o == nil || precision(l, k.Name) < precision(o, k.Name)) {
+				owner[k.Name] = l
 			}
-			mac := k.Original
-			if len(mac) == 0 {
-				mac = k.MAC
-			}
-			candidate := config.Candidate{Name: k.Name, Driver: k.Driver, Path: k.Path, MAC: mac}
-			renamed := candidate
-			renamed.Name = l.Match.Name // What it was called before.
-			if l.Match.Matches(candidate) || l.SetName != "" && k.Name == l.SetName && !pattern(l.Match.Name) && l.Match.Matches(renamed) || l.SetName != "" && k.Name == l.SetName && pattern(l.Match.Name) {
+		}
+	}
+	for i := range p.want.Links {
+		l := &p.want.Links[i]
+		if l.Kind != config.Physical {
+			continue
+		}
+		for _, k := range p.state.Links {
+			if owner[k.Name] == l {
 				p.Links[l.ID] = append(p.Links[l.ID], k.Name)
 			}
 		}
@@ -85,6 +90,43 @@ func (p *planner) resolve() {
 	}
 }
 
+// precision is how exactly an entry means a link that it matches; less is more exactly. Those
+// of the same precision have the order of the configuration.
+func precision(l *config.Link, name string) int {
+	switch {
+	case l.Match.Name == name || l.SetName == name:
+		return 0
+	case len(l.Match.MAC) > 0:
+		return 1
+	case l.Match.Path != "":
+		return 2
+	case len(l.Match.Drivers) > 0:
+		return 3
+	case l.Match.Name != "*":
+		return 4
+	}
+	return 5
+}
+
+// matches reports whether a physical link of the configuration matches a link of the kernel.
+func (p *planner) matches(l config.Link, k Link) bool {
+	if !p.mayMatch(l, k) {
+		return false
+	}
+	mac := k.Original
+	switch {
+	case len(mac) > 0:
+	case len(l.MAC) > 0 && slices.Equal(k.MAC, l.MAC): // It had another one before.
+		mac = l.Match.MAC
+	default:
+		mac = k.MAC
+	}
+	candidate := config.Candidate{Name: k.Name, Driver: k.Driver, Path: k.Path, MAC: mac}
+	other := l.Match
+	other.Name = "" // What it was called before, is not known any more.
+	return l.Match.Matches(candidate) || l.SetName != "" && k.Name == l.SetName && other.Matches(candidate)
+}
+
 // mayMatch reports whether a link of the kernel can be a physical link of the configuration.
 // Links of other kinds, such as the veth that a container has, and the loopback, are meant only
 // by their names.
@@ -95,11 +137,6 @@ func (p *planner) mayMatch(l config.Link, k Link) bool {
 	_, own := p.own.Links[k.Name]
 	named := l.Match.Name == k.Name || l.SetName == k.Name
 	return !own && (k.Kind == config.Physical && !k.Loopback || named)
-}
-
-// pattern reports whether a name has characters of path.Match, or is empty.
-func pattern(name string) bool {
-	return name == "" || slices.ContainsFunc([]byte(name), func(c byte) bool { return c == '*' || c == '?' || c == '[' || c == '\\' })
 }
 
 // removeLinks removes own links that are not wanted any more.

@@ -225,6 +225,23 @@ func TestPlan(t *testing.T) {
 			state: func(m *model) { m.link("eth0").Up = true },
 			want:  []string{"bring down eth0"},
 		},
+		"a member of a bond that another entry matches too": {
+			file: "network: {ethernets: {all: {match: {name: \"*\"}, mtu: 9000}, eth0: {}}, bonds: {bond0: {interfaces: [eth0]}}}", links: []string{"eth0", "eth1"},
+			state: func(m *model) { m.link("eth1").Up = true },
+			want:  []string{"set mtu of eth1 to 9000", "add bond bond0", "bring up bond0", "add eth0 to bond0", "bring up eth0"},
+		},
+		"the entry of a hardware address before that of a pattern": {
+			file: "network: {ethernets: {all: {match: {name: \"e*\"}, mtu: 9000}, lan: {match: {macaddress: \"02:00:00:00:00:02\"}, set-name: lan0}}}", links: []string{"eth0"},
+			want: []string{"rename eth0 to lan0", "bring up lan0"},
+		},
+		"another link has the new name": {
+			file: "network: {ethernets: {lan: {match: {macaddress: \"02:00:00:00:00:09\"}, set-name: lan0, mtu: 9000}}}", links: []string{"lan0"},
+		},
+		"a new name and a new hardware address": {
+			file: "network: {ethernets: {lan: {match: {macaddress: \"02:00:00:00:00:02\"}, set-name: lan0, macaddress: \"02:00:00:00:00:77\", addresses: [192.0.2.2/24]}}}", links: []string{"lan0"},
+			state: func(m *model) { m.link("lan0").MAC, m.link("lan0").Up = net.HardwareAddr{2, 0, 0, 0, 0, 0x77}, true },
+			want:  []string{"add address 192.0.2.2/24 to lan0"},
+		},
 		"a VLAN whose link is not there": {file: "network: {ethernets: {eth7: {}}, vlans: {v: {id: 5, link: eth7}}}"},
 	} {
 		t.Run(name, func(t *testing.T) {
