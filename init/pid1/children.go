@@ -35,7 +35,7 @@ var childVariables = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "T
 // more.
 func (p *pid1) spawn(name string, output func() (*os.File, error), args ...string) (*reaper.Child, error) {
 	child, err := p.spawnOnce(name, output, args)
-	if errors.Is(err, unix.EMFILE) && kernel.RaiseLimits(p.env.Machine) == nil {
+	if errors.Is(err, unix.EMFILE) && kernel.RaiseLimits(p.env.Machine, p.line) == nil {
 		child, err = p.spawnOnce(name, output, args)
 	}
 	return child, err

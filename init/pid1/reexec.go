@@ -95,7 +95,7 @@ func (p *pid1) reexec(in string) error {
 	if err := p.reaper.TryStart(); err != nil {
 		return fmt.Errorf("cannot start a process: %w", err)
 	}
-	_ = kernel.RaiseLimits(p.env.Machine) // … or no file descriptor.
+	_ = kernel.RaiseLimits(p.env.Machine, p.line) // … or no file descriptor.
 	if p.handover == nil {
 		if p.handover, err = handover.New(); err != nil {
 			return err

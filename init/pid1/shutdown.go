@@ -74,7 +74,7 @@ func (p *pid1) shutdown(a action) (code int) {
 		p.console.Event(timeline.Event{At: timeline.Now(), Stage: timeline.Shutdown, Result: a.name})
 	}
 	p.keepers.Close()
-	_ = kernel.RaiseLimits(p.env.Machine) // Unmounting needs file descriptors.
+	_ = kernel.RaiseLimits(p.env.Machine, p.line) // Unmounting needs file descriptors.
 	p.walk(context.Background(), phaseDown, p.shutdownList())
 	end := a
 	if p.env.Machine && a == powerOff {

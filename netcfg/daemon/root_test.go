@@ -185,10 +185,15 @@ func TestService(t *testing.T) {
 		if text := iproute(t, "address show eth0"); !strings.Contains(text, "192.0.2.2/24") {
 			t.Errorf("an address is lost:\n%s", text)
 		}
-		var status network.Daemon
-		must(t, json.Unmarshal([]byte(read(t, dir, "status.json")), &status))
-		if len(status.Errors) != 1 || !strings.Contains(status.Errors[0], "netcfg.yml:1: ") {
-			t.Errorf("%+v", status)
+		for limit := time.Now().Add(5 * time.Minute); ; time.Sleep(10 * time.Millisecond) { // It follows the event.
+			var status network.Daemon
+			must(t, json.Unmarshal([]byte(read(t, dir, "status.json")), &status))
+			if len(status.Errors) == 1 && strings.Contains(status.Errors[0], "netcfg.yml:1: ") {
+				break
+			}
+			if time.Now().After(limit) {
+				t.Fatalf("%+v", status)
+			}
 		}
 
 		// Plans.

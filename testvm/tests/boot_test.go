@@ -253,7 +253,26 @@ func checkProcesses(t *testing.T, v *vmtest.VM) {
 	count("containerd of PID 1", func(p agent.Process) bool { return p.PPID == 1 && command("containerd")(p) }, 1)
 	count("supervisor of PID 1", func(p agent.Process) bool { return p.PPID == 1 && command("service", "supervise")(p) }, 1)
 	count("shim of PID 1", func(p agent.Process) bool { return p.PPID == 1 && command("containerd-shim-runc-v2")(p) }, 7)
+	checkFileLimits(t, v, list)
 	noZombies(t, v)
+}
+
+// checkFileLimits checks the limits of open files of redis, which needs 10032 and raises a soft
+// limit that is lower.
+func checkFileLimits(t *testing.T, v *vmtest.VM, list []agent.Process) {
+	t.Helper()
+	for _, p := range list {
+		if len(p.Args) == 0 || !strings.HasSuffix(strings.Fields(p.Args[0])[0], "redis-server") {
+			continue
+		}
+		for line := range strings.Lines(v.File(fmt.Sprintf("/proc/%d/limits", p.PID))) {
+			if f := strings.Fields(line); strings.HasPrefix(line, "Max open files") && f[3] != "10032" {
+				t.Errorf("redis: %s", line)
+			}
+		}
+		return
+	}
+	t.Errorf("no redis: %+v", list)
 }
 
 // noZombies waits until there are no zombies: PID 1 may be about to reap one.

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"keelson/init/cmdline"
 	"keelson/runtime/oomscore"
 	"keelson/runtime/threads"
 )
@@ -31,15 +34,53 @@ func Protect(machine bool) error {
 	return err
 }
 
-// RaiseLimits raises the limits of open files and processes to LinuxKit's values; every
-// process inherits them. In userspace mode, it raises the limit of files as far as
-// allowed. It uses syscall.Setrlimit, after which the Go runtime does not restore in
-// children the limit that it found at its start.
-func RaiseLimits(machine bool) error {
-	const files = 1 << 20
+// FilesParameter sets the limits of open files of all processes: SOFT:HARD, or one number for
+// both.
+const FilesParameter = "keelson.nofile"
+
+// The limits of open files without the parameter, those of current container engines and of
+// systemd: programs that use select(2) or close each possible descriptor need a low soft
+// limit, and others raise it to the hard one, as those in Go do by themselves.
+const (
+	softFiles = 1024
+	hardFiles = 512 << 10
+)
+
+// mostFiles is the highest limit that the kernel accepts without fs.nr_open, and leastFiles one
+// with which keelson itself still works.
+const (
+	mostFiles  = 1 << 20
+	leastFiles = 256
+)
+
+// filesOf returns the limits of open files that a command line asks for.
+func filesOf(line cmdline.Line) (syscall.Rlimit, error) {
+	usual := syscall.Rlimit{Cur: softFiles, Max: hardFiles}
+	text, ok := line.Last(FilesParameter)
+	if !ok {
+		return usual, nil
+	}
+	soft, hard, both := strings.Cut(text, ":")
+	if !both {
+		hard = soft
+	}
+	s, err := strconv.ParseUint(soft, 10, 32)
+	h, hardErr := strconv.ParseUint(hard, 10, 32)
+	if err != nil || hardErr != nil || s < leastFiles || s > h || h > mostFiles {
+		return usual, fmt.Errorf("%s=%s: want SOFT:HARD or one number, from %d to %d; it is %d:%d", FilesParameter, text, leastFiles, mostFiles, softFiles, hardFiles)
+	}
+	return syscall.Rlimit{Cur: s, Max: h}, nil
+}
+
+// RaiseLimits sets the limit of open files, which a command line may change, and removes that
+// of processes; every process inherits them. In userspace mode, it raises the limit of files
+// as far as allowed. It uses syscall.Setrlimit, after which the Go runtime does not restore
+// in children the limit that it found at its start.
+func RaiseLimits(machine bool, line cmdline.Line) error {
+	files, _ := filesOf(line) // SetLimits has the error.
 	infinity := uint64(unix.RLIM_INFINITY)
 	err := errors.Join(
-		syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: files, Max: files}),
+		syscall.Setrlimit(unix.RLIMIT_NOFILE, &files),
 		syscall.Setrlimit(unix.RLIMIT_NPROC, &syscall.Rlimit{Cur: infinity, Max: infinity}),
 	)
 	if !machine && errors.Is(err, unix.EPERM) {
@@ -49,6 +90,13 @@ func RaiseLimits(machine bool) error {
 		return fmt.Errorf("cannot raise the limits of files and processes: %w", err)
 	}
 	return nil
+}
+
+// SetLimits is RaiseLimits, and reports what is wrong with FilesParameter, which has no effect
+// then.
+func SetLimits(machine bool, line cmdline.Line) error {
+	_, wrong := filesOf(line)
+	return errors.Join(wrong, RaiseLimits(machine, line))
 }
 
 // raiseSoftLimit raises the soft limit of open files to the hard limit.
