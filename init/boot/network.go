@@ -106,7 +106,7 @@ func logDHCP(log *slog.Logger, p netcfg.IPParam, value string) {
 		log.Info("the kernel has configured the network", "ip", value, "address", there)
 		return
 	}
-	log.Warn("init has no DHCP client: this parameter needs one among the onboot containers", "ip", value)
+	log.Warn("init has no DHCP client: this parameter needs the network service, or a client among the onboot containers", "ip", value)
 }
 
 // logErrors logs each error that err is joined from in a line of its own.

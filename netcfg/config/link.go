@@ -38,6 +38,9 @@ type Link struct {
 	Kind    Kind
 	Match   Match  // of a physical link
 	SetName string // new name of a physical link; empty: it keeps its own
+	// Fallback leaves the links to others that match them too. The command line has such links, and
+	// no file.
+	Fallback bool
 
 	MAC        net.HardwareAddr
 	MTU        int // 0: as it is

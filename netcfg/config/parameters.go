@@ -5,7 +5,8 @@ import (
 	"strconv"
 )
 
-// Values of parameters of bonds (kernel document networking/bonding.rst).
+// Values of parameters of bonds (kernel document networking/bonding.rst), in the order of the kernel's
+// numbers.
 var (
 	bondModes    = []string{"balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"}
 	lacpRates    = []string{"slow", "fast"}
@@ -16,6 +17,18 @@ var (
 	failOvers    = []string{"none", "active", "follow"}
 	primaries    = []string{"always", "better", "failure"}
 )
+
+// BondValue returns the name of a value that the kernel has by a number; empty if there is none.
+func BondValue(field string, number int) string {
+	names := map[string][]string{
+		"mode": bondModes, "lacp-rate": lacpRates, "transmit-hash-policy": hashPolicies, "ad-select": adSelects, "arp-validate": arpValidates, "arp-all-targets": arpAlls,
+		"fail-over-mac-policy": failOvers, "primary-reselect-policy": primaries,
+	}[field]
+	if number < 0 || number >= len(names) {
+		return ""
+	}
+	return names[number]
+}
 
 func (r *reader) bondParameters(field []string, b *bond) *BondParameters {
 	p, field := b.Parameters, in(field, "parameters")

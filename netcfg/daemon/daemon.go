@@ -175,11 +175,7 @@ func (d *Daemon) load() {
 		}
 		return
 	}
-	for _, l := range d.Extra.Links {
-		if c.Find(l.ID) == nil {
-			c.Links = append(c.Links, l)
-		}
-	}
+	c = merge(c, d.Extra)
 	d.status.Notes = slices.Concat(c.Notes, d.Extra.Notes)
 	for _, note := range d.status.Notes {
 		d.Log.Info("a field has no effect", "field", note)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"keelson/netcfg/config"
 	"keelson/netcfg/lease"
+	"keelson/netcfg/plan"
 )
 
 func TestResolve(t *testing.T) {
@@ -38,12 +40,114 @@ func TestHosts(t *testing.T) {
 
 func TestCommandLine(t *testing.T) {
 	c := CommandLine("quiet ip=dhcp ip=eth1:dhcp6 ip=192.0.2.1::192.0.2.2:24::eth2:none ip=eth3:bootp", "")
-	if len(c.Links) != 2 || c.Links[0].Match.Name != "*" || !c.Links[0].DHCP4.Enabled || c.Links[1].ID != "eth1" || !c.Links[1].DHCP6.Enabled || len(c.Notes) != 1 {
+	if len(c.Links) != 2 || c.Links[1].Match.Name != "*" || !c.Links[1].DHCP4.Enabled || c.Links[0].ID != "eth1" || !c.Links[0].DHCP6.Enabled || len(c.Notes) != 1 {
 		t.Errorf("%+v", c)
 	}
 	if c := CommandLine("ip=dhcp", "#PROTO: DHCP\nnameserver 192.0.2.1\n"); len(c.Links) != 0 {
 		t.Errorf("what the kernel has configured: %+v", c)
 	}
+}
+
+// A parameter beside another one, and the same twice.
+func TestCommandLineMethods(t *testing.T) {
+	for _, line := range []string{"ip=dhcp ip=dhcp6", "ip=eth0:dhcp6 ip=eth0:dhcp ip=eth0:dhcp", "ip=eth0:on ip=eth0:either6"} {
+		if c := CommandLine(line, ""); len(c.Links) != 1 || !c.Links[0].DHCP4.Enabled || !c.Links[0].DHCP6.Enabled {
+			t.Errorf("%s: %+v", line, c)
+		}
+	}
+}
+
+func TestCommandLineLinks(t *testing.T) {
+	c := CommandLine("vlan=vlan0005:bond0 bond=bond0:eth0,eth1:mode=1,miimon=100,primary=eth1,arp_all_targets=0:1400 vlan=eth2.7:eth2 ip=dhcp ip=vlan0005:dhcp6 ip=eth1:dhcp", "")
+	var got []string
+	for _, l := range c.Links {
+		got = append(got, fmt.Sprintf("%s %s master %q parent %q id %d mtu %d dhcp %t %t", l.ID, l.Kind, l.Master, l.Parent, l.VLANID, l.MTU, l.DHCP4.Enabled, l.DHCP6.Enabled))
+		if l.Fallback != (l.Kind == config.Physical) {
+			t.Errorf("%+v", l)
+		}
+	}
+	want := []string{
+		`bond0 bond master "" parent "" id 0 mtu 1400 dhcp false false`, `eth0  master "bond0" parent "" id 0 mtu 0 dhcp false false`, `eth1  master "bond0" parent "" id 0 mtu 0 dhcp false false`,
+		`eth2  master "" parent "" id 0 mtu 0 dhcp false false`, `eth2.7 vlan master "" parent "eth2" id 7 mtu 0 dhcp true false`, `vlan0005 vlan master "" parent "bond0" id 5 mtu 0 dhcp false true`,
+		`ip=  master "" parent "" id 0 mtu 0 dhcp true false`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if b := c.Find("bond0").Bond; b.Mode != "active-backup" || b.MIIMonitor != 100 || b.Primary != "eth1" || b.ARPAllTargets != "any" {
+		t.Errorf("%+v", b)
+	}
+	if want := []string{"ip=eth1:dhcp: a member of the bond bond0 has no addresses of its own"}; !slices.Equal(c.Notes, want) {
+		t.Errorf("%q", c.Notes)
+	}
+	if c := CommandLine("bond", ""); len(c.Links) != 3 || c.Find("eth1").Master != "bond0" || c.Find("bond0").Bond.Mode != "balance-rr" {
+		t.Errorf("%+v", c)
+	}
+	b := CommandLine("bond=b:eth0:arp_interval=50,arp_ip_target=192.0.2.1;192.0.2.2,lacp_rate=fast,all_slaves_active=1 ip=dhcp", "#PROTO: DHCP\n").Find("b")
+	if b == nil || len(b.Bond.ARPTargets) != 2 || b.Bond.LACPRate != "fast" || !b.Bond.AllMembersActive || b.DHCP4.Enabled {
+		t.Errorf("%+v", b)
+	}
+}
+
+// A parameter with a mistake is told, and the others are used.
+func TestCommandLineMistakes(t *testing.T) {
+	for word, want := range map[string]string{
+		"vlan=five:eth0":              `"five" has no number of a VLAN`,
+		"vlan=vlan5":                  "want the device of vlan5",
+		"vlan=vlan5000:eth0":          "vlans.vlan5000.id: want 0 to 4094, not 5000",
+		"vlan=vlan8:eth0":             "vlan8 is there already",
+		"vlan=vlan9:vlan9":            "cannot be made from itself",
+		"bond=b:eth0:mode=fast":       `bonds.b.parameters.mode: want balance-rr`,
+		"bond=b:eth0:mode=99":         `bonds.b.parameters.mode: want balance-rr`,
+		"bond=b:eth0:miimon=x":        "want a whole number",
+		"bond=b:eth0:speed=5":         `there is no option "speed" of bonds`,
+		"bond=b:eth0:mode=1:tall":     `"tall" is no MTU`,
+		"bond=b:eth0:mode=1:5":        "bonds.b.mtu: want 68 to 65535, not 5",
+		"bond=b:b":                    "cannot be a member of itself",
+		"bond=a/b:eth0":               "cannot be the name of a link",
+		"bond=:eth0":                  "cannot be the name of a link",
+		"ip=eth3:bootp":               "there is no client for bootp",
+		"bond=b:eth0:arp_ip_target=x": `"x" is no address`,
+	} {
+		c := CommandLine("vlan=vlan8:eth7 "+word, "")
+		if len(c.Notes) == 0 || !strings.HasPrefix(c.Notes[0], word+": ") || !strings.Contains(strings.Join(c.Notes, "\n"), want) {
+			t.Errorf("%s: %q, want %s", word, c.Notes, want)
+		}
+		if len(c.Links) != 2 || c.Find("vlan8") == nil {
+			t.Errorf("%s: %+v", word, c.Links)
+		}
+	}
+}
+
+// The file has precedence.
+func TestMerge(t *testing.T) {
+	file, err := config.Parse([]byte("network: {ethernets: {eth0: {mtu: 1400}}, bonds: {bond0: {}}}"), "netcfg.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := merge(file, CommandLine("bond=bond0:eth0,eth1 vlan=vlan5:eth0", ""))
+	if len(c.Links) != 4 || c.Find("eth0").MTU != 1400 || c.Find("eth1").Master != "" || c.Find("vlan5").Parent != "eth0" || len(file.Links) != 2 {
+		t.Errorf("%+v", c.Links)
+	}
+}
+
+// No command line leads to a plan that panics, and all links have what they are made from.
+func FuzzCommandLine(f *testing.F) {
+	f.Add("vlan=vlan5:bond0 bond=bond0:eth0,eth1:mode=1,miimon=100:1400 ip=dhcp ip=eth0:dhcp6", "network: {ethernets: {eth0: {}}}")
+	f.Add("bond bond= vlan=: ip=::::::dhcp bond=b:\x00 vlan=b.1:b", "")
+	f.Fuzz(func(t *testing.T, line, text string) {
+		file, err := config.Parse([]byte(text), "f.yml")
+		if err != nil {
+			return
+		}
+		c := merge(file, CommandLine(line, ""))
+		for _, l := range c.Links {
+			if l.Parent != "" && c.Find(l.Parent) == nil || l.Master != "" && c.Find(l.Master) == nil {
+				t.Errorf("%+v", l)
+			}
+		}
+		plan.Plan(c, plan.State{Links: []plan.Link{{Index: 1, Name: "eth0"}, {Index: 2, Name: "eth1"}}}, plan.NewOwn())
+	})
 }
 
 func TestDifferences(t *testing.T) {

@@ -57,6 +57,7 @@ func (p *planner) problem(format string, args ...any) {
 // other one does.
 func (p *planner) resolve() {
 	owner := map[string]*config.Link{} // by the kernel's name
+	matched := map[*config.Link]bool{}
 	for i := range p.want.Links {
 		l := &p.want.Links[i]
 		p.Links[l.ID] = nil
@@ -65,7 +66,11 @@ func (p *planner) resolve() {
 			continue
 		}
 		for _, k := range p.state.Links {
-			if o := owner[k.Name]; p.matches(*l, k) && (o == nil || precision(l, k.Name) < precision(o, k.Name)) {
+			if !p.matches(*l, k) {
+				continue
+			}
+			matched[l] = true
+			if o := owner[k.Name]; o == nil || precision(l, k.Name) < precision(o, k.Name) {
 				owner[k.Name] = l
 			}
 		}
@@ -80,7 +85,7 @@ func (p *planner) resolve() {
 				p.Links[l.ID] = append(p.Links[l.ID], k.Name)
 			}
 		}
-		if len(p.Links[l.ID]) == 0 {
+		if len(p.Links[l.ID]) == 0 && !(l.Fallback && matched[l]) {
 			p.Missing = append(p.Missing, l.ID)
 		}
 		if l.SetName != "" && len(p.Links[l.ID]) > 1 {
@@ -94,6 +99,10 @@ func (p *planner) resolve() {
 // of the same precision have the order of the configuration.
 func precision(l *config.Link, name string) int {
 	switch {
+	case l.Fallback && l.Match.Name == "*":
+		return 11
+	case l.Fallback:
+		return 10
 	case l.Match.Name == name || l.SetName == name:
 		return 0
 	case len(l.Match.MAC) > 0:
@@ -233,6 +242,9 @@ func (p *planner) make(w *config.Link) bool {
 	parent := ""
 	if w.Parent != "" {
 		names := p.Links[w.Parent]
+		if l := p.want.Find(w.Parent); len(names) == 0 && l != nil && l.Fallback && p.state.byName(l.ID) != nil {
+			names = []string{l.ID} // Another entry has it.
+		}
 		if len(names) == 0 {
 			return k != nil && k.Kind == w.Kind
 		}

@@ -263,6 +263,32 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// A link of the command line is that of the file, if the file has it, and a VLAN is made from it.
+func TestFallback(t *testing.T) {
+	want := parse(t, `network: {ethernets: {lan: {match: {macaddress: "02:00:00:00:00:02"}, mtu: 1400}}}`)
+	want.Links = append(want.Links,
+		config.Link{ID: "eth0", Match: config.Match{Name: "eth0"}, Fallback: true, MTU: 1300},
+		config.Link{ID: "vlan5", Kind: config.VLAN, VLANID: 5, Parent: "eth0"},
+		config.Link{ID: "ip=", Match: config.Match{Name: "*"}, Fallback: true, MTU: 1200},
+	)
+	for names, changes := range map[string][]string{
+		"eth0":      {"set mtu of eth0 to 1400", "bring up eth0", "add vlan vlan5 with id 5 to eth0", "bring up vlan5"},
+		"eth0 eth1": {"set mtu of eth0 to 1400", "bring up eth0", "add vlan vlan5 with id 5 to eth0", "bring up vlan5", "set mtu of eth1 to 1200", "bring up eth1"},
+	} {
+		m := machine(strings.Fields(names)...)
+		p := Plan(want, m.State, NewOwn())
+		if got := texts(p.Changes); !slices.Equal(got, changes) || len(p.Missing) > 0 {
+			t.Errorf("%s: got %q, %q\nwant %q", names, got, p.Missing, changes)
+		}
+		if err := m.converge(want, NewOwn()); err != nil {
+			t.Error(err)
+		}
+	}
+	if p := Plan(want, machine().State, NewOwn()); len(p.Changes) > 0 || !slices.Equal(p.Missing, []string{"lan", "eth0", "ip=", "vlan5"}) {
+		t.Errorf("without devices: %q, %q", texts(p.Changes), p.Missing)
+	}
+}
+
 // Every configuration leads to a state in which nothing is left to do, also from that of another
 // one, and no configuration leaves nothing of its own.
 func TestConverges(t *testing.T) {

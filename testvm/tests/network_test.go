@@ -39,6 +39,10 @@ const netcfg = `
             peers: [{keys: {public: cHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHA=}, allowed-ips: [10.8.0.2/32], endpoint: "192.0.2.1:51820"}]}
 `
 
+// parameters are links of the kernel's command line beside those of the file. The bond gets its address
+// when it is there.
+const parameters = "vlan=eth0.7:eth0 bond=bond1::mode=1,miimon=100:1400 ip=10.7.0.1:::24::bond1:none"
+
 // networkSections returns the services of examples/network.yml, with another configuration, and one
 // that waits for a name server.
 func networkSections(t *testing.T) string {
@@ -69,7 +73,7 @@ func networkSections(t *testing.T) string {
 func TestNetwork(t *testing.T) {
 	t.Parallel()
 	const modules = "default, 8021q, bonding, bridge, dummy, macvlan, veth, vrf, wireguard"
-	c := machine(t, buildFor(t, target{arch: qemu.AMD64, compression: image.None, modules: modules, cmdline: "console=ttyS0"}, "network", networkSections(t)))
+	c := machine(t, buildFor(t, target{arch: qemu.AMD64, compression: image.None, modules: modules, cmdline: "console=ttyS0 " + parameters}, "network", networkSections(t)))
 	v := vmtest.Boot(t, c)
 	v.Stage(timeline.Ready)
 	until(t, func() string {
@@ -79,7 +83,7 @@ func TestNetwork(t *testing.T) {
 		return ""
 	})
 	out := v.Output("/usr/bin/service", "net")
-	for _, want := range []string{"10.0.2.15/24", "DHCPv4 10.0.2.2", "default via 10.0.2.2 dev eth0 src 10.0.2.15 metric 100", "name servers: 10.0.2.3", "10.9.9.9/32", "2001:db8:9::1/64", "10.1.0.1/16", "10.3.0.1/24", "10.8.0.1/24", "wireguard"} {
+	for _, want := range []string{"10.0.2.15/24", "DHCPv4 10.0.2.2", "default via 10.0.2.2 dev eth0 src 10.0.2.15 metric 100", "name servers: 10.0.2.3", "10.9.9.9/32", "2001:db8:9::1/64", "10.1.0.1/16", "10.3.0.1/24", "10.8.0.1/24", "wireguard", "10.7.0.1/24", "eth0.7"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("service net has no %q:\n%s", want, out)
 		}
