@@ -106,6 +106,12 @@ func up(rc roleContext, items []scripts.Item) []step.Step {
 		scripts.Onboot: {{Stage: timeline.Onboot, Name: "all", Quiet: true, Do: func(ctx context.Context) (string, error) {
 			return "", watchingPowerButton(ctx, rc, onboot(rc).run)
 		}}, {Stage: timeline.Mounts, Name: "/var", Quiet: true, Do: quietly(func() error { return completeVar(rc.env) })},
+			{Stage: timeline.Clock, Name: "trace", Quiet: true, Limit: bootsLimit, Do: quietly(func() error {
+				if !rc.env.Machine {
+					return nil
+				}
+				return raiseClock(rc.log)
+			})},
 			{Stage: timeline.Boots, Name: "begin", Quiet: true, Limit: bootsLimit, Do: quietly(func() error { return beginBoot(rc) })},
 			{Stage: "programs", Quiet: true, Do: quietly(func() error { return usePrograms(rc) })}},
 		scripts.Containerd: {{Stage: "issue", Quiet: true, Do: quietly(func() error { return showIssue(rc.console) })}},

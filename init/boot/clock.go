@@ -7,34 +7,23 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"keelson/runtime/clock"
 )
-
-const (
-	rtcDevice = "/dev/rtc0"
-	// buildTimeFile holds the time at which the image was built, in seconds since
-	// 1970. The modification time of a file would not do: in an initramfs, it may come
-	// from the clock that is to be checked (CONFIG_INITRAMFS_PRESERVE_MTIME).
-	buildTimeFile = "/usr/lib/keelson/build-time"
-)
-
-// oldest is the earliest plausible time in an image without a build time: a kernel
-// that does not know the time starts in 1970.
-var oldest = time.Date(2020, time.January, 1, 0, 0, 0, 0, time.UTC)
-
-// imageYears is the longest time for which an image is assumed to be used.
-const imageYears = 20
 
 // setClock sets the system clock from the hardware clock, which keeps UTC, unless
 // the kernel or the boot loader has set it. An implausible clock is reported and set
 // to the build time of the image, at which at least the certificates in the image
 // are valid.
 func setClock(log *slog.Logger) (string, error) {
-	built, err := buildTime(buildTimeFile)
+	result, err := setFromHardware(log)
+	return result, errors.Join(err, clock.Remember(clock.Record))
+}
+
+func setFromHardware(log *slog.Logger) (string, error) {
+	built, err := clock.Built(clock.BuildTime)
 	if err != nil {
 		log.Warn("the build time of the image is unknown", "error", err)
 	}
@@ -42,7 +31,7 @@ func setClock(log *slog.Logger) (string, error) {
 	if err != nil {
 		log.Warn("the hardware clock is not used", "error", err)
 	}
-	doubt := implausible(now, built)
+	doubt := clock.Implausible(now, built)
 	if doubt == "" && source == byKernel {
 		return source, nil
 	}
@@ -52,11 +41,23 @@ func setClock(log *slog.Logger) (string, error) {
 		log.Warn("the clock is implausible and is set to the time of the image's build until a time service corrects it",
 			"clock", fmt.Sprintf("%s (%s)", now.Format(time.RFC3339), source), "reason", doubt, "set to", set.Format(time.RFC3339))
 	}
-	ts := unix.NsecToTimespec(set.UnixNano())
-	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
-		return "", fmt.Errorf("cannot set the clock to %s: %w", set.Format(time.RFC3339), err)
+	if err := clock.Set(set); err != nil {
+		return "", err
 	}
 	return set.Format(time.RFC3339), nil
+}
+
+// raiseClock sets the clock to the newest trace of the time on the disk that may have been mounted
+// on /var, if that is later, unless the clock has been set meanwhile: by a time client among the
+// onboot containers, which knows better.
+func raiseClock(log *slog.Logger) error {
+	built, _ := clock.Built(clock.BuildTime) // An error was reported before.
+	from, to, err := clock.Raise(clock.Trace, clock.Record, built)
+	if !to.IsZero() {
+		log.Warn("the clock is behind the last time that was stored on the disk, and is set to that until a time service corrects it",
+			"clock", from.Format(time.RFC3339), "set to", to.Format(time.RFC3339), "file", clock.Trace)
+	}
+	return err
 }
 
 // Sources of the time.
@@ -70,54 +71,17 @@ const (
 // the one at which the kernel started.
 func readClock() (time.Time, string, error) {
 	now := time.Now().UTC()
-	if kernelSetClock("/sys/class/rtc") || now.After(oldest) {
+	if kernelSetClock("/sys/class/rtc") || now.After(clock.Oldest) {
 		return now, byKernel, nil
 	}
-	f, err := os.Open(rtcDevice)
+	hardware, err := clock.ReadHardware(clock.Hardware)
 	if errors.Is(err, fs.ErrNotExist) {
 		return now, byNothing, nil
 	}
 	if err != nil {
-		return now, byNothing, fmt.Errorf("cannot read the hardware clock: %w", err)
+		return now, byNothing, err
 	}
-	defer f.Close()
-	rtc, err := unix.IoctlGetRTCTime(int(f.Fd()))
-	if err != nil {
-		return now, byNothing, fmt.Errorf("cannot read the hardware clock: %w", err)
-	}
-	return fromRTC(rtc), byHardware, nil
-}
-
-// implausible returns the reason why now cannot be the time in an image that was
-// built at built, or "" if it can.
-func implausible(now, built time.Time) string {
-	switch {
-	case now.Before(built):
-		return "it is before the image was built, " + built.Format(time.RFC3339)
-	case now.After(built.AddDate(imageYears, 0, 0)):
-		return fmt.Sprintf("it is more than %d years after the image was built, %s", imageYears, built.Format(time.RFC3339))
-	}
-	return ""
-}
-
-// buildTime reads the time at which the image was built. Without a usable file, it
-// returns oldest.
-func buildTime(file string) (time.Time, error) {
-	text, err := readOptional(file)
-	if err != nil {
-		return oldest, fmt.Errorf("the build time is not known: %w", err)
-	}
-	if text == nil {
-		return oldest, nil
-	}
-	seconds, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 33) // Up to the year 2242.
-	if err != nil {
-		return oldest, fmt.Errorf("cannot use %s: want seconds since 1970: %w", file, err)
-	}
-	if built := time.Unix(int64(seconds), 0).UTC(); built.After(oldest) {
-		return built, nil
-	}
-	return oldest, nil
+	return hardware, byHardware, nil
 }
 
 // kernelSetClock reports whether the kernel has set its time from a hardware clock
@@ -130,8 +94,4 @@ func kernelSetClock(class string) bool {
 		}
 	}
 	return false
-}
-
-func fromRTC(t *unix.RTCTime) time.Time {
-	return time.Date(int(t.Year)+1900, time.Month(t.Mon+1), int(t.Mday), int(t.Hour), int(t.Min), int(t.Sec), 0, time.UTC)
 }

@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
-	"golang.org/x/sys/unix"
 
+	"keelson/runtime/clock"
 	"keelson/runtime/condition"
 	"keelson/runtime/readfile"
 )
@@ -19,7 +19,7 @@ import (
 func met(c condition.Condition) bool {
 	switch c.Kind {
 	case condition.Clock:
-		return synchronised()
+		return clock.Synchronised()
 	case condition.DNS:
 		return namesServer(resolvConf)
 	case condition.Device:
@@ -38,13 +38,6 @@ func met(c condition.Condition) bool {
 		return hasAddress(c.Arg)
 	}
 	return false
-}
-
-// synchronised reports whether a program keeps the kernel's clock right (adjtimex(2)).
-func synchronised() bool {
-	var t unix.Timex
-	state, err := unix.Adjtimex(&t)
-	return err == nil && state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0
 }
 
 const (

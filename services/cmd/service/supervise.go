@@ -80,11 +80,13 @@ func supervise(ctx context.Context, _ []string, _ io.Writer) (int, error) {
 		}()
 	}
 	end := keepBoot(ctx, env, orders, log)
+	endClock := keepClock(ctx, env, log)
 	replaced, err := serve(ctx, s)
 	cancel()
 	if !replaced { // Else the process ends as if it was killed: the next one continues.
 		helpers.Wait()
 		end()
+		endClock()
 	}
 	flush, done := context.WithTimeout(context.Background(), flushLimit)
 	defer done()
