@@ -134,6 +134,21 @@ func TestParseErrors(t *testing.T) {
 	if want := "f.yml:3: ethernets.a.mtu: want 68 to 65535, not 1\nf.yml:4: ethernets.b.mtu: want 68 to 65535, not 2"; err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
+	// Errors of the decoder and of checks come together, and none only follows from another one.
+	for text, want := range map[string]string{
+		"network:\n  ethernets:\n    a: {mtu: 1, dhcp: true}\n    b: {mtu: x}\n    c.5: {mtu: 2}\n  bridges:\n    d: {interfaces: [b, q]}\n": "f.yml:3: ethernets.a.dhcp: there is no such field\nf.yml:3: ethernets.a.mtu: want 68 to 65535, not 1\n" +
+			"f.yml:4: ethernets.b.mtu: want a whole number, not x\nf.yml:5: ethernets.c.5.mtu: want 68 to 65535, not 2\nf.yml:7: bridges.d.interfaces.1: there is no link q in this file",
+		"network:\n  ethernets: [a]\n  bridges:\n    c: {interfaces: [a]}\n":                                      "f.yml:2: ethernets.0: want fields with values",
+		"network:\n  ethers: {a: {}}\n  bridges:\n    c: {interfaces: [a]}\n":                                     "f.yml:2: ethers: there is no such field",
+		"network:\n  ethernets:\n    a: {addresses: [10.0.0.1/8, 10.0.0.1/99], mtu: 1500}\n":                      `f.yml:3: ethernets.a.addresses.1: "10.0.0.1/99" is no address with a prefix: want ADDRESS/LENGTH`,
+		"network:\n  ethernets: {a: {}}\n  vlans:\n    v: {id: x, link: a}\n":                                     "f.yml:4: vlans.v.id: want a whole number, not x",
+		"network:\n  virtual-ethernets:\n    v: {peer: [w]}\n    w: {peer: v}\n":                                  "f.yml:3: virtual-ethernets.v.peer.0: want a text",
+		"network:\n  ethernets: {a: {}}\n  bonds:\n    b:\n      interfaces: a\n      parameters: {primary: a}\n": "f.yml:5: bonds.b.interfaces: want a list, not a",
+	} {
+		if _, err := Parse([]byte(text), "f.yml"); err == nil || err.Error() != want {
+			t.Errorf("%s\tgot:  %v\n\twant: %s", text, err, want)
+		}
+	}
 	if _, err := Parse([]byte(strings.Repeat(" ", Limit+1)), "f.yml"); err == nil {
 		t.Error("a file of any size is read")
 	}

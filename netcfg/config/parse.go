@@ -53,21 +53,40 @@ func Parse(text []byte, file string) (c Config, err error) {
 	r := &reader{name: file}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	if err := d.Decode(&r.root); err != nil && !errors.Is(err, io.EOF) {
-		return Config{}, r.explain(err)
+		r.explain(err)
+		return Config{}, join(r.errs)
 	}
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return Config{}, &Error{File: file, Text: "only one YAML document is allowed"}
 	}
 	strict := yaml.NewDecoder(bytes.NewReader(text))
 	strict.KnownFields(true)
+	var wrong []*Error
+	var links map[string]bool
 	if err := strict.Decode(&r.file); err != nil && !errors.Is(err, io.EOF) {
-		return Config{}, r.explain(err)
+		var whole bool
+		if links, whole = r.explain(err); !whole {
+			return Config{}, join(r.errs)
+		}
+		wrong, r.errs = r.errs, nil
 	}
 	c = r.config()
+	r.errs = append(wrong, slices.DeleteFunc(r.errs, func(e *Error) bool { return e.follows(links) })...)
 	if len(r.errs) > 0 {
 		return Config{}, join(r.errs)
 	}
 	return c, nil
+}
+
+// follows reports whether an error may only follow from those of links whose fields could not be
+// read.
+func (e *Error) follows(links map[string]bool) bool {
+	for id := range links {
+		if strings.Contains("."+e.Field+".", "."+id+".") || slices.Contains(strings.Fields(e.Text), id) {
+			return true
+		}
+	}
+	return false
 }
 
 // join joins errors in the order of their lines.
@@ -133,9 +152,16 @@ func child(n *yaml.Node, name string) (key, value *yaml.Node) {
 	return nil, nil
 }
 
-// fieldAt returns the path below network of the last field that begins in a line.
-func (r *reader) fieldAt(line int) string {
-	var found, path []string
+// fieldAt returns the path below network of the field in a line that an error of the decoder is
+// about; if the error does not say it, of the last one that begins there.
+func (r *reader) fieldAt(line int, text string) []string {
+	var found, exact, path []string
+	note := func(key string, value *yaml.Node) {
+		found = slices.Clone(path)
+		if exact == nil && about(text, key, value) {
+			exact = found
+		}
+	}
 	var walk func(n *yaml.Node)
 	walk = func(n *yaml.Node) {
 		switch n.Kind {
@@ -147,7 +173,7 @@ func (r *reader) fieldAt(line int) string {
 			for i := 0; i+1 < len(n.Content); i += 2 {
 				path = append(path, n.Content[i].Value)
 				if n.Content[i].Line == line {
-					found = slices.Clone(path)
+					note(n.Content[i].Value, n.Content[i+1])
 				}
 				walk(n.Content[i+1])
 				path = path[:len(path)-1]
@@ -156,7 +182,7 @@ func (r *reader) fieldAt(line int) string {
 			for i, c := range n.Content {
 				path = append(path, strconv.Itoa(i))
 				if c.Line == line && c.Kind == yaml.ScalarNode {
-					found = slices.Clone(path)
+					note("", c)
 				}
 				walk(c)
 				path = path[:len(path)-1]
@@ -164,10 +190,31 @@ func (r *reader) fieldAt(line int) string {
 		}
 	}
 	walk(&r.root)
+	if exact != nil {
+		found = exact
+	}
 	if len(found) > 0 && found[0] == "network" {
 		found = found[1:]
 	}
-	return strings.Join(found, ".")
+	return found
+}
+
+// about reports whether an error of the decoder names a field or its value.
+func about(text, key string, value *yaml.Node) bool {
+	if m := unknownField.FindStringSubmatch(text); m != nil {
+		return key == m[1]
+	}
+	if m := duplicateKey.FindStringSubmatch(text); m != nil {
+		return strconv.Quote(key) == m[1]
+	}
+	if value.Kind != yaml.ScalarNode {
+		return false
+	}
+	if m := wrongType.FindStringSubmatch(text); m != nil {
+		start, cut := strings.CutSuffix(m[3], "...")
+		return m[3] != "" && (value.Value == m[3] || cut && strings.HasPrefix(value.Value, start))
+	}
+	return strings.Contains(text, strconv.Quote(value.Value))
 }
 
 // Messages of the decoder, which name Go's types.
@@ -178,22 +225,31 @@ var (
 	duplicateKey = regexp.MustCompile(`^mapping key (".*") already defined at line (\d+)$`)
 )
 
-// explain returns the errors of the decoder in the words of people.
-func (r *reader) explain(err error) error {
+// explain adds the errors of the decoder in the words of people. It returns the links with fields
+// that could not be read, and whether the file has the other links as a whole.
+func (r *reader) explain(err error) (links map[string]bool, whole bool) {
+	links = map[string]bool{}
 	texts := []string{strings.TrimPrefix(err.Error(), "yaml: ")}
 	var several *yaml.TypeError
-	if errors.As(err, &several) {
+	if whole = errors.As(err, &several); whole {
 		texts = several.Errors
 	}
-	var errs []*Error
 	for _, text := range texts {
 		e := &Error{File: r.name, Text: text}
+		var path []string
 		if m := lineOf.FindStringSubmatch(text); m != nil {
 			e.Line, _ = strconv.Atoi(m[1])
 			e.Text = text[len(m[0]):]
-			e.Field = r.fieldAt(e.Line)
+			path = r.fieldAt(e.Line, e.Text)
+			e.Field = strings.Join(path, ".")
 		}
-		if m := unknownField.FindStringSubmatch(e.Text); m != nil {
+		m := unknownField.FindStringSubmatch(e.Text)
+		if len(path) < 3 { // A section or a link: others may lack it.
+			whole = false
+		} else if m == nil {
+			links[path[1]] = true
+		}
+		if m != nil {
 			e.Text = "there is no field " + m[1]
 			if e.Field == m[1] || strings.HasSuffix(e.Field, "."+m[1]) {
 				e.Text = "there is no such field"
@@ -206,9 +262,9 @@ func (r *reader) explain(err error) error {
 		} else if m := duplicateKey.FindStringSubmatch(e.Text); m != nil {
 			e.Text = "it is there already, in line " + m[2]
 		}
-		errs = append(errs, e)
+		r.errs = append(r.errs, e)
 	}
-	return join(errs)
+	return links, whole
 }
 
 // wanted says what a type of Go is in YAML.
