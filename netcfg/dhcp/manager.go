@@ -37,7 +37,8 @@ type Manager struct {
 	Release bool         // give leases back at the end
 	Log     *slog.Logger
 
-	running map[string]*runner // by the name of the link
+	running  map[string]*runner // by the name of the link
+	running6 map[string]*runner6
 }
 
 // runner runs the client of a link.
@@ -58,7 +59,7 @@ func (m *Manager) Run(ctx context.Context) error {
 			m.Kept = ""
 		}
 	}
-	m.running = map[string]*runner{}
+	m.running, m.running6 = map[string]*runner{}, map[string]*runner6{}
 	wake := make(chan struct{}, 1)
 	stop, err := m.watch(func() {
 		select {
@@ -126,28 +127,31 @@ func (m *Manager) watch(poke func()) (stop func(), err error) {
 	}, nil
 }
 
-// wanted returns the options of the links that ask for DHCP of IPv4.
-func (m *Manager) wanted() (map[string]lease.Options, error) {
+// wanted returns the options of the links that ask for DHCP of IPv4 and of IPv6.
+func (m *Manager) wanted() (all, all6 map[string]lease.Options, err error) {
 	links := m.Links
 	if m.Request != "" {
 		r, err := lease.ReadRequest(m.Request)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		links = r.Links
 	}
-	all := map[string]lease.Options{}
+	all, all6 = map[string]lease.Options{}, map[string]lease.Options{}
 	for _, l := range links {
 		if l.DHCP4 != nil {
 			all[l.Name] = *l.DHCP4
 		}
+		if l.DHCP6 != nil {
+			all6[l.Name] = *l.DHCP6
+		}
 	}
-	return all, nil
+	return all, all6, nil
 }
 
 // update starts and ends clients, by the links that there are and those that ask.
 func (m *Manager) update(ctx context.Context, known map[string]*lease.Lease) {
-	wanted, err := m.wanted()
+	wanted, wanted6, err := m.wanted()
 	if err != nil {
 		m.Log.Error("cannot read which links ask for leases; those of before stay", "error", err)
 		return
@@ -161,6 +165,7 @@ func (m *Manager) update(ctx context.Context, known map[string]*lease.Lease) {
 	for _, l := range state.Links {
 		links[l.Name] = l
 	}
+	m.update6(ctx, state, links, wanted6)
 	for name, r := range m.running {
 		l, there := links[name]
 		options, asks := wanted[name]
@@ -209,7 +214,7 @@ func (m *Manager) start(ctx context.Context, l plan.Link, options lease.Options,
 }
 
 // giveBack gives a lease back within a limited time.
-func (m *Manager) giveBack(c *client) {
+func (m *Manager) giveBack(c interface{ release(context.Context) }) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()
 	c.release(ctx)
@@ -218,8 +223,17 @@ func (m *Manager) giveBack(c *client) {
 // end ends all clients. Leases stay for the next Manager, which may be another version of this
 // program, except for those that nobody asks for any more.
 func (m *Manager) end() {
-	wanted, err := m.wanted()
+	wanted, wanted6, err := m.wanted()
 	var ending sync.WaitGroup
+	for name, r := range m.running6 {
+		_, asks := wanted6[name]
+		ending.Go(func() {
+			r.stop()
+			if m.Release || err == nil && !asks {
+				m.giveBack(r.client6)
+			}
+		})
+	}
 	for name, r := range m.running {
 		_, asks := wanted[name]
 		ending.Go(func() {

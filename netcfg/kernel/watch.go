@@ -8,9 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// groups are those of rtnetlink messages about links, addresses, routes and rules.
+// groups are those of rtnetlink messages about links, addresses, routes, rules, and what routers
+// advertise.
 var groups = []int{
 	unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
+	unix.RTNLGRP_IPV6_IFINFO,
 }
 
 // Watcher tells of changes of links, addresses, routes and rules.
