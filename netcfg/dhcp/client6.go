@@ -127,11 +127,13 @@ func (c *client6) exchange(ctx context.Context, m *dhcpv6.Message, timeout time.
 	defer n.Close()
 	to := *nclient6.AllDHCPRelayAgentsAndServers
 	to.Zone = c.link.Name
-	answer, err := n.SendAndRead(ctx, &to, m, func(a *dhcpv6.Message) bool {
+	limited, cancel := context.WithTimeout(ctx, timeout) // As for IPv4.
+	defer cancel()
+	answer, err := n.SendAndRead(limited, &to, m, func(a *dhcpv6.Message) bool {
 		id := a.Options.ClientID()
 		return a.MessageType == kind && id != nil && id.Equal(c.identity.duid()) && (accepts == nil || accepts(a))
 	})
-	if errors.Is(err, nclient6.ErrNoResponse) {
+	if errors.Is(err, nclient6.ErrNoResponse) || err != nil && limited.Err() != nil && ctx.Err() == nil {
 		err = errNoAnswer
 	}
 	return answer, err

@@ -65,8 +65,11 @@ func exchange(ctx context.Context, link *net.Interface, from, to netip.Addr, mes
 		return nil, errors.Join(err, conn.Close())
 	}
 	defer c.Close()
-	answer, err := c.SendAndRead(ctx, dest, message, accepts)
-	if errors.Is(err, nclient4.ErrNoResponse) {
+	// With many answers that are not accepted, the library would wait longer.
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	answer, err := c.SendAndRead(limited, dest, message, accepts)
+	if errors.Is(err, nclient4.ErrNoResponse) || err != nil && limited.Err() != nil && ctx.Err() == nil {
 		err = errNoAnswer
 	}
 	return answer, err
