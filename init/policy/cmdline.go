@@ -20,6 +20,7 @@ const (
 	loglevelParam = "keelson.loglevel" // package boot uses it
 	powerOffParam = "keelson.poweroff" // PID 1 uses it at shutdown
 	programsParam = "keelson.programs" // package programs uses it
+	filesParam    = "keelson.nofile"   // PID 1 uses it, and reports bad values
 )
 
 // waitWord is a value of keelson.rescue= that means the same as off.
@@ -90,7 +91,7 @@ func checkOthers(line cmdline.Line) (errs []error) {
 			if p.Value != "image" {
 				errs = append(errs, fmt.Errorf("command line: %s=%s: bad value %q: want image", programsParam, p.Value, p.Value))
 			}
-		case strings.HasPrefix(name, bundle.SettingsPrefix) && name != onbootParam && name != rescueParam:
+		case strings.HasPrefix(name, bundle.SettingsPrefix) && name != onbootParam && name != rescueParam && name != filesParam:
 			errs = append(errs, fmt.Errorf("command line: %s: no such parameter", p.Name))
 		}
 	}

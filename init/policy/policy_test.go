@@ -121,6 +121,7 @@ func TestParseCommandLine(t *testing.T) {
 		{"keelson.rescue=off keelson.rescue", func(c *CommandLine) { c.First, c.instead = true, "keelson.rescue=off" }, ""},
 		{"keelson.loglevel=debug keelson.poweroff=off keelson_other=1", nothing, ""},
 		{"keelson.programs=image keelson.boots=3,size=8MiB", nothing, ""},
+		{"keelson.nofile=1048576", nothing, ""},
 		{"keelson.watchdog=60s", nothing, ""}, {"keelson.watchdog=off", nothing, ""}, {"keelson.watchdog=60", nothing, `"60"`},
 		{"keelson.boots=many", nothing, `"many"`}, {"keelson.programs=other", nothing, `"other"`},
 		{"keelson.loglevel=loud", nothing, `"loud"`}, {"keelson.loglevel", nothing, `""`},
