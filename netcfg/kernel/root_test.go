@@ -246,6 +246,47 @@ func TestRename(t *testing.T) {
 	})
 }
 
+// Links that get other parents, peers and kinds, whose names others need, change in one round.
+func TestOthers(t *testing.T) {
+	tier.Tool(t, "ip", "iproute2")
+	nstest.Run(t, func(t *testing.T) {
+		w := &world{own: plan.NewOwn()}
+		iproute(t, "link", "add", "eth1", "type", "veth", "peer", "name", "far1")
+		bridges, macvlans := supported(t, config.Bridge), kindOn(t, config.MACVLAN)
+		first := "network:\n  virtual-ethernets:\n    c: {peer: d, addresses: [10.3.0.1/30]}\n    d: {peer: c}\n"
+		second := "network:\n  virtual-ethernets:\n    b: {peer: c}\n    c: {peer: b, addresses: [10.3.0.1/30]}\n"
+		if bridges {
+			first += "  bridges:\n    b: {}\n"
+			second += "  bridges:\n    d: {}\n"
+		}
+		if macvlans {
+			first += "  macvlans:\n    m: {link: c}\n"
+			second += "  macvlans:\n    m: {link: b}\n"
+		}
+		for range 2 {
+			for _, text := range []string{first, second} {
+				w.parse(t, text)
+				w.apply(t)
+				if out := iproute(t, "address", "show", "c"); !strings.Contains(out, "10.3.0.1/30") {
+					t.Errorf("%s\n%s", text, out)
+				}
+			}
+			contains(t, iproute(t, "link"), "b@c", "c@b")
+			if bridges {
+				contains(t, iproute(t, "link", "show", "type", "bridge"), "d: ")
+			}
+			if macvlans {
+				contains(t, iproute(t, "link"), "m@b")
+			}
+		}
+		w.parse(t, "network: {}")
+		w.apply(t)
+		if out := iproute(t, "link"); strings.Contains(out, "c@") || strings.Contains(out, "m@") {
+			t.Errorf("left:\n%s", out)
+		}
+	})
+}
+
 // Errors say what was to be changed, and unwrap to the errno.
 func TestErrors(t *testing.T) {
 	tier.Tool(t, "ip", "iproute2")

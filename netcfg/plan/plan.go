@@ -148,7 +148,7 @@ func (p *planner) mayMatch(l config.Link, k Link) bool {
 	return !own && (k.Kind == config.Physical && !k.Loopback || named)
 }
 
-// removeLinks removes own links that are not wanted any more.
+// removeLinks removes own links that are not wanted any more, or that have to be made again.
 func (p *planner) removeLinks() {
 	for _, l := range p.state.Links {
 		_, own := p.own.Links[l.Name]
@@ -157,13 +157,38 @@ func (p *planner) removeLinks() {
 			p.forget(l.Index)
 		}
 	}
+	// All before others are made, which may need their names.
+	for i := range p.want.Links {
+		w := &p.want.Links[i]
+		k := p.state.byName(w.ID)
+		made, own := p.own.Links[w.ID]
+		if own && k != nil && k.Kind == w.Kind && remade(w.Kind) && made != digest(w) && (w.Parent == "" || len(p.Links[w.Parent]) > 0) {
+			p.add(Change{Op: DeleteLink, Link: w.ID})
+			p.forget(k.Index)
+		}
+	}
 }
 
-// forget takes a link that the plan deletes out of the state.
+// forget takes a link that the plan deletes out of the state, with those that are made from it.
 func (p *planner) forget(index int) {
-	p.state.Links = slices.DeleteFunc(slices.Clone(p.state.Links), func(l Link) bool { return l.Index == index || l.Parent == index })
+	p.state.Links = without(p.state.Links, index)
 	p.state.Addresses = slices.DeleteFunc(slices.Clone(p.state.Addresses), func(a Address) bool { return p.state.byIndex(a.Link) == nil })
 	p.state.Routes = slices.DeleteFunc(slices.Clone(p.state.Routes), func(r Route) bool { return r.Link != 0 && p.state.byIndex(r.Link) == nil })
+}
+
+// without returns the links without one and those that the kernel deletes with it: those made from
+// it, and the other end of a veth.
+func without(links []Link, index int) []Link {
+	gone := map[int]bool{index: true}
+	for before := 0; before != len(gone); {
+		before = len(gone)
+		for _, l := range links {
+			if gone[l.Parent] {
+				gone[l.Index] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(links), func(l Link) bool { return gone[l.Index] })
 }
 
 // digest returns a digest of what a link is made with.
@@ -265,11 +290,8 @@ func (p *planner) make(w *config.Link) bool {
 		case !remade(w.Kind):
 			p.add(Change{Op: SetParameters, Link: w.ID, Want: w, Digest: sum})
 			return true
-		case !own:
-			return true // Of somebody else, or of before the record was lost: it gets what does not need a new link.
 		}
-		p.add(Change{Op: DeleteLink, Link: w.ID})
-		p.forget(k.Index)
+		return true // Of somebody else, or of before the record was lost: it gets what does not need a new link.
 	}
 	if p.made[w.Peer] && w.Kind == config.Veth {
 		p.made[w.ID] = true // With its peer.
@@ -312,8 +334,10 @@ func (p *planner) properties(w *config.Link, name string, now Link) {
 	if w.Port != nil && masterKind == config.Bridge && (master != before || p.own.Ports[name] != sum) {
 		p.add(Change{Op: SetPort, Link: name, Want: w, Digest: sum})
 	}
+	k := p.state.byName(name)
+	down := !now.Up && k != nil && k.Up // for the changes above
 	switch {
-	case w.Activation == config.Automatic && !now.Up:
+	case w.Activation == config.Automatic && !now.Up, w.Activation == config.Manual && down:
 		p.add(Change{Op: Up, Link: name})
 	case w.Activation == config.Off && now.Up:
 		p.add(Change{Op: Down, Link: name})
