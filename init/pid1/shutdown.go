@@ -92,7 +92,7 @@ func (p *pid1) shutdown(a action) (code int) {
 	cancel()
 	switch {
 	case p.env.Machine:
-		err := unix.Reboot(end.command)
+		err := kernel.Reboot(end.command, a == reboot)
 		kernel.Log([]string{fmt.Sprintf("cannot %s: %v", end.name, err)})
 		select {} // PID 1 must not end.
 	case p.summary().Fatal != "":

@@ -36,7 +36,18 @@ func power(app *cli.App, verb string) cli.Verb {
 	v.Flags = func(f *pflag.FlagSet) {
 		f.BoolVarP(&force, "force", "f", false, "immediately, without stopping anything")
 	}
+	var next kexecFlags
+	if verb == control.Reboot {
+		next.add(&v)
+	}
 	v.Run = func(ctx context.Context, args []string) (int, error) {
+		load, err := next.wanted(force)
+		if err != nil {
+			return control.CodeUsage, err
+		}
+		if load {
+			return next.run(ctx, args, ask)
+		}
 		how := shutdowns[verb]
 		if force {
 			if !isInit("/proc/1/exe") { // In userspace mode the machine may belong to the outer system.
