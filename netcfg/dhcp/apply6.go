@@ -45,7 +45,7 @@ func remove6(link *net.Interface, l lease.Lease) error {
 }
 
 // verified waits until the kernel has verified that nobody else has an address (RFC 4862 section
-// 5.4), and reports whether somebody has.
+// 5.4), and reports whether somebody has: it then removes an address that is not permanent.
 func verified(ctx context.Context, link *net.Interface, p netip.Prefix, limit time.Duration) (duplicate bool, err error) {
 	watcher, err := kernel.Watch()
 	if err != nil {
@@ -60,9 +60,18 @@ func verified(ctx context.Context, link *net.Interface, p netip.Prefix, limit ti
 		if err != nil {
 			return false, err
 		}
+		there := false
 		for _, a := range state.Addresses {
-			if a.Link == link.Index && a.Prefix == p && (a.Duplicate || !a.Tentative) {
+			if a.Link != link.Index || a.Prefix != p {
+				continue
+			}
+			if there = true; a.Duplicate || !a.Tentative {
 				return a.Duplicate, nil
+			}
+		}
+		for _, l := range state.Links {
+			if l.Index == link.Index && l.Up && l.Carrier && !there {
+				return true, nil
 			}
 		}
 		if !watcher.Wait() {

@@ -117,3 +117,24 @@ func TestDelegation(t *testing.T) {
 		stop()
 	})
 }
+
+// An address that another machine has is declined: the kernel removes it.
+func TestConflict6(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		w := newWorld6(t, 2)
+		run(t, "ip netns add other")
+		run(t, "ip link set eth1 netns other")
+		run(t, "ip netns exec other ip link set eth1 up")
+		run(t, "ip netns exec other ip address add 2001:db8::100/64 dev eth1 nodad")
+		run(t, "ip link set eth0 down")
+		run(t, "ip link set eth0 address 02:00:00:00:00:01 up")
+		w.dnsmasq("--interface=br0 --enable-ra --dhcp-range=2001:db8::100,2001:db8::101,64,1h --dhcp-host=id:00:03:00:01:02:00:00:00:00:01,[2001:db8::100]")
+		stop := w.manager6(lease.Options{}, "eth0")
+		w.until("the address is declined", func() bool { return strings.Contains(w.log(), "from=declining event=waited to=soliciting") })
+		text, err := os.ReadFile(filepath.Join(w.dir, "server.log"))
+		if err != nil || !strings.Contains(string(text), "DHCPDECLINE(br0)") {
+			t.Errorf("the server does not know: %v\n%s", err, text)
+		}
+		stop()
+	})
+}
