@@ -288,7 +288,7 @@ func (c *client6) extend(ctx context.Context, kind dhcpv6.MessageType, end time.
 		next := now + min(end-now, timeout6(i))
 		answer, err := c.exchange(ctx, m, next-now, dhcpv6.MessageTypeReply, nil)
 		switch {
-		case err == nil:
+		case err == nil && (ended(answer) || granted(c, answer)):
 			event, err := c.answered(ctx, answer)
 			if event != Acked || err != nil {
 				return event, err
@@ -305,6 +305,8 @@ func (c *client6) extend(ctx context.Context, kind dhcpv6.MessageType, end time.
 			return Acked, nil
 		case ctx.Err() != nil:
 			return "", ctx.Err()
+		case err == nil:
+			c.report(errors.New("the server does not extend the lease now"))
 		case !errors.Is(err, errNoAnswer):
 			c.report(err)
 		}
@@ -312,6 +314,12 @@ func (c *client6) extend(ctx context.Context, kind dhcpv6.MessageType, end time.
 			return "", errors.New("cannot wait for the time to ask again")
 		}
 	}
+}
+
+// granted reports whether an answer has a lease.
+func granted(c *client6, answer *dhcpv6.Message) bool {
+	_, err := leaseOf6(c.link.Name, c.identity, answer, timeline.Now())
+	return err == nil
 }
 
 func (c *client6) information(ctx context.Context) (Event, error) {

@@ -74,6 +74,30 @@ func TestLeaseOf6(t *testing.T) {
 	}
 }
 
+// What a server refuses for the moment ends no lease in use, and servers on the link have its name.
+func TestEnded(t *testing.T) {
+	status := func(code iana.StatusCode, inIA bool) *dhcpv6.Message {
+		return reply(t, func(m *dhcpv6.Message, na *dhcpv6.OptIANA, _ *dhcpv6.OptIAPD) {
+			s := &dhcpv6.OptStatusCode{StatusCode: code}
+			if inIA {
+				na.Options.Add(s)
+			} else {
+				m.AddOption(s)
+			}
+		})
+	}
+	for code, want := range map[iana.StatusCode]bool{iana.StatusNoBinding: true, iana.StatusNotOnLink: true, iana.StatusUnspecFail: false, iana.StatusNoAddrsAvail: false, iana.StatusSuccess: false} {
+		for _, inIA := range []bool{false, true} {
+			if got := ended(status(code, inIA)); got != want {
+				t.Errorf("%s (in the IA: %v): %v", code, inIA, got)
+			}
+		}
+	}
+	if list := servers6("eth0", []net.IP{net.ParseIP("fe80::1"), net.ParseIP("2001:db8::1")}); len(list) != 2 || list[0].String() != "fe80::1%eth0" || list[1].String() != "2001:db8::1" {
+		t.Errorf("%v", list)
+	}
+}
+
 func TestAsksOf(t *testing.T) {
 	for _, x := range []struct {
 		managed, other, prefixes bool

@@ -36,7 +36,8 @@ func (m *Manager) update6(ctx context.Context, state plan.State, links map[strin
 		what := r.asks
 		if there && asks && l.Index == r.index {
 			managed, other := advertised(l.Index)
-			what = asksOf(managed, other, options)
+			// An address that a client has stays, also if routers do not speak of it any more.
+			what = asksOf(managed || r.asks.address, other, options)
 		}
 		if there && asks && l.Index == r.index && l.Up && l.Carrier && string(l.MAC) == string(r.link.HardwareAddr) && what == r.asks {
 			continue

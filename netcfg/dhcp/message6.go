@@ -91,6 +91,28 @@ func refused(s *dhcpv6.OptStatusCode) error {
 	return fmt.Errorf("%s", s.StatusCode)
 }
 
+// ended reports whether a reply says that a lease in use is none any more (RFC 8415 section
+// 18.2.10.1). Other refusals are for the moment.
+func ended(reply *dhcpv6.Message) bool {
+	ends := func(s *dhcpv6.OptStatusCode) bool {
+		return s != nil && (s.StatusCode == iana.StatusNoBinding || s.StatusCode == iana.StatusNotOnLink)
+	}
+	if ends(reply.Options.Status()) {
+		return true
+	}
+	for _, ia := range reply.Options.IANA() {
+		if ends(ia.Options.Status()) {
+			return true
+		}
+	}
+	for _, ia := range reply.Options.IAPD() {
+		if ends(ia.Options.Status()) {
+			return true
+		}
+	}
+	return false
+}
+
 // leaseOf6 reads a reply that came at the time now, since the boot.
 func leaseOf6(link string, i identity6, reply *dhcpv6.Message, now time.Duration) (lease.Lease, error) {
 	l := lease.Lease{Link: link, Family: 6, Obtained: now}
@@ -102,7 +124,7 @@ func leaseOf6(link string, i identity6, reply *dhcpv6.Message, now time.Duration
 		return l, errors.New("it does not say which server it is from (option 2)")
 	}
 	l.ServerID = server.ToBytes()
-	l.DNS, l.NTP = addresses6(reply.Options.DNS()), addresses6(reply.Options.NTPServers())
+	l.DNS, l.NTP = servers6(link, reply.Options.DNS()), servers6(link, reply.Options.NTPServers())
 	if labels := reply.Options.DomainSearchList(); labels != nil {
 		for _, s := range labels.Labels {
 			if s = name(s); s != "" && len(l.Search) < searchLimit {
@@ -177,7 +199,7 @@ func informationOf(link string, reply *dhcpv6.Message, now time.Duration) (lease
 	if err := refused(reply.Options.Status()); err != nil {
 		return l, err
 	}
-	l.DNS, l.NTP = addresses6(reply.Options.DNS()), addresses6(reply.Options.NTPServers())
+	l.DNS, l.NTP = servers6(link, reply.Options.DNS()), servers6(link, reply.Options.NTPServers())
 	if labels := reply.Options.DomainSearchList(); labels != nil {
 		for _, s := range labels.Labels {
 			if s = name(s); s != "" && len(l.Search) < searchLimit {
@@ -193,6 +215,17 @@ func informationOf(link string, reply *dhcpv6.Message, now time.Duration) (lease
 	}
 	l.Rebind = l.Renew
 	return l, nil
+}
+
+// servers6 returns the servers of a list. Those that are on the link only are reached by its name.
+func servers6(link string, list []net.IP) []netip.Addr {
+	all := addresses6(list)
+	for i, a := range all {
+		if a.IsLinkLocalUnicast() {
+			all[i] = a.WithZone(link)
+		}
+	}
+	return all
 }
 
 // addresses6 returns the addresses of a list that can be used.
