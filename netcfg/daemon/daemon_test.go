@@ -150,6 +150,28 @@ func FuzzCommandLine(f *testing.F) {
 	})
 }
 
+func TestGrouped(t *testing.T) {
+	if got, want := grouped([]string{"aaa", "bbb", "cccccc", "d"}, 9), []string{"aaa; bbb", "cccccc; d"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	var many []string
+	for range 100 {
+		many = append(many, strings.Repeat("x", 50))
+	}
+	reports := grouped(many, reportLimit)
+	if n := strings.Count(strings.Join(reports, "; "), ";") + 1; n != 100 || len(reports) > 6 {
+		t.Errorf("%d texts in %d reports", n, len(reports))
+	}
+	for _, r := range reports {
+		if len(r) > reportLimit {
+			t.Errorf("a report of %d bytes", len(r))
+		}
+	}
+	if grouped(nil, 9) != nil {
+		t.Error("nothing is reported")
+	}
+}
+
 func TestDifferences(t *testing.T) {
 	before := snapshot{"link eth0": "eth0 is up", "address eth0 192.0.2.1/24": "x", "lease eth0 4": "y"}
 	got := snapshot{"link eth0": "eth0 has no carrier"}.differences(before)

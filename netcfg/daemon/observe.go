@@ -84,9 +84,29 @@ func (s snapshot) differences(since snapshot) (all []string) {
 // observe reports what has changed.
 func (d *Daemon) observe(p plan.Result, state plan.State, leases []lease.Lease) {
 	now := take(p, state, leases)
-	for _, text := range now.differences(d.seen) {
+	all := now.differences(d.seen)
+	for _, text := range all {
 		d.Log.Info(text)
-		d.Report(text)
+	}
+	for _, report := range grouped(all, reportLimit) {
+		d.Report(report)
 	}
 	d.seen = now
+}
+
+// reportLimit is the length of a report, in bytes: the journal cuts off longer ones.
+const reportLimit = 1000
+
+// grouped joins texts to reports of limited length: what is reported together counts once for the
+// supervisor, which drops reports when there are many.
+func grouped(all []string, limit int) (reports []string) {
+	for _, text := range all {
+		last := len(reports) - 1
+		if last >= 0 && len(reports[last])+len(text)+2 <= limit {
+			reports[last] += "; " + text
+		} else {
+			reports = append(reports, text)
+		}
+	}
+	return reports
 }
