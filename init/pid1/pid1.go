@@ -65,7 +65,7 @@ const (
 // Main runs PID 1. On a machine it does not return; in userspace mode it returns the
 // exit status.
 func Main() int {
-	_ = kernel.RaiseLimits(false, nil) // The Go runtime needs a file descriptor for its timers.
+	kernel.EnoughFiles() // The Go runtime needs a file descriptor for its timers.
 	kernel.StartThreads()
 	p := &pid1{signals: newSignals(), log: slog.New(slog.DiscardHandler)}
 	p.signals.listen()

@@ -92,6 +92,15 @@ func RaiseLimits(machine bool, line cmdline.Line) error {
 	return nil
 }
 
+// EnoughFiles raises the limit of open files if this process could not work with it. One that was
+// set before a re-execution, by a command line, stays.
+func EnoughFiles() {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < leastFiles {
+		_ = RaiseLimits(false, nil) // What needs descriptors reports that there are none.
+	}
+}
+
 // SetLimits is RaiseLimits, and reports what is wrong with FilesParameter, which has no effect
 // then.
 func SetLimits(machine bool, line cmdline.Line) error {
