@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -291,7 +292,7 @@ func known(n *yaml.Node, names ...string) error {
 	var problems []string
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			if key := n.Content[i]; !contains(names, key.Value) {
+			if key := n.Content[i]; !slices.Contains(names, key.Value) {
 				problems = append(problems, fmt.Sprintf("line %d: field %s not found", key.Line, key.Value))
 			}
 		}
@@ -300,15 +301,6 @@ func known(n *yaml.Node, names ...string) error {
 		return &yaml.TypeError{Errors: problems}
 	}
 	return nil
-}
-
-func contains(list []string, one string) bool {
-	for _, s := range list {
-		if s == one {
-			return true
-		}
-	}
-	return false
 }
 
 // mac is a hardware address of Ethernet.

@@ -244,10 +244,14 @@ func names[T any](m map[string]*T) []string {
 
 func sortedKeys(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }
 
-// sections returns the IDs of all sections with the section of each.
+// sections returns the IDs of all sections with the sections of each.
 func (r *reader) sections() map[string][]string {
+	if r.ids != nil {
+		return r.ids
+	}
 	n := &r.file.Network
 	all := map[string][]string{}
+	r.ids = all
 	add := func(section string, ids []string) {
 		for _, id := range ids {
 			all[id] = append(all[id], section)

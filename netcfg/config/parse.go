@@ -104,6 +104,7 @@ type reader struct {
 	name  string
 	root  yaml.Node
 	file  file
+	ids   map[string][]string // see sections
 	notes []string
 	errs  []*Error
 }

@@ -69,6 +69,8 @@ type Daemon struct {
 	seen   snapshot
 	base   *resolver // of resolv.conf before the first write
 	failed map[string]bool
+
+	written map[string]string // what files have, by their names
 }
 
 // Run configures the network until ctx ends. reload orders to read the file again.
@@ -76,7 +78,7 @@ func (d *Daemon) Run(ctx context.Context, reload <-chan struct{}) error {
 	if err := errors.Join(os.MkdirAll(d.Leases, 0o755), d.readOwn()); err != nil {
 		return err
 	}
-	d.failed = map[string]bool{}
+	d.failed, d.written = map[string]bool{}, map[string]string{}
 	d.load()
 	wake := make(chan struct{}, 1)
 	poke := func() {
@@ -214,11 +216,17 @@ func (d *Daemon) readOwn() error {
 	return nil
 }
 
-// writeJSON replaces a file of the service.
+// writeJSON replaces a file of the service, if its content changes.
 func (d *Daemon) writeJSON(name string, mode fs.FileMode, v any) {
 	text, err := json.Marshal(v)
+	if err == nil && d.written[name] == string(text) {
+		return
+	}
 	if err == nil {
 		err = durable.Replace(filepath.Join(d.Dir, name), text, mode)
+	}
+	if err == nil {
+		d.written[name] = string(text)
 	}
 	if err != nil {
 		d.Log.Error("cannot write the state of the network service", "error", err)

@@ -161,7 +161,7 @@ func fromLink(l netlink.Link) plan.Link {
 		s.Driver = filepath.Base(driver)
 	}
 	if where, err := filepath.EvalSymlinks(device); err == nil {
-		s.Path = devicePath(where)
+		s.Path = devicePath(where, subsystemOf)
 	}
 	conf := filepath.Join("/proc/sys/net/ipv6/conf", a.Name)
 	if text, err := os.ReadFile(conf + "/accept_ra"); err == nil {
@@ -179,28 +179,38 @@ func fromLink(l netlink.Link) plan.Link {
 // (IN6_ADDR_GEN_MODE_NONE; kernel document networking/ip-sysctl.rst).
 const noAddress = "1"
 
-var (
-	pciName = regexp.MustCompile(`^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$`)
-	usbName = regexp.MustCompile(`^[0-9]+-([0-9.]+):([0-9]+\.[0-9]+)$`)
-)
+// usbName is the name of a USB interface.
+var usbName = regexp.MustCompile(`^[0-9]+-([0-9.]+):([0-9]+\.[0-9]+)$`)
 
-// devicePath returns the place of a device as udev's path_id names it (ID_PATH): that of its
-// last PCI function or of its platform device, and of its USB interface.
-func devicePath(where string) string {
-	var bus, usb string
-	parts := strings.Split(where, "/")
-	for i, part := range parts {
-		switch {
-		case pciName.MatchString(part):
-			bus = "pci-" + part
-		case i > 0 && parts[i-1] == "platform":
-			bus = "platform-" + part
+// devicePath returns the place of a device as udev's path_id names it (ID_PATH): the nearest device on
+// its way of each bus, the outermost first. subsystem returns the bus of a folder of sysfs.
+func devicePath(where string, subsystem func(dir string) string) string {
+	var path, last string
+	for dir := where; strings.HasPrefix(dir, "/sys/devices/"); dir = filepath.Dir(dir) {
+		bus, name := subsystem(dir), filepath.Base(dir)
+		if bus == last { // Bridges and hubs on the way to the nearest one.
+			continue
 		}
-		if m := usbName.FindStringSubmatch(part); m != nil {
-			usb = "-usb-0:" + m[1] + ":" + m[2]
+		switch m := usbName.FindStringSubmatch(name); {
+		case bus == "usb" && m != nil:
+			name = "usb-0:" + m[1] + ":" + m[2]
+		case bus == "pci", bus == "platform":
+			name = bus + "-" + name
+		default:
+			continue
 		}
+		path, last = strings.TrimSuffix(name+"-"+path, "-"), bus
 	}
-	return bus + usb
+	return path
+}
+
+// subsystemOf returns the bus of a device.
+func subsystemOf(dir string) string {
+	to, err := os.Readlink(filepath.Join(dir, "subsystem"))
+	if err != nil {
+		return ""
+	}
+	return filepath.Base(to)
 }
 
 var typeNames = map[int]string{unix.RTN_LOCAL: "local", unix.RTN_BLACKHOLE: "blackhole", unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit", unix.RTN_THROW: "throw"}

@@ -370,14 +370,20 @@ func TestWireguard(t *testing.T) {
 }
 
 func TestDevicePath(t *testing.T) {
+	buses := map[string]string{
+		"virtio0": "virtio", "0000:00:03.0": "pci", "0000:00:1c.0": "pci", "0000:02:00.0": "pci", "0000:00:14.0": "pci", "usb1": "usb", "1-2": "usb", "1-2.3": "usb", "1-2.3:1.0": "usb",
+		"soc": "platform", "fe300000.ethernet": "platform", "fd500000.pcie": "platform", "scb": "platform",
+	}
+	subsystem := func(dir string) string { return buses[filepath.Base(dir)] }
 	for where, want := range map[string]string{
-		"/sys/devices/pci0000:00/0000:00:03.0/virtio0":                  "pci-0000:00:03.0",
-		"/sys/devices/pci0000:00/0000:00:1c.0/0000:02:00.0":             "pci-0000:02:00.0",
-		"/sys/devices/pci0000:00/0000:00:14.0/usb1/1-2/1-2.3/1-2.3:1.0": "pci-0000:00:14.0-usb-0:2.3:1.0",
-		"/sys/devices/platform/soc/fe300000.ethernet":                   "platform-soc",
-		"/sys/devices/virtual/net/x":                                    "",
+		"/sys/devices/pci0000:00/0000:00:03.0/virtio0":                                 "pci-0000:00:03.0",
+		"/sys/devices/pci0000:00/0000:00:1c.0/0000:02:00.0":                            "pci-0000:02:00.0",
+		"/sys/devices/pci0000:00/0000:00:14.0/usb1/1-2/1-2.3/1-2.3:1.0":                "pci-0000:00:14.0-usb-0:2.3:1.0",
+		"/sys/devices/platform/soc/fe300000.ethernet":                                  "platform-fe300000.ethernet",
+		"/sys/devices/platform/scb/fd500000.pcie/pci0000:00/0000:00:1c.0/0000:02:00.0": "platform-fd500000.pcie-pci-0000:02:00.0",
+		"/sys/devices/virtual/net/x":                                                   "",
 	} {
-		if got := devicePath(where); got != want {
+		if got := devicePath(where, subsystem); got != want {
 			t.Errorf("%s: %q, want %q", where, got, want)
 		}
 	}
