@@ -148,7 +148,7 @@ func (r *run) usages() (map[string]usage, error) {
 		if len(pids) != 1 {
 			return nil, fmt.Errorf("there are %d processes of %s, want 1: %v", len(pids), name, pids)
 		}
-		files, err := r.run("/bin/busybox", "ls", "-l", fmt.Sprintf("/proc/%d/fd", pids[0]))
+		files, err := descriptors(r.run("/bin/busybox", "ls", "-l", fmt.Sprintf("/proc/%d/fd", pids[0])))
 		if err != nil {
 			return nil, err
 		}
@@ -162,6 +162,15 @@ func (r *run) usages() (map[string]usage, error) {
 		found[name] = usage{files: strings.Count(files, "\n"), memory: field(string(status), "RssAnon:")}
 	}
 	return found, nil
+}
+
+// descriptors returns what ls -l lists of a process's descriptors. A descriptor that is closed
+// meanwhile makes ls fail after it has listed the others.
+func descriptors(listed string, err error) (string, error) {
+	if err != nil && listed != "" && strings.Contains(err.Error(), ": No such file or directory") {
+		err = nil
+	}
+	return listed, err
 }
 
 // field returns the number in a line "NAME VALUE …".

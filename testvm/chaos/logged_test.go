@@ -105,3 +105,21 @@ func TestCheckLog(t *testing.T) {
 		}
 	}
 }
+
+func TestDescriptors(t *testing.T) {
+	gone := errors.New("exit code 1: ls: /proc/3424/fd/66: No such file or directory")
+	for _, c := range []struct {
+		listed string
+		err    error
+		fails  bool
+	}{
+		{"0 -> /dev/null\n", nil, false},
+		{"0 -> /dev/null\n", gone, false}, // Descriptor 66 was closed.
+		{"", gone, true},                  // The process ended.
+		{"0 -> /dev/null\n", errors.New("no answer"), true},
+	} {
+		if listed, err := descriptors(c.listed, c.err); listed != c.listed || (err != nil) != c.fails {
+			t.Errorf("descriptors(%q, %v) = %q, %v", c.listed, c.err, listed, err)
+		}
+	}
+}
