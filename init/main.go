@@ -25,7 +25,7 @@ import (
 
 const usage = `usage: init (as the first process of a machine or a container)
        init userspace (as the first process of a system inside this one, whose mounts and root it shares)
-       init boot|late|devices|network|files|programs|shutdown|root (started by init)
+       init boot|late|devices|names|network|files|programs|shutdown|root (started by init)
        init version
        init script PATH (a script of plain commands, without its shell; started by init)`
 
@@ -71,6 +71,8 @@ func find(args []string) func(context.Context, userspace.Environment) error {
 	switch name { // roles with arguments
 	case role.Network:
 		return func(ctx context.Context, env userspace.Environment) error { return boot.Network(ctx, env, args) }
+	case role.Names:
+		return func(ctx context.Context, env userspace.Environment) error { return boot.Names(ctx, env, args) }
 	case role.Files:
 		return func(ctx context.Context, env userspace.Environment) error { return boot.Files(ctx, env, args) }
 	case role.Programs:

@@ -126,6 +126,7 @@ func ownSteps(rc roleContext) []step.Step {
 		list = append(list,
 			step.Step{Stage: "hotplug", Quiet: true, Do: quietly(func() error { return beginHotplug(rc) })},
 			step.Step{Stage: timeline.Modules, Do: func(ctx context.Context) (string, error) { return loadModules(ctx, rc) }},
+			step.Step{Stage: "names", Quiet: true, Do: func(ctx context.Context) (string, error) { return "", makeNames(ctx) }},
 			step.Step{Stage: timeline.Clock, Do: func(context.Context) (string, error) { return setClock(rc.log) }})
 	}
 	if rc.env.Owns(userspace.UTS) {

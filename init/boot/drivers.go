@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"keelson/init/modules"
 	"keelson/init/role"
@@ -48,7 +49,19 @@ func follow(ctx context.Context, drivers *modules.Drivers, log *slog.Logger) {
 			report(fmt.Errorf("panic: %v", r))
 		}
 	}()
-	drivers.Follow(ctx, report, func(come []uevent.Event) { hotplug.This.Handle(come, log) })
+	first := true
+	drivers.Follow(ctx, report, func(come []uevent.Event) {
+		hotplug.This.Handle(come, log)
+		if first { // The step after this one makes the links.
+			first = false
+			come = slices.DeleteFunc(come, func(e uevent.Event) bool { return e.Lost })
+		}
+		if changed := uevent.Changed(come); len(changed) > 0 {
+			if err := startNames(changed, func(error) {}); err != nil {
+				log.Error("new devices have no names in /dev/disk", "error", err)
+			}
+		}
+	})
 }
 
 // mountFromModules mounts the file systems of the core table whose drivers are

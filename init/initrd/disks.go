@@ -1,10 +1,18 @@
 package initrd
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+)
+
+// Keys of a Disk beside the variables of its uevent.
+const (
+	sizeKey  = "size"  // in sectors of 512 bytes
+	uuidKey  = "uuid"  // of its content
+	labelKey = "label" // of its content
 )
 
 // Disk holds the variables of the uevent of a block device.
@@ -43,6 +51,12 @@ func (w Params) is(d Disk) bool {
 	if label, ok := strings.CutPrefix(w.Device, "PARTLABEL="); ok {
 		return label == d["PARTNAME"]
 	}
+	if id, ok := strings.CutPrefix(w.Device, byUUID); ok {
+		return id != "" && strings.EqualFold(id, d[uuidKey])
+	}
+	if label, ok := strings.CutPrefix(w.Device, byLabel); ok {
+		return label != "" && label == d[labelKey]
+	}
 	return w.Device == d.path() || w.Device == d["MAJOR"]+":"+d["MINOR"]
 }
 
@@ -53,7 +67,10 @@ func disks() []Disk {
 	for _, f := range files {
 		// A disk may have been removed meanwhile.
 		if text, err := os.ReadFile(f); err == nil {
-			all = append(all, ParseDisk(string(text)))
+			d := ParseDisk(string(text))
+			size, _ := os.ReadFile(filepath.Dir(f) + "/size") // Without it the content is not read.
+			d[sizeKey] = strings.TrimSpace(string(size))
+			all = append(all, d)
 		}
 	}
 	return all
@@ -67,8 +84,8 @@ func list(disks []Disk) string {
 	var names []string
 	for _, d := range disks {
 		name := d.path()
-		if d["PARTNAME"] != "" {
-			name += " (" + d["PARTNAME"] + ")"
+		if label := cmp.Or(d["PARTNAME"], d[labelKey]); label != "" {
+			name += " (" + strings.ToValidUTF8(label, "?") + ")"
 		}
 		names = append(names, name)
 	}

@@ -26,8 +26,14 @@ type Params struct {
 // fsTypes are tried when rootfstype= names none.
 var fsTypes = []string{"erofs", "squashfs", "ext4", "iso9660", "xfs", "btrfs", "f2fs"}
 
-// byName are the prefixes of a partition name in root=.
-var byName = []string{"PARTUUID=", "PARTLABEL="}
+// Prefixes of the name of a content in root=.
+const (
+	byUUID  = "UUID="
+	byLabel = "LABEL="
+)
+
+// byName are the prefixes of a name in root=: of a partition or its content.
+var byName = []string{"PARTUUID=", "PARTLABEL=", byUUID, byLabel}
 
 // ParseParams parses the parameters for the root.
 func ParseParams(line cmdline.Line) (Params, error) {
@@ -37,7 +43,7 @@ func ParseParams(line cmdline.Line) (Params, error) {
 		return w, errors.New("cannot mount the root: the kernel command line has no root=, as in root=/dev/vda")
 	}
 	if !w.canBeFound() {
-		return w, fmt.Errorf("cannot mount the root: root=%s is not /dev/NAME, MAJOR:MINOR, PARTUUID=… or PARTLABEL=…", w.Device)
+		return w, fmt.Errorf("cannot mount the root: root=%s is not /dev/NAME, MAJOR:MINOR, UUID=…, LABEL=…, PARTUUID=… or PARTLABEL=…", w.Device)
 	}
 	if types, ok := line.Last("rootfstype"); ok && types != "" {
 		w.FSTypes = strings.Split(types, ",")

@@ -86,17 +86,46 @@ func (w Params) await(ctx context.Context, line cmdline.Line, log *slog.Logger) 
 	}
 	report := time.AfterFunc(reportTime, func() { log.Warn("waiting for the root", "root", w.Device, "now", list(disks())) })
 	defer report.Stop()
+	content := newContents()
 	for event := (uevent.Event{Lost: true}); ; {
 		if err := d.load(ctx, event); err != nil {
 			log.Error("a driver for the root may be missing", "error", err)
 		}
-		if device := w.Find(disks()); device != "" {
+		all := disks()
+		if w.needed() {
+			content.fill(all)
+		}
+		if device := w.Find(all); device != "" {
 			return device, nil
 		}
-		if event, err = events.Next(ctx); err != nil {
+		if event, err = next(ctx, events, content.more); err != nil {
 			return "", fmt.Errorf("cannot find the root, root=%s: %s: %w", w.Device, list(disks()), err)
 		}
 	}
+}
+
+// next waits for an event, or until more gets a value. Then an event may be lost.
+func next(ctx context.Context, events *uevent.Events, more <-chan struct{}) (uevent.Event, error) {
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan struct{})
+	woken := false
+	go func() {
+		defer close(ended)
+		select {
+		case <-more:
+			woken = true
+			stop()
+		case <-waiting.Done():
+		}
+	}()
+	event, err := events.Next(waiting)
+	stop()
+	<-ended
+	if err != nil && woken && ctx.Err() == nil {
+		return uevent.Event{Lost: true}, nil
+	}
+	return event, err
 }
 
 // drivers loads modules; a system without modules has a nil loader.
@@ -115,7 +144,7 @@ func newDrivers(line cmdline.Line) (drivers, error) {
 
 // load loads the modules of a new device or, when events were lost, of all devices.
 func (d drivers) load(ctx context.Context, e uevent.Event) error {
-	if d.loader == nil {
+	if d.loader == nil || e.Modalias == "" && !e.Lost {
 		return nil
 	}
 	if e.Lost {

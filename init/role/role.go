@@ -11,6 +11,7 @@ const (
 	Files    = "files"    // copies files of the image that mounts cover
 	Network  = "network"  // configures devices of ip= that appear late
 	Devices  = "devices"  // drivers of buttons and input devices
+	Names    = "names"    // links in /dev/disk and /dev/serial
 	Late     = "late"     // scripts that run after the services have started
 	Shutdown = "shutdown" // onshutdown containers and scripts
 	Root     = "root"     // mounts a root on a disk

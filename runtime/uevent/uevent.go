@@ -39,6 +39,7 @@ func (e *Events) Close() { _ = e.file.Close() }
 type Event struct {
 	Modalias string // of an added device, if it has one
 	Added    string // an added CPU or memory block, "cpu/cpu1" or "memory/memory40"
+	Named    string // a disk or serial port that was added, changed or removed, MAJOR:MINOR
 	Lost     bool   // other events were lost
 }
 
@@ -114,24 +115,56 @@ func keep(events []Event, event Event) []Event {
 const system = "/devices/system/"
 
 // Parse parses a uevent: "ACTION@PATH" and fields KEY=VALUE, each ended by a zero byte.
-// The result is empty unless a device was added.
+// The result is empty for an event that does not matter to keelson.
 func Parse(event string) Event {
-	head, fields, _ := strings.Cut(event, "\x00")
-	path, ok := strings.CutPrefix(head, "add@")
-	if !ok {
+	head, text, _ := strings.Cut(event, "\x00")
+	action, path, ok := strings.Cut(head, "@")
+	if !ok || action != "add" && action != "change" && action != "remove" {
 		return Event{}
 	}
-	var e Event
+	fields := map[string]string{}
+	for field := range strings.SplitSeq(text, "\x00") {
+		if key, value, ok := strings.Cut(field, "="); ok && fields[key] == "" {
+			fields[key] = value
+		}
+	}
+	e := Event{Named: named(fields)}
+	if action != "add" {
+		return e
+	}
+	e.Modalias = fields["MODALIAS"]
 	if name, ok := strings.CutPrefix(path, system); ok && isPart(name) {
 		e.Added = name
 	}
-	for field := range strings.SplitSeq(fields, "\x00") {
-		if alias, ok := strings.CutPrefix(field, "MODALIAS="); ok {
-			e.Modalias = alias
-			break
-		}
-	}
 	return e
+}
+
+// named returns the number of a disk or serial port that has names in /dev/disk or /dev/serial
+// (package init/names), or "". Loop devices and the mapped devices of keelson's own have none.
+func named(fields map[string]string) string {
+	node := fields["DEVNAME"]
+	switch fields["SUBSYSTEM"] {
+	case "block":
+		for _, kind := range []string{"loop", "ram", "zram"} {
+			if strings.HasPrefix(node, kind) {
+				return ""
+			}
+		}
+		if strings.HasPrefix(fields["DM_NAME"], "keelson-") {
+			return ""
+		}
+	case "tty":
+		if !strings.HasPrefix(node, "ttyUSB") && !strings.HasPrefix(node, "ttyACM") {
+			return ""
+		}
+	default:
+		return ""
+	}
+	number := fields["MAJOR"] + ":" + fields["MINOR"]
+	if strings.Trim(number, "0123456789:") != "" || len(number) < len("0:0") {
+		return ""
+	}
+	return number
 }
 
 // isPart reports whether name is the name of a CPU or a memory block.

@@ -22,7 +22,15 @@ func TestParse(t *testing.T) {
 		"online@/devices/system/cpu/cpu1\x00":                                         {},
 		"add@/devices/system/cpu/cpu1/cache\x00":                                      {},
 		"add@/devices/system/cpu/cpu../x\x00":                                         {}, "add@/devices/system/cpu/cpu\x00": {},
-		"add@/devices/system/node/node1\x00": {}, "libudev\x00MODALIAS=x": {}, "": {},
+		"add@/devices/x/block/vda\x00SUBSYSTEM=block\x00DEVNAME=vda\x00MAJOR=254\x00MINOR=0\x00":  {Named: "254:0"},
+		"remove@/devices/x\x00SUBSYSTEM=block\x00DEVNAME=sda1\x00MAJOR=8\x00MINOR=1\x00":          {Named: "8:1"},
+		"change@/devices/x\x00SUBSYSTEM=tty\x00DEVNAME=ttyUSB0\x00MAJOR=188\x00MINOR=0\x00":       {Named: "188:0"},
+		"change@/devices/x\x00SUBSYSTEM=block\x00DEVNAME=loop1\x00MAJOR=7\x00MINOR=1\x00":         {},
+		"change@/x\x00SUBSYSTEM=block\x00DEVNAME=dm-0\x00DM_NAME=keelson-x\x00MAJOR=7\x00MINOR=1": {},
+		"add@/devices/x\x00SUBSYSTEM=tty\x00DEVNAME=tty1\x00MAJOR=4\x00MINOR=1\x00":               {},
+		"add@/x\x00SUBSYSTEM=block\x00DEVNAME=sda\x00MAJOR=x\x00MINOR=1":                          {}, "bind@/x\x00SUBSYSTEM=block\x00MAJOR=8\x00MINOR=1": {},
+		"add@/x\x00SUBSYSTEM=block\x00DEVNAME=sda": {},
+		"add@/devices/system/node/node1\x00":       {}, "libudev\x00MODALIAS=x": {}, "": {},
 	} {
 		if got := Parse(event); got != want {
 			t.Errorf("%q: got %+v, want %+v", event, got, want)
@@ -33,8 +41,9 @@ func TestParse(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("add@/x\x00MODALIAS=a")
 	f.Add("add@/devices/system/cpu/cpu1\x00")
+	f.Add("remove@/x\x00SUBSYSTEM=block\x00DEVNAME=sda\x00MAJOR=8\x00MINOR=0\x00")
 	f.Fuzz(func(t *testing.T, event string) {
-		if e := Parse(event); strings.Contains(e.Modalias+e.Added, "\x00") || strings.Contains(e.Added, "..") || e.Lost {
+		if e := Parse(event); strings.Contains(e.Modalias+e.Added+e.Named, "\x00") || strings.Contains(e.Added, "..") || e.Lost {
 			t.Errorf("%+v", e)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -214,7 +215,41 @@ func (m *Machine) Press(ctx context.Context, keys ...string) error {
 // Plug adds a device, by the name of its QEMU driver such as "virtio-rng-pci", while the
 // machine runs.
 func (m *Machine) Plug(ctx context.Context, driver string) error {
-	return m.QMP.Execute(ctx, "device_add", map[string]any{"driver": driver}, nil)
+	return m.PlugDevice(ctx, map[string]any{"driver": driver})
+}
+
+// PlugDevice is Plug for a device with properties beside "driver", such as "id", by which Unplug
+// removes it.
+func (m *Machine) PlugDevice(ctx context.Context, properties map[string]any) error {
+	return m.QMP.Execute(ctx, "device_add", properties, nil)
+}
+
+// PlugDisk adds a disk with the content of a file, which it does not change, to a machine. driver
+// is that of QEMU, such as virtio-blk-pci, and id the name for Unplug and the disk's serial number.
+func (m *Machine) PlugDisk(ctx context.Context, driver, id, file string, more map[string]any) error {
+	err := m.QMP.Execute(ctx, "blockdev-add", map[string]any{"driver": "raw", "node-name": id + "-content", "read-only": true,
+		"file": map[string]any{"driver": "file", "filename": file}}, nil)
+	if err != nil {
+		return err
+	}
+	device := map[string]any{"driver": driver, "id": id, "drive": id + "-content", "serial": id}
+	maps.Copy(device, more)
+	return m.PlugDevice(ctx, device)
+}
+
+// PlugSerial is PlugDevice for a serial port to which nothing is attached.
+func (m *Machine) PlugSerial(ctx context.Context, properties map[string]any) error {
+	chardev := fmt.Sprint(properties["id"], "-end")
+	if err := m.QMP.Execute(ctx, "chardev-add", map[string]any{"id": chardev, "backend": map[string]any{"type": "null", "data": map[string]any{}}}, nil); err != nil {
+		return err
+	}
+	properties["chardev"] = chardev
+	return m.PlugDevice(ctx, properties)
+}
+
+// Unplug asks the machine to release a device.
+func (m *Machine) Unplug(ctx context.Context, id string) error {
+	return m.QMP.Execute(ctx, "device_del", map[string]any{"id": id}, nil)
 }
 
 // PlugCPU adds a CPU to a machine that has Room for one.

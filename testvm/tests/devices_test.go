@@ -3,9 +3,14 @@ package tests
 import (
 	"errors"
 	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"keelson/testvm/image"
+	"keelson/testvm/qemu"
 	"keelson/testvm/vm"
 	"keelson/testvm/vm/vmtest"
 )
@@ -23,13 +28,18 @@ services:
     image: deb:busybox-static
     command: ["/bin/busybox", "sleep", "1000000"]
     annotations: {keelson.requires: "device:/dev/hwrng, path:/run/condition"}
+  - name: labelled
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sleep", "1000000"]
+    annotations: {keelson.requires: "device:/dev/disk/by-label/stick"}
 `
 
 // Devices that appear late get their drivers: while onboot containers run, while services
 // run, and after the supervisor has been killed. A service waits for a device and a file.
 func TestLateDevices(t *testing.T) {
 	t.Parallel()
-	config := machine2(t, build(t, "late-devices", waitingForDevice))
+	to := target{arch: qemu.AMD64, kernel: "deb:linux-image-amd64", modules: "default, ftdi_sio", compression: image.None} // The cloud kernel has no USB.
+	config := machine2(t, buildFor(t, to, "late-devices", waitingForDevice))
 	config.Machine = "pc" // Its PCI bus supports hot-plugging.
 	config.Room = true
 	v := vmtest.Boot(t, config)
@@ -41,7 +51,7 @@ func TestLateDevices(t *testing.T) {
 	}
 	v.Line("keelson-test: waits")
 	plug("virtio-rng-pci")
-	if e := v.Stage("ready"); e.Result != "1 services running, 1 waiting for a condition" {
+	if e := v.Stage("ready"); e.Result != "1 services running, 2 waiting for a condition" {
 		t.Errorf("ready: %s", e.Result)
 	}
 	r, err := v.Exec(vmtest.Context(t), "/usr/bin/service", "status", "conditional") // It exits with 3, as it does not run.
@@ -55,6 +65,7 @@ func TestLateDevices(t *testing.T) {
 	plug("virtio-balloon-pci")
 	loaded(t, v, "virtio_balloon")
 	plugCPUAndMemory(t, v)
+	nameDisks(t, v)
 	for _, p := range processes(t, v) {
 		if len(p.Args) == 2 && p.Args[1] == "supervise" {
 			if err := v.Client().Signal(vmtest.Context(t), p.PID, 9); err != nil {
@@ -66,6 +77,69 @@ func TestLateDevices(t *testing.T) {
 	loaded(t, v, "virtio_scsi")
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
+}
+
+// nameDisks adds and removes disks and a serial port, and checks their names, which are those of
+// udev. A service waits for one of them.
+func nameDisks(t *testing.T, v *vmtest.VM) {
+	t.Helper()
+	ctx := vmtest.Context(t)
+	const uuid = "11111111-2222-4333-8444-555555555555"
+	content := filepath.Join(t.TempDir(), "content")
+	if out, err := exec.Command("/sbin/mke2fs", "-q", "-t", "ext4", "-L", "stick", "-U", uuid, content, "4M").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	add := func(driver, id string, more map[string]any) {
+		t.Helper()
+		if err := v.PlugDisk(ctx, driver, id, content, more); err != nil {
+			t.Fatal(err)
+		}
+	}
+	named := func(links map[string]string) {
+		t.Helper()
+		until(t, func() string {
+			const busybox = "/containers/onboot/000-wait/lower/usr/bin/busybox"
+			r, err := v.Exec(ctx, busybox, "find", "/dev/disk", "/dev/serial", "-type", "l", "-exec", busybox, "readlink", "-f", "{}", ";", "-print")
+			if err != nil {
+				return err.Error()
+			}
+			lines := strings.Fields(r.Stdout)
+			for link, node := range links {
+				i := slices.Index(lines, "/dev/"+link)
+				switch {
+				case i < 1 && node != "":
+					return fmt.Sprintf("there is no %s: %v", link, lines)
+				case i >= 1 && lines[i-1] != "/dev/"+node:
+					return fmt.Sprintf("%s leads to %s, want %q", link, lines[i-1], node)
+				}
+			}
+			return ""
+		})
+	}
+	if err := v.PlugDevice(ctx, map[string]any{"driver": "qemu-xhci", "id": "usb"}); err != nil {
+		t.Fatal(err)
+	}
+	add("usb-storage", "stick", map[string]any{"bus": "usb.0", "port": "1"})
+	named(map[string]string{"disk/by-label/stick": "sda", "disk/by-uuid/" + uuid: "sda", "disk/by-id/usb-QEMU_QEMU_HARDDISK_stick-0:0": "sda"})
+	v.Line("service labelled: running")
+	if err := v.PlugSerial(ctx, map[string]any{"driver": "usb-serial", "id": "serial", "serial": "7", "always-plugged": true, "bus": "usb.0", "port": "2"}); err != nil {
+		t.Fatal(err)
+	}
+	named(map[string]string{"serial/by-id/usb-QEMU_QEMU_USB_SERIAL_7-if00-port0": "ttyUSB0"})
+	add("virtio-blk-pci", "fixed", nil) // It has precedence over a stick.
+	named(map[string]string{"disk/by-label/stick": "vda", "disk/by-id/virtio-fixed": "vda"})
+	add("nvme", "fast", nil)
+	named(map[string]string{"disk/by-label/stick": "vda", "disk/by-id/nvme-QEMU_NVMe_Ctrl_fast": "nvme0n1"})
+	if err := v.Unplug(ctx, "fixed"); err != nil {
+		t.Fatal(err)
+	}
+	named(map[string]string{"disk/by-label/stick": "nvme0n1", "disk/by-id/virtio-fixed": ""})
+	if err := errors.Join(v.Unplug(ctx, "fast"), v.Unplug(ctx, "stick"), v.Unplug(ctx, "serial")); err != nil {
+		t.Fatal(err)
+	}
+	named(map[string]string{"disk/by-label/stick": "", "disk/by-uuid/" + uuid: "", "disk/by-id/usb-QEMU_QEMU_HARDDISK_stick-0:0": "",
+		"serial/by-id/usb-QEMU_QEMU_USB_SERIAL_7-if00-port0": ""})
+	v.Line("service labelled: requires device:/dev/disk/by-label/stick, which is not met any more")
 }
 
 // plugCPUAndMemory adds a CPU and memory and waits until both are used.

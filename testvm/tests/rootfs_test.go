@@ -78,10 +78,10 @@ func TestNoRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	empty := filepath.Join(t.TempDir(), "empty.img")
-	makeExt4(t, empty, "16M")
+	makeExt4(t, empty, "16M", "-L", "empty")
 	for cmdline, wants := range map[string][]string{
 		"root=/dev/vdz rootwait=4": {"root=/dev/vdz", "/dev/vda"},
-		"root=/dev/vdb":            {"no program /init"},
+		"root=LABEL=empty":         {"/dev/vdb: it has no program /init"},
 	} {
 		t.Run(cmdline, func(t *testing.T) {
 			c := i.Machine(qemu.Config{Arch: qemu.AMD64, Memory: 512, CPUs: 1, Disks: []qemu.Disk{{Path: empty}}}, "")

@@ -67,6 +67,24 @@ func (v *VM) Press(ctx context.Context, keys ...string) error { return v.machine
 // Plug adds a device, by the name of its QEMU driver, while the machine runs.
 func (v *VM) Plug(ctx context.Context, driver string) error { return v.machine.Plug(ctx, driver) }
 
+// PlugDevice adds a device with properties, as [qemu.Machine.PlugDevice].
+func (v *VM) PlugDevice(ctx context.Context, properties map[string]any) error {
+	return v.machine.PlugDevice(ctx, properties)
+}
+
+// PlugDisk adds a disk with the content of a file while the machine runs, as [qemu.Machine.PlugDisk].
+func (v *VM) PlugDisk(ctx context.Context, driver, id, file string, more map[string]any) error {
+	return v.machine.PlugDisk(ctx, driver, id, file, more)
+}
+
+// PlugSerial adds a serial port, as [qemu.Machine.PlugSerial].
+func (v *VM) PlugSerial(ctx context.Context, properties map[string]any) error {
+	return v.machine.PlugSerial(ctx, properties)
+}
+
+// Unplug asks the machine to release a device.
+func (v *VM) Unplug(ctx context.Context, id string) error { return v.machine.Unplug(ctx, id) }
+
 // PlugCPU adds a CPU while the machine runs.
 func (v *VM) PlugCPU(ctx context.Context) error { return v.machine.PlugCPU(ctx) }
 
