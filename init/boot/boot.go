@@ -16,6 +16,7 @@ import (
 	"keelson/mounts"
 	"keelson/runtime/backoff"
 	"keelson/runtime/console"
+	"keelson/runtime/corecgroup"
 	"keelson/runtime/oomscore"
 	"keelson/runtime/powerbutton"
 	"keelson/runtime/timeline"
@@ -84,6 +85,9 @@ func runRole(env userspace.Environment, f func(roleContext) error) error {
 	}
 	if err := oomscore.Renounce(); err != nil {
 		c.Logger().Error("the OOM killer spares containers and scripts like init", "error", err)
+	}
+	if err := corecgroup.Leave(); err != nil {
+		c.Logger().Error("scripts have the protected memory of init", "error", err)
 	}
 	err = f(roleContext{env: env, line: line, console: c, log: c.Logger(), policy: policy.Silent(), links: new(links)})
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)

@@ -10,6 +10,7 @@ import (
 	"keelson/init/cmdline"
 	"keelson/runtime/boots"
 	"keelson/runtime/bundle"
+	"keelson/runtime/corecgroup"
 	"keelson/runtime/watchdog"
 )
 
@@ -86,6 +87,10 @@ func checkOthers(line cmdline.Line) (errs []error) {
 		case name == watchdog.Parameter:
 			if _, err := watchdog.ParseTimeout(p.Value); err != nil {
 				errs = append(errs, fmt.Errorf("command line: %s=%s: %w", watchdog.Parameter, p.Value, err))
+			}
+		case name == corecgroup.Parameter:
+			if _, err := corecgroup.ParseReserve(p.Value, 0); err != nil {
+				errs = append(errs, fmt.Errorf("command line: %s=%s: %w", corecgroup.Parameter, p.Value, err))
 			}
 		case name == programsParam:
 			if p.Value != "image" {

@@ -15,6 +15,9 @@ func TestCgroupClash(t *testing.T) {
 		{"d", "/pods/../pods/", "services a and d share the cgroup /pods: set another cgroupsPath for one of them"},
 		{"e", "c", "services c and e share the cgroup /c: set another cgroupsPath for one of them"},
 		{"f", "/pods/keelson.own", "service f has the cgroup /pods/keelson.own, but the name keelson.own is reserved: set another cgroupsPath for it"},
+		{"k", "/keelson.core", `service k has the cgroup "/keelson.core": this is the cgroup of keelson itself: set another cgroupsPath for it`},
+		{"k", "x/../keelson.core/k", `service k has the cgroup "/keelson.core/k": this is the cgroup of keelson itself: set another cgroupsPath for it`},
+		{"k", "/x/keelson.core", ""},
 		{"g", "/x/..", `service g has the cgroup "/": a path below the root cgroup is needed: set another cgroupsPath for it`},
 		{"cgroup.procs", "", `service cgroup.procs has the cgroup "/cgroup.procs": ` + refuseCgroup("cgroup.procs") + ": set another cgroupsPath for it"},
 		{"a", "/other", ""}, // its cgroup was changed

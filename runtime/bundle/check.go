@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 
+	"keelson/runtime/corecgroup"
+
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -174,6 +176,9 @@ func refuseCgroup(configured string) string {
 	clean := path.Join("/", configured)
 	if clean == "/" {
 		return "a path below the root cgroup is needed"
+	}
+	if first, _, _ := strings.Cut(clean[1:], "/"); first == corecgroup.Name {
+		return "this is the cgroup of keelson itself"
 	}
 	for name := range strings.SplitSeq(clean[1:], "/") {
 		if strings.ContainsAny(name, "\n\x00") || len(name) > longestName || strings.HasPrefix(name, "cgroup.") {

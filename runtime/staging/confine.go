@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/mounts"
+	"keelson/runtime/corecgroup"
 	"keelson/runtime/oomscore"
 )
 
@@ -50,6 +51,7 @@ func confine(todo orders) error {
 	}{
 		{"the priority", func() error { return lowerPriority(todo.Digest) }},
 		{"oom_score_adj", func() error { return oomscore.SetOwn(oomscore.First) }},
+		{"the cgroup", corecgroup.Leave},
 		{"the limits of namespaces", func() error { return forbidNamespaces(todo.Users) }},
 		{"the root", func() error { return mounts.Confine(todo.Dir) }},
 		{"no_new_privs", func() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }},

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/runtime/corecgroup"
 	"keelson/runtime/oomscore"
 )
 
@@ -35,6 +36,9 @@ func Caller() string { return os.Getenv(callerKey) }
 // the client closes the connection, in the latter case too.
 func Serve(ctx context.Context, handler http.Handler) error {
 	if err := oomscore.SetOwn(oomscore.Ordinary); err != nil { // It inherits the supervisor's.
+		return err
+	}
+	if err := corecgroup.Leave(); err != nil {
 		return err
 	}
 	unix.CloseOnExec(connection)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"keelson/testvm/agent"
@@ -43,14 +44,15 @@ services:
 func TestMemoryExhausted(t *testing.T) {
 	t.Parallel()
 	dir := overlay(t, "hungry-root", map[string]string{
-		"etc/init.d/030-late": "#!/bin/busybox sh\nread x </proc/self/oom_score_adj; echo script has $x\n",
+		"etc/init.d/030-late": "#!/bin/busybox sh\nread x </proc/self/oom_score_adj; read y </proc/self/cgroup; echo script has $x in $y\n",
 	})
 	c := machine2(t, build(t, "hungry", hungry, dir))
 	c.Memory = 384
+	c.Append += " keelson.reserve=on"
 	v := vmtest.Boot(t, c)
 	v.Stage("ready", "degraded")
 	v.Line("onboot has 0")
-	v.Line("script has 0")
+	v.Line("script has 0 in 0::/$")
 	until(t, func() string { // On a busy host its first start may take too long.
 		r, err := v.Exec(vmtest.Context(t), "/usr/bin/service", "start", "hog")
 		if err != nil || r.Code != 0 {
@@ -78,12 +80,52 @@ func TestMemoryExhausted(t *testing.T) {
 		}
 		return problem
 	})
+	for _, name := range []string{"containerd", "service"} { // PID 1 starts them again, in the same cgroup.
+		kill(t, v, name)
+	}
+	until(t, func() string {
+		after, problem := scores(t, v)
+		if problem == "" && len(slices.DeleteFunc(slices.Collect(maps.Keys(after)), func(key string) bool { return before[key] != "" })) != 2 {
+			problem = fmt.Sprintf("processes were %v and are %v: want another containerd and supervisor", before, after)
+		}
+		return problem
+	})
+	protected(t, v)
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
 }
 
+// protected checks the protection of the cgroup of the core, and shows what it uses.
+func protected(t *testing.T, v *vmtest.VM) {
+	t.Helper()
+	const dir = "/sys/fs/cgroup/keelson.core/"
+	for file, want := range map[string]string{"memory.min": "50331648", "cpu.weight": "1000"} {
+		if got := strings.TrimSpace(v.File(dir + file)); got != want {
+			t.Errorf("%s of the core is %s, want %s", file, got, want)
+		}
+	}
+	t.Logf("the core uses %s bytes", strings.TrimSpace(v.File(dir+"memory.current")))
+	for line := range strings.Lines(v.File(dir + "memory.stat")) {
+		if f := strings.Fields(line); slices.Contains([]string{"anon", "file", "kernel", "shmem", "kernel_stack", "slab", "pagetables"}, f[0]) {
+			t.Log(f)
+		}
+	}
+}
+
+// kill kills the process whose program has this name.
+func kill(t *testing.T, v *vmtest.VM, name string) {
+	t.Helper()
+	for _, p := range processes(t, v) {
+		if len(p.Args) > 0 && filepath.Base(p.Args[0]) == name {
+			if err := v.Client().Signal(vmtest.Context(t), p.PID, int(syscall.SIGKILL)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // scores returns the OOM scores of the processes that keep the system up, and of services,
-// which are those of their bundles. There is a problem if one is wrong. A short-lived
+// which are those of their bundles. There is a problem if one is wrong, or a process is in a wrong cgroup. A short-lived
 // program of keelson counts as one process too many.
 func scores(t *testing.T, v *vmtest.VM) (found map[string]string, problem string) {
 	t.Helper()
@@ -98,6 +140,17 @@ func scores(t *testing.T, v *vmtest.VM) (found map[string]string, problem string
 		found[name+" "+strconv.Itoa(p.PID)] = got
 		if err != nil || got != want {
 			problem = fmt.Sprintf("oom_score_adj of %s %d is %q, want %s: %v", name, p.PID, got, want, err)
+		}
+		cgroup := "0::/" + name
+		switch {
+		case want == "-999":
+			cgroup = "0::/keelson.core"
+		case name == "testapp":
+			cgroup = "0::/chosen"
+		}
+		text, err = v.ReadFile(vmtest.Context(t), fmt.Sprintf("/proc/%d/cgroup", p.PID))
+		if got := strings.TrimSpace(string(text)); err != nil || got != cgroup {
+			problem = fmt.Sprintf("%s %d is in the cgroup %q, want %s: %v", name, p.PID, got, cgroup, err)
 		}
 	}
 	if len(found) != 7 {

@@ -48,7 +48,10 @@ func TestInitramfs(t *testing.T) {
 			c := machine(t, out)
 			c.Append += " rootfstype=" + fstype
 			v := vmtest.Boot(t, c)
-			v.Stage("ready") // The agent runs, so runc has pivoted.
+			v.Stage("ready")                                      // The agent runs, so runc has pivoted.
+			if got := v.File("/proc/1/cgroup"); got != "0::/\n" { // The kernel cannot take back what is in memory.
+				t.Errorf("PID 1 is in the cgroup %q", got)
+			}
 			used := memoryInUse(t, v.File("/proc/meminfo"))
 			// The memory that the kernel and the daemons need.
 			const base = 110 << 20
@@ -104,6 +107,13 @@ func TestDiskRoot(t *testing.T) {
 	if mounts := v.File("/proc/1/mountinfo"); !strings.Contains(mounts, " - ext4 ") {
 		t.Errorf("the root is not ext4:\n%s", mounts)
 	}
+	if got := v.File("/proc/1/cgroup"); got != "0::/keelson.core\n" { // Its programs are on the disk too.
+		t.Errorf("PID 1 is in the cgroup %q", got)
+	}
+	if got := v.File("/sys/fs/cgroup/keelson.core/memory.min"); got == "0\n" || got == "max\n" {
+		t.Errorf("memory.min of the core is %q", got)
+	}
+	t.Logf("the core uses %s bytes", strings.TrimSpace(v.File("/sys/fs/cgroup/keelson.core/memory.current")))
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
 	head := tool(t, "dumpe2fs", "-h", disk)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/init/cmdline"
+	"keelson/runtime/corecgroup"
 	"keelson/runtime/oomscore"
 	"keelson/runtime/threads"
 )
@@ -19,8 +20,8 @@ import (
 // Protect protects this process, and the daemons that inherit its value, from the OOM
 // killer; the daemons give the ordinary value to the processes that they start. In
 // userspace mode, a value that the outer system set stays, and so does one that this
-// process may not lower.
-func Protect(machine bool) error {
+// process may not lower. On a machine, they also get a cgroup with protected memory.
+func Protect(machine bool, line cmdline.Line) error {
 	if !machine {
 		own, err := oomscore.Own()
 		if err != nil || own != oomscore.Ordinary {
@@ -31,7 +32,25 @@ func Protect(machine bool) error {
 	if !machine && errors.Is(err, fs.ErrPermission) {
 		return nil
 	}
+	if machine {
+		err = errors.Join(err, reserveMemory(line))
+	}
 	return err
+}
+
+// reserveMemory moves this process to the cgroup of the core, with as much memory as the command
+// line says. A bad value is reported by the boot role, and leaves the default.
+func reserveMemory(line cmdline.Line) error {
+	memory, err := corecgroup.Memory()
+	if err != nil {
+		return err
+	}
+	text, _ := line.Last(corecgroup.Parameter)
+	reserve, err := corecgroup.ParseReserve(text, memory)
+	if err != nil {
+		reserve, err = corecgroup.ParseReserve(corecgroup.Default(), memory)
+	}
+	return errors.Join(err, corecgroup.Join(reserve))
 }
 
 // FilesParameter sets the limits of open files of all processes: SOFT:HARD, or one number for
