@@ -3,8 +3,14 @@
 package main
 
 // entry is where the kernel starts /init: the Makefile gives it to the linker
-// (-E main.entry). It makes sure that file descriptor 0 exists, then jumps to
-// the entry point of the Go runtime.
+// (-E main.entry). In process 1 it disables transparent huge pages, makes sure that
+// file descriptor 0 exists, then jumps to the entry point of the Go runtime.
+//
+// The Go runtime touches the first pages of its heap before any Go code runs. With
+// the kernel's default, "always", each of them would be a huge page of 2 MB, which
+// stays. PR_SET_THP_DISABLE (prctl(2)) prevents that. Children inherit it: PID 1 resets
+// it (kernel.AllowHugePages) once it has limited huge pages for all, before it starts
+// containerd and the boot role.
 //
 // The kernel starts its first process without file descriptors 0 to 2 when no
 // driver serves the console that the command line names ("unable to open an

@@ -3,6 +3,19 @@
 // func entry()
 // BX counts the ways to get a /dev/null that have been tried.
 TEXT ·entry(SB), NOSPLIT|NOFRAME, $0-0
+	MOVQ $39, AX // getpid()
+	SYSCALL
+	CMPQ AX, $1
+	JNE  input
+	MOVQ $157, AX // prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+	MOVQ $41, DI
+	MOVQ $1, SI
+	MOVQ $0, DX
+	MOVQ $0, R10
+	MOVQ $0, R8
+	SYSCALL
+
+input:
 	MOVQ $72, AX // fcntl(0, F_GETFD)
 	MOVQ $0, DI
 	MOVQ $1, SI

@@ -3,6 +3,19 @@
 // func entry()
 // R19 counts the ways to get a /dev/null that have been tried.
 TEXT ·entry(SB), NOSPLIT|NOFRAME, $0-0
+	MOVD $172, R8 // getpid()
+	SVC
+	CMP  $1, R0
+	BNE  input
+	MOVD $167, R8 // prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+	MOVD $41, R0
+	MOVD $1, R1
+	MOVD $0, R2
+	MOVD $0, R3
+	MOVD $0, R4
+	SVC
+
+input:
 	MOVD $25, R8 // fcntl(0, F_GETFD)
 	MOVD $0, R0
 	MOVD $1, R1

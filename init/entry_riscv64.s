@@ -3,6 +3,19 @@
 // func entry()
 // S2 counts the ways to get a /dev/null that have been tried.
 TEXT ·entry(SB), NOSPLIT|NOFRAME, $0-0
+	MOV  $172, A7 // getpid()
+	ECALL
+	MOV  $1, T0
+	BNE  A0, T0, input
+	MOV  $167, A7 // prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+	MOV  $41, A0
+	MOV  $1, A1
+	MOV  $0, A2
+	MOV  $0, A3
+	MOV  $0, A4
+	ECALL
+
+input:
 	MOV  $25, A7 // fcntl(0, F_GETFD)
 	MOV  $0, A0
 	MOV  $1, A1

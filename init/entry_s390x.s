@@ -3,6 +3,18 @@
 // func entry()
 // R8 counts the ways to get a /dev/null that have been tried.
 TEXT ·entry(SB), NOSPLIT|NOFRAME, $0-0
+	MOVD $20, R1 // getpid()
+	SYSCALL
+	CMPBNE R2, $1, input
+	MOVD $172, R1 // prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+	MOVD $41, R2
+	MOVD $1, R3
+	MOVD $0, R4
+	MOVD $0, R5
+	MOVD $0, R6
+	SYSCALL
+
+input:
 	MOVD $55, R1 // fcntl(0, F_GETFD)
 	MOVD $0, R2
 	MOVD $1, R3

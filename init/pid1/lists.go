@@ -104,6 +104,7 @@ func (p *pid1) bootList() []step.Step {
 		}
 	}
 	list = append(list, []step.Step{
+		{Stage: "hugepages", Name: "own", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.AllowHugePages() }},
 		{Stage: "limits", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.SetLimits(p.env.Machine, p.line) }},
 		{Stage: "memory", Name: "protection", Quiet: true, Do: func(context.Context) (string, error) { return "", kernel.Protect(p.env.Machine, p.line) }},
 		{Stage: timeline.Mounts, Name: "files", Quiet: true, Do: p.restoreCovered}, // containerd may need some.

@@ -70,6 +70,7 @@ func Main() int {
 	p := &pid1{signals: newSignals(), log: slog.New(slog.DiscardHandler)}
 	p.signals.listen()
 	if handover.Inherited() {
+		_ = kernel.AllowHugePages()
 		p.recall()
 	}
 	early := &eventBuffer{}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -254,7 +255,25 @@ func checkProcesses(t *testing.T, v *vmtest.VM) {
 	count("supervisor of PID 1", func(p agent.Process) bool { return p.PPID == 1 && command("service", "supervise")(p) }, 1)
 	count("shim of PID 1", func(p agent.Process) bool { return p.PPID == 1 && command("containerd-shim-runc-v2")(p) }, 7)
 	checkFileLimits(t, v, list)
+	checkHugePages(t, v, list)
 	noZombies(t, v)
+}
+
+// checkHugePages checks that PID 1 has no huge page, and that every process may have some
+// (THP_enabled of proc_pid_status(5)), although the entry point of /init disables them.
+func checkHugePages(t *testing.T, v *vmtest.VM, list []agent.Process) {
+	t.Helper()
+	if text := v.File("/proc/1/smaps_rollup"); !regexp.MustCompile(`(?m)^AnonHugePages: +0 kB$`).MatchString(text) {
+		t.Errorf("PID 1 has huge pages, or their number is unknown:\n%s", text)
+	}
+	for _, p := range list {
+		if p.PID != 1 && p.PPID != 1 {
+			continue // A process of a service may have ended meanwhile.
+		}
+		if text := v.File(fmt.Sprintf("/proc/%d/status", p.PID)); !strings.Contains(text, "\nTHP_enabled:\t1\n") {
+			t.Errorf("%v may have no huge pages:\n%s", p.Args, text)
+		}
+	}
 }
 
 // checkFileLimits checks the limits of open files of redis, which needs 10032 and raises a soft

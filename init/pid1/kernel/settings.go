@@ -55,6 +55,16 @@ func LimitHugePages(line cmdline.Line) error {
 	return nil
 }
 
+// AllowHugePages resets PR_SET_THP_DISABLE of prctl(2), which /init's entry point sets before
+// the Go runtime starts, and which children would inherit.
+func AllowHugePages() error {
+	err := unix.Prctl(unix.PR_SET_THP_DISABLE, 0, 0, 0, 0)
+	if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: a kernel older than 3.15.
+		return fmt.Errorf("cannot allow huge pages to children: %w", err)
+	}
+	return nil
+}
+
 // hugePageMode returns the mode for a machine with that much memory, or "" when the
 // command line sets one.
 func hugePageMode(line cmdline.Line, memory uint64) string {
