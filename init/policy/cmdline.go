@@ -11,6 +11,7 @@ import (
 	"keelson/runtime/boots"
 	"keelson/runtime/bundle"
 	"keelson/runtime/corecgroup"
+	"keelson/runtime/psi"
 	"keelson/runtime/watchdog"
 )
 
@@ -91,6 +92,10 @@ func checkOthers(line cmdline.Line) (errs []error) {
 		case name == corecgroup.Parameter:
 			if _, err := corecgroup.ParseReserve(p.Value, 0); err != nil {
 				errs = append(errs, fmt.Errorf("command line: %s=%s: %w", corecgroup.Parameter, p.Value, err))
+			}
+		case name == psi.Parameter:
+			if _, err := psi.ParseThreshold(p.Value); err != nil {
+				errs = append(errs, fmt.Errorf("command line: %s=%s: %w", psi.Parameter, p.Value, err))
 			}
 		case name == programsParam:
 			if p.Value != "image" {

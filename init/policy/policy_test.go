@@ -122,6 +122,7 @@ func TestParseCommandLine(t *testing.T) {
 		{"keelson.loglevel=debug keelson.poweroff=off keelson_other=1", nothing, ""},
 		{"keelson.programs=image keelson.boots=3,size=8MiB", nothing, ""},
 		{"keelson.nofile=1048576", nothing, ""},
+		{"keelson.pressure=on", nothing, ""}, {"keelson.pressure=30%/10s", nothing, ""}, {"keelson.pressure", nothing, `""`}, {"keelson.pressure=30", nothing, `"30"`},
 		{"keelson.reserve=64MiB", nothing, ""}, {"keelson.reserve=off", nothing, ""}, {"keelson.reserve=on", nothing, ""}, {"keelson.reserve=all", nothing, `"all"`},
 		{"keelson.watchdog=60s", nothing, ""}, {"keelson.watchdog=off", nothing, ""}, {"keelson.watchdog=60", nothing, `"60"`},
 		{"keelson.boots=many", nothing, `"many"`}, {"keelson.programs=other", nothing, `"other"`},

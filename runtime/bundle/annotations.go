@@ -19,7 +19,7 @@ func (s Settings) Annotations() map[string]string {
 		"health": s.Health.String(), "health.interval": s.HealthInterval.String(), "health.timeout": s.HealthTimeout.String(),
 		"health.retries": strconv.Itoa(s.HealthRetries), "stop.signal": signalText(s.StopSignal), "stop.timeout": s.StopTimeout.String(),
 		"on-failure": s.OnFailure, "seccomp": s.Seccomp, "delegate": strconv.FormatBool(s.Delegate), "listen": listenText(s.Listen),
-		"userns": s.Userns, "capabilities": s.Capabilities, "swap": s.Swap, "swap.probation": s.SwapProbation.String(),
+		"userns": s.Userns, "pressure": s.Pressure, "capabilities": s.Capabilities, "swap": s.Swap, "swap.probation": s.SwapProbation.String(),
 		"swap.keep": strings.Join(s.SwapKeep, ","), "timeout": s.Timeout.String(), "retries": strconv.Itoa(s.Retries),
 	}
 	if s.Limit.N > 0 {

@@ -14,7 +14,7 @@ func TestAnnotations(t *testing.T) {
 		"keelson.after": "a,b", "keelson.requires": "c", "keelson.ready": "tcp:80", "keelson.ready.timeout": "30s", "keelson.health": "exec:/bin/check 'a b'",
 		"keelson.health.interval": "5s", "keelson.health.timeout": "1s", "keelson.health.retries": "2", "keelson.stop.signal": "SIGINT", "keelson.stop.timeout": "3s",
 		"keelson.on-failure": "reboot", "keelson.seccomp": "default", "keelson.delegate": "true", "keelson.listen": "web=tcp:80 unix:/run/x.sock",
-		"keelson.userns": "auto", "keelson.capabilities": CapabilitySets()[0], "keelson.swap": "overlap", "keelson.swap.probation": "10s", "keelson.swap.keep": "env",
+		"keelson.userns": "auto", "keelson.pressure": "never", "keelson.capabilities": CapabilitySets()[0], "keelson.swap": "overlap", "keelson.swap.probation": "10s", "keelson.swap.keep": "env",
 		"keelson.timeout": "9s", "keelson.retries": "4", "keelson.log.size": "1048576",
 	}
 	if len(full) != len(setters) {

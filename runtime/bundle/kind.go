@@ -23,7 +23,7 @@ var kindOf = map[string]Kind{
 	"role": KindService, "restart": KindService, "restart.limit": KindService, "after": KindService, "requires": KindService,
 	"ready": KindService, "ready.timeout": KindService,
 	"health": KindService, "health.interval": KindService, "health.timeout": KindService, "health.retries": KindService,
-	"delegate": KindService, "listen": KindService, "swap": KindService, "swap.keep": KindService, "swap.probation": KindService, "log.size": KindService,
+	"delegate": KindService, "listen": KindService, "pressure": KindService, "swap": KindService, "swap.keep": KindService, "swap.probation": KindService, "log.size": KindService,
 }
 
 // Inapplicable returns an error for each annotation that has no effect on a bundle of

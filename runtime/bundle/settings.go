@@ -46,6 +46,12 @@ const (
 	SeccompDefault = "default" // the filter that container engines use by default
 )
 
+// Values of Settings.Pressure.
+const (
+	PressureRestart = "restart" // it may be restarted when memory is short
+	PressureNever   = "never"
+)
+
 // Values of Settings.Swap.
 const (
 	SwapReplace = "replace" // the old version is stopped before the new one starts
@@ -87,6 +93,8 @@ type Settings struct {
 
 	Listen []Socket // sockets that the supervisor opens and keeps
 
+	Pressure string // PressureRestart or PressureNever
+
 	Swap          string        // SwapReplace or SwapOverlap
 	SwapProbation time.Duration // how long a version that was swapped in must stay ready
 	SwapKeep      []string      // names of fields (package imageconfig) that a container image does not replace
@@ -109,7 +117,7 @@ func Defaults() Settings {
 		Role: RoleService, Restart: RestartOnFailure, Delay: 100 * time.Millisecond, MaxDelay: 30 * time.Second,
 		HealthInterval: 10 * time.Second, HealthTimeout: 5 * time.Second, HealthRetries: 3,
 		StopSignal: syscall.SIGTERM, StopTimeout: 10 * time.Second,
-		Seccomp: SeccompNone, Userns: UsernsHost, Swap: SwapReplace, SwapProbation: 30 * time.Second,
+		Seccomp: SeccompNone, Userns: UsernsHost, Pressure: PressureRestart, Swap: SwapReplace, SwapProbation: 30 * time.Second,
 	}
 }
 
@@ -195,6 +203,7 @@ var setters = map[string]func(*Settings, string) string{
 	"listen":         func(s *Settings, v string) string { return listen(&s.Listen, v) },
 	"userns":         func(s *Settings, v string) string { return oneOf(&s.Userns, v, UsernsHost, UsernsAuto) },
 	"capabilities":   func(s *Settings, v string) string { return oneOf(&s.Capabilities, v, CapabilitySets()...) },
+	"pressure":       func(s *Settings, v string) string { return oneOf(&s.Pressure, v, PressureRestart, PressureNever) },
 	"swap":           func(s *Settings, v string) string { return oneOf(&s.Swap, v, SwapReplace, SwapOverlap) },
 	"swap.probation": func(s *Settings, v string) string { return duration(&s.SwapProbation, v) },
 	"swap.keep":      func(s *Settings, v string) string { return keep(&s.SwapKeep, v) },

@@ -25,7 +25,7 @@ func TestParseSettings(t *testing.T) {
 		"keelson.listen":    "tcp:127.0.0.1:80",
 		"keelson.swap.keep": "command, env",
 		"keelson.userns":    "auto", "keelson.capabilities": "docker-default",
-		"keelson.swap": "overlap", "keelson.delegate": "true",
+		"keelson.swap": "overlap", "keelson.delegate": "true", "keelson.pressure": "never",
 	})
 	want := Settings{
 		Role: RoleRescue, Restart: RestartAlways, Delay: time.Second, MaxDelay: time.Minute, Limit: Limit{5, 2 * time.Minute},
@@ -34,7 +34,7 @@ func TestParseSettings(t *testing.T) {
 		Health: Probe{Kind: "exec", Target: "/bin/check -q", Args: []string{"/bin/check", "-q"}}, HealthInterval: 5 * time.Second, HealthTimeout: time.Second, HealthRetries: 2,
 		StopSignal: syscall.SIGINT, OnFailure: "reboot", Timeout: 30 * time.Second, Retries: 4,
 		Listen:  []Socket{{Network: "tcp", Address: localhost[0]}},
-		LogSize: 3 << 19, SwapProbation: time.Minute, SwapKeep: []string{"command", "env"}, Seccomp: SeccompDefault, Swap: SwapOverlap,
+		LogSize: 3 << 19, SwapProbation: time.Minute, SwapKeep: []string{"command", "env"}, Seccomp: SeccompDefault, Swap: SwapOverlap, Pressure: PressureNever,
 		Userns: UsernsAuto, Capabilities: "docker-default", Delegate: true,
 	}
 	if len(errs) != 0 || !reflect.DeepEqual(got, want) {
@@ -143,6 +143,7 @@ func TestBadSettingsLeaveDefaults(t *testing.T) {
 		"keelson.retries":         {"-1", "many"},
 		"keelson.role":            {"", "shell"},
 		"keelson.swap":            {"restart"},
+		"keelson.pressure":        {"", "ignore", "on", "Never"},
 		"keelson.delegate":        {"", "yes", "True", "pids"},
 		"keelson.listen":          {"", "80", "tcp:80,tcp:81"},
 		"keelson.swap.keep":       {"", "args", "command,", "command,user"},

@@ -61,6 +61,11 @@ func annotations(c *comparison, field string, was, is any) {
 				continue
 			}
 			why = "the service may make cgroups below its own"
+		case own && name == "pressure":
+			if now.Pressure == before.Pressure || now.Pressure == bundle.PressureRestart {
+				continue
+			}
+			why = "when memory is short, others are restarted in its place"
 		case own && name == "capabilities":
 			continue // The resulting sets are compared (effective).
 		case own && name == "log.size":

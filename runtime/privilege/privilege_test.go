@@ -124,6 +124,8 @@ var replacements = []struct {
 	{`"keelson.ready":"tcp:80"`, `"keelson.listen":"tcp:x"`, []string{"annotations=keelson.listen=tcp:x"}, nil},
 	{`tcp:80`, `tcp:80","keelson.delegate":"true`, []string{"annotations=keelson.delegate=true"}, nil},
 	{`tcp:80`, `tcp:80","keelson.delegate":"false`, nil, nil},
+	{`tcp:80`, `tcp:80","keelson.pressure":"never`, []string{"annotations=keelson.pressure=never"}, nil},
+	{`tcp:80`, `tcp:80","keelson.pressure":"restart`, nil, nil},
 	{`tcp:80`, `tcp:80","keelson.userns":"auto`, nil, []string{"annotations=keelson.userns=none"}},
 	{`tcp:80`, `tcp:80","keelson.userns":"host`, nil, nil},
 	{`"keelson.stop.timeout":"5s"`, `"keelson.stop.timeout":"4s"`, nil, []string{"annotations=keelson.stop.timeout=5s"}},

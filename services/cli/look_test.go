@@ -188,6 +188,8 @@ func TestRuns(t *testing.T) {
 		"begin not kept":     {[]events.Event{end(5, 1), up(7, 2)}, []run{{pid: 2, begin: at(7)}, {pid: 1, end: at(5), how: "exited 1"}}},
 		"end not seen":       {[]events.Event{up(1, 1), up(9, 2)}, []run{{pid: 2, begin: at(9)}, {pid: 1, begin: at(1)}}},
 		"several of one run": {[]events.Event{up(1, 1), up(2, 1), end(3, 1)}, []run{{pid: 1, begin: at(1), end: at(3), how: "exited 1"}}},
+		"stopped by the supervisor": {[]events.Event{up(1, 1), {Kind: events.Service, Time: at(3), From: "failing", To: "backoff", PID: 1, Exit: &events.Exit{Code: 1}, Text: "memory pressure: short"}},
+			[]run{{pid: 1, begin: at(1), end: at(3), how: "exited 1: memory pressure: short"}}},
 		"only the last five": {[]events.Event{end(1, 1), end(2, 2), end(3, 3), end(4, 4), end(5, 5), end(6, 6)}, nil},
 	} {
 		got := runsOf(c.events)

@@ -213,6 +213,9 @@ func runsOf(all []events.Event) []run {
 				last++
 			}
 			runs[last].end, runs[last].how = e.Time, e.Exit.String()
+			if e.From == "failing" && e.Text != "" { // The supervisor has stopped it.
+				runs[last].how += ": " + e.Text
+			}
 		case e.PID > 0 && (!open || runs[last].pid != e.PID):
 			runs = append(runs, run{pid: e.PID, begin: e.Time})
 		case (e.To == "backoff" || e.To == "failed") && !open && e.From == "starting":

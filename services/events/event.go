@@ -15,6 +15,7 @@ const (
 	Blocked    Kind = "blocked"    // service Name waits for something that needs an order, see Text
 	Probe      Kind = "probe"      // the probes of service Name say To: "ready", "not ready" or "unhealthy"; before, From
 	OOM        Kind = "oom"        // the kernel killed a process of service Name for lack of memory
+	Pressure   Kind = "pressure"   // service Name is restarted because memory is short, see Text
 	Refused    Kind = "refused"    // the kernel refused service Name another process, see Text
 	Sockets    Kind = "sockets"    // kept sockets of service Name are lost, see Text
 	Report     Kind = "report"     // service Name has reported Text itself (X_KEELSON_EVENT)
@@ -31,7 +32,7 @@ const (
 
 // Kinds returns all kinds.
 func Kinds() []Kind {
-	return []Kind{Service, Blocked, Probe, OOM, Refused, Sockets, Report, Order, Swap, Programs, Containerd, Supervisor, Power, System, Onboot, Stage}
+	return []Kind{Service, Blocked, Probe, OOM, Pressure, Refused, Sockets, Report, Order, Swap, Programs, Containerd, Supervisor, Power, System, Onboot, Stage}
 }
 
 // Event is something that happened. What an event does not have is left out of its JSON.

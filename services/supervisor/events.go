@@ -107,7 +107,12 @@ func (s *Supervisor) started(svc *service, pid int) {
 }
 
 func (s *Supervisor) unhealthy(svc *service, err error) {
-	svc.reason = "unhealthy: " + err.Error()
+	s.unfit(svc, "unhealthy: "+err.Error())
+}
+
+// unfit stops a service that runs, for its restart. That counts as a failure.
+func (s *Supervisor) unfit(svc *service, reason string) {
+	svc.reason = reason
 	svc.status = ""
 	svc.recordFirst(firstDown)
 	s.event(svc, svc.reason+"; is stopped", 0)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,8 +16,8 @@ import (
 	"keelson/testvm/vm/vmtest"
 )
 
-// hungry is an image with a service that takes all memory when it gets a signal, and
-// others that must not be killed for it.
+// hungry is an image with a service that takes all memory when it gets a signal, one that takes more than
+// its limit, and others that must not be killed for it.
 const hungry = `
 onboot:
   - name: score
@@ -37,10 +38,18 @@ services:
     annotations:
       keelson.restart: never
       keelson.ready: log:^waiting
+  - name: eater
+    image: dir:PAYLOAD
+    command: ["/testapp", "hog", "eater"]
+    resources: {unified: {"memory.high": "33554432"}}
+    readonly: true
+    annotations:
+      keelson.ready: log:^waiting
+      keelson.stop.timeout: 1s
 `
 
 // A service that takes all memory is killed and the reason is reported; no other process
-// is killed.
+// is killed. One that only waits for memory, at the limit of its own, is restarted.
 func TestMemoryExhausted(t *testing.T) {
 	t.Parallel()
 	dir := overlay(t, "hungry-root", map[string]string{
@@ -48,30 +57,40 @@ func TestMemoryExhausted(t *testing.T) {
 	})
 	c := machine2(t, build(t, "hungry", hungry, dir))
 	c.Memory = 384
-	c.Append += " keelson.reserve=on"
+	c.Append += " keelson.reserve=on keelson.pressure=5%/2s"
 	v := vmtest.Boot(t, c)
 	v.Stage("ready", "degraded")
 	v.Line("onboot has 0")
 	v.Line("script has 0 in 0::/$")
-	until(t, func() string { // On a busy host its first start may take too long.
-		r, err := v.Exec(vmtest.Context(t), "/usr/bin/service", "start", "hog")
-		if err != nil || r.Code != 0 {
-			return fmt.Sprintf("cannot start hog: %s (%v)", r.Stderr, err)
-		}
-		return ""
-	})
+	for _, name := range []string{"hog", "eater"} {
+		until(t, func() string { // On a busy host its first start may take too long.
+			r, err := v.Exec(vmtest.Context(t), "/usr/bin/service", "start", name)
+			if err != nil || r.Code != 0 {
+				return fmt.Sprintf("cannot start %s: %s (%v)", name, r.Stderr, err)
+			}
+			return ""
+		})
+	}
 	var before map[string]string
 	until(t, func() (problem string) {
 		before, problem = scores(t, v)
 		return problem
 	})
-	for _, p := range processes(t, v) {
-		if len(p.Args) > 1 && p.Args[1] == "hog" {
-			if err := v.Client().Signal(vmtest.Context(t), p.PID, sigUSR1); err != nil {
-				t.Fatal(err)
-			}
+	eat(t, v, "/testapp", "hog", "eater")
+	v.Line(`service eater: memory pressure: it has reached its limit of memory, 32\.0 MiB, and has waited for memory for [0-9]+ % of the last 10 s; is stopped`)
+	until(t, func() string {
+		if list := inGuest(t, v, "/usr/bin/service", "list"); !regexp.MustCompile(`eater +running`).MatchString(list) {
+			return "eater does not run again: " + list
 		}
+		return ""
+	})
+	if got := inGuest(t, v, "/usr/bin/service", "events", "eater"); !strings.Contains(got, "pressure") || !strings.Contains(got, "memory pressure: it has reached its limit") {
+		t.Errorf("events of eater: %s", got)
 	}
+	if got := inGuest(t, v, "/usr/bin/service", "status", "eater"); !strings.Contains(got, ": memory pressure: it has reached its limit") {
+		t.Errorf("status of eater: %s", got)
+	}
+	eat(t, v, "/testapp", "hog")
 	v.Line(`service hog: failed: killed by SIGKILL \(out of memory\)`)
 	until(t, func() string {
 		after, problem := scores(t, v)
@@ -93,6 +112,20 @@ func TestMemoryExhausted(t *testing.T) {
 	protected(t, v)
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
+}
+
+// eat tells the process with this command line to take memory.
+func eat(t *testing.T, v *vmtest.VM, args ...string) {
+	t.Helper()
+	for _, p := range processes(t, v) {
+		if slices.Equal(p.Args, args) {
+			if err := v.Client().Signal(vmtest.Context(t), p.PID, sigUSR1); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("no process %v", args)
 }
 
 // protected checks the protection of the cgroup of the core, and shows what it uses.
@@ -160,9 +193,9 @@ func scores(t *testing.T, v *vmtest.VM) (found map[string]string, problem string
 }
 
 // scored returns the name of a process and its expected oom_score_adj; nothing for other
-// processes and those of the service hog.
+// processes and those of the services hog and eater.
 func scored(p agent.Process) (name, want string) {
-	if len(p.Args) == 0 || slices.ContainsFunc(p.Args, func(a string) bool { return a == "hog" }) {
+	if len(p.Args) == 0 || slices.ContainsFunc(p.Args, func(a string) bool { return a == "hog" || a == "eater" }) {
 		return "", ""
 	}
 	switch name = filepath.Base(p.Args[0]); name {

@@ -73,6 +73,7 @@ func supervise(ctx context.Context, _ []string, _ io.Writer) (int, error) {
 	if env.Machine { // Else the button and the devices belong to the outer system.
 		help("cannot answer the watchdog of PID 1", func() error { return watchdog.Answer(side, watchdog.Socket, s.Alive) })
 		help("cannot watch the power button", func() error { return powerbutton.Watch(side, "/dev/input", func() { press(s, log) }) })
+		help("memory pressure is not watched", func() error { return watchPressure(side, s, log) })
 		go func() { // Nothing waits for it: a driver may hang.
 			if err := watchDevices(side, log); err != nil {
 				log.Error("cannot watch for new devices", "error", err)
