@@ -127,6 +127,9 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	$(GOBUILD) -tags nethttpomithttp2 -ldflags '-s -w $(STAMP)' -o $(BUILD)/network/usr/bin/network ./netcfg/cmd/network
 	@mkdir -p $(addprefix $(BUILD)/dhcp/,usr/bin dev proc sys run/keelson/net var/lib/keelson/net)
 	$(GOBUILD) -ldflags '-s -w $(STAMP)' -o $(BUILD)/dhcp/usr/bin/dhcp ./netcfg/cmd/dhcp
+	# Not an image but a part of the root, for images that list it.
+	@mkdir -p $(BUILD)/disk/usr/bin
+	$(GOBUILD) -ldflags '-s -w $(STAMP)' -o $(BUILD)/disk/usr/bin/disk ./services/cmd/disk
 	$(if $(BUILD_TIME),@echo $(BUILD_TIME) >$(ROOT)/usr/lib/keelson/build-time)
 	@printf '%s\n' 'NAME="keelson"' 'ID=keelson' 'VERSION_ID="$(OS_VERSION)"' 'PRETTY_NAME="keelson $(OS_VERSION)"' >$(ROOT)/etc/os-release
 	@printf '$(TZIF)$(TZIF)\nUTC0\n' >$(ROOT)/etc/localtime
@@ -161,8 +164,8 @@ init-image: keelson guest-amd64 guest-arm64 ## Pack both guests as the image for
 	$(KEELSON) init-image --gate -o build/gate-image.tar --name $(GATE_IMAGE) amd64=build/amd64/gate arm64=build/arm64/gate
 
 RELEASE_ARCHS := amd64 arm64
-# Folders of images of services.
-SERVICE_IMAGES := gate network dhcp
+# Folders of images of services, and of parts of the root.
+SERVICE_IMAGES := gate network dhcp disk
 RELEASE       := build/release
 # Order, times and owners are fixed, so that the same tree gives the same archive.
 PACK          := tar --format=ustar --sort=name --mtime=@$(or $(BUILD_TIME),0) --owner=0 --group=0 --numeric-owner

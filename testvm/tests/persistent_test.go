@@ -106,7 +106,7 @@ func bootTwice(t *testing.T, c vm.Config, device string, checks ...func(*vmtest.
 		if mounts := v.File("/proc/1/mounts"); !strings.Contains(mounts, "/dev/"+device+" /var/persist ext4") {
 			t.Fatalf("%s is not on /var/persist:\n%s", device, mounts)
 		}
-		if grown := strings.Contains(v.Console(), "persist: growing partition"); grown != (boot == 1 && strings.HasSuffix(device, "2")) {
+		if grown := strings.Contains(v.Console(), "disk: growing partition"); grown != (boot == 1 && strings.HasSuffix(device, "2")) {
 			t.Errorf("boot %d: the partition was enlarged: %v", boot, grown)
 		}
 		if err := v.WriteFile(vmtest.Context(t), "/written", nil, 0o644); err == nil {
@@ -138,7 +138,7 @@ func remember(t *testing.T, v *vmtest.VM, boot int) {
 // user namespaces.
 func TestPersistentDisk(t *testing.T) {
 	t.Parallel()
-	out := buildPersistent(t, qemu.AMD64, nil, agentService+webService, slices.Concat(ownUsers, []string{"FORMAT=", "FORMAT=/dev/vda", `keelson.retries: "6"`, `keelson.retries: "1"`})...)
+	out := buildPersistent(t, qemu.AMD64, nil, agentService+webService, slices.Concat(ownUsers, []string{`"data", "-label"`, `"data", "-format", "/dev/vda", "-wait", "1s", "-label"`})...)
 	c := machine(t, out)
 	c.Publish = []qemu.Forward{{Guest: 6379}}
 	disk := filepath.Join(t.TempDir(), "data.img")
@@ -154,7 +154,7 @@ func TestPersistentDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := sum(t, disk)
-		refuses(t, c, "persist: no file system has the label data, and /dev/vda is not empty: left alone$")
+		refuses(t, c, "disk: no file system has the label data, and /dev/vda is not empty: left alone$")
 		if sum(t, disk) != before {
 			t.Error("the disk has changed")
 		}
@@ -162,7 +162,7 @@ func TestPersistentDisk(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		tier.Long(t)
 		c.Disks = nil
-		refuses(t, c, "persist: no file system has the label data; looked at:")
+		refuses(t, c, "disk: no file system has the label data; looked at:")
 	})
 	t.Run("two", func(t *testing.T) {
 		tier.Long(t)
@@ -172,7 +172,7 @@ func TestPersistentDisk(t *testing.T) {
 			makeExt4(t, d, "32M", "-L", "data")
 			c.Disks = append(c.Disks, qemu.Disk{Path: d})
 		}
-		refuses(t, c, "persist: several file systems have the label data: vda vdb$")
+		refuses(t, c, "disk: several devices are possible, none is chosen: file system with the label data: vda vdb$")
 	})
 }
 

@@ -20,7 +20,7 @@ const loadPhase, growPhase, swapPhase = "load", "growing", "swap"
 var moments = []moment{
 	{"kernel and init", regexp.MustCompile(`keelson: .*\] kernel`), 2 * time.Second, time.Second, 1},
 	{"check and mount", regexp.MustCompile(`keelson: .*volumes:`), 2500 * time.Millisecond, time.Second, 2},
-	{growPhase, regexp.MustCompile(`persist: growing partition`), 2500 * time.Millisecond, 300 * time.Millisecond, 4},
+	{growPhase, regexp.MustCompile(`disk: growing partition`), 2500 * time.Millisecond, 300 * time.Millisecond, 4},
 	{"services start", regexp.MustCompile(`onboot 000-persist: exited 0`), 3 * time.Second, time.Second, 2},
 	{"redis reads its data", regexp.MustCompile(`service redis: started`), 4 * time.Second, time.Second, 1},
 	{loadPhase, regexp.MustCompile(`keelson: .*\] ready:`), 5 * time.Second, 1500 * time.Millisecond, 5},

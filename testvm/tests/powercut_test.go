@@ -233,7 +233,7 @@ func (r *cutter) cut(disk string, want *written) error {
 	ended()
 	answered()
 	r.phases[phaseOf(v.Console())]++
-	if strings.Contains(v.Console(), "persist: cannot") {
+	if strings.Contains(v.Console(), "disk: cannot") {
 		return fmt.Errorf("the persist container failed:\n%s", v.Console())
 	}
 	return r.replay(disk, log)

@@ -1,0 +1,116 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+
+	"keelson/runtime/disk/plan"
+	"keelson/runtime/uevent"
+)
+
+// maxSteps is more than any plan has.
+const maxSteps = 64
+
+// New returns the machine that the process runs on. Messages are written to out, one a line.
+func New(out io.Writer) System {
+	return System{Sys: "/sys", Dev: "/dev", run: execute,
+		say: func(format string, args ...any) { fmt.Fprintf(out, "disk: "+format+"\n", args...) }}
+}
+
+// Run does all that is needed for what is wanted, and says what there is then. A device that is
+// missing is waited for, as long as w says.
+func (y System) Run(ctx context.Context, w plan.Want, o Options) error {
+	d, err := y.steps(ctx, w, o)
+	if err != nil {
+		return err
+	}
+	label := ""
+	if d.Content.Label != "" {
+		label = fmt.Sprintf(", label %q", d.Content.Label)
+	}
+	switch {
+	case w.Type == plan.Swap && w.Use:
+		y.say("%s is in use as swap, %d MiB", d.Name, d.Size>>20)
+	case w.Mount != "":
+		y.say("%s (%s%s) is on %s", d.Name, d.Content.Type, label, w.Mount)
+	default:
+		y.say("%s contains %s%s", d.Name, d.Content.Type, label)
+	}
+	return nil
+}
+
+// steps does what plan.Next says until nothing is left, and returns the device with the result.
+func (y System) steps(ctx context.Context, w plan.Want, o Options) (plan.Device, error) {
+	if err := w.Validate(); err != nil {
+		return plan.Device{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.Wait)
+	defer cancel()
+	events, err := uevent.Listen()
+	if err != nil {
+		y.say("devices that appear late are not waited for: %v", err)
+	} else {
+		defer events.Close()
+	}
+	var did []plan.Action
+	waiting := false
+	for len(did) < maxSteps {
+		s, err := y.State(w)
+		if err != nil {
+			return plan.Device{}, err
+		}
+		a, err := plan.Next(w, s, did, uuid.NewString())
+		if absent := (*plan.AbsentError)(nil); errors.As(err, &absent) {
+			if !waiting {
+				y.say("%v; waiting %v", err, w.Wait)
+			}
+			if waiting = true; events != nil && y.await(ctx, events) {
+				continue
+			}
+			return plan.Device{}, fmt.Errorf("%w; waited %v", err, w.Wait)
+		}
+		if err != nil {
+			return plan.Device{}, err
+		}
+		if a.Op == plan.None {
+			d, err := plan.Found(w, s)
+			if err != nil {
+				return plan.Device{}, err
+			}
+			return *d, nil
+		}
+		if text := a.String(); text != "" {
+			y.say("%s", text)
+		}
+		if err := y.apply(a, s, o); err != nil {
+			if a.Op != plan.GrowPart && a.Op != plan.GrowFS {
+				return plan.Device{}, fmt.Errorf("%s: %s: %w", a.Device, a.Op, err)
+			}
+			y.say("cannot %s on %s, which stays as it is: %v", a.Op, a.Device, err)
+		}
+		did = append(did, a)
+	}
+	return plan.Device{}, fmt.Errorf("no end after %d steps; the last was %+v", maxSteps, did[len(did)-1])
+}
+
+// await waits for an event of a disk. It returns false when ctx ends.
+func (y System) await(ctx context.Context, events *uevent.Events) bool {
+	for ctx.Err() == nil {
+		event, err := events.Next(ctx)
+		if err != nil && ctx.Err() == nil {
+			return false
+		}
+		if event.Named != "" || event.Lost {
+			return true
+		}
+	}
+	return false
+}
+
+// Wait is how long Run waits for a device unless told otherwise.
+const Wait = 15 * time.Second

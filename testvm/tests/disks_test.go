@@ -1,0 +1,144 @@
+package tests
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"keelson/runtime/timeline"
+	"keelson/testvm/image"
+	"keelson/testvm/qemu"
+	"keelson/testvm/vm/vmtest"
+)
+
+// diskContainers run before those of examples/disk.yml: a check of the volume before it is mounted, the
+// containers of LinuxKit's packages with keelson's program in their place, and one that waits for
+// a disk.
+const diskContainers = `onboot:
+  - name: check
+    image: deb:e2fsprogs,cryptsetup-bin,busybox-static
+    command: ["/bin/busybox", "sh", "-exc", "[ -b /dev/vdb1 ] || exit 0; cryptsetup open --disable-keyring --key-file /etc/dm-crypt/key /dev/vdb1 early; e2fsck -fn /dev/mapper/early; cryptsetup close early; busybox echo 'check: clean'"]
+    env: ["PATH=/usr/sbin:/usr/bin", "DM_DISABLE_UDEV=1"]
+    capabilities: [all]
+    binds: ["/dev:/dev", "/etc/dm-crypt:/etc/dm-crypt:ro"]
+    devices: [{path: all, type: b}, {path: all, type: c}]
+  - name: format
+    image: deb:e2fsprogs,fdisk
+    command: ["/usr/bin/format", "-label", "KIT", "-type", "ext4", "-partition", "dos", "-verbose", "/dev/vda"]
+    capabilities: [CAP_SYS_ADMIN, CAP_MKNOD]
+    binds: ["/dev:/dev", "/usr/bin/disk:/usr/bin/format:ro"]
+    devices: [{path: all, type: b}]
+  - name: extend
+    image: deb:e2fsprogs,fdisk
+    command: ["/usr/bin/extend", "-type", "ext4"]
+    capabilities: [CAP_SYS_ADMIN, CAP_SYS_RESOURCE]
+    binds: ["/dev:/dev", "/usr/bin/disk:/usr/bin/extend:ro"]
+    devices: [{path: all, type: b}]
+  - name: mount
+    image: deb:e2fsprogs,fdisk
+    command: ["/usr/bin/mountie", "-label", "KIT", "/var/kit"]
+    capabilities: [CAP_SYS_ADMIN, CAP_DAC_OVERRIDE]
+    binds: ["/dev:/dev", "/var:/var:rshared,rbind", "/usr/bin/disk:/usr/bin/mountie:ro"]
+    rootfsPropagation: shared
+    devices: [{path: all, type: b}]
+  - name: late
+    image: deb:e2fsprogs,fdisk
+    command: ["/usr/bin/disk", "mount", "-label", "stick", "-o", "ro", "-wait", "1h", "/var/stick"]
+    capabilities: [CAP_SYS_ADMIN, CAP_DAC_OVERRIDE]
+    binds: ["/dev:/dev", "/var:/var:rshared,rbind", "/usr/bin/disk:/usr/bin/disk:ro"]
+    rootfsPropagation: shared
+    devices: [{path: all, type: b}]
+`
+
+// diskImage builds an image with the containers of examples/disk.yml.
+func diskImage(t *testing.T) image.Output {
+	t.Helper()
+	repository := vmtest.Repository(t)
+	text, err := os.ReadFile(filepath.Join(repository, "examples/disk.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, onboot, ok := strings.Cut(string(text), "\nonboot:\n")
+	onboot, _, more := strings.Cut(onboot, "\nservices:\n")
+	_, modules, named := strings.Cut(string(text), "  modules: [")
+	modules, _, _ = strings.Cut(modules, "]")
+	if !ok || !more || !named {
+		t.Fatal("examples/disk.yml has another form")
+	}
+	key := vmtest.Folder(t, "disk-key")
+	put(t, filepath.Join(key, "etc/dm-crypt/key"), []byte(strings.Repeat("0123456789abcdef", 4)), 0o400)
+	sections := diskContainers + onboot + `
+services:
+  AGENT
+  - name: labelled
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sleep", "1000000"]
+    annotations: {keelson.requires: "device:/dev/disk/by-label/secret"}
+`
+	return buildFor(t, target{arch: qemu.AMD64, modules: modules, compression: image.None}, "disks", sections, filepath.Join(guestRoot(t), "../disk"), key)
+}
+
+// Onboot containers without a shell find, format, check, grow, encrypt and mount disks, and turn swap
+// on. At the second boot the disks are larger, and nothing is formatted. After each power-off the
+// file systems are clean. Formatting is not repeated, and a disk that appears late is waited for.
+func TestDisks(t *testing.T) {
+	t.Parallel()
+	c := machine(t, diskImage(t))
+	c.Machine, c.Room = "pc", true // Its PCI bus supports hot-plugging.
+	c.Append += " linuxkit.runc_console=1"
+	stick := filepath.Join(t.TempDir(), "stick")
+	makeExt4(t, stick, "4M", "-L", "stick")
+	kit, secret := filepath.Join(t.TempDir(), "kit"), filepath.Join(t.TempDir(), "secret")
+	c.Disks = []qemu.Disk{{Path: kit, Size: 64 << 20}, {Path: secret, Size: 192 << 20}}
+	for boot := 1; boot <= 2; boot++ {
+		v := vmtest.Boot(t, c)
+		v.Line("no file system has the label stick; .*waiting 1h")
+		if err := v.PlugDisk(vmtest.Context(t), "virtio-blk-pci", "stick", stick, map[string]any{"serial": "stick"}); err != nil {
+			t.Fatal(err)
+		}
+		v.Stage(timeline.Ready)
+		v.Line("service labelled: running")
+		checkDisks(t, v, boot)
+		if err := v.PowerOff(vmtest.Context(t)); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "partition")
+		partition(t, kit, 1, file)
+		checkClean(t, file)
+		enlarge(t, kit, 128<<20)
+		enlarge(t, secret, 256<<20)
+	}
+}
+
+// checkDisks checks what the containers have done.
+func checkDisks(t *testing.T, v *vmtest.VM, boot int) {
+	t.Helper()
+	mounts := v.File("/proc/1/mounts")
+	for _, want := range []string{"/dev/vda1 /var/kit ext4 rw,nosuid,nodev", "/dev/mapper/secret /var/secret ext4 rw,nosuid,nodev", "/dev/vdc /var/stick ext4 ro,"} {
+		if !strings.Contains(mounts, want) {
+			t.Errorf("boot %d: %s is missing:\n%s\n%s", boot, want, mounts, v.Console())
+		}
+	}
+	swaps := v.File("/proc/swaps")
+	if strings.Count(swaps, "\n") != 3 || !strings.Contains(swaps, "/swap ") || !strings.Contains(swaps, "/zram0 ") || !strings.Contains(swaps, "\t100\n") {
+		t.Errorf("boot %d: swap:\n%s\n%s", boot, swaps, v.Console())
+	}
+	console := v.Console()
+	for text, want := range map[string]int{"disk: making ext4 on vda1": 2 - boot, "disk: making crypto_LUKS on vdb1": 2 - boot, "disk: making ext4 on dm-0": 2 - boot,
+		"disk: making the swap file": 2 - boot, "check: clean": boot - 1, "disk: growing partition vda1": boot - 1, "disk: growing partition vdb1": boot - 1,
+		"disk: the file system of vda1 has grown from": boot - 1, "disk: the file system of dm-0 has grown from": boot - 1} {
+		if got := min(1, strings.Count(console, text)); got != want {
+			t.Errorf("boot %d: %q: %d, want %d\n%s", boot, text, got, want, console)
+		}
+	}
+	for _, folder := range []string{"/var/kit", "/var/secret"} {
+		if boot == 2 {
+			if got := v.File(folder + "/kept"); got != folder {
+				t.Errorf("%s: what was stored is %q", folder, got)
+			}
+		} else if err := v.WriteFile(vmtest.Context(t), folder+"/kept", []byte(folder), 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+}
