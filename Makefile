@@ -112,7 +112,8 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	for name in containerd ctr; do ln -sf service $(ROOT)/usr/bin/$$name; done
 	$(GOBUILD) -o $(ROOT)/usr/bin/containerd-shim-runc-v2 ./services/cmd/shimstart
 	# Without -buildid=, the bytes would depend on the name of the folder of SYSROOT.
-	$(RUNC_CGO) CGO_ENABLED=1 GOOS=linux GOARCH=$(ARCH) go build -trimpath \
+	.ci/runc-source $(BUILD)/runc
+	$(RUNC_CGO) CGO_ENABLED=1 GOOS=linux GOARCH=$(ARCH) go build -modfile=$(BUILD)/runc/go.mod -trimpath \
 		-tags 'netgo osusergo seccomp urfave_cli_no_docs runc_nocriu' \
 		-ldflags '-s -w -buildid= -linkmode external -extldflags -static' \
 		-o $(ROOT)/usr/bin/runc github.com/opencontainers/runc
