@@ -54,13 +54,13 @@ func copyEntry(from, to string, d fs.DirEntry) error {
 	return os.WriteFile(to, data, info.Mode().Perm())
 }
 
-// Unpack extracts the tree of an initrd that the builder has packed with zstd into a new folder.
+// Unpack extracts the tree of an initrd, which the builder may have packed with zstd, into a new folder.
 func Unpack(t *testing.T, initrd, dir string) {
 	t.Helper()
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("sh", "-c", `zstd -dc "$0" | cpio -idm --quiet`, initrd)
+	cmd := exec.Command("sh", "-c", `zstd -dcf "$0" | cpio -idm --quiet`, initrd)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("cannot unpack %s: %v: %s", initrd, err, out)
