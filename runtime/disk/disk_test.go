@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -206,67 +207,6 @@ func (l *loop) used(w plan.Want, boot int) int64 {
 
 var errCut = errors.New("power cut")
 
-// Wherever the power is cut before or after a program, the next boot completes the file system.
-func TestPowerCutWhileFormatting(t *testing.T) {
-	tier.Root(t)
-	tier.Tool(t, "mke2fs", "e2fsprogs")
-	tier.Tool(t, "sfdisk", "fdisk")
-	for _, table := range []string{"", plan.GPT} {
-		for _, moment := range []string{"before sfdisk", "after sfdisk", "half sfdisk", "before mke2fs", "half mke2fs", "after mke2fs"} {
-			if table == "" && strings.HasSuffix(moment, "sfdisk") {
-				continue
-			}
-			t.Run(table+" "+moment, func(t *testing.T) {
-				nstest.Run(t, func(t *testing.T) {
-					l := newLoop(t, 64*mib)
-					w := plan.Want{Label: "data", Type: plan.Ext4, Table: table, Format: []string{l.node}, Check: true, Grow: true, Mount: t.TempDir()}
-					when, program, _ := strings.Cut(moment, " ")
-					err := l.system(func(c Command) error {
-						if c.Name != program || c.Quiet {
-							return nil
-						}
-						if when == "after" {
-							_, _ = execute(c)
-						} else if when == "half" {
-							l.half(c)
-						}
-						return errCut
-					}).Run(context.Background(), w, Options{})
-					if !errors.Is(err, errCut) {
-						t.Fatalf("it was not cut: %v", err)
-					}
-					l.reboot(64 * mib)
-					w.Format = []string{l.node}
-					must(t, l.run(w))
-					must(t, mounts.Unmount(w.Mount, 0))
-					l.check(plan.Ext4, l.device(table))
-				})
-			})
-		}
-	}
-}
-
-// half does a part of a command: of sfdisk, the last copy of the table, which it writes first; of
-// mke2fs, all but the superblock.
-func (l *loop) half(c Command) {
-	l.t.Helper()
-	device := c.Args[len(c.Args)-1]
-	if c.Name == "mke2fs" {
-		device = c.Args[len(c.Args)-2]
-	}
-	if _, err := execute(c); err != nil {
-		l.t.Fatal(err)
-	}
-	f, err := os.OpenFile(device, os.O_WRONLY, 0)
-	must(l.t, err)
-	first := make([]byte, 17408) // GPT: the protective MBR, the header and the table.
-	if c.Name == "mke2fs" {
-		first = first[:4096]
-	}
-	_, err = f.WriteAt(first, 0)
-	must(l.t, errors.Join(err, f.Sync(), f.Close()))
-}
-
 // Disks with anything on them stay as they are.
 func TestLeftAlone(t *testing.T) {
 	tier.Root(t)
@@ -350,4 +290,89 @@ func TestAbsentDisk(t *testing.T) {
 			t.Errorf("without a disk: %v", err)
 		}
 	})
+}
+
+// A path that appears is found: links in /dev/disk do so after the kernel's event.
+func TestLateName(t *testing.T) {
+	tier.Root(t)
+	tier.Tool(t, "mke2fs", "e2fsprogs")
+	nstest.Run(t, func(t *testing.T) {
+		l := newLoop(t, 64*mib)
+		tool(t, "mke2fs", "-q", "-t", "ext4", l.node)
+		dir := t.TempDir()
+		w := plan.Want{Device: filepath.Join(dir, "disk/by-label/late"), Type: plan.Ext4, Mount: t.TempDir(), Wait: time.Hour}
+		y, waits := l.system(nil), make(chan struct{}, 100)
+		say := y.say
+		y.say = func(format string, args ...any) { say(format, args...); waits <- struct{}{} }
+		ended := make(chan error)
+		go func() { ended <- y.Run(context.Background(), w, Options{}) }()
+		<-waits
+		must(t, os.MkdirAll(filepath.Dir(w.Device), 0o755))
+		must(t, os.Symlink(l.node, filepath.Join(dir, "temp")))
+		must(t, os.Rename(filepath.Join(dir, "temp"), w.Device))
+		if err := <-ended; err != nil {
+			t.Errorf("%v\n%s", err, l.said.String())
+		}
+		must(t, mounts.Unmount(w.Mount, 0))
+	})
+}
+
+// Whatever part of the writes since the mark a power cut has lost, in whatever order they were done,
+// the next boot completes the file system.
+func TestTornWrites(t *testing.T) {
+	tier.Root(t)
+	tier.Tool(t, "mke2fs", "e2fsprogs")
+	tier.Tool(t, "sfdisk", "fdisk")
+	nstest.Run(t, func(t *testing.T) {
+		const size = 24 * mib
+		for _, table := range []string{"", plan.GPT} {
+			l := newLoop(t, size)
+			w := plan.Want{Label: "data", Type: plan.Ext4, Table: table, Format: []string{l.node}, Check: true, Grow: true, Mount: t.TempDir()}
+			var before []byte // When the mark is all that is there.
+			err := l.system(func(c Command) error {
+				var err error
+				if before == nil {
+					before, err = os.ReadFile(l.file)
+				}
+				if c.Name == "mke2fs" {
+					_, _ = execute(c)
+					return errCut
+				}
+				return err
+			}).Run(context.Background(), w, Options{})
+			if !errors.Is(err, errCut) {
+				t.Fatal(err)
+			}
+			tool(t, "sync", l.node)
+			after, err := os.ReadFile(l.file)
+			must(t, err)
+			for seed := range uint64(tier.Extent(5, 60)) {
+				l.tear(seed, before, after)
+				w.Format = []string{l.node}
+				if err := l.run(w); err != nil {
+					t.Fatalf("%q, seed %d: %v\n%s", table, seed, err, l.said.String())
+				}
+				must(t, mounts.Unmount(w.Mount, 0))
+				l.check(plan.Ext4, l.device(table))
+			}
+		}
+	})
+}
+
+// tear attaches a disk that has of each 4 KiB what was before or after: before of all with seed 0,
+// after of all with seed 1, at random with others.
+func (l *loop) tear(seed uint64, before, after []byte) {
+	l.t.Helper()
+	r := rand.New(rand.NewPCG(seed, 0))
+	torn := bytes.Clone(before)
+	for at := 0; at < len(torn); at += 4096 {
+		if seed == 1 || seed > 1 && r.IntN(2) == 0 {
+			copy(torn[at:at+4096], after[at:])
+		}
+	}
+	_ = exec.Command("delpart", l.node, "1").Run() // There may be none.
+	tool(l.t, "losetup", "-d", l.node)
+	must(l.t, os.WriteFile(l.file, torn, 0o600))
+	l.attach()
+	l.known()
 }

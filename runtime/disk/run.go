@@ -69,7 +69,7 @@ func (y System) steps(ctx context.Context, w plan.Want, o Options) (plan.Device,
 			if !waiting {
 				y.say("%v; waiting %v", err, w.Wait)
 			}
-			if waiting = true; events != nil && y.await(ctx, events) {
+			if waiting = true; events != nil && await(ctx, events, append([]string{w.Device}, w.Format...)) {
 				continue
 			}
 			return plan.Device{}, fmt.Errorf("%w; waited %v", err, w.Wait)
@@ -96,20 +96,6 @@ func (y System) steps(ctx context.Context, w plan.Want, o Options) (plan.Device,
 		did = append(did, a)
 	}
 	return plan.Device{}, fmt.Errorf("no end after %d steps; the last was %+v", maxSteps, did[len(did)-1])
-}
-
-// await waits for an event of a disk. It returns false when ctx ends.
-func (y System) await(ctx context.Context, events *uevent.Events) bool {
-	for ctx.Err() == nil {
-		event, err := events.Next(ctx)
-		if err != nil && ctx.Err() == nil {
-			return false
-		}
-		if event.Named != "" || event.Lost {
-			return true
-		}
-	}
-	return false
 }
 
 // Wait is how long Run waits for a device unless told otherwise.

@@ -34,7 +34,9 @@ import (
 func buildPersistent(t *testing.T, arch string, formats []string, services string, change ...string) image.Output {
 	t.Helper()
 	tier.VM(t)
-	guestRootOf(t, arch)
+	if _, err := os.Stat(filepath.Join(guestRootOf(t, arch), "../disk/usr/bin/disk")); err != nil {
+		tier.Skip(t, "VM tier: the guest is not built (make): %v", err)
+	}
 	file := filepath.Join(vmtest.Repository(t), "examples/persistent.yml")
 	yaml, err := os.ReadFile(file)
 	if err != nil {

@@ -197,15 +197,17 @@ func resume(w Want, s State, on *Device, did []Action) (Action, error) {
 	if m.Table != "" {
 		parts := s.partitions(on.Name)
 		switch {
-		case len(parts) == 1 && parts[0].Start == 1<<20:
+		case len(parts) > 0 && foreign(parts[0], m):
 			target = parts[0]
-		case done(did, Partition, on.Name):
+		case !done(did, Partition, on.Name): // One that is there may be incomplete.
+			return Action{Op: Partition, Device: on.Name, Mark: m}, nil
+		case len(parts) != 1 || parts[0].Start != 1<<20:
 			return Action{}, fmt.Errorf("the kernel does not find the partition on %s", on.Name)
 		default:
-			return Action{Op: Partition, Device: on.Name, Mark: m}, nil
+			target = parts[0]
 		}
 	}
-	if target.Problem != "" || target.Content.Type != "" && !sameUUID(target.Content, m.UUID) {
+	if foreign(target, m) {
 		return Action{}, fmt.Errorf("%s was being formatted, and %s since: left alone", on.Name, s.contents(target))
 	}
 	if !done(did, MakeFS, target.Name) {
@@ -216,6 +218,11 @@ func resume(w Want, s State, on *Device, did []Action) (Action, error) {
 		return Action{Op: MakeFS, Device: target.Name, Type: m.Type, Size: size, Mark: m}, nil
 	}
 	return Action{Op: ClearMark, Device: on.Name, Mark: m}, nil
+}
+
+// foreign reports whether a device has content that is not that of the mark.
+func foreign(d *Device, m Mark) bool {
+	return d.Problem != "" || d.Content.Type != "" && !sameUUID(d.Content, m.UUID)
 }
 
 // repair returns the action for a table of which the kernel does not know the partitions,

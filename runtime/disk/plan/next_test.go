@@ -128,11 +128,12 @@ func TestNext(t *testing.T) {
 		// With a partition table.
 		{"table: empty", table, state(empty("vda")), nil, "mark vda"},
 		{"table: marked", table, state(marked(empty("vda"), tableMark)), nil, "partition vda"},
-		{"table: written in an earlier boot", table, state(tabled(marked(empty("vda"), tableMark), GPT), part(empty("vda1"), "vda", 1<<20)), nil, "mkfs vda1"},
+		{"table: written in an earlier boot", table, state(tabled(marked(empty("vda"), tableMark), GPT), part(empty("vda1"), "vda", 1<<20)), nil, "partition vda"},
+		{"table: written", table, state(tabled(marked(empty("vda"), tableMark), GPT), part(empty("vda1"), "vda", 1<<20)), did("partition:vda"), "mkfs vda1"},
 		{"table: not found", table, state(marked(empty("vda"), tableMark)), did("partition:vda"), "the kernel does not find the partition on vda"},
 		{"table: half written", table, state(marked(empty("vda"), tableMark), part(empty("vda1"), "vda", 2<<20)), nil, "partition vda"},
-		{"table: made", table, state(marked(empty("vda"), tableMark), part(with("vda1", Ext4, "data"), "vda", 1<<20)), did("mkfs:vda1"), "unmark vda"},
-		{"table: something else", table, state(marked(empty("vda"), tableMark), part(with("vda1", XFS, "data"), "vda", 1<<20)), did("mkfs:vda1"), "unmark vda"},
+		{"table: made", table, state(marked(empty("vda"), tableMark), part(with("vda1", Ext4, "data"), "vda", 1<<20)), did("partition:vda", "mkfs:vda1"), "unmark vda"},
+		{"table: something else", table, state(marked(empty("vda"), tableMark), part(with("vda1", XFS, "data"), "vda", 1<<20)), did("partition:vda", "mkfs:vda1"), "unmark vda"},
 		{"table: data", table, state(marked(empty("vda"), tableMark), otherPart), nil, "left alone"},
 
 		// A file system that is there.
