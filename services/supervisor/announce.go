@@ -75,6 +75,21 @@ func (a *announcer) stage(stage, result string) {
 func (s *Supervisor) announceStage(e timeline.Event) {
 	s.options.Events(e)
 	s.recorder.emit(events.Event{Kind: events.System, To: e.Stage, Text: e.Result})
+	if e.Stage == timeline.Ready {
+		go s.warmUp() // Nothing waits for it: how long the kernel takes to load modules is not known.
+	}
+}
+
+// warmAfter is how long after the boot the modules for swaps are loaded. A machine that does not run for
+// longer is not swapped either.
+const warmAfter = time.Minute
+
+// warmUp loads what the first swap would have to load while it is waited for, on machines whose versions
+// last: others have no reason to expect one.
+func (s *Supervisor) warmUp() {
+	if backoff.Wait(s.ctx, warmAfter) && s.versions.Lasts() {
+		s.options.WarmUp()
+	}
 }
 
 // announce announces how the boot ended, once that is known.

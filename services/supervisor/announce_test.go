@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -147,4 +148,32 @@ func TestImmediateRestart(t *testing.T) {
 			t.Errorf("events %q", got)
 		}
 	})
+}
+
+// Once a boot is over, the modules for swaps are loaded if the machine keeps versions.
+func TestWarmUp(t *testing.T) {
+	for name, tt := range map[string]struct {
+		dir, stage string
+		after      time.Duration
+		want       int
+	}{
+		"ready":     {"/proc/versions", timeline.Ready, warmAfter, 1}, // no tmpfs
+		"early":     {"/proc/versions", timeline.Ready, warmAfter - time.Second, 0},
+		"degraded":  {"/proc/versions", timeline.Degraded, warmAfter, 0},
+		"in memory": {"/dev/shm/versions", timeline.Ready, warmAfter, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			warmed := 0
+			s := New(Options{Versions: tt.dir, WarmUp: func() { warmed++ }})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			s.ctx = ctx
+			s.announceStage(timeline.Event{Stage: tt.stage})
+			time.Sleep(tt.after)
+			synctest.Wait()
+			if warmed != tt.want {
+				t.Errorf("%s: warmed up %d times, want %d", name, warmed, tt.want)
+			}
+		})
+	}
 }

@@ -85,6 +85,7 @@ type Options struct {
 	Copy   candidate.Copy   // copies what Stage has not
 
 	UseCopy func(*bundle.Image) error // makes a mounted image read the copy
+	WarmUp  func()                    // loads the modules by which versions are mounted
 
 	Role        func(ctx context.Context, args ...string) (string, error) // as in upgrade.Options
 	Daemon      func() (pid int, err error)                               // finds containerd
@@ -149,6 +150,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.UseCopy == nil {
 		o.UseCopy = prepare.UseFile
+	}
+	if o.WarmUp == nil {
+		o.WarmUp = func() { _ = prepare.LackingForImages() } // The swap says what is lacking.
 	}
 	if o.Daemon == nil {
 		o.Daemon = func() (int, error) { return containerd.Daemon(o.Socket) }

@@ -90,6 +90,7 @@ func newRigIn(t *testing.T, f *fake, annotations map[string]string, before func(
 				return false, nil
 			}
 		},
+		WarmUp:     func() {},
 		Conditions: r.conditions.watch,
 		Process:    f.process,
 		Exec: func(_ context.Context, _, name string, _ []string) (int, string, error) {

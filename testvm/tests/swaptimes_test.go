@@ -49,7 +49,8 @@ func TestSwapTimes(t *testing.T) {
 	t.Parallel()
 	tier.Long(t)
 	small := payload(t, qemu.AMD64)
-	artifacts := largeArtifacts(t, small)
+	artifacts := t.TempDir()
+	largeArtifacts(t, small, 100, artifacts)
 	c := machine2(t, build(t, "swap-times", "onboot:\n  VARDISK\n"+artifactsDisk+fmt.Sprintf(largeYAML, small, 0)+"  AGENT\n"))
 	disk := filepath.Join(t.TempDir(), "artifacts.img")
 	makeExt4(t, disk, "600M", "-d", artifacts)
@@ -186,17 +187,17 @@ func longestGap(ctx context.Context, v *vmtest.VM, done <-chan struct{}) (longes
 // erofsArtifacts is how many archives with an erofs image there are, each of them another version.
 const erofsArtifacts = 3
 
-// largeArtifacts returns a folder with archives of each kind: KIND-NUMBER.tar.
-func largeArtifacts(t *testing.T, program string) string {
+// largeArtifacts writes archives of each kind, KIND-NUMBER.tar, with a root of a size in MiB.
+func largeArtifacts(t *testing.T, program string, size int, out string) {
 	t.Helper()
-	root, out := t.TempDir(), t.TempDir()
+	root := t.TempDir()
 	app, err := os.ReadFile(filepath.Join(program, "testapp"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	put(t, filepath.Join(root, "testapp"), app, 0o755)
 	data := make([]byte, 1<<20)
-	for i := range 100 {
+	for i := range size {
 		_, _ = rand.Read(data) // It never fails.
 		put(t, filepath.Join(root, "data", strconv.Itoa(i)), data, 0o644)
 	}
@@ -207,7 +208,6 @@ func largeArtifacts(t *testing.T, program string) string {
 			t.Fatal(err)
 		}
 	}
-	return out
 }
 
 // measure logs the times of an order, and by how much it increases the memory in use, in MiB.
