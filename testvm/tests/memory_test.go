@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"keelson/testvm/agent"
+	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
 	"keelson/testvm/vm"
 	"keelson/testvm/vm/vmtest"
 )
@@ -155,6 +157,68 @@ func kill(t *testing.T, v *vmtest.VM, name string) {
 			}
 		}
 	}
+}
+
+// thrashing is an image with swap, and a service that takes more memory than there is.
+const thrashing = `
+onboot:
+  - name: swap
+    image: deb:busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "/bin/busybox mkswap /dev/vda; /bin/busybox swapon /dev/vda"]
+    capabilities: [CAP_SYS_ADMIN]
+    devices: [{path: all, type: b}]
+    binds: ["/dev:/dev"]
+services:
+  AGENT
+  - name: other
+    image: dir:PAYLOAD
+    command: ["/testapp", "sleep"]
+    readonly: true
+  - name: leaky
+    image: dir:PAYLOAD
+    command: ["/testapp", "hog", "leaky"]
+    readonly: true
+    annotations:
+      keelson.ready: log:^waiting
+      keelson.stop.timeout: 1s
+`
+
+// When a service takes so much memory that the machine only swaps, it is restarted, and others are not. The
+// core keeps its memory.
+func TestMemoryPressure(t *testing.T) {
+	t.Parallel()
+	tier.Long(t)
+	c := machine(t, build(t, "thrashing", thrashing))
+	c.Memory = 384
+	c.Disks = []qemu.Disk{{Path: filepath.Join(t.TempDir(), "swap.img"), Size: 8 << 30}}
+	c.Append += " keelson.reserve=on keelson.pressure=on"
+	v := vmtest.Boot(t, c)
+	v.Stage("ready")
+	pids := func(name string) (all []int) {
+		for _, p := range processes(t, v) {
+			if slices.Contains(p.Args, name) {
+				all = append(all, p.PID)
+			}
+		}
+		return all
+	}
+	before := pids("sleep")
+	eat(t, v, "/testapp", "hog", "leaky")
+	v.Line(`service leaky: memory pressure: memory is short: [0-9.]+ MiB of [0-9.]+ MiB are available, and the service holds [0-9.]+ [MG]iB; is stopped`)
+	until(t, func() string {
+		if list := inGuest(t, v, "/usr/bin/service", "list"); !regexp.MustCompile(`leaky +running`).MatchString(list) {
+			return "leaky does not run again: " + list
+		}
+		return ""
+	})
+	if after := pids("sleep"); len(after) == 0 || !slices.Equal(after, before) {
+		t.Errorf("the other service was process %v and is %v", before, after)
+	}
+	if got := strings.TrimSpace(v.File("/sys/fs/cgroup/keelson.core/memory.swap.current")); got != "0" {
+		t.Errorf("%s bytes of the core are swapped out", got)
+	}
+	v.SignalInit(sigUSR2)
+	v.Exit(vm.PoweredDown)
 }
 
 // scores returns the OOM scores of the processes that keep the system up, and of services,
