@@ -82,7 +82,7 @@ PRIVATE := root root/.ssh
 TZIF := TZif2$(subst x,\000,xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx)\001\000\000\000\004\000\000\000\000\000\000UTC\000
 
 IMAGE_NEEDS := dpkg-deb:dpkg depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
-TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:e2fsprogs gcc:gcc zsh:zsh fish:fish mandoc:mandoc /usr/share/bash-completion/bash_completion:bash-completion busybox:busybox-static ip:iproute2 dnsmasq:dnsmasq-base kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server curl:curl chromium:chromium \
+TEST_NEEDS  := $(QEMU_amd64) $(QEMU_arm64) $(QEMU_s390x) $(QEMU_riscv64) mke2fs:e2fsprogs gcc:gcc zsh:zsh fish:fish mandoc:mandoc /usr/share/bash-completion/bash_completion:bash-completion busybox:busybox-static ip:iproute2 dnsmasq:dnsmasq-base kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server dhcpd:isc-dhcp-server radvd:radvd curl:curl chromium:chromium \
 	mksquashfs:squashfs-tools mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.erofs:erofs-utils veritysetup:cryptsetup-bin cryptsetup:cryptsetup-bin mkswap:util-linux fakeroot:fakeroot xorriso:xorriso \
 	cpio:cpio tar:tar zstd:zstd xz:xz-utils minisign:minisign nsenter:util-linux mkfs.fat:dosfstools mcopy:mtools sgdisk:gdisk sfdisk:fdisk qemu-img:qemu-utils \
 	x86_64-linux-gnu-objcopy:binutils-x86-64-linux-gnu aarch64-linux-gnu-objcopy:binutils-aarch64-linux-gnu \
