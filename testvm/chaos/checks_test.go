@@ -48,11 +48,13 @@ func (r *run) unsettled() string {
 	if err != nil {
 		return err.Error()
 	}
-	known, rest := map[string]int{}, []process{}
+	known, core, rest := map[string]int{}, []int{1}, []process{}
 	for _, p := range all {
 		switch program := p.program(); {
-		case program == "service" && p.has("supervise"), program == "containerd", program == "containerd-shim-runc-v2",
-			program == "redis-server", program == "busybox":
+		case program == "service" && p.has("supervise"), program == "containerd", program == "containerd-shim-runc-v2":
+			known[program]++
+			core = append(core, p.pid)
+		case program == "redis-server", program == "busybox":
 			known[program]++
 		default:
 			rest = append(rest, p)
@@ -62,7 +64,36 @@ func (r *run) unsettled() string {
 	if !one || known["containerd-shim-runc-v2"] != len(wanted) || len(rest) > 0 {
 		return fmt.Sprintf("there are processes %v and %v", known, rest)
 	}
+	if problem := r.wrongCore(core); problem != "" {
+		return problem
+	}
 	return r.notAsStored(store, states)
+}
+
+// wrongCore returns how the cgroup with protected memory differs from the processes that belong in it. In
+// userspace mode there is none.
+func (r *run) wrongCore(want []int) string {
+	if len(r.extra()) == 0 {
+		return ""
+	}
+	text, err := r.readFile("/sys/fs/cgroup/keelson.core/cgroup.procs")
+	if err != nil {
+		return err.Error()
+	}
+	var got []int
+	for word := range strings.FieldsSeq(string(text)) {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			return err.Error()
+		}
+		got = append(got, pid)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		return fmt.Sprintf("the cgroup of the core has the processes %v, want %v", got, want)
+	}
+	return ""
 }
 
 // snapshot is the state of a system that must be the same at the end.

@@ -81,7 +81,7 @@ const inMachine = `
 const kernel = `
 kernel:
   image: %s
-  cmdline: "console=ttyS0 quiet %s=%s ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none:10.0.2.3"
+  cmdline: "console=ttyS0 quiet keelson.reserve=on %s=%s ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none:10.0.2.3"
 `
 
 // orphanage is a child of PID 1, so that its orphans become children of PID 1; those of a
