@@ -79,7 +79,7 @@ func (y System) State(w plan.Want) (plan.State, error) {
 				d.Mounts = append(d.Mounts, m.Mountpoint)
 			}
 		}
-		d.SwapOn = swapOnDevice(string(swaps), d.Name)
+		d.SwapOn = swapOnDevice(string(swaps), d.Name) || d.Mapped != "" && swapOnDevice(string(swaps), d.Mapped)
 		s.Devices = append(s.Devices, d)
 	}
 	slices.SortStableFunc(s.Devices, func(a, b plan.Device) int { return compareNames(a.Name, b.Name) })

@@ -42,6 +42,12 @@ const diskContainers = `onboot:
     binds: ["/dev:/dev", "/var:/var:rshared,rbind", "/usr/bin/disk:/usr/bin/mountie:ro"]
     rootfsPropagation: shared
     devices: [{path: all, type: b}]
+  - name: swapfile
+    image: deb:cryptsetup-bin,util-linux
+    command: ["/swap.sh", "--path", "/var/kit/swap", "--size", "8M", "--condition", "partsize:/var/kit:10M", "--encrypt"]
+    capabilities: [CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_MKNOD, CAP_IPC_LOCK]
+    binds: ["/dev:/dev", "/var:/var", "/usr/bin/disk:/swap.sh:ro"]
+    devices: [{path: all, type: b}, {path: all, type: c}]
   - name: late
     image: deb:e2fsprogs,fdisk
     command: ["/usr/bin/disk", "mount", "-label", "stick", "-o", "ro", "-wait", "1h", "/var/stick"]
@@ -121,13 +127,13 @@ func checkDisks(t *testing.T, v *vmtest.VM, boot int) {
 		}
 	}
 	swaps := v.File("/proc/swaps")
-	if strings.Count(swaps, "\n") != 3 || !strings.Contains(swaps, "/swap ") || !strings.Contains(swaps, "/zram0 ") || !strings.Contains(swaps, "\t100\n") {
+	if strings.Count(swaps, "\n") != 4 || !strings.Contains(swaps, "/mapper/swapfile ") || !strings.Contains(swaps, "/swap ") || !strings.Contains(swaps, "/zram0 ") || !strings.Contains(swaps, "\t100\n") {
 		t.Errorf("boot %d: swap:\n%s\n%s", boot, swaps, v.Console())
 	}
 	console := v.Console()
-	for text, want := range map[string]int{"disk: making ext4 on vda1": 2 - boot, "disk: making crypto_LUKS on vdb1": 2 - boot, "disk: making ext4 on dm-0": 2 - boot,
+	for text, want := range map[string]int{"disk: making ext4 on vda1": 2 - boot, "disk: making crypto_LUKS on vdb1": 2 - boot, "disk: making ext4 on dm-1": 2 - boot,
 		"disk: making the swap file": 2 - boot, "check: clean": boot - 1, "disk: growing partition vda1": boot - 1, "disk: growing partition vdb1": boot - 1,
-		"disk: the file system of vda1 has grown from": boot - 1, "disk: the file system of dm-0 has grown from": boot - 1} {
+		"disk: the file system of vda1 has grown from": boot - 1, "disk: the file system of dm-1 has grown from": boot - 1} {
 		if got := min(1, strings.Count(console, text)); got != want {
 			t.Errorf("boot %d: %q: %d, want %d\n%s", boot, text, got, want, console)
 		}
