@@ -18,6 +18,7 @@ import (
 
 	"keelson/mounts"
 	"keelson/runtime/disk/plan"
+	"keelson/runtime/uevent"
 	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
@@ -375,4 +376,14 @@ func (l *loop) tear(seed uint64, before, after []byte) {
 	must(l.t, os.WriteFile(l.file, torn, 0o600))
 	l.attach()
 	l.known()
+}
+
+// A path that appears after the disks were observed, and before its folder is watched, is found.
+func TestWaitForWhatIsThere(t *testing.T) {
+	events, err := uevent.Listen()
+	must(t, err)
+	defer events.Close()
+	if !await(t.Context(), events, []string{t.TempDir()}) {
+		t.Error("it is not found")
+	}
 }

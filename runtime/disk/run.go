@@ -69,7 +69,7 @@ func (y System) steps(ctx context.Context, w plan.Want, o Options) (plan.Device,
 			if !waiting {
 				y.say("%v; waiting %v", err, w.Wait)
 			}
-			if waiting = true; events != nil && await(ctx, events, append([]string{w.Device}, w.Format...)) {
+			if waiting = true; events != nil && await(ctx, events, missing(w, s)) {
 				continue
 			}
 			return plan.Device{}, fmt.Errorf("%w; waited %v", err, w.Wait)

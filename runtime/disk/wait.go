@@ -7,20 +7,20 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/runtime/disk/plan"
 	"keelson/runtime/uevent"
 	"keelson/runtime/watch"
 )
 
-// await waits until a device may have appeared: for an event of a disk, or for a change in the
-// folder of a path that does not exist, because links in /dev/disk follow the events. It returns
-// false when ctx ends.
-func await(ctx context.Context, events *uevent.Events, paths []string) bool {
+// await waits until a device may have appeared: for an event of a disk, or for one of the paths that
+// did not exist, because links in /dev/disk follow the events. It returns false when ctx ends.
+func await(ctx context.Context, events *uevent.Events, missing []string) bool {
 	found, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if w, err := watch.New(); err == nil {
 		done := make(chan struct{})
 		defer func() { w.Close(); <-done }()
-		there := watchMissing(w, paths)
+		there := watchMissing(w, missing)
 		go func() {
 			defer close(done)
 			if _, err := w.Read(make([]byte, 4096)); err == nil {
@@ -44,13 +44,10 @@ func await(ctx context.Context, events *uevent.Events, paths []string) bool {
 	}
 }
 
-// watchMissing watches the nearest folder that exists of each path that does not. It reports
-// whether one exists since.
-func watchMissing(w *watch.Watch, paths []string) (there bool) {
-	for _, path := range paths {
-		if _, err := os.Stat(path); err == nil || !filepath.IsAbs(path) {
-			continue
-		}
+// watchMissing watches the nearest folder that exists of each path. It reports whether one of them
+// exists meanwhile.
+func watchMissing(w *watch.Watch, missing []string) (there bool) {
+	for _, path := range missing {
 		dir := filepath.Dir(path)
 		for w.Add(dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR) != nil && dir != "/" {
 			dir = filepath.Dir(dir)
@@ -60,4 +57,15 @@ func watchMissing(w *watch.Watch, paths []string) (there bool) {
 		}
 	}
 	return false
+}
+
+// missing returns the paths of w that lead to nothing in a state.
+func missing(w plan.Want, s plan.State) []string {
+	var all []string
+	for _, path := range append([]string{w.Device}, w.Format...) {
+		if filepath.IsAbs(path) && s.Paths[path] == "" {
+			all = append(all, path)
+		}
+	}
+	return all
 }
