@@ -2,6 +2,7 @@ package netcfg
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -22,6 +23,7 @@ type IPParam struct {
 	MAC      net.HardwareAddr
 	Up       bool   // the link comes up without an address (auto6, link6)
 	Dynamic  string // the method, when there is no address and it takes a client for DHCP, BOOTP or RARP
+	ClientID string // for DHCP, in hexadecimal: the type and the identifier (RFC 2132 section 9.14); empty: the client's own
 }
 
 // NeedsLink reports whether p configures a link.
@@ -51,7 +53,7 @@ func ParseIP(value string) (IPParam, error) {
 	case value == "" || len(fields) == 1 && p.word("autoconf", value) || strings.HasPrefix(value, "dhcp,"):
 		// The kernel takes an empty value for "off". A DHCP client identifier may hold colons.
 		if strings.HasPrefix(value, "dhcp,") {
-			p.Dynamic = "dhcp"
+			p.word("autoconf", value)
 		}
 	case len(fields) > 1 && isMethod(fields[1]):
 		p.word("autoconf", fields[1])
@@ -187,16 +189,33 @@ func joinMAC(fields []string) string { return strings.TrimRight(strings.Join(fie
 
 // word parses a method and reports whether it is one; "" is.
 func (p *parser) word(field, word string) bool {
-	switch name, _, _ := strings.Cut(word, ","); name {
+	switch name, rest, _ := strings.Cut(word, ","); name {
 	case "", "off", "none", "static":
 	case "auto6", "link6":
 		p.Up = true
 	case "on", "any", "dhcp", "dhcp4", "dhcp6", "bootp", "rarp", "both", "single-dhcp", "either6", "ibft":
 		p.Dynamic = name
+		if rest != "" {
+			p.clientID(field, rest)
+		}
 	default:
 		return false
 	}
 	return true
+}
+
+// maxClientID is what the kernel keeps of an identifier, in bytes.
+const maxClientID = 251
+
+// clientID parses TYPE,IDENTIFIER.
+func (p *parser) clientID(field, text string) {
+	kind, id, ok := strings.Cut(text, ",")
+	n, err := strconv.ParseUint(kind, 0, 8)
+	if !ok || err != nil || id == "" || len(id) > maxClientID {
+		p.bad(field, "%q is no client identifier: want a type from 0 to 255 and up to %d bytes, such as 1,name", text, maxClientID)
+		return
+	}
+	p.ClientID = hex.EncodeToString(append([]byte{byte(n)}, id...))
 }
 
 func isMethod(word string) bool { return word != "" && new(parser).word("", word) }

@@ -29,9 +29,9 @@ func TestParseIP(t *testing.T) {
 		{"rarp", IPParam{Dynamic: "rarp"}},
 		{"both", IPParam{Dynamic: "both"}},
 		{"auto6", IPParam{Up: true}},
-		{"dhcp,1,client-id", IPParam{Dynamic: "dhcp"}},
-		{"dhcp,1,aa:bb:cc", IPParam{Dynamic: "dhcp"}},
-		{":::::eth0:dhcp,1,client-id", IPParam{Dynamic: "dhcp", Device: "eth0"}},
+		{"dhcp,1,client-id", IPParam{Dynamic: "dhcp", ClientID: "01636c69656e742d6964"}},
+		{"dhcp,0x0,aa:bb:cc", IPParam{Dynamic: "dhcp", ClientID: "0061613a62623a6363"}},
+		{":::::eth0:dhcp,1,client-id", IPParam{Dynamic: "dhcp", Device: "eth0", ClientID: "01636c69656e742d6964"}},
 		{"::::box.example.org:eth0:dhcp:10.0.2.3", IPParam{Dynamic: "dhcp", Device: "eth0", Hostname: "box", Domain: "example.org",
 			DNS: []netip.Addr{addr("10.0.2.3")}}},
 		{"10.0.0.5", IPParam{Client: prefix("10.0.0.5/8")}},
@@ -77,6 +77,9 @@ func TestParseIPNamesFields(t *testing.T) {
 		want       IPParam
 	}{
 		{"10.0.0", "client", IPParam{}},
+		{"dhcp,256,x", "autoconf", IPParam{Dynamic: "dhcp"}},
+		{"dhcp,x", "autoconf", IPParam{Dynamic: "dhcp"}},
+		{"dhcp,1,", "autoconf", IPParam{Dynamic: "dhcp"}},
 		{"x", "client", IPParam{}},
 		{"fd00::1", "client", IPParam{}}, // Reads as client "fd00", server "", gateway "1".
 		{"10.0.0.1:::255.0.255.0:box", "netmask", IPParam{Client: prefix("10.0.0.1/8"), Hostname: "box"}},

@@ -141,6 +141,7 @@ type Rule struct {
 type DHCP struct {
 	Enabled      bool
 	Identifier   string // "mac" or "duid"
+	ClientID     string // IPv4, in hexadecimal: in place of Identifier
 	UseDNS       bool
 	UseDomains   bool
 	UseRoutes    bool

@@ -24,7 +24,7 @@ func CommandLine(line, pnp string) config.Config {
 	if proto == "#PROTO: DHCP" || proto == "#PROTO: BOOTP" || proto == "#PROTO: RARP" {
 		return c.Config
 	}
-	var everywhere []string // methods without a device
+	var everywhere []netcfg.IPParam // without a device
 	for _, word := range strings.Fields(line) {
 		value, ok := strings.CutPrefix(word, "ip=")
 		if !ok {
@@ -39,7 +39,7 @@ func CommandLine(line, pnp string) config.Config {
 			continue
 		}
 		if p.Device == "" {
-			everywhere = append(everywhere, p.Dynamic)
+			everywhere = append(everywhere, p)
 			continue
 		}
 		l := c.Find(p.Device)
@@ -51,7 +51,7 @@ func CommandLine(line, pnp string) config.Config {
 			c.Notes = append(c.Notes, fmt.Sprintf("%s: a member of the bond %s has no addresses of its own", word, l.Master))
 			continue
 		}
-		ask(l, p.Dynamic)
+		ask(l, p)
 	}
 	if len(everywhere) > 0 {
 		for i := range c.Links {
@@ -75,14 +75,17 @@ func dhcp4(method string) bool {
 // advertisements itself, which either6 prefers.
 func dhcp6(method string) bool { return method == "dhcp6" || method == "either6" }
 
-// ask asks for leases by methods of ip=.
-func ask(l *config.Link, methods ...string) {
+// ask asks for leases as ip= says.
+func ask(l *config.Link, params ...netcfg.IPParam) {
 	options := config.DHCP{Enabled: true, Identifier: "duid", UseDNS: true, UseRoutes: true, UseMTU: true, UseHostname: true, UseNTP: true, SendHostname: true, Metric: 100}
-	if slices.ContainsFunc(methods, dhcp4) {
-		l.DHCP4 = options
-	}
-	if slices.ContainsFunc(methods, dhcp6) {
-		l.DHCP6 = options
+	for _, p := range params {
+		if dhcp4(p.Dynamic) && !l.DHCP4.Enabled {
+			l.DHCP4 = options
+			l.DHCP4.ClientID = p.ClientID
+		}
+		if dhcp6(p.Dynamic) {
+			l.DHCP6 = options
+		}
 	}
 }
 

@@ -334,5 +334,5 @@ func options(o config.DHCP) *lease.Options {
 	if !o.Enabled {
 		return nil
 	}
-	return &lease.Options{Identifier: o.Identifier, Metric: o.Metric, UseRoutes: o.UseRoutes, UseMTU: o.UseMTU, SendHostname: o.SendHostname, Hostname: o.Hostname, Prefixes: o.Prefixes}
+	return &lease.Options{Identifier: o.Identifier, ClientID: o.ClientID, Metric: o.Metric, UseRoutes: o.UseRoutes, UseMTU: o.UseMTU, SendHostname: o.SendHostname, Hostname: o.Hostname, Prefixes: o.Prefixes}
 }

@@ -48,6 +48,14 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// A client identifier holds for DHCP of IPv4.
+func TestCommandLineClientID(t *testing.T) {
+	c := CommandLine("ip=dhcp6 ip=dhcp,1,box", "")
+	if len(c.Links) != 1 || options(c.Links[0].DHCP4).ClientID != "01626f78" || c.Links[0].DHCP6.ClientID != "" {
+		t.Errorf("%+v", c)
+	}
+}
+
 // A parameter beside another one, and the same twice.
 func TestCommandLineMethods(t *testing.T) {
 	for _, line := range []string{"ip=dhcp ip=dhcp6", "ip=eth0:dhcp6 ip=eth0:dhcp ip=eth0:dhcp", "ip=eth0:on ip=eth0:either6"} {

@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -142,7 +143,9 @@ func (c *client) act(ctx context.Context) (Event, error) {
 
 func (c *client) identity() identity {
 	i := identity{mac: c.link.HardwareAddr}
-	if c.options.Identifier == "mac" {
+	if id, err := hex.DecodeString(c.options.ClientID); err == nil && len(id) > 0 {
+		i.id = id
+	} else if c.options.Identifier == "mac" {
 		i.id = append([]byte{1}, c.link.HardwareAddr...) // Type of Ethernet (RFC 2132 section 9.14).
 	} else {
 		i.id = identifier(c.link.HardwareAddr)

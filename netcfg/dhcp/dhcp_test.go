@@ -183,6 +183,10 @@ func TestIdentity(t *testing.T) {
 	if m.HostName() != "box" || len(m.ParameterRequestList()) != len(requested) {
 		t.Error(m.Summary())
 	}
+	c := client{link: &net.Interface{HardwareAddr: mac}, options: lease.Options{Identifier: "mac", ClientID: "01626f78"}}
+	if id := c.identity().id; string(id) != "\x01box" {
+		t.Errorf("% x", id)
+	}
 	if _, err := Standalone(nil); err == nil {
 		t.Error("no link")
 	}

@@ -47,6 +47,7 @@ type Link struct {
 // Options say how a link asks, and what it takes.
 type Options struct {
 	Identifier   string `json:"identifier,omitempty"` // "mac" or "duid"
+	ClientID     string `json:"clientID,omitempty"`   // IPv4, in hexadecimal: option 61 in place of Identifier
 	Metric       int    `json:"metric"`               // of routes
 	UseRoutes    bool   `json:"useRoutes"`
 	UseMTU       bool   `json:"useMTU"`
