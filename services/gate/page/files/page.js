@@ -9,7 +9,7 @@ const $ = (id) => document.getElementById(id);
 
 const state = {
   role: "", services: [], usage: new Map(), last: null, rows: new Map(), busy: new Set(),
-  log: null, paused: false, held: [], skew: 0,
+  log: null, paused: false, held: [], skew: 0, decided: null,
 };
 
 // make returns an element. Children are elements and texts.
@@ -226,10 +226,24 @@ function ask(question) {
   setText($("confirm-title"), title);
   setText($("confirm-text"), text);
   setText($("confirm-yes"), yes);
-  dialog.returnValue = "";
+  decide(false);
   dialog.showModal();
   $("confirm-no").focus();
-  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true }));
+  return new Promise((done) => { state.decided = done; });
+}
+
+// decide ends the question that is asked, if there is one.
+function decide(yes) {
+  const done = state.decided;
+  state.decided = null;
+  $("confirm").close();
+  if (done) done(yes);
+}
+
+// closed is called when the dialog was closed, also by Escape. The browser calls it later: the next question
+// may be asked by then.
+function closed() {
+  if (!$("confirm").open) decide(false);
 }
 
 async function order(verb, name) {
@@ -392,8 +406,9 @@ async function showBoot() {
 async function begin() {
   setText($("host"), location.hostname);
   document.title = `keelson ${location.hostname}`;
-  $("confirm-no").addEventListener("click", () => $("confirm").close(""));
-  $("confirm-yes").addEventListener("click", () => $("confirm").close("yes"));
+  $("confirm-no").addEventListener("click", () => decide(false));
+  $("confirm-yes").addEventListener("click", () => decide(true));
+  $("confirm").addEventListener("close", closed);
   $("log-name").addEventListener("change", follow);
   $("log-pause").addEventListener("click", pause);
   keepEnd($("log"));
