@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keelson/runtime/timeline"
+	"keelson/testvm/tier"
 )
 
 const (
@@ -22,10 +23,7 @@ const (
 // A hundred services start in parallel, each once, and stop. While nothing happens, PID 1
 // and the supervisor do not wake up.
 func TestMany(t *testing.T) {
-	s := boot(t, many)
-	if e := s.Stage(timeline.Ready, timeline.Degraded); e.Stage != timeline.Ready || e.Result != fmt.Sprintf("%d services running", many) {
-		t.Fatalf("got %v", e)
-	}
+	s := bootMany(t, many)
 	started := map[string]int{}
 	for _, e := range s.events() {
 		if e.Stage == timeline.Service && e.Result == "running" {
@@ -42,6 +40,30 @@ func TestMany(t *testing.T) {
 	if code := s.Wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+// A thousand services start and stop.
+func TestThousand(t *testing.T) {
+	tier.Long(t)
+	begin := time.Now()
+	s := bootMany(t, 1000)
+	t.Logf("ready after %v", time.Since(begin))
+	begin = time.Now()
+	s.Signal(unix.SIGUSR2)
+	if code := s.Wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	t.Logf("down after %v", time.Since(begin))
+}
+
+// bootMany boots with so many services, which all must run.
+func bootMany(t *testing.T, count int) *system {
+	t.Helper()
+	s := boot(t, count)
+	if e := s.Stage(timeline.Ready, timeline.Degraded); e.Stage != timeline.Ready || e.Result != fmt.Sprintf("%d services running", count) {
+		t.Fatalf("got %v", e)
+	}
+	return s
 }
 
 // idleWakeUps returns the wake-ups within some time, and fails the test if there are any.
