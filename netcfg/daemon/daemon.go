@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -14,8 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"keelson/netcfg/changes"
 	"keelson/netcfg/config"
 	"keelson/netcfg/kernel"
 	"keelson/netcfg/lease"
@@ -24,7 +22,6 @@ import (
 	"keelson/runtime/durable"
 	"keelson/runtime/network"
 	"keelson/runtime/readfile"
-	"keelson/runtime/watch"
 )
 
 // Times.
@@ -87,7 +84,7 @@ func (d *Daemon) Run(ctx context.Context, reload <-chan struct{}) error {
 		default:
 		}
 	}
-	stop, err := d.watch(poke)
+	stop, err := changes.Watch(d.Leases, poke)
 	if err != nil {
 		return err
 	}
@@ -119,42 +116,6 @@ func (d *Daemon) Run(ctx context.Context, reload <-chan struct{}) error {
 		}
 		timer.Stop()
 	}
-}
-
-// watch calls poke at each change of the kernel's network and of leases.
-func (d *Daemon) watch(poke func()) (stop func(), err error) {
-	links, err := kernel.Watch()
-	if err != nil {
-		return nil, err
-	}
-	files, err := watch.New()
-	if err == nil {
-		if err = files.Add(d.Leases, unix.IN_CLOSE_WRITE|unix.IN_MOVED_TO|unix.IN_DELETE|unix.IN_ONLYDIR); err != nil {
-			_ = files.Close()
-		}
-	}
-	if err != nil {
-		_ = links.Close()
-		return nil, fmt.Errorf("cannot watch %s: %w", d.Leases, err)
-	}
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		for links.Wait() {
-			poke()
-		}
-	})
-	watching.Go(func() {
-		for buffer := make([]byte, 4096); ; {
-			if _, err := files.Read(buffer); err != nil {
-				return
-			}
-			poke()
-		}
-	})
-	return func() {
-		_, _ = links.Close(), files.Close()
-		watching.Wait()
-	}, nil
 }
 
 // load reads the configuration. With errors, the one before stays.

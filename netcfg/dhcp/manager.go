@@ -14,11 +14,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/netcfg/changes"
 	"keelson/netcfg/kernel"
 	"keelson/netcfg/lease"
 	"keelson/netcfg/plan"
 	"keelson/runtime/backoff"
-	"keelson/runtime/watch"
 )
 
 const (
@@ -61,7 +61,11 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	m.running, m.running6 = map[string]*runner{}, map[string]*runner6{}
 	wake := make(chan struct{}, 1)
-	stop, err := m.watch(func() {
+	folder := ""
+	if m.Request != "" {
+		folder = filepath.Dir(m.Request)
+	}
+	stop, err := changes.Watch(folder, func() {
 		select {
 		case wake <- struct{}{}:
 		default:
@@ -82,49 +86,6 @@ func (m *Manager) Run(ctx context.Context) error {
 			backoff.Wait(ctx, settle)
 		}
 	}
-}
-
-// watch calls poke when a link or the request may have changed.
-func (m *Manager) watch(poke func()) (stop func(), err error) {
-	links, err := kernel.Watch()
-	if err != nil {
-		return nil, err
-	}
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		for links.Wait() {
-			poke()
-		}
-	})
-	stop = func() {
-		_ = links.Close()
-		watching.Wait()
-	}
-	if m.Request == "" {
-		return stop, nil
-	}
-	files, err := watch.New()
-	if err == nil {
-		if err = files.Add(filepath.Dir(m.Request), unix.IN_CLOSE_WRITE|unix.IN_MOVED_TO|unix.IN_DELETE|unix.IN_ONLYDIR); err != nil {
-			_ = files.Close()
-		}
-	}
-	if err != nil {
-		stop()
-		return nil, fmt.Errorf("cannot watch %s: %w", m.Request, err)
-	}
-	watching.Go(func() {
-		for buffer := make([]byte, 4096); ; {
-			if _, err := files.Read(buffer); err != nil {
-				return
-			}
-			poke()
-		}
-	})
-	return func() {
-		_, _ = files.Close(), links.Close()
-		watching.Wait()
-	}, nil
 }
 
 // wanted returns the options of the links that ask for DHCP of IPv4 and of IPv6.
