@@ -21,6 +21,7 @@ const netcfg = `
           eth0: {dhcp4: true}
         dummy-devices:
           dummy0: {addresses: [10.9.9.9/32, "2001:db8:9::1/64"]}
+          dummy1: {}
         virtual-ethernets:
           veth0: {peer: veth1}
           veth1: {peer: veth0}
@@ -34,6 +35,8 @@ const netcfg = `
           red: {table: 1000, interfaces: [vlan5]}
         macvlans:
           mv0: {link: dummy0, mode: bridge, addresses: [10.3.0.1/24]}
+        ipvlans:
+          iv0: {link: dummy1, mode: l3, addresses: [10.4.0.1/24]}
         tunnels:
           wg0: {mode: wireguard, key: a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=, port: 51820, addresses: [10.8.0.1/24],
             peers: [{keys: {public: cHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHA=}, allowed-ips: [10.8.0.2/32], endpoint: "192.0.2.1:51820"}]}
@@ -72,7 +75,7 @@ func networkSections(t *testing.T) string {
 // A machine finds its network by the file and by DHCP, of which QEMU has a server, and shows it.
 func TestNetwork(t *testing.T) {
 	t.Parallel()
-	const modules = "default, 8021q, bonding, bridge, dummy, macvlan, veth, vrf, wireguard"
+	const modules = "default, 8021q, bonding, bridge, dummy, ipvlan, macvlan, veth, vrf, wireguard"
 	c := machine(t, buildFor(t, target{arch: qemu.AMD64, compression: image.None, modules: modules, cmdline: "console=ttyS0 " + parameters}, "network", networkSections(t)))
 	v := vmtest.Boot(t, c)
 	v.Stage(timeline.Ready)
@@ -83,7 +86,7 @@ func TestNetwork(t *testing.T) {
 		return ""
 	})
 	out := v.Output("/usr/bin/service", "net")
-	for _, want := range []string{"10.0.2.15/24", "DHCPv4 10.0.2.2", "default via 10.0.2.2 dev eth0 src 10.0.2.15 metric 100", "name servers: 10.0.2.3", "10.9.9.9/32", "2001:db8:9::1/64", "10.1.0.1/16", "10.3.0.1/24", "10.8.0.1/24", "wireguard", "10.7.0.1/24", "eth0.7"} {
+	for _, want := range []string{"10.0.2.15/24", "DHCPv4 10.0.2.2", "default via 10.0.2.2 dev eth0 src 10.0.2.15 metric 100", "name servers: 10.0.2.3", "10.9.9.9/32", "2001:db8:9::1/64", "10.1.0.1/16", "10.3.0.1/24", "10.4.0.1/24", "ipvlan", "10.8.0.1/24", "wireguard", "10.7.0.1/24", "eth0.7"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("service net has no %q:\n%s", want, out)
 		}
