@@ -11,6 +11,7 @@ import (
 
 	"keelson/testvm/image"
 	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
 	"keelson/testvm/vm"
 	"keelson/testvm/vm/vmtest"
 )
@@ -75,6 +76,51 @@ func TestLateDevices(t *testing.T) {
 	}
 	plug("virtio-scsi-pci")
 	loaded(t, v, "virtio_scsi")
+	v.SignalInit(sigUSR2)
+	v.Exit(vm.PoweredDown)
+}
+
+// Network cards and card readers that are plugged in get their drivers, and may be removed.
+func TestPluggedControllers(t *testing.T) {
+	t.Parallel()
+	tier.Long(t)
+	to := target{arch: qemu.AMD64, kernel: "deb:linux-image-amd64", modules: "default, e1000e", compression: image.None}
+	config := machineOf(t, qemu.AMD64, buildFor(t, to, "plugged-controllers", "services:\n  AGENT\n"))
+	config.Machine = "pc" // Its PCI bus supports hot-plugging.
+	v := vmtest.Boot(t, config)
+	v.Stage("ready")
+	ctx := vmtest.Context(t)
+	cards := func() int { return strings.Count(v.File("/proc/net/dev"), "\n") }
+	before := cards()
+	for _, one := range []struct {
+		driver, module string
+		there          func() bool
+	}{
+		{"e1000e", "e1000e", func() bool { return cards() > before }},
+		{"sdhci-pci", "sdhci_pci", func() bool {
+			_, err := v.ReadFile(ctx, "/sys/class/mmc_host/mmc0/device/uevent")
+			return err == nil
+		}},
+	} {
+		if err := v.PlugDevice(ctx, map[string]any{"driver": one.driver, "id": "plugged-" + one.module}); err != nil {
+			t.Fatal(err)
+		}
+		loaded(t, v, one.module)
+		for _, want := range []bool{true, false} {
+			until(t, func() string {
+				if there := one.there(); there != want {
+					return fmt.Sprintf("%s: its device is there: %v, want %v", one.driver, there, want)
+				}
+				return ""
+			})
+			if !want {
+				break
+			}
+			if err := v.Unplug(ctx, "plugged-"+one.module); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
 }
