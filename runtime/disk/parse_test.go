@@ -33,7 +33,7 @@ func TestParseTable(t *testing.T) {
 
 func TestParseSize(t *testing.T) {
 	for text, want := range map[string]int64{"1": 1, "4K": 4096, "100M": 100 << 20, "2G": 2 << 30, "1T": 1 << 40,
-		"": 0, "G": 0, "-1M": 0, "0": 0, "1.5G": 0, "1MB": 0, "9999999999T": 0} {
+		"": 0, "G": 0, "-1M": 0, "0": 0, "1.5G": 3 << 29, "1MB": 1 << 20, "1X": 0, "9999999999T": 0} {
 		got, err := ParseSize(text)
 		if got != want || (err == nil) != (want != 0) {
 			t.Errorf("%q: %d, %v", text, got, err)

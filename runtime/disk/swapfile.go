@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 
 	"keelson/mounts"
@@ -60,19 +61,13 @@ func ParseCondition(text string) (Condition, error) {
 	return c, nil
 }
 
-// ParseSize parses a number of bytes, or of KiB, MiB, GiB or TiB with K, M, G or T.
+// ParseSize parses a number of bytes, or one with a unit such as K, M, G or T, which is that of powers of 1024.
 func ParseSize(text string) (int64, error) {
-	number, shift := text, 0
-	for i, unit := range []string{"K", "M", "G", "T"} {
-		if rest, ok := strings.CutSuffix(text, unit); ok {
-			number, shift = rest, 10*(i+1)
-		}
-	}
-	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n <= 0 || n > 1<<60>>shift {
+	n, err := units.RAMInBytes(text)
+	if err != nil || n <= 0 || n > 1<<60 {
 		return 0, fmt.Errorf("size %q: want a number of bytes, or one with K, M, G or T", text)
 	}
-	return n << shift, nil
+	return n, nil
 }
 
 // unmet returns why a condition is not met, or "".

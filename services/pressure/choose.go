@@ -4,13 +4,9 @@ import (
 	"fmt"
 
 	"github.com/docker/go-units"
-)
 
-// Machine is the memory of the machine.
-type Machine struct {
-	Total     int64
-	Available int64 // for programs, without swapping: caches that can be dropped are included
-}
+	"keelson/runtime/procfs"
+)
 
 // Use is what a service uses.
 type Use struct {
@@ -46,7 +42,7 @@ const (
 // it is the one at its limit that waits most. If memory is short, the others wait for what one holds: it
 // is the one with the highest score, which is computed as the kernel's OOM killer does: the memory that it
 // holds beyond its protection, and for each point of oom_score_adj a thousandth of the machine's memory.
-func Choose(m Machine, services []Use) Choice {
+func Choose(m procfs.Memory, services []Use) Choice {
 	if m.Available >= m.Total/scarce {
 		return chooseLimited(services)
 	}

@@ -11,15 +11,17 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"keelson/runtime/procfs"
 )
 
 const gib = 1 << 30
 
 func TestChoose(t *testing.T) {
-	short, ample := Machine{10 * gib, gib / 2}, Machine{10 * gib, 5 * gib}
+	short, ample := procfs.Memory{Total: 10 * gib, Available: gib / 2}, procfs.Memory{Total: 10 * gib, Available: 5 * gib}
 	for _, tt := range []struct {
 		name     string
-		machine  Machine
+		machine  procfs.Memory
 		services []Use
 		want     int
 		why      string
@@ -39,8 +41,8 @@ func TestChoose(t *testing.T) {
 		{"at its limit, and content", ample, []Use{{Used: gib, Limit: gib}}, -1, ""},
 		{"several at their limits", ample, []Use{{Used: gib, Limit: gib, Stalled: 10}, {Used: gib, Limit: gib, Stalled: 50}}, 1, ""},
 		{"equal ones", short, []Use{{Held: gib}, {Held: gib}}, 0, ""},
-		{"a tenth is available", Machine{10 * gib, gib}, []Use{{Held: 9 * gib, Used: 9 * gib}}, -1, "memory is available"},
-		{"huge values", Machine{1 << 60, 0}, []Use{{Held: 1 << 61, Score: 1000}}, 0, ""},
+		{"a tenth is available", procfs.Memory{Total: 10 * gib, Available: gib}, []Use{{Held: 9 * gib, Used: 9 * gib}}, -1, "memory is available"},
+		{"huge values", procfs.Memory{Total: 1 << 60, Available: 0}, []Use{{Held: 1 << 61, Score: 1000}}, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := Choose(tt.machine, tt.services); got.Index != tt.want || !strings.Contains(got.Why, tt.why) || got.Why == "" {
@@ -95,18 +97,6 @@ func TestReadUse(t *testing.T) {
 	}
 }
 
-func TestReadMachine(t *testing.T) {
-	file := filepath.Join(write(t, t.TempDir(), map[string]string{"meminfo": meminfo, "empty": ""}), "meminfo")
-	if m, err := readMachine(file); err != nil || m != (Machine{gib, 20 << 20}) {
-		t.Errorf("%+v, %v", m, err)
-	}
-	for _, name := range []string{"empty", "none"} {
-		if m, err := readMachine(filepath.Join(filepath.Dir(file), name)); err == nil {
-			t.Errorf("%s: %+v", name, m)
-		}
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(stat + waits + meminfo))
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -143,7 +133,7 @@ func machineWith(t *testing.T) Options {
 		"meminfo": meminfo, "cgroup.controllers": "memory\n",
 		"web/memory.current": "104857600\n", "leaky/memory.current": "524288000\n",
 	})
-	return Options{Cgroups: dir, Meminfo: filepath.Join(dir, "meminfo")}
+	return Options{Cgroups: dir, Proc: dir}
 }
 
 // The pauses between restarts double as long as memory stays short, and begin again afterwards. Until

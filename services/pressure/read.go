@@ -2,7 +2,6 @@ package pressure
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,22 +10,8 @@ import (
 	"keelson/runtime/readfile"
 )
 
-// fileLimit is more than the kernel writes into a file of a cgroup or of meminfo, in bytes.
+// fileLimit is more than the kernel writes into a file of a cgroup, in bytes.
 const fileLimit = 64 << 10
-
-// readMachine reads a file in the format of /proc/meminfo.
-func readMachine(meminfo string) (Machine, error) {
-	text, err := readfile.Limited(meminfo, fileLimit)
-	if err != nil {
-		return Machine{}, err
-	}
-	values := parseKeys(text)
-	m := Machine{Total: values["MemTotal:"] << 10, Available: values["MemAvailable:"] << 10}
-	if m.Total <= 0 {
-		return Machine{}, fmt.Errorf("cannot read the size of the memory in %s", meminfo)
-	}
-	return m, nil
-}
 
 // readUse reads what the cgroup in a folder uses; limited is the folder with its limits.
 func readUse(dir, limited string) Use {

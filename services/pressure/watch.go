@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"keelson/runtime/backoff"
+	"keelson/runtime/procfs"
 	"keelson/runtime/psi"
 )
 
@@ -46,13 +47,13 @@ type Supervisor interface {
 type Options struct {
 	Wait    func(context.Context) error // returns when tasks of the machine wait for memory
 	Cgroups string                      // /sys/fs/cgroup
-	Meminfo string                      // /proc/meminfo
+	Proc    string                      // /proc
 	Logger  *slog.Logger
 }
 
 // Watch restarts services until ctx ends, which is no error.
 func Watch(ctx context.Context, s Supervisor, o Options) error {
-	o.Cgroups, o.Meminfo = cmp.Or(o.Cgroups, "/sys/fs/cgroup"), cmp.Or(o.Meminfo, "/proc/meminfo")
+	o.Cgroups, o.Proc = cmp.Or(o.Cgroups, "/sys/fs/cgroup"), cmp.Or(o.Proc, "/proc")
 	if !supported(o.Cgroups) {
 		return errors.New("it takes cgroups of version 2")
 	}
@@ -91,7 +92,7 @@ func relieve(s Supervisor, o Options) (restarted bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	m, err := readMachine(o.Meminfo)
+	m, err := procfs.ReadMemory(o.Proc)
 	if err != nil {
 		return false, err
 	}
