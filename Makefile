@@ -29,7 +29,7 @@ STAMP   := -X keelson/runtime/version.stamped=$(VERSION)
 
 # All targets use the compile flags of the guest: Go compiles a package once for each set
 # of flags, and `make test` on a fresh machine spends most of its time on compiling.
-GOFLAGS_ALL := $(strip $(GOFLAGS) -trimpath -buildvcs=false -tags=grpcnotrace,no_rdt,nethttpomithttp2)
+GOFLAGS_ALL := $(strip $(GOFLAGS) -trimpath -buildvcs=false -tags=grpcnotrace,nethttpomithttp2)
 GO          := CGO_ENABLED=0 GOFLAGS='$(GOFLAGS_ALL)' go
 GORACE      := CGO_ENABLED=1 GOFLAGS='$(GOFLAGS_ALL)' go
 
@@ -108,7 +108,7 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	@mkdir -p $(addprefix $(ROOT)/,usr/bin usr/libexec usr/lib/keelson sbin $(MOUNT_POINTS) $(FOLDERS) $(PRIVATE))
 	@chmod 0700 $(addprefix $(ROOT)/,$(PRIVATE))
 	$(GOBUILD) -ldflags '-s -w -E main.entry $(STAMP)' -o $(ROOT)/init ./init
-	$(GOBUILD) -tags "grpcnotrace no_rdt nethttpomithttp2" -ldflags '-s -w $(STAMP)' -o $(ROOT)/usr/bin/service ./services/cmd/service
+	$(GOBUILD) -tags "grpcnotrace nethttpomithttp2" -ldflags '-s -w $(STAMP)' -o $(ROOT)/usr/bin/service ./services/cmd/service
 	for name in containerd ctr; do ln -sf service $(ROOT)/usr/bin/$$name; done
 	$(GOBUILD) -o $(ROOT)/usr/bin/containerd-shim-runc-v2 ./services/cmd/shimstart
 	# Without -buildid=, the bytes would depend on the name of the folder of SYSROOT.
@@ -138,7 +138,7 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	ln -sf ../init $(ROOT)/sbin/usermode-helper
 
 # What these programs know of themselves: they run on the host.
-SERVICE_RUN := CGO_ENABLED=0 SOURCE_DATE_EPOCH=$(or $(BUILD_TIME),0) go run -trimpath -buildvcs=false -tags "man grpcnotrace no_rdt nethttpomithttp2" \
+SERVICE_RUN := CGO_ENABLED=0 SOURCE_DATE_EPOCH=$(or $(BUILD_TIME),0) go run -trimpath -buildvcs=false -tags "man grpcnotrace nethttpomithttp2" \
 	-ldflags '$(STAMP)' ./services/cmd/service
 
 man: keelson ## Write the manual pages of service and keelson to build/man

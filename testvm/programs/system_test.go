@@ -63,7 +63,7 @@ func build(t *testing.T, to, pkg, flags string) {
 func buildTagged(t *testing.T, to, pkg, tag, flags string) {
 	t.Helper()
 	tier.Tool(t, "go", "golang-go")
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace no_rdt nethttpomithttp2 "+tag, "-ldflags", "-s -w "+flags, "-o", to, pkg)
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace nethttpomithttp2 "+tag, "-ldflags", "-s -w "+flags, "-o", to, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("cannot build %s: %v\n%s", pkg, err, out)
