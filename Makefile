@@ -54,6 +54,10 @@ RUNC_CGO   := CC=$(TRIPLE)-gcc PKG_CONFIG_SYSROOT_DIR=$(CURDIR)/$(SYSROOT)/root 
 	CGO_LDFLAGS=-L$(CURDIR)/$(SYSROOT)/root/usr/lib/$(TRIPLE)
 endif
 
+# The tags of runc, and its packages with files of services/cmd/runc.
+RUNC_TAGS     := netgo osusergo seccomp urfave_cli_no_docs runc_nocriu runcmain
+RUNC_PACKAGES := github.com/opencontainers/runc github.com/opencontainers/runc/early
+
 # Packages of the guest, the architectures that only `make test-all` builds and boots, and
 # the packages that are vetted for these: without KEELSON_EVERYTHING, those with code for each
 # architecture, which need few others.
@@ -114,7 +118,7 @@ guest: ## Build the guest binaries for ARCH under build/ARCH/root
 	# Without -buildid=, the bytes would depend on the name of the folder of SYSROOT.
 	.ci/runc-source $(BUILD)/runc
 	$(RUNC_CGO) CGO_ENABLED=1 GOOS=linux GOARCH=$(ARCH) go build -modfile=$(BUILD)/runc/go.mod -trimpath \
-		-tags 'netgo osusergo seccomp urfave_cli_no_docs runc_nocriu' \
+		-tags '$(RUNC_TAGS)' \
 		-ldflags '-s -w -buildid= -linkmode external -extldflags -static' \
 		-o $(ROOT)/usr/bin/runc github.com/opencontainers/runc
 	# The shim recognises this runc by its size: an image may contain another.
@@ -293,7 +297,10 @@ vet:
 	@for arch in $(VET_ARCHS); do echo "GOARCH=$$arch go vet $(MORE_ROOMS)"; GOARCH=$$arch $(GO) vet $(MORE_ROOMS) || exit 1; done
 
 lint-more:
-	@$(NEED) $(LINT_NEEDS)
+	@$(NEED) $(LINT_NEEDS) $(call runc_needs,$(HOSTARCH))
+	# What is added to runc compiles only there.
+	.ci/runc-source build/lint/runc
+	CC=gcc CGO_ENABLED=1 go vet -modfile=build/lint/runc/go.mod -trimpath -tags '$(RUNC_TAGS)' $(RUNC_PACKAGES)
 	$(GO) tool staticcheck ./...
 	$(GO) tool depguard ./...
 	@! git grep -nE 'unix\.(Mount|Unmount|PivotRoot|MoveMount)\(' -- '*.go' ':!mounts' ':!*_test.go' ':!*/testdata/*' || \
