@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -144,6 +145,37 @@ func TestMakeSwapFile(t *testing.T) {
 }
 
 // A folder is made inside of the file system only, whatever links are there.
+// A mapped device without a swap area, because mkswap failed, is removed again; one that is not made of
+// the file is left alone.
+func TestEncryptedSwapWithoutArea(t *testing.T) {
+	dir := t.TempDir()
+	node := filepath.Join(dir, "dev/mapper", mappedSwap)
+	must(t, os.MkdirAll(filepath.Dir(node), 0o755))
+	var ran []string
+	y := System{Sys: filepath.Join(dir, "sys"), Dev: filepath.Join(dir, "dev"), say: t.Logf, run: func(c Command) (string, error) {
+		ran = append(ran, c.Name+" "+c.Args[0])
+		switch {
+		case c.Name == "mkswap":
+			return "", errors.New("no memory")
+		case c.Args[0] == "open":
+			return "", os.WriteFile(node, make([]byte, 1<<16), 0o600)
+		}
+		return "", os.Remove(node)
+	}}
+	f := SwapFile{Path: filepath.Join(dir, "swap"), Size: 1 << 20, Encrypt: true}
+	if err := y.SwapFile(f); err == nil || !strings.Contains(err.Error(), "no memory") || exists(node) {
+		t.Errorf("%v; the mapped device exists: %v", err, exists(node))
+	}
+	if got := strings.Join(ran, ", "); got != "cryptsetup open, mkswap "+node+", cryptsetup close" {
+		t.Errorf("ran %s", got)
+	}
+	ran = nil
+	must(t, os.WriteFile(node, make([]byte, 1<<16), 0o600))
+	if err := y.SwapFile(f); err == nil || !strings.Contains(err.Error(), "is not made of it") || len(ran) > 0 {
+		t.Errorf("with a foreign device: %v; ran %v", err, ran)
+	}
+}
+
 func TestFolder(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
 	must(t, os.Symlink(outside, filepath.Join(dir, "link")))

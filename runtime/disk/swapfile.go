@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"keelson/mounts"
 	"keelson/runtime/blkid"
 	"keelson/runtime/disk/plan"
+	"keelson/runtime/readfile"
 )
 
 // SwapFile is a swap file that is wanted.
@@ -97,7 +99,7 @@ func (y System) SwapFile(f SwapFile) error {
 	on := f.Path
 	if f.Encrypt {
 		var err error
-		if on, err = y.encryptSwap(f.Path); err != nil || on == "" {
+		if on, err = y.encryptSwap(f.Path); err != nil {
 			return err
 		}
 	}
@@ -139,15 +141,21 @@ func isSwapFile(f SwapFile) bool {
 	if err != nil || !info.Mode().IsRegular() || info.Size() != f.Size {
 		return false
 	}
-	if f.Encrypt {
-		return true
-	}
-	file, err := os.Open(f.Path)
+	return f.Encrypt || isSwap(f.Path)
+}
+
+// isSwap reports whether a file or device has a swap area.
+func isSwap(path string) bool {
+	file, err := os.Open(path)
 	if err != nil {
 		return false
 	}
 	defer file.Close()
-	content, err := blkid.Probe(file, f.Size)
+	size, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return false
+	}
+	content, err := blkid.Probe(file, size)
 	return err == nil && content.Type == plan.Swap
 }
 
@@ -167,20 +175,52 @@ func allocate(f *os.File, size int64) error {
 }
 
 // encryptSwap maps a file with a random key, and makes a swap area in that. It returns the mapped
-// device, or "" if that is there already.
+// device. One that an earlier run left without a swap area, or without turning it on, is used.
 func (y System) encryptSwap(file string) (string, error) {
 	node := filepath.Join(y.Dev, "mapper", mappedSwap)
 	if exists(node) {
-		y.say("%s exists: swap is encrypted already", node)
-		return "", nil
-	}
-	err := y.tool(Command{Name: "cryptsetup", Args: []string{"open", "--type", "plain", "--disable-keyring", "--cipher", "aes-xts-plain64",
-		"--key-size", "512", "--key-file", "/dev/urandom", file, mappedSwap}})
-	if err == nil {
-		err = y.tool(Command{Name: "mkswap", Args: []string{node}})
-	}
-	if err != nil {
+		if err := y.checkMapped(node, file); err != nil {
+			return "", err
+		}
+	} else if err := y.tool(Command{Name: "cryptsetup", Args: []string{"open", "--type", "plain", "--disable-keyring", "--cipher", "aes-xts-plain64",
+		"--key-size", "512", "--key-file", "/dev/urandom", file, mappedSwap}}); err != nil {
 		return "", fmt.Errorf("cannot encrypt the swap file %s: %w", file, err)
 	}
+	if isSwap(node) {
+		return node, nil
+	}
+	if err := y.tool(Command{Name: "mkswap", Args: []string{node}}); err != nil {
+		return "", errors.Join(fmt.Errorf("cannot make a swap area in %s, which encrypts %s: %w", node, file, err),
+			y.tool(Command{Name: "cryptsetup", Args: []string{"close", mappedSwap}}))
+	}
 	return node, nil
+}
+
+// checkMapped returns an error unless a mapped device has been made of a file by encryptSwap. The path in
+// backing_file of sysfs is that in a container that has ended, so that the files are compared themselves.
+func (y System) checkMapped(node, file string) error {
+	foreign := fmt.Errorf("cannot encrypt the swap file %s: the mapped device %s exists, and is not made of it", file, node)
+	var mapped, backing unix.Stat_t
+	if err := errors.Join(unix.Stat(node, &mapped), unix.Stat(file, &backing)); err != nil {
+		return errors.Join(foreign, err)
+	}
+	dir := filepath.Join(y.Sys, "dev/block", fmt.Sprintf("%d:%d", unix.Major(mapped.Rdev), unix.Minor(mapped.Rdev)))
+	id, err := readfile.Limited(filepath.Join(dir, "dm/uuid"), attributeLimit)
+	if err != nil || !strings.HasPrefix(string(id), "CRYPT-PLAIN-") {
+		return errors.Join(foreign, err)
+	}
+	slaves, err := os.ReadDir(filepath.Join(dir, "slaves"))
+	if err != nil || len(slaves) != 1 {
+		return errors.Join(foreign, err)
+	}
+	f, err := os.Open(filepath.Join(y.Dev, slaves[0].Name()))
+	if err != nil {
+		return errors.Join(foreign, err)
+	}
+	defer f.Close()
+	loop, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
+	if err != nil || loop.Device != backing.Dev || loop.Inode != backing.Ino {
+		return errors.Join(foreign, err)
+	}
+	return nil
 }

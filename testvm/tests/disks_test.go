@@ -42,6 +42,13 @@ const diskContainers = `onboot:
     binds: ["/dev:/dev", "/var:/var:rshared,rbind", "/usr/bin/disk:/usr/bin/mountie:ro"]
     rootfsPropagation: shared
     devices: [{path: all, type: b}]
+  - name: interrupted # as if mkswap had been killed
+    image: deb:cryptsetup-bin,busybox-static
+    command: ["/bin/busybox", "sh", "-exc", "[ -f /var/kit/swap ] || exit 0; cryptsetup open --type plain --disable-keyring --cipher aes-xts-plain64 --key-size 512 --key-file /dev/urandom /var/kit/swap swapfile; busybox echo 'interrupted: mapped'"]
+    env: ["PATH=/usr/sbin:/usr/bin", "DM_DISABLE_UDEV=1"]
+    capabilities: [all]
+    binds: ["/dev:/dev", "/var:/var"]
+    devices: [{path: all, type: b}, {path: all, type: c}]
   - name: swapfile
     image: deb:cryptsetup-bin,util-linux
     command: ["/swap.sh", "--path", "/var/kit/swap", "--size", "8M", "--condition", "partsize:/var/kit:10M", "--encrypt"]
@@ -132,7 +139,7 @@ func checkDisks(t *testing.T, v *vmtest.VM, boot int) {
 	}
 	console := v.Console()
 	for text, want := range map[string]int{"disk: making ext4 on vda1": 2 - boot, "disk: making crypto_LUKS on vdb1": 2 - boot, "disk: making ext4 on dm-1": 2 - boot,
-		"disk: making the swap file": 2 - boot, "check: clean": boot - 1, "disk: growing partition vda1": boot - 1, "disk: growing partition vdb1": boot - 1,
+		"disk: making the swap file": 2 - boot, "check: clean": boot - 1, "interrupted: mapped": boot - 1, "disk: growing partition vda1": boot - 1, "disk: growing partition vdb1": boot - 1,
 		"disk: the file system of vda1 has grown from": boot - 1, "disk: the file system of dm-1 has grown from": boot - 1} {
 		if got := min(1, strings.Count(console, text)); got != want {
 			t.Errorf("boot %d: %q: %d, want %d\n%s", boot, text, got, want, console)
