@@ -75,7 +75,8 @@ func (a *announcer) stage(stage, result string) {
 func (s *Supervisor) announceStage(e timeline.Event) {
 	s.options.Events(e)
 	s.recorder.emit(events.Event{Kind: events.System, To: e.Stage, Text: e.Result})
-	if e.Stage == timeline.Ready {
+	if !s.warming { // Ready may follow degraded.
+		s.warming = true
 		go s.warmUp() // Nothing waits for it: how long the kernel takes to load modules is not known.
 	}
 }

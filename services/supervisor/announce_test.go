@@ -150,7 +150,8 @@ func TestImmediateRestart(t *testing.T) {
 	})
 }
 
-// Once a boot is over, the modules for swaps are loaded if the machine keeps versions.
+// Once a boot is over, the modules for swaps are loaded if the machine keeps versions: once, also if a
+// boot is degraded, and becomes ready.
 func TestWarmUp(t *testing.T) {
 	for name, tt := range map[string]struct {
 		dir, stage string
@@ -159,7 +160,7 @@ func TestWarmUp(t *testing.T) {
 	}{
 		"ready":     {"/proc/versions", timeline.Ready, warmAfter, 1}, // no tmpfs
 		"early":     {"/proc/versions", timeline.Ready, warmAfter - time.Second, 0},
-		"degraded":  {"/proc/versions", timeline.Degraded, warmAfter, 0},
+		"degraded":  {"/proc/versions", timeline.Degraded, warmAfter, 1},
 		"in memory": {"/dev/shm/versions", timeline.Ready, warmAfter, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -170,6 +171,7 @@ func TestWarmUp(t *testing.T) {
 			s.ctx = ctx
 			s.announceStage(timeline.Event{Stage: tt.stage})
 			time.Sleep(tt.after)
+			s.announceStage(timeline.Event{Stage: timeline.Ready})
 			synctest.Wait()
 			if warmed != tt.want {
 				t.Errorf("%s: warmed up %d times, want %d", name, warmed, tt.want)

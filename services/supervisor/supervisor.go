@@ -54,6 +54,7 @@ type Supervisor struct {
 	awaited     awaited
 	delayed     []func() // orders to carry out once connected
 	announcer   announcer
+	warming     bool                   // modules for swaps are being loaded, or have been
 	swapping    map[string]bool        // services whose swap a client has ordered
 	output      map[string]*logs.Count // of services, by name
 	removed     []string               // services that were removed before, until containerd is connected
