@@ -12,6 +12,7 @@ import (
 	"keelson/init/modules"
 	"keelson/init/role"
 	"keelson/mounts"
+	"keelson/runtime/devnames"
 	"keelson/runtime/hotplug"
 	"keelson/runtime/uevent"
 )
@@ -50,17 +51,14 @@ func follow(ctx context.Context, drivers *modules.Drivers, log *slog.Logger) {
 		}
 	}()
 	first := true
+	names := devnames.New(renewNames, func(err error) { log.Error("links in /dev/disk are not all renewed: trying again", "error", err) })
 	drivers.Follow(ctx, report, func(come []uevent.Event) {
 		hotplug.This.Handle(come, log)
 		if first { // The step after this one makes the links.
 			first = false
 			come = slices.DeleteFunc(come, func(e uevent.Event) bool { return e.Lost })
 		}
-		if changed := uevent.Changed(come); len(changed) > 0 {
-			if err := startNames(changed, func(error) {}); err != nil {
-				log.Error("new devices have no names in /dev/disk", "error", err)
-			}
-		}
+		names.Renew(ctx, uevent.Changed(come))
 	})
 }
 

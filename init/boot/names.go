@@ -2,12 +2,10 @@ package boot
 
 import (
 	"context"
-	"fmt"
-	"os/exec"
 	"time"
 
 	"keelson/init/names"
-	"keelson/init/role"
+	"keelson/runtime/devnames"
 	"keelson/runtime/uevent"
 	"keelson/runtime/userspace"
 )
@@ -34,9 +32,7 @@ func makeNames(ctx context.Context) error {
 		return nil
 	}
 	ended := make(chan error, 1)
-	if err := startNames([]string{uevent.All}, func(err error) { ended <- err }); err != nil {
-		return err
-	}
+	go func() { ended <- renewNames(ctx, []string{uevent.All}) }()
 	select {
 	case err := <-ended:
 		return err
@@ -47,18 +43,7 @@ func makeNames(ctx context.Context) error {
 	}
 }
 
-// startNames starts the role. ended is called with its error when it ends.
-func startNames(changed []string, ended func(error)) error {
-	c := exec.Command(role.Init, append([]string{role.Names}, changed...)...)
-	if err := c.Start(); err != nil {
-		return fmt.Errorf("cannot start init %s: %w", role.Names, err)
-	}
-	go func() {
-		err := c.Wait()
-		if err != nil {
-			err = fmt.Errorf("init %s: %w", role.Names, err)
-		}
-		ended(err)
-	}()
-	return nil
+// renewNames runs the role, which goes on when this process ends: it may wait for a disk.
+func renewNames(_ context.Context, changed []string) error {
+	return devnames.Run(context.Background(), changed)
 }

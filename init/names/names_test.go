@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"keelson/runtime/blkid"
+	"keelson/runtime/devnames"
 	"keelson/runtime/uevent"
 )
 
@@ -132,7 +136,8 @@ func machine(t *testing.T) string {
 func at(t *testing.T, sys string, read func(node string, size int64) (blkid.Content, error)) System {
 	t.Helper()
 	dev := t.TempDir()
-	return System{Sys: sys, Dev: dev, State: dev + "/state", Udev: dev + "/udev", read: func(node string, size int64) (blkid.Content, error) {
+	var calls atomic.Int64
+	return System{Sys: sys, Dev: dev, State: dev + "/state", Udev: dev + "/udev", asker: func() string { return fmt.Sprint(calls.Add(1)) }, alive: func(string) bool { return true }, read: func(node string, size int64) (blkid.Content, error) {
 		return read(strings.TrimPrefix(node, dev+"/"), size)
 	}}
 }
@@ -145,6 +150,9 @@ func links(t *testing.T, s System) map[string]string {
 		entries, _ := os.ReadDir(filepath.Join(s.Dev, folder))
 		for _, e := range entries {
 			to, err := os.Readlink(filepath.Join(s.Dev, folder, e.Name()))
+			if errors.Is(err, fs.ErrNotExist) { // It has been removed since.
+				continue
+			}
 			if err != nil || filepath.Dir(to) != "../.." {
 				t.Errorf("%s: %s, %v", e.Name(), to, err)
 			}
@@ -315,6 +323,152 @@ func TestHungDisk(t *testing.T) {
 		t.Errorf("after the disk has answered: %v", links(t, s))
 	}
 	stop()
+}
+
+// A storm of events of a thousand disks, one of which does not answer for long and another in which a process is
+// killed, ends with the links to what the disks contain then.
+func TestStorm(t *testing.T) {
+	const n = 1000
+	node := func(i int) string { return fmt.Sprint("vd", i) }
+	devices := map[string]map[string]string{}
+	for i := range n {
+		devices[fmt.Sprint("virtual/block/", node(i))] = block(node(i), fmt.Sprint("254:", i), fmt.Sprint(i+1))
+	}
+	sys := sysfs(t, devices)
+	var mu sync.Mutex
+	content := map[string]string{}
+	answer := make(chan struct{})
+	reads, hung := 0, 0
+	s := at(t, sys, func(node string, _ int64) (blkid.Content, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		reads++
+		label := content[node]
+		if node == "vd7" {
+			hung++
+			mu.Unlock()
+			<-answer
+			mu.Lock()
+		}
+		return blkid.Content{Label: label}, nil
+	})
+	killed := false
+	r := devnames.New(func(ctx context.Context, changed []string) error {
+		if mu.Lock(); reads > 3*n && !killed {
+			killed = true
+			mu.Unlock()
+			return errors.New("killed")
+		}
+		mu.Unlock()
+		return s.Update(ctx, changed, func(err error) { t.Error(err) })
+	}, func(error) {})
+	for round := range 5 {
+		for i := range n {
+			mu.Lock()
+			content[node(i)] = fmt.Sprintf("%d-%d", round, i)
+			mu.Unlock()
+			r.Renew(t.Context(), []string{fmt.Sprint("254:", i)})
+		}
+		if round == 3 { // Every tenth disk is removed.
+			for i := 0; i < n; i += 10 {
+				if err := os.Remove(filepath.Join(sys, "class/block", node(i))); err != nil {
+					t.Fatal(err)
+				}
+				r.Renew(t.Context(), []string{fmt.Sprint("254:", i)})
+			}
+		}
+	}
+	want := map[string]string{}
+	for i := range n {
+		if i%10 != 0 {
+			want["disk/by-label/4-"+fmt.Sprint(i)] = node(i)
+		}
+	}
+	await := func() {
+		t.Helper()
+		for deadline := time.Now().Add(2 * time.Minute); !maps.Equal(links(t, s), want); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				got := links(t, s)
+				t.Fatalf("%d links, want %d; that of vd8: %v", len(got), len(want), got["disk/by-label/4-8"])
+			}
+		}
+	}
+	delete(want, "disk/by-label/4-7")
+	await()
+	if mu.Lock(); hung != 1 {
+		t.Errorf("a disk that does not answer is read by %d processes", hung)
+	}
+	mu.Unlock()
+	close(answer)
+	want["disk/by-label/4-7"] = "vd7"
+	await()
+}
+
+// A process that has ended, or another one with its number, does not read a device.
+func TestAsker(t *testing.T) {
+	self := asker()
+	if !alive(self) {
+		t.Errorf("%q does not run", self)
+	}
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []string{"", "x", self + "1", fmt.Sprint(ended.ProcessState.Pid(), " 1"), fmt.Sprint(os.Getpid()), fmt.Sprint(os.Getpid(), " ")} {
+		if alive(other) {
+			t.Errorf("%q runs", other)
+		}
+	}
+}
+
+// A device whose reader was killed is read again, without an event of its own.
+func TestKilledReader(t *testing.T) {
+	sys := sysfs(t, map[string]map[string]string{"virtual/block/vda": block("vda", "254:0", "1"), "virtual/block/vdb": block("vdb", "254:1", "2")})
+	s := at(t, sys, func(node string, _ int64) (blkid.Content, error) { return blkid.Content{Label: node}, nil })
+	s.alive = func(string) bool { return false }
+	err := s.locked(t.Context(), func(r *record) error {
+		j := job{System: s, self: "killed"}
+		j.list(r)
+		j.todo(r, nil)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	update(t, s, "254:1")
+	if got := fmt.Sprint(links(t, s)); got != "map[disk/by-label/vda:vda disk/by-label/vdb:vdb]" {
+		t.Errorf("links %s", got)
+	}
+}
+
+// A process makes links of the newest list: one that has waited for a disk does not bring back links
+// to a disk that is gone.
+func TestNewestList(t *testing.T) {
+	sys := sysfs(t, map[string]map[string]string{"virtual/block/vda": block("vda", "254:0", "1"), "virtual/block/vdb": block("vdb", "254:1", "2")})
+	answer, asked := make(chan struct{}), make(chan struct{})
+	s := at(t, sys, func(node string, _ int64) (blkid.Content, error) {
+		if node == "vda" {
+			close(asked)
+			<-answer
+		}
+		return blkid.Content{Label: node}, nil
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- s.Update(t.Context(), nil, func(err error) { t.Error(err) }) }()
+	<-asked
+	if err := os.Remove(sys + "/class/block/vdb"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(t.Context(), []string{"254:1"}, func(err error) { t.Error(err) }); err != nil {
+		t.Fatal(err)
+	}
+	close(answer)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(links(t, s)); got != "map[disk/by-label/vda:vda]" {
+		t.Errorf("links %s", got)
+	}
 }
 
 func FuzzReplaced(f *testing.F) {

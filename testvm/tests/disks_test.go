@@ -87,6 +87,7 @@ services:
   - name: labelled
     image: deb:busybox-static
     command: ["/bin/busybox", "sleep", "1000000"]
+    binds: ["/dev:/dev", "/sys:/sys"]
     annotations: {keelson.requires: "device:/dev/disk/by-label/secret"}
 `
 	return buildFor(t, target{arch: qemu.AMD64, modules: modules, compression: image.None}, "disks", sections, filepath.Join(guestRoot(t), "../disk"), key)
@@ -113,6 +114,9 @@ func TestDisks(t *testing.T) {
 		v.Stage(timeline.Ready)
 		v.Line("service labelled: running")
 		checkDisks(t, v, boot)
+		if boot == 2 {
+			checkStorm(t, v)
+		}
 		if err := v.PowerOff(vmtest.Context(t)); err != nil {
 			t.Fatal(err)
 		}
@@ -121,6 +125,18 @@ func TestDisks(t *testing.T) {
 		checkClean(t, file)
 		enlarge(t, kit, 128<<20)
 		enlarge(t, secret, 256<<20)
+	}
+}
+
+// checkStorm checks that the links are made after the last of many events of disks.
+func checkStorm(t *testing.T, v *vmtest.VM) {
+	t.Helper()
+	out := v.Output("/usr/bin/service", "exec", "labelled", "/bin/busybox", "sh", "-ec", `for i in $(busybox seq 250); do
+		for d in vda vda1 vdb vdb1; do echo change >/sys/class/block/$d/uevent; done; done
+		busybox rm /dev/disk/by-label/KIT; echo change >/sys/class/block/vda1/uevent
+		until [ -e /dev/disk/by-label/KIT ]; do busybox sleep 0.1; done; busybox ls /dev/disk/by-label; busybox readlink /dev/disk/by-label/KIT`)
+	if got := strings.Join(strings.Fields(out), " "); got != "KIT secret stick ../../vda1" {
+		t.Errorf("after 1001 events: %s\n%s", got, v.Console())
 	}
 }
 

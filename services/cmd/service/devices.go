@@ -5,9 +5,9 @@ import (
 	"log/slog"
 	"os/exec"
 	"slices"
-	"sync/atomic"
 	"time"
 
+	"keelson/runtime/devnames"
 	"keelson/runtime/hotplug"
 	"keelson/runtime/uevent"
 )
@@ -30,10 +30,10 @@ func watchDevices(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	defer events.Close()
-	var names renewal
+	names := devnames.New(devnames.Run, func(err error) { log.Error("links in /dev/disk are not all renewed: trying again", "error", err) })
 	return events.Gather(ctx, firstScan, settle, func(ctx context.Context, come []uevent.Event) {
 		hotplug.This.Handle(come, log)
-		names.start(ctx, uevent.Changed(come), log)
+		names.Renew(ctx, uevent.Changed(come))
 		if !slices.ContainsFunc(come, func(e uevent.Event) bool { return e.Lost || e.Modalias != "" }) {
 			return
 		}
@@ -41,35 +41,4 @@ func watchDevices(ctx context.Context, log *slog.Logger) error {
 			log.Error("cannot load the drivers of new devices", "error", err)
 		}
 	})
-}
-
-// renewals is how many processes may make links at the same time: one of them remains for
-// each device that does not answer.
-const renewals = 16
-
-// renewal makes links to devices.
-type renewal struct{ running atomic.Int32 }
-
-// start makes the links for devices that have changed, and does not wait for that.
-func (r *renewal) start(ctx context.Context, changed []string, log *slog.Logger) {
-	if len(changed) == 0 {
-		return
-	}
-	if r.running.Add(1) > renewals {
-		r.running.Add(-1)
-		log.Error("links in /dev/disk are not renewed: too many devices do not answer", "processes", renewals)
-		return
-	}
-	cmd := exec.CommandContext(ctx, "/init", append([]string{"names"}, changed...)...)
-	if err := cmd.Start(); err != nil {
-		r.running.Add(-1)
-		log.Error("links in /dev/disk are not renewed", "error", err)
-		return
-	}
-	go func() {
-		defer r.running.Add(-1)
-		if err := cmd.Wait(); err != nil && ctx.Err() == nil {
-			log.Error("links in /dev/disk are not all renewed", "error", err)
-		}
-	}()
 }
