@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"keelson/runtime/disk/plan"
 	"keelson/testvm/tier"
@@ -174,6 +176,25 @@ func TestEncryptedSwapWithoutArea(t *testing.T) {
 	if err := y.SwapFile(f); err == nil || !strings.Contains(err.Error(), "is not made of it") || len(ran) > 0 {
 		t.Errorf("with a foreign device: %v; ran %v", err, ran)
 	}
+}
+
+// A device is waited for from the time at which it is missed, again after each step that was done.
+func TestWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := window{limit: 15 * time.Second}
+		for step := range 3 {
+			time.Sleep(time.Hour) // A step that takes long.
+			w.close()
+			for second := range 30 {
+				if ctx := w.open(t.Context()); (ctx.Err() == nil) != (second < 15) {
+					t.Errorf("step %d: after %d s: %v", step, second, ctx.Err())
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+			}
+		}
+		w.close()
+	})
 }
 
 func TestFolder(t *testing.T) {

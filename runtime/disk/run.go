@@ -23,7 +23,8 @@ func New(out io.Writer) System {
 }
 
 // Run does all that is needed for what is wanted, and says what there is then. A device that is
-// missing is waited for, as long as w says.
+// missing is waited for, as long as w says: from the time at which it is missed, not from the start,
+// since formatting takes its time.
 func (y System) Run(ctx context.Context, w plan.Want, o Options) error {
 	d, err := y.steps(ctx, w, o)
 	if err != nil {
@@ -49,8 +50,8 @@ func (y System) steps(ctx context.Context, w plan.Want, o Options) (plan.Device,
 	if err := w.Validate(); err != nil {
 		return plan.Device{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, w.Wait)
-	defer cancel()
+	window := window{limit: w.Wait}
+	defer window.close()
 	events, err := uevent.Listen()
 	if err != nil {
 		y.say("devices that appear late are not waited for: %v", err)
@@ -58,7 +59,6 @@ func (y System) steps(ctx context.Context, w plan.Want, o Options) (plan.Device,
 		defer events.Close()
 	}
 	var did []plan.Action
-	waiting := false
 	for len(did) < maxSteps {
 		s, err := y.State(w)
 		if err != nil {
@@ -66,10 +66,10 @@ func (y System) steps(ctx context.Context, w plan.Want, o Options) (plan.Device,
 		}
 		a, err := plan.Next(w, s, did, uuid.NewString())
 		if absent := (*plan.AbsentError)(nil); errors.As(err, &absent) {
-			if !waiting {
+			if window.ctx == nil {
 				y.say("%v; waiting %v", err, w.Wait)
 			}
-			if waiting = true; events != nil && await(ctx, events, missing(w, s)) {
+			if waiting := window.open(ctx); events != nil && await(waiting, events, missing(w, s)) {
 				continue
 			}
 			return plan.Device{}, fmt.Errorf("%w; waited %v", err, w.Wait)
@@ -94,6 +94,7 @@ func (y System) steps(ctx context.Context, w plan.Want, o Options) (plan.Device,
 			y.say("cannot %s on %s, which stays as it is: %v", a.Op, a.Device, err)
 		}
 		did = append(did, a)
+		window.close()
 	}
 	return plan.Device{}, fmt.Errorf("no end after %d steps; the last was %+v", maxSteps, did[len(did)-1])
 }

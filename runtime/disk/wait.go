@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -11,6 +12,29 @@ import (
 	"keelson/runtime/uevent"
 	"keelson/runtime/watch"
 )
+
+// window is the time for which a missing device is waited for.
+type window struct {
+	limit  time.Duration
+	ctx    context.Context // nil while nothing is missing
+	cancel context.CancelFunc
+}
+
+// open returns a context that ends when the window does, which begins with the first call after close.
+func (w *window) open(ctx context.Context) context.Context {
+	if w.ctx == nil {
+		w.ctx, w.cancel = context.WithTimeout(ctx, w.limit)
+	}
+	return w.ctx
+}
+
+// close is called when a device was not missing any more.
+func (w *window) close() {
+	if w.ctx != nil {
+		w.cancel()
+		w.ctx = nil
+	}
+}
 
 // await waits until a device may have appeared: for an event of a disk, or for one of the paths that
 // did not exist, because links in /dev/disk follow the events. It returns false when ctx ends.
