@@ -100,9 +100,12 @@ LINT_NEEDS  := shellcheck:shellcheck codespell:codespell mdl:ruby-mdl
 INIT_IMAGE = example.org/keelson/init:$(VERSION)
 # That of the image of the gate.
 GATE_IMAGE = example.org/keelson/gate:$(VERSION)
+# That of the image of disk, and other packages of Debian in it than the usual ones: a list with commas.
+DISK_IMAGE = example.org/keelson/disk:$(VERSION)
+DISK_PACKAGES =
 
 .DEFAULT_GOAL := all
-.PHONY: all guest man completions kernel microvm-kernel keelson init-image release release-check run test test-all test-load chaos power-cuts bench chart lint vet lint-more vulncheck clean help needs-run needs-test
+.PHONY: all guest man completions kernel microvm-kernel keelson init-image disk-image release release-check run test test-all test-load chaos power-cuts bench chart lint vet lint-more vulncheck clean help needs-run needs-test
 
 all: guest keelson ## Build the guest binaries and the host tool keelson
 
@@ -167,6 +170,13 @@ init-image: keelson guest-amd64 guest-arm64 ## Pack both guests as the image for
 		amd64=build/amd64/root arm64=build/arm64/root
 	@chmod -R u=rwX,go=rX build/amd64/gate build/arm64/gate
 	$(KEELSON) init-image --gate -o build/gate-image.tar --name $(GATE_IMAGE) amd64=build/amd64/gate arm64=build/arm64/gate
+
+disk-image: keelson ## Pack disk with Debian's programs as an image for LinuxKit's onboot section: build/disk-image.tar
+	for arch in amd64 arm64; do mkdir -p build/$$arch/disk/usr/bin && CGO_ENABLED=0 GOOS=linux GOARCH=$$arch \
+		go build -trimpath -buildvcs=false -ldflags '-s -w $(STAMP)' -o build/$$arch/disk/usr/bin/disk ./services/cmd/disk || exit 1; done
+	@chmod -R u=rwX,go=rX build/amd64/disk build/arm64/disk
+	$(KEELSON) init-image --disk -o build/disk-image.tar --name $(DISK_IMAGE) $(if $(DISK_PACKAGES),--packages $(DISK_PACKAGES)) \
+		amd64=build/amd64/disk arm64=build/arm64/disk
 
 RELEASE_ARCHS := amd64 arm64
 # Folders of images of services, and of parts of the root.

@@ -119,6 +119,18 @@ func (o *Options) completePaths() (err error) {
 	return err
 }
 
+// Packages returns the files of an image deb:LIST for the architecture of o, with its cache.
+func Packages(ctx context.Context, o Options, list string) (*tree.Tree, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	img, err := newBuilder(o, nil).fetcher.Image(ctx, source.Deb+":"+list)
+	if err != nil {
+		return nil, err
+	}
+	return img.Files, nil
+}
+
 // nameOf returns the name of the image of a YAML file.
 func nameOf(file string) string {
 	if file == Stdin {

@@ -1,5 +1,5 @@
-// Package initimage makes the image for the init section of a LinuxKit YAML file, and that of the
-// gate for its services section, from the guest's trees: one OCI image per architecture, under one index, in a tarball of an
+// Package initimage makes the image for the init section of a LinuxKit YAML file, that of the
+// gate for its services section, and that of disk for its onboot section, from the guest's trees and packages of Debian: one OCI image per architecture, under one index, in a tarball of an
 // OCI layout. The same trees give the same bytes: files are sorted, belong to root and
 // are dated 1970.
 //

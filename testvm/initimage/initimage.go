@@ -1,6 +1,7 @@
 package initimage
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -22,11 +23,15 @@ import (
 // ocilayout.RefAnnotation.
 const nameAnnotation = "io.containerd.image.name"
 
-// Options of an init image.
+// Options of an image.
 type Options struct {
 	Name  string            // full reference: registry, repository and tag
 	Trees map[string]string // folder of the root by architecture
 	Kind  Kind              // the zero value is Init
+	// Packages are in place of those of the kind.
+	Packages string
+	// Debian returns the files of packages, separated by commas; for a kind that has some.
+	Debian func(arch, packages string) (*tree.Tree, error)
 }
 
 // epoch is the modification time of everything in the image.
@@ -76,7 +81,7 @@ func makeIndex(tag name.Tag, o Options) (v1.ImageIndex, error) {
 	slices.Sort(archs)
 	var index v1.ImageIndex = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, arch := range archs {
-		img, err := makeImage(tag, arch, trees[arch], o.Kind)
+		img, err := makeImage(tag, arch, o)
 		if err != nil {
 			return nil, fmt.Errorf("cannot make init image of %s for %s: %w", trees[arch], arch, err)
 		}
@@ -87,16 +92,28 @@ func makeIndex(tag name.Tag, o Options) (v1.ImageIndex, error) {
 	return index, nil
 }
 
-func makeImage(tag name.Tag, arch, dir string, kind Kind) (v1.Image, error) {
+func makeImage(tag name.Tag, arch string, o Options) (v1.Image, error) {
+	kind := o.Kind
 	if arch != "amd64" && arch != "arm64" {
 		return nil, fmt.Errorf("architecture %q is neither amd64 nor arm64", arch)
 	}
-	files, err := tree.FromDir(dir)
+	files, err := tree.FromDir(o.Trees[arch])
+	if err == nil && kind.Packages != "" {
+		files, err = withPackages(files, arch, o)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if err := check(files, kind.Program); err != nil {
 		return nil, err
+	}
+	for _, link := range kind.Links {
+		if _, taken := files.Get(link); taken {
+			return nil, fmt.Errorf("a package has a file %s, the name of a link to %s", link, kind.Program)
+		}
+		if err := files.Put(tree.Entry{Path: link, Type: tree.Symlink, Link: "/" + kind.Program, Mode: 0o777}); err != nil {
+			return nil, err
+		}
 	}
 	if kind.nodes {
 		for _, e := range image.Nodes() {
@@ -111,6 +128,19 @@ func makeImage(tag name.Tag, arch, dir string, kind Kind) (v1.Image, error) {
 	config.Labels["org.opencontainers.image.title"] = kind.Title
 	config.Labels["org.opencontainers.image.version"] = tag.TagStr()
 	return ocilayout.Image(files, ocilayout.Options{Arch: arch, Time: epoch, CreatedBy: "keelson init-image", Config: config})
+}
+
+// withPackages returns the files of Debian's packages, and those of a tree over them.
+func withPackages(files *tree.Tree, arch string, o Options) (*tree.Tree, error) {
+	if o.Debian == nil {
+		return nil, fmt.Errorf("an image %s needs Debian's packages", o.Kind.Title)
+	}
+	all, err := o.Debian(arch, cmp.Or(o.Packages, o.Kind.Packages))
+	if err != nil {
+		return nil, err
+	}
+	all = all.Clone()
+	return all, all.Merge("", files)
 }
 
 // check returns an error if files lack a program or cannot be a layer.

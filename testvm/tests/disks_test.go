@@ -8,13 +8,16 @@ import (
 
 	"keelson/runtime/timeline"
 	"keelson/testvm/image"
+	"keelson/testvm/image/progress"
+	"keelson/testvm/image/tree"
+	"keelson/testvm/initimage"
 	"keelson/testvm/qemu"
 	"keelson/testvm/vm/vmtest"
 )
 
 // diskContainers run before those of examples/disk.yml: a check of the volume before it is mounted, the
-// containers of LinuxKit's packages with keelson's program in their place, and one that waits for
-// a disk.
+// containers of LinuxKit's packages with keelson's image in their place, which has all settings, and one that
+// waits for a disk.
 const diskContainers = `onboot:
   - name: check
     image: deb:e2fsprogs,cryptsetup-bin,busybox-static
@@ -24,24 +27,14 @@ const diskContainers = `onboot:
     binds: ["/dev:/dev", "/etc/dm-crypt:/etc/dm-crypt:ro"]
     devices: [{path: all, type: b}, {path: all, type: c}]
   - name: format
-    image: deb:e2fsprogs,fdisk
+    image: DISK
     command: ["/usr/bin/format", "-label", "KIT", "-type", "ext4", "-partition", "dos", "-verbose", "/dev/vda"]
-    capabilities: [CAP_SYS_ADMIN, CAP_MKNOD]
-    binds: ["/dev:/dev", "/usr/bin/disk:/usr/bin/format:ro"]
-    devices: [{path: all, type: b}]
   - name: extend
-    image: deb:e2fsprogs,fdisk
+    image: DISK
     command: ["/usr/bin/extend", "-type", "ext4"]
-    capabilities: [CAP_SYS_ADMIN, CAP_SYS_RESOURCE]
-    binds: ["/dev:/dev", "/usr/bin/disk:/usr/bin/extend:ro"]
-    devices: [{path: all, type: b}]
   - name: mount
-    image: deb:e2fsprogs,fdisk
+    image: DISK
     command: ["/usr/bin/mountie", "-label", "KIT", "/var/kit"]
-    capabilities: [CAP_SYS_ADMIN, CAP_DAC_OVERRIDE]
-    binds: ["/dev:/dev", "/var:/var:rshared,rbind", "/usr/bin/disk:/usr/bin/mountie:ro"]
-    rootfsPropagation: shared
-    devices: [{path: all, type: b}]
   - name: interrupted # as if mkswap had been killed
     image: deb:cryptsetup-bin,busybox-static
     command: ["/bin/busybox", "sh", "-exc", "[ -f /var/kit/swap ] || exit 0; cryptsetup open --type plain --disable-keyring --cipher aes-xts-plain64 --key-size 512 --key-file /dev/urandom /var/kit/swap swapfile; busybox echo 'interrupted: mapped'"]
@@ -50,11 +43,8 @@ const diskContainers = `onboot:
     binds: ["/dev:/dev", "/var:/var"]
     devices: [{path: all, type: b}, {path: all, type: c}]
   - name: swapfile
-    image: deb:cryptsetup-bin,util-linux
+    image: DISK
     command: ["/swap.sh", "--path", "/var/kit/swap", "--size", "8M", "--condition", "partsize:/var/kit:10M", "--encrypt"]
-    capabilities: [CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_MKNOD, CAP_IPC_LOCK]
-    binds: ["/dev:/dev", "/var:/var", "/usr/bin/disk:/swap.sh:ro"]
-    devices: [{path: all, type: b}, {path: all, type: c}]
   - name: late
     image: deb:e2fsprogs,fdisk
     command: ["/usr/bin/disk", "mount", "-label", "stick", "-o", "ro", "-wait", "1h", "/var/stick"]
@@ -81,7 +71,7 @@ func diskImage(t *testing.T) image.Output {
 	}
 	key := vmtest.Folder(t, "disk-key")
 	put(t, filepath.Join(key, "etc/dm-crypt/key"), []byte(strings.Repeat("0123456789abcdef", 4)), 0o400)
-	sections := diskContainers + onboot + `
+	sections := strings.ReplaceAll(diskContainers, "DISK", "oci:"+packedDisk(t)) + onboot + `
 services:
   AGENT
   - name: labelled
@@ -91,6 +81,16 @@ services:
     annotations: {keelson.requires: "device:/dev/disk/by-label/secret"}
 `
 	return buildFor(t, target{arch: qemu.AMD64, modules: modules, compression: image.None}, "disks", sections, filepath.Join(guestRoot(t), "../disk"), key)
+}
+
+// packedDisk returns a folder with the OCI layout that make disk-image packs.
+func packedDisk(t *testing.T) string {
+	t.Helper()
+	return packed(t, initimage.Options{Name: "registry.example.org/keelson/disk:test", Kind: initimage.Disk,
+		Trees: map[string]string{qemu.AMD64: filepath.Join(guestRoot(t), "../disk")},
+		Debian: func(arch, packages string) (*tree.Tree, error) {
+			return image.Packages(t.Context(), image.Options{Arch: arch, Progress: progress.Discard}, packages)
+		}})
 }
 
 // Onboot containers without a shell find, format, check, grow, encrypt and mount disks, and turn swap

@@ -23,7 +23,7 @@ func TestInitImage(t *testing.T) {
 	t.Parallel()
 	tier.VM(t)
 	trees := map[string]string{qemu.AMD64: guestRoot(t), qemu.ARM64: guestRootOf(t, qemu.ARM64)}
-	lay := packed(t, trees)
+	lay := packed(t, initimage.Options{Name: "registry.example.org/keelson/init:test", Trees: trees})
 	for arch, dir := range trees {
 		if !bytes.Equal(rootOf(t, arch, "oci:"+lay), rootOf(t, arch, "dir:"+dir)) {
 			t.Errorf("%s: the root from the image differs from the tree", arch)
@@ -37,11 +37,10 @@ func TestInitImage(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// packed returns a folder with the OCI layout of the packed trees.
-func packed(t *testing.T, trees map[string]string) string {
+// packed returns a folder with the OCI layout of an image.
+func packed(t *testing.T, o initimage.Options) string {
 	t.Helper()
 	var first, second bytes.Buffer
-	o := initimage.Options{Name: "registry.example.org/keelson/init:test", Trees: trees}
 	if err := errors.Join(initimage.Write(&first, o), initimage.Write(&second, o)); err != nil {
 		t.Fatal(err)
 	}
