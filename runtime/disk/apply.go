@@ -198,7 +198,8 @@ func makeFS(a plan.Action, node string, o Options) Command {
 	case plan.Btrfs:
 		return Command{Name: "mkfs.btrfs", Args: []string{"-q", "-f", "-K", "-L", m.Label, "-U", m.UUID, "-b", size, node}}
 	case plan.VFAT:
-		args := []string{"-I", "-i", plan.VolumeID(m.UUID)}
+		// Without a table for other systems: the kernel would find a partition in it that is the disk.
+		args := []string{"-I", "--mbr=n", "-i", plan.VolumeID(m.UUID)}
 		if m.Label != "" {
 			args = append(args, "-n", m.Label)
 		}

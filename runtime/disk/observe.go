@@ -82,11 +82,36 @@ func (y System) State(w plan.Want) (plan.State, error) {
 		d.SwapOn = swapOnDevice(string(swaps), d.Name) || d.Mapped != "" && swapOnDevice(string(swaps), d.Mapped)
 		s.Devices = append(s.Devices, d)
 	}
+	fold(&s)
 	slices.SortStableFunc(s.Devices, func(a, b plan.Device) int { return compareNames(a.Name, b.Name) })
 	for i := range s.Devices {
 		y.examine(&s.Devices[i])
 	}
 	return s, nil
+}
+
+// fold removes partitions that begin with their disk, so that they are the disk: the kernel finds one in the table
+// that mkfs.fat and Windows write into the boot sector of a FAT file system. What uses it uses the disk.
+func fold(s *plan.State) {
+	disks := map[string]*plan.Device{}
+	for i := range s.Devices {
+		disks[s.Devices[i].Name] = &s.Devices[i]
+	}
+	whole := func(d plan.Device) bool { return d.Disk != "" && d.Start == 0 && disks[d.Disk] != nil }
+	for _, part := range s.Devices {
+		if !whole(part) {
+			continue
+		}
+		disk := disks[part.Disk]
+		disk.Mounts, disk.Holders = append(disk.Mounts, part.Mounts...), append(disk.Holders, part.Holders...)
+		disk.SwapOn = disk.SwapOn || part.SwapOn
+		for path, name := range s.Paths {
+			if name == part.Name {
+				s.Paths[path] = part.Disk
+			}
+		}
+	}
+	s.Devices = slices.DeleteFunc(slices.Clone(s.Devices), whole)
 }
 
 // swapOnDevice reports whether /proc/swaps has the device. The folder in it is that which a

@@ -197,6 +197,22 @@ func TestWindow(t *testing.T) {
 	})
 }
 
+// A partition that begins with its disk is the disk.
+func TestFold(t *testing.T) {
+	s := plan.State{Paths: map[string]string{"/dev/vda1": "vda1", "/dev/vdb1": "vdb1", "/dev/vda": "vda"}, Devices: []plan.Device{
+		{Name: "vda", Mounts: []string{"/a"}}, {Name: "vda1", Disk: "vda", Part: 1, Mounts: []string{"/b"}, Holders: []string{"dm-0"}, SwapOn: true},
+		{Name: "vdb"}, {Name: "vdb1", Disk: "vdb", Part: 1, Start: 1 << 20, Mounts: []string{"/c"}}, {Name: "vdc1", Disk: "vdc", Part: 1},
+	}}
+	fold(&s)
+	want := plan.State{Paths: map[string]string{"/dev/vda1": "vda", "/dev/vdb1": "vdb1", "/dev/vda": "vda"}, Devices: []plan.Device{
+		{Name: "vda", Mounts: []string{"/a", "/b"}, Holders: []string{"dm-0"}, SwapOn: true},
+		{Name: "vdb"}, {Name: "vdb1", Disk: "vdb", Part: 1, Start: 1 << 20, Mounts: []string{"/c"}}, {Name: "vdc1", Disk: "vdc", Part: 1},
+	}}
+	if !reflect.DeepEqual(s, want) {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestFolder(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
 	must(t, os.Symlink(outside, filepath.Join(dir, "link")))

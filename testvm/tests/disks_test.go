@@ -1,8 +1,10 @@
 package tests
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 	"keelson/testvm/image/tree"
 	"keelson/testvm/initimage"
 	"keelson/testvm/qemu"
+	"keelson/testvm/tier"
 	"keelson/testvm/vm/vmtest"
 )
 
@@ -45,6 +48,14 @@ const diskContainers = `onboot:
   - name: swapfile
     image: DISK
     command: ["/swap.sh", "--path", "/var/kit/swap", "--size", "8M", "--condition", "partsize:/var/kit:10M", "--encrypt"]
+  - name: others # one container for three disks, since each has a copy of the programs
+    image: deb:xfsprogs,btrfs-progs,dosfstools,busybox-static
+    command: ["/bin/busybox", "sh", "-ec", "for t in xfs:vdc btrfs:vdd vfat:vde; do disk data -label ${t%:*}-disk -type ${t%:*} -format /dev/${t#*:} /var/${t%:*}; done"]
+    env: ["PATH=/usr/bin"]
+    capabilities: [CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_DAC_OVERRIDE]
+    binds: ["/dev:/dev", "/sys:/sys", "/var:/var:rshared,rbind", "/usr/bin/disk:/usr/bin/disk:ro"]
+    rootfsPropagation: shared
+    devices: [{path: all, type: b}, {path: all, type: c}]
   - name: late
     image: deb:e2fsprogs,fdisk
     command: ["/usr/bin/disk", "mount", "-label", "stick", "-o", "ro", "-wait", "1h", "/var/stick"]
@@ -80,7 +91,7 @@ services:
     binds: ["/dev:/dev", "/sys:/sys"]
     annotations: {keelson.requires: "device:/dev/disk/by-label/secret"}
 `
-	return buildFor(t, target{arch: qemu.AMD64, modules: modules, compression: image.None}, "disks", sections, filepath.Join(guestRoot(t), "../disk"), key)
+	return buildFor(t, target{arch: qemu.AMD64, modules: modules + ", xfs, btrfs, vfat, nls_ascii", compression: image.None}, "disks", sections, filepath.Join(guestRoot(t), "../disk"), key)
 }
 
 // packedDisk returns a folder with the OCI layout that make disk-image packs.
@@ -94,7 +105,7 @@ func packedDisk(t *testing.T) string {
 }
 
 // Onboot containers without a shell find, format, check, grow, encrypt and mount disks, and turn swap
-// on. At the second boot the disks are larger, and nothing is formatted. After each power-off the
+// on: ext4, xfs, btrfs and vfat. At the second boot the disks are larger, and nothing is formatted. After each power-off the
 // file systems are clean. Formatting is not repeated, and a disk that appears late is waited for.
 func TestDisks(t *testing.T) {
 	t.Parallel()
@@ -105,6 +116,12 @@ func TestDisks(t *testing.T) {
 	makeExt4(t, stick, "4M", "-L", "stick")
 	kit, secret := filepath.Join(t.TempDir(), "kit"), filepath.Join(t.TempDir(), "secret")
 	c.Disks = []qemu.Disk{{Path: kit, Size: 64 << 20}, {Path: secret, Size: 192 << 20}}
+	others := map[string]string{}
+	for _, fs := range otherTypes {
+		tier.Tool(t, fs.check[0], fs.pkg)
+		others[fs.name] = filepath.Join(t.TempDir(), fs.name)
+		c.Disks = append(c.Disks, qemu.Disk{Path: others[fs.name], Size: fs.size})
+	}
 	for boot := 1; boot <= 2; boot++ {
 		v := vmtest.Boot(t, c)
 		v.Line("no file system has the label stick; .*waiting 1h")
@@ -114,6 +131,7 @@ func TestDisks(t *testing.T) {
 		v.Stage(timeline.Ready)
 		v.Line("service labelled: running")
 		checkDisks(t, v, boot)
+		uuids := checkOthers(t, v, boot)
 		if boot == 2 {
 			checkStorm(t, v)
 		}
@@ -123,9 +141,72 @@ func TestDisks(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "partition")
 		partition(t, kit, 1, file)
 		checkClean(t, file)
+		for _, fs := range otherTypes {
+			tool(t, fs.check[0], append(slices.Clone(fs.check[1:]), others[fs.name])...)
+			if id := strings.TrimSpace(tool(t, "blkid", "-p", "-o", "value", "-s", "UUID", others[fs.name])); uuids[fs.node] != id {
+				t.Errorf("%s: the link to its UUID %s was %q", fs.name, id, uuids[fs.node])
+			}
+			enlarge(t, others[fs.name], fs.size+64<<20)
+		}
 		enlarge(t, kit, 128<<20)
 		enlarge(t, secret, 256<<20)
 	}
+}
+
+// otherTypes are the file systems beside ext4. Their sizes are little more than the least.
+var otherTypes = []struct {
+	name, label, node string
+	size              int64
+	grows             bool
+	pkg               string
+	check             []string // changes nothing, and fails if the file system is not clean
+}{
+	{"xfs", "xfs-disk", "vdc", 320 << 20, true, "xfsprogs", []string{"xfs_repair", "-n"}},
+	{"btrfs", "btrfs-disk", "vdd", 272 << 20, true, "btrfs-progs", []string{"btrfs", "check", "--readonly"}},
+	{"vfat", "vfat-disk", "vde", 64 << 20, false, "dosfstools", []string{"fsck.vfat", "-n"}},
+}
+
+// checkOthers checks the file systems beside ext4, and the links to them. It returns the links by UUID: which name
+// leads to each node.
+func checkOthers(t *testing.T, v *vmtest.VM, boot int) map[string]string {
+	t.Helper()
+	mounts, console := v.File("/proc/1/mounts"), v.Console()
+	for _, fs := range otherTypes {
+		dir := "/var/" + fs.name
+		if want := fmt.Sprintf("/dev/%s %s %s rw,nosuid,nodev", fs.node, dir, fs.name); !strings.Contains(mounts, want) {
+			t.Errorf("boot %d: %s is missing:\n%s\n%s", boot, want, mounts, console)
+		}
+		// At the first boot, it grows over the mark of formatting at the end of the disk.
+		for text, want := range map[string]bool{"disk: making " + fs.name + " on " + fs.node: boot == 1,
+			"disk: the file system of " + fs.node + " has grown": fs.grows, "disk: cannot": false} {
+			if strings.Contains(console, text) != want {
+				t.Errorf("boot %d: %q: want %v\n%s", boot, text, want, console)
+			}
+		}
+		if boot == 1 {
+			if err := v.WriteFile(vmtest.Context(t), dir+"/kept", []byte(dir), 0o600); err != nil {
+				t.Error(err)
+			}
+		} else if got := v.File(dir + "/kept"); got != dir {
+			t.Errorf("%s: what was stored is %q", dir, got)
+		}
+	}
+	out := v.Output("/usr/bin/service", "exec", "labelled", "/bin/busybox", "sh", "-ec", `for l in xfs btrfs vfat; do
+		until [ -e /dev/disk/by-label/$l-disk ]; do busybox sleep 0.1; done; done
+		for l in /dev/disk/by-label/* /dev/disk/by-uuid/*; do echo $l $(busybox readlink $l); done`)
+	uuids := map[string]string{}
+	for line := range strings.Lines(out) {
+		link, to, _ := strings.Cut(strings.TrimSpace(line), " ../../")
+		if id, ok := strings.CutPrefix(link, "/dev/disk/by-uuid/"); ok {
+			uuids[to] = id
+		}
+	}
+	for _, fs := range otherTypes {
+		if want := "/dev/disk/by-label/" + fs.label + " ../../" + fs.node + "\n"; !strings.Contains(out, want) {
+			t.Errorf("boot %d: no link %s\n%s", boot, want, out)
+		}
+	}
+	return uuids
 }
 
 // checkStorm checks that the links are made after the last of many events of disks.
@@ -135,7 +216,7 @@ func checkStorm(t *testing.T, v *vmtest.VM) {
 		for d in vda vda1 vdb vdb1; do echo change >/sys/class/block/$d/uevent; done; done
 		busybox rm /dev/disk/by-label/KIT; echo change >/sys/class/block/vda1/uevent
 		until [ -e /dev/disk/by-label/KIT ]; do busybox sleep 0.1; done; busybox ls /dev/disk/by-label; busybox readlink /dev/disk/by-label/KIT`)
-	if got := strings.Join(strings.Fields(out), " "); got != "KIT secret stick ../../vda1" {
+	if got := strings.Join(strings.Fields(out), " "); got != "KIT btrfs-disk secret stick vfat-disk xfs-disk ../../vda1" {
 		t.Errorf("after 1001 events: %s\n%s", got, v.Console())
 	}
 }
@@ -144,7 +225,7 @@ func checkStorm(t *testing.T, v *vmtest.VM) {
 func checkDisks(t *testing.T, v *vmtest.VM, boot int) {
 	t.Helper()
 	mounts := v.File("/proc/1/mounts")
-	for _, want := range []string{"/dev/vda1 /var/kit ext4 rw,nosuid,nodev", "/dev/mapper/secret /var/secret ext4 rw,nosuid,nodev", "/dev/vdc /var/stick ext4 ro,"} {
+	for _, want := range []string{"/dev/vda1 /var/kit ext4 rw,nosuid,nodev", "/dev/mapper/secret /var/secret ext4 rw,nosuid,nodev", "/dev/vdf /var/stick ext4 ro,"} {
 		if !strings.Contains(mounts, want) {
 			t.Errorf("boot %d: %s is missing:\n%s\n%s", boot, want, mounts, v.Console())
 		}

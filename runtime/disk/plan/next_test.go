@@ -92,6 +92,8 @@ func TestNext(t *testing.T) {
 	swapping := with("vda", Swap, "s")
 	swapping.SwapOn = true
 	vfat := with("vda", VFAT, "data")
+	smallBtrfs := with("vda", Btrfs, "data")
+	smallBtrfs.Size = 256<<20 - 1
 	logical := part(with("vda5", Ext4, "data"), "vda", 1<<20)
 	logical.Part = 5
 	for _, c := range []struct {
@@ -145,6 +147,8 @@ func TestNext(t *testing.T) {
 		{"mounted elsewhere: not checked", data, state(on(with("vdb", Ext4, "data"), "/x")), nil, "mount vdb"},
 		{"all", data, state(on(with("vdb", Ext4, "data"), "/m")), did("grow:vdb"), ""},
 		{"vfat", data, state(on(vfat, "/m")), nil, ""},
+		{"small btrfs", data, state(on(smallBtrfs, "/m")), nil, ""},
+		{"large btrfs", data, state(on(with("vdb", Btrfs, "data"), "/m")), nil, "grow vdb"},
 		{"another type", data, state(with("vdb", XFS, "data")), did("check:vdb"), "mount vdb"},
 		{"swap with the label", data, state(with("vdb", Swap, "data")), nil, "absent"},
 		{"several", data, state(with("vda", Ext4, "data"), with("vdb", Ext4, "data")), nil, "several devices are possible, none is chosen: file system with the label data: vda vdb"},

@@ -80,6 +80,14 @@ func open(w Want, s State, d *Device, did []Action, uuid string) (Action, error)
 	return Action{}, nil
 }
 
+// btrfsLeast is the size that the kernel gives btrfs at least (btrfs_ioctl_resize() of fs/btrfs/ioctl.c).
+const btrfsLeast = 256 << 20
+
+// grows reports whether a file system can grow to the size of its device.
+func grows(fs *Device) bool {
+	return fs.Content.Type != VFAT && (fs.Content.Type != Btrfs || fs.Size >= btrfsLeast)
+}
+
 // mounted returns the next step until a file system is checked, mounted and grown.
 func mounted(w Want, fs *Device, did []Action) (Action, error) {
 	there := slices.Contains(fs.Mounts, w.Mount)
@@ -92,7 +100,7 @@ func mounted(w Want, fs *Device, did []Action) (Action, error) {
 		return Action{}, fmt.Errorf("%s was mounted on %s, and is not there", fs.Name, w.Mount)
 	case !there:
 		return Action{Op: MountFS, Device: fs.Name, Type: fs.Content.Type, Target: w.Mount}, nil
-	case w.Grow && fs.Content.Type != VFAT && !fs.ReadOnly && !done(did, GrowFS, fs.Name):
+	case w.Grow && grows(fs) && !fs.ReadOnly && !done(did, GrowFS, fs.Name):
 		return Action{Op: GrowFS, Device: fs.Name, Type: fs.Content.Type, Target: w.Mount}, nil
 	}
 	return Action{}, nil
