@@ -161,3 +161,14 @@ func remove(link *net.Interface, l lease.Lease) error {
 	}
 	return errors.Join(errs...)
 }
+
+// configured reports whether a link has an address.
+func configured(link *net.Interface, p netip.Prefix) bool {
+	list, err := link.Addrs()
+	for _, a := range list {
+		if err == nil && a.String() == p.String() {
+			return true
+		}
+	}
+	return false
+}

@@ -20,13 +20,23 @@ import (
 func configure6(link *net.Interface, l lease.Lease, now time.Duration) error {
 	device, err := netlink.LinkByIndex(link.Index)
 	if err == nil {
-		left := seconds(l.Left(now))
-		err = netlink.AddrReplace(device, &netlink.Addr{IPNet: ipNet(l.Address), ValidLft: left, PreferedLft: left, Flags: unix.IFA_F_NOPREFIXROUTE})
+		err = netlink.AddrReplace(device, &netlink.Addr{IPNet: ipNet(l.Address), ValidLft: seconds(l.Left(now)), PreferedLft: preferred(l, now), Flags: unix.IFA_F_NOPREFIXROUTE})
 	}
 	if err != nil {
 		return fmt.Errorf("cannot add address %s to %s: %w", l.Address, link.Name, err)
 	}
 	return nil
+}
+
+// preferred returns how long the kernel is to prefer an address for new connections; 0: it is deprecated.
+func preferred(l lease.Lease, now time.Duration) int {
+	switch l.Preferred {
+	case lease.Forever:
+		return seconds(lease.Forever)
+	case 0: // An earlier version did not write it.
+		return seconds(l.Left(now))
+	}
+	return int(max(0, l.Preferred-now) / time.Second)
 }
 
 // remove6 takes the address of a lease from a link.

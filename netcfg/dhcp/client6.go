@@ -4,370 +4,336 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
+	"math/rand/v2"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
-	"github.com/insomniacslk/dhcp/dhcpv6/nclient6"
 
 	"keelson/netcfg/lease"
 	"keelson/runtime/backoff"
-	"keelson/runtime/durable"
 	"keelson/runtime/timeline"
 )
 
-// Times of RFC 8415 section 7.6.
+// Times of RFC 8415 section 7.6, except for the longest pauses: a server that comes late would be found
+// after an hour. One that wants longer ones says so (options 82 and 83).
 const (
 	firstTimeout6   = time.Second
 	longestTimeout6 = 60 * time.Second
+	longestConfirm  = 4 * time.Second
+	confirms        = 3 // attempts in Confirming and Rebooting: 7 s, in place of 10
 	requests6       = 10
+	firstExtend     = 10 * time.Second
+	longestExtend   = 600 * time.Second
 	duplicateLimit  = 10 * time.Second // how long the kernel may take to verify an address
 )
 
-// client6 is the client for IPv6 of one link with a carrier. One goroutine uses it.
+// gather is how long other servers may take to offer after the first one. RFC 8415 section 18.2.1 has a
+// second from the question, for which no machine waits here.
+const gather = 200 * time.Millisecond
+
+// client6 is the client for IPv6 of one link.
 type client6 struct {
-	link     *net.Interface
+	client
 	identity identity6
-	inform   bool // ask for information only
-	dir      string
-	log      *slog.Logger
-
-	state   State
-	lease   *lease.Lease
-	next    lease.Lease
-	offer   dhcpv6.DUID // of the server
-	begun   time.Duration
-	problem string
+	inform   bool        // ask for information only
+	offer    dhcpv6.DUID // of the server
+	maxima   maxima
 }
 
-// run asks for a lease and keeps it until ctx ends.
-func (c *client6) run(ctx context.Context) {
-	c.state = Soliciting
-	if c.inform {
-		c.state = Informing
-	}
-	c.begun = timeline.Now()
-	for ctx.Err() == nil {
-		event, err := c.act(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			c.report(err)
-			backoff.Wait(ctx, failureWait)
-			continue
-		}
-		before := c.state
-		c.state = Table6[before][event]
-		c.log.Debug("the state has changed", "from", string(before), "event", string(event), "to", string(c.state))
-		if before.holds() && !c.state.holds() {
-			c.drop(fmt.Sprintf("%s while %s", event, before))
-		}
-	}
-}
+func (c *client6) table() map[State]map[Event]State { return Table6 }
 
-func (c *client6) report(err error) {
-	if text := err.Error(); text != c.problem {
-		c.problem = text
-		c.log.Error("cannot get a lease now; it is tried again", "state", string(c.state), "error", text)
+func (c *client6) first(had *lease.Lease, current bool) State {
+	switch {
+	case c.inform:
+		return Informing
+	case had == nil || !c.identity.covered(*had):
+		return Soliciting
+	case !current:
+		return Rebooting
+	case had.Left(timeline.Now()) == 0:
+		return Soliciting
 	}
+	return Confirming
 }
 
 func (c *client6) act(ctx context.Context) (Event, error) {
 	switch c.state {
+	case Confirming:
+		return c.confirm(ctx)
+	case Rebooting:
+		return c.reboot(ctx)
 	case Soliciting:
 		return c.solicit(ctx)
 	case Requesting:
 		return c.request(ctx)
-	case Probing:
-		return c.verify(ctx)
-	case Declining:
-		return c.decline(ctx)
-	case Bound:
-		if !c.sleep(ctx, c.lease.Renew) {
-			return "", errors.New("cannot wait for the time to renew the lease")
-		}
-		c.begun = timeline.Now()
-		return T1, nil
-	case Renewing:
-		return c.extend(ctx, dhcpv6.MessageTypeRenew, c.lease.Rebind, T2)
-	case Rebinding:
-		return c.extend(ctx, dhcpv6.MessageTypeRebind, c.lease.Expires, Expired)
 	case Informing:
 		return c.information(ctx)
-	case Informed:
-		if !c.sleep(ctx, c.lease.Renew) {
-			return "", errors.New("cannot wait for the time to ask again")
-		}
-		return Refresh, nil
 	}
 	return "", fmt.Errorf("there is no state %q", c.state)
 }
 
-// sleep waits until a time, or until ctx ends.
-func (c *client6) sleep(ctx context.Context, at time.Duration) bool {
-	if at == lease.Forever {
-		<-ctx.Done()
-		return false
-	}
-	return waitUntil(ctx, at)
+// timeout6 returns the time to wait for an answer to an attempt, from 0 (RFC 8415 section 15).
+func timeout6(attempt int, first, longest time.Duration) time.Duration {
+	d := backoff.Delay(attempt+1, first, longest)
+	return d + time.Duration((rand.Float64()*2-1)*float64(d)/10)
 }
 
-// exchange sends a message and waits for an answer to this client that is accepted.
-func (c *client6) exchange(ctx context.Context, m *dhcpv6.Message, timeout time.Duration, kind dhcpv6.MessageType, accepts func(*dhcpv6.Message) bool) (*dhcpv6.Message, error) {
-	conn, err := nclient6.NewIPv6UDPConn(c.link.Name, dhcpv6.DefaultClientPort)
+// ask sends a message, and returns the first reply that is accepted.
+func (c *client6) ask(ctx context.Context, timeout time.Duration, kind dhcpv6.MessageType, had *lease.Lease, server dhcpv6.DUID) (*dhcpv6.Message, error) {
+	m, err := c.identity.message(kind, timeline.Now()-c.begun, had, server)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open a socket for %s: %w", c.link.Name, err)
+		return nil, err
 	}
-	n, err := nclient6.NewWithConn(conn, c.link.HardwareAddr, nclient6.WithTimeout(timeout), nclient6.WithRetry(1))
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	defer n.Close()
-	to := *nclient6.AllDHCPRelayAgentsAndServers
-	to.Zone = c.link.Name
-	limited, cancel := context.WithTimeout(ctx, timeout) // As for IPv4.
-	defer cancel()
-	answer, err := n.SendAndRead(limited, &to, m, func(a *dhcpv6.Message) bool {
-		id := a.Options.ClientID()
-		return a.MessageType == kind && id != nil && id.Equal(c.identity.duid()) && (accepts == nil || accepts(a))
+	return exchange6(ctx, c.link, m, timeout, func(a *dhcpv6.Message) bool {
+		return a.MessageType == dhcpv6.MessageTypeReply && c.identity.isFor(a)
 	})
-	if errors.Is(err, nclient6.ErrNoResponse) || err != nil && limited.Err() != nil && ctx.Err() == nil {
-		err = errNoAnswer
+}
+
+// confirm asks whether the addresses that the link had fit it (section 18.2.3), or any server to extend
+// the lease if it has prefixes (section 18.2.12). Without an answer, the lease is used as long as it is
+// valid.
+func (c *client6) confirm(ctx context.Context) (Event, error) {
+	for i := range confirms {
+		kind := dhcpv6.MessageTypeConfirm
+		if len(c.lease.Prefixes) > 0 {
+			kind = dhcpv6.MessageTypeRebind
+		}
+		answer, err := c.ask(ctx, timeout6(i, firstTimeout6, longestConfirm), kind, c.lease, nil)
+		switch {
+		case errors.Is(err, errNoAnswer):
+			continue
+		case err != nil:
+			return "", err
+		case kind == dhcpv6.MessageTypeRebind:
+			if event := c.extended(answer); event == Acked {
+				return event, nil
+			} else if event != "" {
+				return Nacked, nil
+			}
+			continue
+		case refused(answer.Options.Status()) != nil:
+			c.report(fmt.Errorf("the address does not fit the link: %w", refused(answer.Options.Status())))
+			return Nacked, nil
+		}
+		c.next = *c.lease
+		return Acked, nil
 	}
-	return answer, err
+	c.next = *c.lease
+	return TimedOut, nil
 }
 
-// timeout6 returns the time to wait for an answer to an attempt, from 0.
-func timeout6(attempt int) time.Duration {
-	return backoff.Delay(attempt+1, firstTimeout6, longestTimeout6)
+// reboot asks any server to extend the lease of an earlier boot, whose times mean nothing now.
+func (c *client6) reboot(ctx context.Context) (Event, error) {
+	for i := range confirms {
+		event, err := c.extend(ctx, timeout6(i, firstTimeout6, longestConfirm))
+		if !errors.Is(err, errNoAnswer) {
+			return event, err
+		}
+	}
+	return TimedOut, nil
 }
 
+// solicit asks for offers, and takes that of the server with the highest preference, or the lease that a
+// server gives at once (Rapid Commit).
 func (c *client6) solicit(ctx context.Context) (Event, error) {
 	for i := 0; ; i++ {
 		m, err := c.identity.message(dhcpv6.MessageTypeSolicit, timeline.Now()-c.begun, c.lease, nil)
 		if err != nil {
 			return "", err
 		}
-		offer, err := c.exchange(ctx, m, timeout6(i), dhcpv6.MessageTypeAdvertise, func(a *dhcpv6.Message) bool {
-			_, err := leaseOf6(c.link.Name, c.identity, a, timeline.Now())
-			return err == nil
-		})
-		if err == nil {
-			c.offer = offer.Options.ServerID()
-			c.next, err = leaseOf6(c.link.Name, c.identity, offer, timeline.Now())
-			return Offered, err
-		}
-		if !errors.Is(err, errNoAnswer) {
+		o := offers6{client: c}
+		limited, cancel := context.WithCancel(ctx)
+		o.enough = cancel
+		_, err = exchange6(limited, c.link, m, timeout6(i, firstTimeout6, c.maxima.solicit), o.take)
+		o.stop()
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return "", ctx.Err()
+		case o.best != nil:
+			c.offer, c.next = o.best.Options.ServerID(), o.lease
+			if o.best.MessageType == dhcpv6.MessageTypeReply {
+				return Acked, nil
+			}
+			return Offered, nil
+		case !errors.Is(err, errNoAnswer):
 			return "", err
-		}
-		if i == 3 {
+		case i == 3:
 			c.report(errors.New("no DHCP server answers with an address or prefix"))
 		}
+	}
+}
+
+// offers6 gathers the answers to one Solicit. One goroutine uses it.
+type offers6 struct {
+	client *client6
+	enough func() // ends the exchange
+	timer  *time.Timer
+	best   *dhcpv6.Message
+	lease  lease.Lease // of best
+}
+
+// take takes an answer, and reports whether there is no need to wait for another one (RFC 8415 section
+// 18.2.9).
+func (o *offers6) take(a *dhcpv6.Message) bool {
+	c := o.client
+	if !c.identity.isFor(a) {
+		return false
+	}
+	c.maxima.take(a)
+	reply := a.MessageType == dhcpv6.MessageTypeReply
+	if reply && a.GetOneOption(dhcpv6.OptionRapidCommit) == nil || !reply && a.MessageType != dhcpv6.MessageTypeAdvertise {
+		return false
+	}
+	l, err := leaseOf6(c.link.Name, c.identity, a, timeline.Now())
+	if err != nil {
+		return false
+	}
+	if reply || o.best == nil || preference(a) > preference(o.best) {
+		o.best, o.lease = a, l
+	}
+	if o.timer == nil {
+		o.timer = time.AfterFunc(gather, o.enough)
+	}
+	return reply || preference(a) == highestPreference
+}
+
+func (o *offers6) stop() {
+	if o.timer != nil {
+		o.timer.Stop()
 	}
 }
 
 func (c *client6) request(ctx context.Context) (Event, error) {
 	offered := c.next
 	for i := range requests6 {
-		m, err := c.identity.message(dhcpv6.MessageTypeRequest, timeline.Now()-c.begun, &offered, c.offer)
-		if err != nil {
-			return "", err
-		}
-		answer, err := c.exchange(ctx, m, timeout6(i), dhcpv6.MessageTypeReply, nil)
+		answer, err := c.ask(ctx, timeout6(i, firstTimeout6, 30*time.Second), dhcpv6.MessageTypeRequest, &offered, c.offer)
 		if errors.Is(err, errNoAnswer) {
 			continue
 		}
 		if err != nil {
 			return "", err
 		}
-		return c.answered(ctx, answer)
+		l, err := leaseOf6(c.link.Name, c.identity, answer, timeline.Now())
+		if err != nil {
+			c.report(fmt.Errorf("the server gives no lease: %w", err))
+			return Nacked, nil
+		}
+		c.next = l
+		return Acked, nil
 	}
 	return TimedOut, nil
 }
 
-// answered returns the event of a reply.
-func (c *client6) answered(ctx context.Context, answer *dhcpv6.Message) (Event, error) {
-	l, err := leaseOf6(c.link.Name, c.identity, answer, timeline.Now())
+// extend asks once for more time.
+func (c *client6) extend(ctx context.Context, timeout time.Duration) (Event, error) {
+	kind, server := dhcpv6.MessageTypeRebind, dhcpv6.DUID(nil)
+	if c.state == Renewing {
+		var err error
+		if server, err = dhcpv6.DUIDFromBytes(c.lease.ServerID); err == nil {
+			kind = dhcpv6.MessageTypeRenew
+		} else {
+			server = nil // Any may extend it then.
+		}
+	}
+	answer, err := c.ask(ctx, timeout, kind, c.lease, server)
 	if err != nil {
-		c.report(fmt.Errorf("the server gives no lease: %w", err))
-		backoff.Wait(ctx, time.Second)
-		return Nacked, nil
+		return "", err
+	}
+	event := c.extended(answer)
+	if event == "" {
+		c.report(errors.New("the server does not extend the lease now"))
+		return "", errNoAnswer
+	}
+	return event, nil
+}
+
+// extended returns the event of an answer to Renew or Rebind (section 18.2.10.1); none if the server
+// neither extends nor ends the lease.
+func (c *client6) extended(answer *dhcpv6.Message) Event {
+	l, err := leaseOf6(c.link.Name, c.identity, answer, timeline.Now())
+	switch {
+	case notBound(answer) && answer.Options.ServerID() != nil:
+		c.offer, c.next = answer.Options.ServerID(), *c.lease
+		return Unbound
+	case ended(answer, *c.lease):
+		c.log.Info("the server ends the lease", "reason", fmt.Sprint(err))
+		return Nacked
+	case err != nil || c.lease.Address.IsValid() && !l.Address.IsValid() || len(c.lease.Prefixes) > 0 && len(l.Prefixes) == 0:
+		return ""
 	}
 	c.next = l
-	return Acked, nil
+	return Acked
 }
 
-// verify configures the lease that was acknowledged, and waits until the kernel has verified its
-// address.
-func (c *client6) verify(ctx context.Context) (Event, error) {
-	if c.lease != nil && c.lease.Address != c.next.Address {
-		c.drop("the server gives another address")
-	}
-	if c.next.Address.IsValid() {
-		if err := configure6(c.link, c.next, timeline.Now()); err != nil {
-			return "", err
-		}
-		duplicate, err := verified(ctx, c.link, c.next.Address, duplicateLimit)
-		if err != nil {
-			return "", err
-		}
-		if duplicate {
-			c.log.Error("another machine has the address of the lease, which is declined", "address", c.next.Address.Addr().String())
-			return Conflict, remove6(c.link, c.next)
-		}
-	}
-	c.use()
-	return Free, nil
-}
-
-// use keeps a lease that is configured, and tells others.
-func (c *client6) use() {
-	l := c.next
-	if c.lease == nil || c.lease.Address != l.Address {
-		c.log.Info("the link has a lease", "address", text6(l), "for", l.Left(timeline.Now()).Round(time.Second).String())
-	}
-	c.lease, c.problem = &l, ""
-	if err := lease.Write(c.dir, l, durable.Replace); err != nil {
-		c.log.Error("cannot tell others of the lease", "error", err)
-	}
-}
-
-func text6(l lease.Lease) string {
-	text := ""
-	if l.Address.IsValid() {
-		text = l.Address.Addr().String()
-	}
-	for _, p := range l.Prefixes {
-		text += " " + p.String()
-	}
-	return text
-}
-
-func (c *client6) decline(ctx context.Context) (Event, error) {
-	l := c.next
-	c.tell(ctx, dhcpv6.MessageTypeDecline, &l)
-	backoff.Wait(ctx, declineWait)
-	c.begun = timeline.Now()
-	return Waited, nil
-}
-
-// tell sends a message about a lease whose reply does not matter.
-func (c *client6) tell(ctx context.Context, kind dhcpv6.MessageType, l *lease.Lease) {
-	server, err := dhcpv6.DUIDFromBytes(l.ServerID)
-	if err == nil {
-		var m *dhcpv6.Message
-		if m, err = c.identity.message(kind, 0, l, server); err == nil {
-			_, err = c.exchange(ctx, m, firstTimeout6, dhcpv6.MessageTypeReply, nil)
-		}
-	}
-	if err != nil {
-		c.log.Warn("the server may not know what was told", "message", kind.String(), "error", err)
-	}
-}
-
-// extend asks for more time until the time end, at which the event last follows.
-func (c *client6) extend(ctx context.Context, kind dhcpv6.MessageType, end time.Duration, last Event) (Event, error) {
-	var server dhcpv6.DUID
-	if kind == dhcpv6.MessageTypeRenew {
-		var err error
-		if server, err = dhcpv6.DUIDFromBytes(c.lease.ServerID); err != nil {
-			return last, nil // Any server may extend it then.
-		}
-	}
-	for i := 0; ; i++ {
-		now := timeline.Now()
-		if now >= end {
-			return last, nil
-		}
-		m, err := c.identity.message(kind, now-c.begun, c.lease, server)
-		if err != nil {
-			return "", err
-		}
-		next := now + min(end-now, timeout6(i))
-		answer, err := c.exchange(ctx, m, next-now, dhcpv6.MessageTypeReply, nil)
-		switch {
-		case err == nil && (ended(answer) || granted(c, answer)):
-			event, err := c.answered(ctx, answer)
-			if event != Acked || err != nil {
-				return event, err
-			}
-			if c.next.Address != c.lease.Address {
-				return Nacked, nil // It begins anew.
-			}
-			if c.next.Address.IsValid() {
-				if err := configure6(c.link, c.next, timeline.Now()); err != nil {
-					return "", err
-				}
-			}
-			c.use()
-			return Acked, nil
-		case ctx.Err() != nil:
-			return "", ctx.Err()
-		case err == nil:
-			c.report(errors.New("the server does not extend the lease now"))
-		case !errors.Is(err, errNoAnswer):
-			c.report(err)
-		}
-		if !waitUntil(ctx, next) {
-			return "", errors.New("cannot wait for the time to ask again")
-		}
-	}
-}
-
-// granted reports whether an answer has a lease.
-func granted(c *client6, answer *dhcpv6.Message) bool {
-	_, err := leaseOf6(c.link.Name, c.identity, answer, timeline.Now())
-	return err == nil
+func (c *client6) pause(attempt int, left time.Duration) time.Duration {
+	return max(time.Second, min(left/2, timeout6(attempt, firstExtend, longestExtend)))
 }
 
 func (c *client6) information(ctx context.Context) (Event, error) {
 	for i := 0; ; i++ {
-		m, err := c.identity.message(dhcpv6.MessageTypeInformationRequest, timeline.Now()-c.begun, nil, nil)
-		if err != nil {
-			return "", err
-		}
-		answer, err := c.exchange(ctx, m, timeout6(i), dhcpv6.MessageTypeReply, nil)
+		answer, err := c.ask(ctx, timeout6(i, firstTimeout6, c.maxima.information), dhcpv6.MessageTypeInformationRequest, nil, nil)
 		if errors.Is(err, errNoAnswer) {
 			continue
 		}
 		if err != nil {
 			return "", err
 		}
+		c.maxima.take(answer)
 		if c.next, err = informationOf(c.link.Name, answer, timeline.Now()); err != nil {
 			return "", err
 		}
-		c.use()
-		return Acked, nil
+		return Acked, c.use(c)
 	}
 }
 
-// drop removes a lease that has ended.
-func (c *client6) drop(why string) {
-	if c.lease == nil {
-		return
+// verify configures the address, and waits until the kernel has verified it.
+func (c *client6) verify(ctx context.Context) (Event, error) {
+	if !c.next.Address.IsValid() {
+		return Free, nil
 	}
-	l := *c.lease
-	c.lease = nil
-	c.log.Info("the lease has ended, and its address is removed", "address", text6(l), "reason", why)
-	err := lease.Remove(c.dir, c.link.Name, 6)
+	if err := c.configure(c.next); err != nil {
+		return "", err
+	}
+	duplicate, err := verified(ctx, c.link, c.next.Address, duplicateLimit)
+	if err != nil || !duplicate {
+		return Free, err
+	}
+	c.log.Error("another machine has the address of the lease, which is declined", "address", c.next.Address.Addr().String())
+	return Conflict, c.remove(c.next)
+}
+
+func (c *client6) configure(l lease.Lease) error {
+	if !l.Address.IsValid() {
+		return nil
+	}
+	return configure6(c.link, l, timeline.Now())
+}
+
+func (c *client6) remove(l lease.Lease) error { return remove6(c.link, l) }
+
+func (c *client6) decline(ctx context.Context, l lease.Lease) error {
+	return c.tell(ctx, dhcpv6.MessageTypeDecline, lease.Lease{Address: l.Address, ServerID: l.ServerID})
+}
+
+// release takes the address from the link first (section 18.2.7).
+func (c *client6) release(ctx context.Context, l lease.Lease) error {
+	var err error
 	if l.Address.IsValid() {
-		err = errors.Join(err, remove6(c.link, l))
+		err = c.remove(l)
+	}
+	return errors.Join(err, c.tell(ctx, dhcpv6.MessageTypeRelease, l))
+}
+
+// tell sends a message about a lease whose reply does not matter.
+func (c *client6) tell(ctx context.Context, kind dhcpv6.MessageType, l lease.Lease) error {
+	server, err := dhcpv6.DUIDFromBytes(l.ServerID)
+	if err == nil {
+		c.begun = timeline.Now()
+		_, err = c.ask(ctx, firstTimeout6, kind, &l, server)
 	}
 	if err != nil {
-		c.log.Error("cannot remove what a lease has configured", "error", err)
+		return fmt.Errorf("%s: %w", kind, err)
 	}
-}
-
-// release gives a lease back to its server, and removes its address.
-func (c *client6) release(ctx context.Context) {
-	if c.lease == nil {
-		return
-	}
-	l := *c.lease
-	c.drop("given back")
-	if len(l.ServerID) > 0 && (l.Address.IsValid() || len(l.Prefixes) > 0) {
-		c.tell(ctx, dhcpv6.MessageTypeRelease, &l)
-	}
+	return nil
 }

@@ -78,7 +78,7 @@ func TestTable(t *testing.T) {
 	for _, x := range []struct {
 		table map[State]map[Event]State
 		first []State
-	}{{Table, []State{Rebooting, Selecting}}, {Table6, []State{Soliciting, Informing}}} {
+	}{{Table, []State{Rebooting, Selecting}}, {Table6, []State{Confirming, Rebooting, Soliciting, Informing}}} {
 		reached := map[State]bool{}
 		for _, s := range x.first {
 			reached[s] = true
@@ -183,7 +183,7 @@ func TestIdentity(t *testing.T) {
 	if m.HostName() != "box" || len(m.ParameterRequestList()) != len(requested) {
 		t.Error(m.Summary())
 	}
-	c := client{link: &net.Interface{HardwareAddr: mac}, options: lease.Options{Identifier: "mac", ClientID: "01626f78"}}
+	c := client4{client: client{link: &net.Interface{HardwareAddr: mac}}, options: lease.Options{Identifier: "mac", ClientID: "01626f78"}}
 	if id := c.identity().id; string(id) != "\x01box" {
 		t.Errorf("% x", id)
 	}

@@ -3,6 +3,7 @@ package dhcp
 import (
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,13 +14,13 @@ import (
 )
 
 // isc starts Debian's isc-dhcp-server with a configuration.
-func (w *world) isc(config, options string) {
+func (w *world) isc(config, options string) *exec.Cmd {
 	w.t.Helper()
 	tier.Tool(w.t, "dhcpd", "isc-dhcp-server")
 	file, leases := filepath.Join(w.dir, "dhcpd.conf"), filepath.Join(w.dir, "dhcpd.leases")
 	must(w.t, os.WriteFile(file, []byte(config), 0o644))
 	must(w.t, os.WriteFile(leases, nil, 0o644))
-	w.program("dhcpd -f -d -cf " + file + " -lf " + leases + " -pf " + filepath.Join(w.dir, "dhcpd.pid") + " " + options + " br0")
+	return w.program("dhcpd -f -d -cf " + file + " -lf " + leases + " -pf " + filepath.Join(w.dir, "dhcpd.pid") + " " + options + " br0")
 }
 
 // isc-dhcp-server gives short leases with classless routes, and renews them.
@@ -66,6 +67,31 @@ func TestRadvd(t *testing.T) {
 		}
 		must(t, lease.WriteRequest(request, lease.Request{}))
 		w.until("the end of the lease", func() bool { return w.lease6("eth0") == nil })
+		stop()
+	})
+}
+
+// A server that has lost its leases does not know the client's: it is asked for the same again, and the
+// address stays.
+func TestNoBinding(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		w := newWorld6(t, 1)
+		w.until("the server's link", func() bool {
+			return !strings.Contains(run(t, "ip netns exec server ip -6 address show dev br0"), "tentative")
+		})
+		config := "server-duid ll ethernet 02:00:00:00:00:99; default-lease-time 20; preferred-lifetime 16; option dhcp-renewal-time 4; option dhcp-rebinding-time 12;" +
+			" subnet6 2001:db8::/64 { prefix6 2001:db8:100:: 2001:db8:1ff:: /56; }"
+		server := w.isc(config, "-6")
+		stop := w.manager6(lease.Options{Prefixes: true}, "eth0")
+		w.until("a lease", func() bool { return w.lease6("eth0") != nil })
+		must(t, server.Process.Kill())
+		_ = server.Wait()
+		w.isc(config, "-6")
+		w.logs("from=renewing event=\"no binding\" to=requesting", 1)
+		w.logs("to=bound", 2)
+		if strings.Contains(w.log(), "the lease has ended") {
+			t.Errorf("the lease was given up:\n%s", w.log())
+		}
 		stop()
 	})
 }

@@ -36,7 +36,7 @@ const (
 // of it, and begins in Rebooting if it has a lease, else in Selecting.
 var Table = map[State]map[Event]State{
 	Rebooting:  {Acked: Probing, Nacked: Selecting, TimedOut: Selecting},
-	Selecting:  {Offered: Requesting},
+	Selecting:  {Offered: Requesting, Acked: Probing, Nacked: Selecting},
 	Requesting: {Acked: Probing, Nacked: Selecting, TimedOut: Selecting},
 	Probing:    {Free: Bound, Conflict: Declining},
 	Declining:  {Waited: Selecting},
@@ -45,5 +45,5 @@ var Table = map[State]map[Event]State{
 	Rebinding:  {Acked: Bound, Nacked: Selecting, Expired: Selecting},
 }
 
-// holds reports whether a client in a state has a lease in use.
-func (s State) holds() bool { return s == Bound || s == Renewing || s == Rebinding }
+// begins reports whether a client in a state has no lease any more, and begins anew.
+func (s State) begins() bool { return s == Selecting || s == Soliciting || s == Declining }

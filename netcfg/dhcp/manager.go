@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"reflect"
 	"sync"
 	"time"
 
@@ -37,15 +36,29 @@ type Manager struct {
 	Release bool         // give leases back at the end
 	Log     *slog.Logger
 
-	running  map[string]*runner // by the name of the link
-	running6 map[string]*runner6
+	running map[key]*runner
+}
+
+// key is a link and a family.
+type key struct {
+	link   string
+	family int
 }
 
 // runner runs the client of a link.
 type runner struct {
 	*client
-	index int
-	stop  func() // waits for the end
+	protocol protocol
+	want     want
+	stop     func() // waits for the end
+}
+
+// want is what a client is started for. A client ends when that changes.
+type want struct {
+	index   int
+	mac     string
+	options lease.Options
+	asks    asks6 // IPv6
 }
 
 // Run gets leases until ctx ends.
@@ -59,7 +72,7 @@ func (m *Manager) Run(ctx context.Context) error {
 			m.Kept = ""
 		}
 	}
-	m.running, m.running6 = map[string]*runner{}, map[string]*runner6{}
+	m.running = map[key]*runner{}
 	wake := make(chan struct{}, 1)
 	folder := ""
 	if m.Request != "" {
@@ -75,9 +88,8 @@ func (m *Manager) Run(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	known := map[string]*lease.Lease{} // of links without a carrier
 	for {
-		m.update(ctx, known)
+		m.update(ctx)
 		select {
 		case <-ctx.Done():
 			m.end()
@@ -88,31 +100,31 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
-// wanted returns the options of the links that ask for DHCP of IPv4 and of IPv6.
-func (m *Manager) wanted() (all, all6 map[string]lease.Options, err error) {
+// wanted returns the options of the links that ask for DHCP.
+func (m *Manager) wanted() (map[key]lease.Options, error) {
 	links := m.Links
 	if m.Request != "" {
 		r, err := lease.ReadRequest(m.Request)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		links = r.Links
 	}
-	all, all6 = map[string]lease.Options{}, map[string]lease.Options{}
+	all := map[key]lease.Options{}
 	for _, l := range links {
 		if l.DHCP4 != nil {
-			all[l.Name] = *l.DHCP4
+			all[key{l.Name, 4}] = *l.DHCP4
 		}
 		if l.DHCP6 != nil {
-			all6[l.Name] = *l.DHCP6
+			all[key{l.Name, 6}] = *l.DHCP6
 		}
 	}
-	return all, all6, nil
+	return all, nil
 }
 
 // update starts and ends clients, by the links that there are and those that ask.
-func (m *Manager) update(ctx context.Context, known map[string]*lease.Lease) {
-	wanted, wanted6, err := m.wanted()
+func (m *Manager) update(ctx context.Context) {
+	wanted, err := m.wanted()
 	if err != nil {
 		m.Log.Error("cannot read which links ask for leases; those of before stay", "error", err)
 		return
@@ -126,81 +138,89 @@ func (m *Manager) update(ctx context.Context, known map[string]*lease.Lease) {
 	for _, l := range state.Links {
 		links[l.Name] = l
 	}
-	m.update6(ctx, state, links, wanted6)
-	for name, r := range m.running {
-		l, there := links[name]
-		options, asks := wanted[name]
-		if there && asks && l.Index == r.index && l.Up && l.Carrier && string(l.MAC) == string(r.link.HardwareAddr) && reflect.DeepEqual(options, r.options) {
+	for k, r := range m.running {
+		l, there := links[k.link]
+		options, asks := wanted[k]
+		there = there && l.Index == r.want.index
+		if there && asks && l.Up && l.Carrier && m.wants(k, l, options) == r.want {
 			continue
 		}
 		r.stop()
-		delete(m.running, name)
-		known[name] = r.lease
+		delete(m.running, k)
 		switch {
 		case !asks:
-			m.giveBack(r.client)
-			delete(known, name)
-		case !there || l.Index != r.index:
-			_ = r.store.forget(name)
-			delete(known, name)
+			r.end()
+		case !there:
+			_ = r.store.forget(k.link)
 		case !l.Carrier:
 			r.log.Info("the carrier is lost; the lease is asked for again with it")
 		}
 	}
-	for name, options := range wanted {
-		l, there := links[name]
-		if m.running[name] == nil && there && l.Up && l.Carrier && len(l.MAC) == 6 {
-			m.start(ctx, l, options, known)
+	for k, options := range wanted {
+		l, there := links[k.link]
+		if m.running[k] != nil || !there || !l.Up || !l.Carrier || len(l.MAC) != 6 || k.family == 6 && !linkLocal(state, l.Index) {
+			continue
+		}
+		if w := m.wants(k, l, options); k.family == 4 || w.asks != (asks6{}) {
+			m.start(ctx, k, l, w)
 		}
 	}
 }
 
-// start starts the client of a link.
-func (m *Manager) start(ctx context.Context, l plan.Link, options lease.Options, known map[string]*lease.Lease) {
-	c := &client{
-		link: &net.Interface{Index: l.Index, Name: l.Name, MTU: l.MTU, HardwareAddr: l.MAC, Flags: net.FlagUp | net.FlagBroadcast}, options: options, store: store{m.Leases, m.Kept},
-		log: m.Log.With("link", l.Name), lease: known[l.Name],
+// wants returns what a client of a link is started for.
+func (m *Manager) wants(k key, l plan.Link, options lease.Options) want {
+	w := want{index: l.Index, mac: string(l.MAC), options: options}
+	if k.family == 6 {
+		managed, other := advertised(l.Index)
+		// An address that a client has stays, also if routers do not speak of it any more.
+		r := m.running[k]
+		w.asks = asksOf(managed || r != nil && r.want.asks.address, other, options)
 	}
-	if c.lease == nil {
-		c.lease, _ = c.store.load(l.Name)
-	}
-	delete(known, l.Name)
-	running, cancel := context.WithCancel(ctx)
-	var work sync.WaitGroup
-	work.Go(func() { c.run(running) })
-	m.running[l.Name] = &runner{client: c, index: l.Index, stop: func() {
-		cancel()
-		work.Wait()
-	}}
+	return w
 }
 
-// giveBack gives a lease back within a limited time.
-func (m *Manager) giveBack(c interface{ release(context.Context) }) {
+// start starts the client of a link.
+func (m *Manager) start(ctx context.Context, k key, l plan.Link, w want) {
+	base := client{
+		link:  &net.Interface{Index: l.Index, Name: l.Name, MTU: l.MTU, HardwareAddr: l.MAC, Flags: net.FlagUp | net.FlagBroadcast | net.FlagMulticast},
+		store: store{m.Leases, m.Kept, k.family}, log: m.Log.With("link", l.Name, "family", k.family),
+	}
+	r := &runner{want: w}
+	if k.family == 4 {
+		c := &client4{client: base, options: w.options}
+		r.protocol, r.client = c, &c.client
+	} else {
+		c := &client6{client: base, identity: newIdentity6(l.MAC, w.asks.address, w.asks.prefixes), inform: w.asks.information, maxima: maxima{longestTimeout6, longestTimeout6}}
+		r.protocol, r.client = c, &c.client
+	}
+	running, cancel := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	work.Go(func() { r.run(running, r.protocol) })
+	r.stop = func() {
+		cancel()
+		work.Wait()
+	}
+	m.running[k] = r
+}
+
+// end gives the lease back within a limited time.
+func (r *runner) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()
-	c.release(ctx)
+	r.giveBack(ctx, r.protocol)
 }
 
 // end ends all clients. Leases stay for the next Manager, which may be another version of this
 // program, except for those that nobody asks for any more.
 func (m *Manager) end() {
-	wanted, wanted6, err := m.wanted()
+	wanted, err := m.wanted()
 	var ending sync.WaitGroup
-	for name, r := range m.running6 {
-		_, asks := wanted6[name]
+	for k, r := range m.running {
+		_, asks := wanted[k]
 		ending.Go(func() {
 			r.stop()
 			if m.Release || err == nil && !asks {
-				m.giveBack(r.client6)
-			}
-		})
-	}
-	for name, r := range m.running {
-		_, asks := wanted[name]
-		ending.Go(func() {
-			r.stop()
-			if m.Release || err == nil && !asks {
-				m.giveBack(r.client)
+				r.end()
 			}
 		})
 	}

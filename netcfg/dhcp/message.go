@@ -11,6 +11,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/iana"
+	"github.com/insomniacslk/dhcp/rfc1035label"
 
 	"keelson/netcfg/lease"
 )
@@ -138,13 +139,7 @@ func leaseOf(link string, ack *dhcpv4.DHCPv4, now time.Duration) (lease.Lease, e
 	}
 	l.Routers, l.DNS, l.NTP = addresses(ack.Router()), addresses(ack.DNS()), addresses(ack.NTPServers())
 	l.Hostname, l.Domain = name(ack.HostName()), name(ack.DomainName())
-	if labels := ack.DomainSearch(); labels != nil {
-		for _, s := range labels.Labels {
-			if s = name(s); s != "" && len(l.Search) < searchLimit {
-				l.Search = append(l.Search, s)
-			}
-		}
-	}
+	l.Search = names(ack.DomainSearch())
 	if b := ack.Options.Get(dhcpv4.OptionInterfaceMTU); len(b) == 2 {
 		if mtu := int(binary.BigEndian.Uint16(b)); mtu >= mtuLow {
 			l.MTU = mtu
@@ -176,6 +171,19 @@ func name(s string) string {
 		}
 	}
 	return s
+}
+
+// names returns the names of a search list; nil is an empty one.
+func names(list *rfc1035label.Labels) (all []string) {
+	if list == nil {
+		return nil
+	}
+	for _, s := range list.Labels {
+		if s = name(s); s != "" && len(all) < searchLimit {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // routesOf returns the routes of a message: those of option 121, which excludes the routers and

@@ -53,13 +53,35 @@ func TestStateful(t *testing.T) {
 		if text := run(t, "ip -6 address show dev eth0"); !strings.Contains(text, l.Address.String()) {
 			t.Errorf("no address %s:\n%s", l.Address, text)
 		}
-		stop()
-		first := *l
-		stop = w.start(&Manager{Request: request})
-		w.until("the same lease again", func() bool { l := w.lease6("eth0"); return l != nil && l.Obtained > first.Obtained })
-		if again := w.lease6("eth0"); again.Address != first.Address {
-			t.Errorf("%s, then %s", first.Address, again.Address)
+		if !strings.Contains(w.log(), "from=soliciting event=ack to=probing") {
+			t.Errorf("no Rapid Commit:\n%s", w.log())
 		}
+		first := *l
+		same := func(how string) {
+			t.Helper()
+			if again := w.lease6("eth0"); again == nil || again.Address != first.Address {
+				t.Errorf("%s: %s, then %+v", how, first.Address, again)
+			}
+		}
+		stop() // As for a swap.
+		stop = w.start(&Manager{Request: request})
+		w.logs("from=confirming event=ack to=probing", 1)
+		same("after a restart")
+		w.logs("event=free to=bound", 2)
+		run(t, "ip netns exec server ip link set far0 down")
+		w.logs("the carrier is lost", 1)
+		run(t, "ip netns exec server ip link set far0 up")
+		w.logs("from=confirming event=ack to=probing", 2)
+		w.logs("event=free to=bound", 3)
+		same("after a lost carrier")
+
+		stop() // A reboot, with leases on a disk.
+		must(t, lease.Remove(filepath.Join(w.dir, "leases"), "eth0", 6))
+		run(t, "ip address delete "+first.Address.String()+" dev eth0")
+		stop = w.start(&Manager{Request: request})
+		w.logs("from=rebooting event=ack to=probing", 1)
+		w.logs("event=free to=bound", 4)
+		same("after a reboot")
 		must(t, lease.WriteRequest(request, lease.Request{}))
 		w.until("the end of the lease", func() bool { return w.lease6("eth0") == nil })
 		w.until("the release at the server", func() bool {
@@ -70,6 +92,34 @@ func TestStateful(t *testing.T) {
 		if text := run(t, "ip -6 address show dev eth0"); strings.Contains(text, first.Address.Addr().String()+"/128") {
 			t.Errorf("the address is left:\n%s", text)
 		}
+	})
+}
+
+// A lease does not fit another network.
+func TestNotOnLink(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		w := newWorld6(t, 1)
+		server := w.dnsmasq("--interface=br0 --enable-ra --dhcp-range=2001:db8::100,2001:db8::1ff,64,1h")
+		stop := w.manager6(lease.Options{}, "eth0")
+		w.until("a lease", func() bool { return w.lease6("eth0") != nil })
+		first := *w.lease6("eth0")
+		run(t, "ip netns exec server ip link set far0 down")
+		w.logs("the carrier is lost", 1)
+		must(t, server.Process.Kill())
+		_ = server.Wait()
+		run(t, "ip netns exec server ip address delete 2001:db8::1/64 dev br0")
+		run(t, "ip netns exec server ip address add 2001:db8:9::1/64 dev br0 nodad")
+		w.dnsmasq("--interface=br0 --enable-ra --dhcp-range=2001:db8:9::100,2001:db8:9::1ff,64,1h")
+		run(t, "ip netns exec server ip link set far0 up")
+		w.logs("from=confirming event=nak to=soliciting", 1)
+		w.until("a lease of the other network", func() bool {
+			l := w.lease6("eth0")
+			return l != nil && netip.MustParsePrefix("2001:db8:9::/64").Contains(l.Address.Addr())
+		})
+		if text := run(t, "ip -6 address show dev eth0"); strings.Contains(text, first.Address.Addr().String()+"/128") {
+			t.Errorf("the old address is left:\n%s", text)
+		}
+		stop()
 	})
 }
 
@@ -91,29 +141,46 @@ func TestStateless(t *testing.T) {
 func TestDelegation(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		tier.Tool(t, "kea-dhcp6", "kea-dhcp6-server")
+		tier.Tool(t, "radvd", "radvd")
 		w := newWorld6(t, 1)
 		file := filepath.Join(w.dir, "kea.json")
 		must(t, os.WriteFile(file, []byte(`{"Dhcp6": {"interfaces-config": {"interfaces": ["br0"]}, "server-id": {"type": "LL", "persist": false}, "lease-database": {"type": "memfile", "persist": false}, "loggers": [{"name": "kea-dhcp6", "output_options": [{"output": "stdout"}], "severity": "INFO"}],
 			"subnet6": [{"id": 1, "subnet": "2001:db8::/64", "interface": "br0", "pools": [{"pool": "2001:db8::100 - 2001:db8::1ff"}], "pd-pools": [{"prefix": "2001:db8:1::", "prefix-len": 48, "delegated-len": 56}],
-			"preferred-lifetime": 6, "valid-lifetime": 8, "renew-timer": 2, "rebind-timer": 5}]}}`), 0o644))
+			"preferred-lifetime": 6, "valid-lifetime": 12, "renew-timer": 2, "rebind-timer": 5}]}}`), 0o644))
 		must(t, os.MkdirAll("/run/kea", 0o755))
 		w.until("the server's link", func() bool {
 			return !strings.Contains(run(t, "ip netns exec server ip -6 address show dev br0"), "tentative")
 		})
 		server := w.program("env KEA_LOCKFILE_DIR=" + w.dir + " KEA_PIDFILE_DIR=" + w.dir + " kea-dhcp6 -c " + file)
+		run(t, "ip netns exec server sysctl -qw net.ipv6.conf.all.forwarding=1")
+		config := filepath.Join(w.dir, "radvd.conf")
+		must(t, os.WriteFile(config, []byte("interface br0 { AdvSendAdvert on; AdvManagedFlag on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; };\n"), 0o644))
+		w.program("radvd -n -C " + config + " -p " + filepath.Join(w.dir, "radvd.pid") + " -m stderr")
 		stop := w.manager6(lease.Options{Prefixes: true}, "eth0")
-		w.until("a lease", func() bool { return w.lease6("eth0") != nil })
+		w.until("an address and a prefix", func() bool { l := w.lease6("eth0"); return l != nil && l.Address.IsValid() && len(l.Prefixes) > 0 })
 		first := *w.lease6("eth0")
 		if len(first.Prefixes) != 1 || first.Prefixes[0].Bits() != 56 || !netip.MustParsePrefix("2001:db8:1::/48").Contains(first.Prefixes[0].Addr()) {
 			t.Errorf("%+v", first)
 		}
 		w.until("the renewal", func() bool { l := w.lease6("eth0"); return l != nil && l.Expires > first.Expires })
+		if again := w.lease6("eth0"); again.Address != first.Address || len(again.Prefixes) != 1 || again.Prefixes[0] != first.Prefixes[0] || again.Preferred >= again.Expires {
+			t.Errorf("%+v, then %+v", first, again)
+		}
 		must(t, server.Process.Kill())
 		_ = server.Wait()
+		w.until("the address is deprecated", func() bool {
+			text := run(t, "ip -6 address show dev eth0")
+			return strings.Contains(text, first.Address.String()+" scope global deprecated") && strings.Contains(text, "preferred_lft 0sec")
+		})
 		w.until("the end of the lease", func() bool { return w.lease6("eth0") == nil })
 		if !strings.Contains(w.log(), "from=renewing event=T2 to=rebinding") || !strings.Contains(w.log(), "from=rebinding event=expired to=soliciting") {
 			t.Errorf("the states:\n%s", w.log())
 		}
+		w.dnsmasq("--interface=br0 --dhcp-range=2001:db8::200,2001:db8::2ff,64,1h")
+		w.until("an address of another server", func() bool {
+			l := w.lease6("eth0")
+			return l != nil && netip.MustParsePrefix("2001:db8::200/120").Contains(l.Address.Addr())
+		})
 		stop()
 	})
 }

@@ -141,6 +141,12 @@ func (w *world) log() string {
 	return string(text)
 }
 
+// logs waits until the client has logged a text so many times.
+func (w *world) logs(text string, times int) {
+	w.t.Helper()
+	w.until(text, func() bool { return strings.Count(w.log(), text) >= times })
+}
+
 func addressesOf(t *testing.T, link string) (all []netip.Prefix) {
 	t.Helper()
 	state, err := kernel.Links()
@@ -282,11 +288,44 @@ func TestConflict(t *testing.T) {
 		run(t, "ip address flush dev eth0")
 		must(t, lease.Remove(filepath.Join(w.dir, "leases"), "eth0", 4))
 		l.Address = netip.MustParsePrefix("198.51.100.7/24")
-		must(t, store{dir: filepath.Join(w.dir, "kept")}.save(l))
+		must(t, store{dir: filepath.Join(w.dir, "kept"), family: 4}.save(l))
 		stop = w.manager("eth0")
 		w.until("a lease after a refusal", func() bool { return w.lease("eth0") != nil })
 		if !strings.Contains(w.log(), "from=rebooting event=nak to=selecting") {
 			t.Errorf("no refusal:\n%s", w.log())
+		}
+		stop()
+	})
+}
+
+// A server gives a lease at once, and the link flaps: the lease is asked for again, each time.
+func TestRapidCommit(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		w.dnsmasq("--interface=br0 --dhcp-range=192.0.2.10,192.0.2.20,255.255.255.0,1h --dhcp-rapid-commit")
+		stop := w.manager("eth0")
+		w.logs("from=selecting event=ack to=probing", 1)
+		w.until("a lease", func() bool { return w.lease("eth0") != nil })
+		first := w.lease("eth0").Address
+		for range 10 {
+			run(t, "ip netns exec server ip link set far0 down")
+			run(t, "ip netns exec server ip link set far0 up")
+		}
+		w.until("the lease after the flaps", func() bool {
+			text := w.log()
+			return strings.Contains(text[max(0, strings.LastIndex(text, "the carrier is lost")):], "to=bound")
+		})
+		lost := strings.Count(w.log(), "the carrier is lost")
+		run(t, "ip netns exec server ip link set far0 down")
+		w.logs("the carrier is lost", lost+1)
+		bound := strings.Count(w.log(), "to=bound")
+		run(t, "ip netns exec server ip link set far0 up")
+		w.logs("to=bound", bound+1)
+		if got := addressesOf(t, "eth0"); len(got) != 1 || got[0] != first {
+			t.Errorf("%s, then %v", first, got)
+		}
+		if strings.Contains(w.log(), "the lease has ended") {
+			t.Errorf("the lease was given up:\n%s", w.log())
 		}
 		stop()
 	})

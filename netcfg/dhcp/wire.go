@@ -51,9 +51,6 @@ func unicastConn(ctx context.Context, link *net.Interface, from netip.Addr) (net
 	return config.ListenPacket(ctx, "udp4", netip.AddrPortFrom(from, dhcpv4.ClientPort).String())
 }
 
-// errNoAnswer is returned when no answer came in time.
-var errNoAnswer = errors.New("no answer")
-
 // exchange sends a message and waits for an answer that is accepted. to is invalid for a broadcast.
 func exchange(ctx context.Context, link *net.Interface, from, to netip.Addr, message *dhcpv4.DHCPv4, timeout time.Duration, accepts func(*dhcpv4.DHCPv4) bool) (*dhcpv4.DHCPv4, error) {
 	conn, dest, err := open(ctx, link, from, to)

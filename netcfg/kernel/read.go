@@ -90,7 +90,7 @@ func Links() (plan.State, error) {
 		if p := fromNet(a.IPNet); p.IsValid() {
 			s.Addresses = append(s.Addresses, plan.Address{
 				Link: a.LinkIndex, Address: config.Address{Prefix: p, Label: a.Label, Deprecated: a.Flags&unix.IFA_F_DEPRECATED != 0},
-				Tentative: a.Flags&unix.IFA_F_TENTATIVE != 0, Duplicate: a.Flags&unix.IFA_F_DADFAILED != 0, Dynamic: a.Flags&unix.IFA_F_PERMANENT == 0, ValidFor: a.ValidLft,
+				Tentative: a.Flags&unix.IFA_F_TENTATIVE != 0, Duplicate: a.Flags&unix.IFA_F_DADFAILED != 0, Dynamic: a.Flags&unix.IFA_F_PERMANENT == 0, ValidFor: a.ValidLft, PreferredFor: a.PreferedLft,
 			})
 		}
 	}

@@ -76,6 +76,9 @@ type Lease struct {
 	Renew    time.Duration  `json:"renew"`
 	Rebind   time.Duration  `json:"rebind"`
 	Expires  time.Duration  `json:"expires"`
+	// Preferred is when the address is deprecated: no new connection is to use it (RFC 4862 section 5.5.4).
+	// IPv6 only.
+	Preferred time.Duration `json:"preferred,omitempty"`
 }
 
 // Forever is the time of a lease that does not end.

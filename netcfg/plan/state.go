@@ -57,6 +57,8 @@ type Address struct {
 	Duplicate bool // another machine has it
 	Dynamic   bool // it ends, unless it is renewed
 	ValidFor  int  // seconds until it ends
+	// PreferredFor is in how many seconds it is deprecated.
+	PreferredFor int
 }
 
 // Route is a route. To that of a family without its own metric or table, normal gives the

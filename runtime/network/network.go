@@ -57,6 +57,9 @@ type Address struct {
 	Prefix   string `json:"prefix"`
 	Note     string `json:"note,omitempty"`     // tentative, duplicate, deprecated
 	ValidFor int    `json:"validFor,omitempty"` // seconds; 0: it does not end
+	// PreferredFor is after how many seconds it is deprecated: no new connection uses it then. 0: it is, or is not
+	// before it ends.
+	PreferredFor int `json:"preferredFor,omitempty"`
 }
 
 // Lease is a lease of DHCP.

@@ -3,6 +3,7 @@ package network
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 const (
 	resolvConf = "/etc/resolv.conf"
 	fileLimit  = 256 << 10
+	forever    = math.MaxUint32 // a lifetime without end, in seconds
 )
 
 // Read reads the state of the network. With an error, what could be read is there.
@@ -77,8 +79,11 @@ func addressOf(a plan.Address) Address {
 	case a.Deprecated:
 		made.Note = "deprecated"
 	}
-	if a.Dynamic {
+	if a.Dynamic && a.ValidFor != forever {
 		made.ValidFor = a.ValidFor
+	}
+	if a.Dynamic && a.PreferredFor != forever && a.PreferredFor != a.ValidFor {
+		made.PreferredFor = a.PreferredFor
 	}
 	return made
 }

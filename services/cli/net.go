@@ -191,6 +191,9 @@ func linkRows(l network.Link) (rows [][2]string) {
 		if address.ValidFor > 0 {
 			from = strings.TrimPrefix(fmt.Sprintf("%s, for %s", from, time.Duration(address.ValidFor)*time.Second), "-, ")
 		}
+		if address.PreferredFor > 0 {
+			from = strings.TrimPrefix(fmt.Sprintf("%s, preferred for %s", from, time.Duration(address.PreferredFor)*time.Second), "-, ")
+		}
 		rows = append(rows, [2]string{address.Prefix, from})
 	}
 	for _, lease := range l.Leases {
