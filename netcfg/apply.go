@@ -24,7 +24,9 @@ func (p IPParam) Apply(ctx context.Context, rank int) (string, error) {
 	}
 	var errs []error
 	if len(p.MAC) > 0 {
-		errs = append(errs, setMAC(link, p.MAC))
+		if err := SetMAC(link, p.MAC); err != nil {
+			errs = append(errs, fmt.Errorf("cannot set field mac of %s to %s: %w", link.Attrs().Name, p.MAC, err))
+		}
 	}
 	if p.MTU > 0 {
 		if err := netlink.LinkSetMTU(link, p.MTU); err != nil {
@@ -37,16 +39,14 @@ func (p IPParam) Apply(ctx context.Context, rank int) (string, error) {
 	return link.Attrs().Name, errors.Join(errs...)
 }
 
-// setMAC sets a hardware address. Most drivers require the link to be down.
-func setMAC(link netlink.Link, mac net.HardwareAddr) error {
+// SetMAC sets the hardware address of a link. Most drivers require the link to be down, which it is
+// meanwhile.
+func SetMAC(link netlink.Link, mac net.HardwareAddr) error {
 	err := netlink.LinkSetHardwareAddr(link, mac)
 	if errors.Is(err, unix.EBUSY) {
 		err = errors.Join(netlink.LinkSetDown(link), netlink.LinkSetHardwareAddr(link, mac), netlink.LinkSetUp(link))
 	}
-	if err != nil {
-		return fmt.Errorf("cannot set field mac of %s to %s: %w", link.Attrs().Name, mac, err)
-	}
-	return nil
+	return err
 }
 
 func (p IPParam) configure(link netlink.Link, rank int) error {

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"keelson/init/cmdline"
 	"keelson/init/consoles"
 	"keelson/init/policy"
 	"keelson/init/programs"
@@ -15,6 +14,7 @@ import (
 	"keelson/init/step"
 	"keelson/mounts"
 	"keelson/runtime/backoff"
+	"keelson/runtime/cmdline"
 	"keelson/runtime/console"
 	"keelson/runtime/corecgroup"
 	"keelson/runtime/oomscore"

@@ -4,7 +4,7 @@
 package consoles
 
 import (
-	"keelson/init/cmdline"
+	"keelson/runtime/cmdline"
 	"keelson/runtime/console"
 	"keelson/runtime/userspace"
 )

@@ -5,7 +5,7 @@ import (
 	"reflect"
 	"testing"
 
-	"keelson/init/cmdline"
+	"keelson/runtime/cmdline"
 	"keelson/runtime/console"
 	"keelson/runtime/userspace"
 )

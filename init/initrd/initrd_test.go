@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"keelson/init/cmdline"
 	"keelson/runtime/blkid"
+	"keelson/runtime/cmdline"
 	"keelson/runtime/uevent"
 )
 

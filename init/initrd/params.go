@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"keelson/init/cmdline"
+	"keelson/runtime/cmdline"
 )
 
 // patience limits the wait for the root without rootwait: a driver may take a while to

@@ -10,13 +10,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/init/cmdline"
 	"keelson/init/consoles"
 	"keelson/init/modules"
 	"keelson/init/role"
 	"keelson/init/step"
 	"keelson/init/switchroot"
 	"keelson/mounts"
+	"keelson/runtime/cmdline"
 	"keelson/runtime/console"
 	"keelson/runtime/timeline"
 	"keelson/runtime/uevent"

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/init/cmdline"
+	"keelson/runtime/cmdline"
 	"keelson/runtime/uevent"
 	"keelson/runtime/userspace"
 )

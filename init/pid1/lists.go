@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/init/cmdline"
 	"keelson/init/covered"
 	"keelson/init/pid1/initramfs"
 	"keelson/init/pid1/kernel"
@@ -18,6 +17,7 @@ import (
 	"keelson/init/scripts"
 	"keelson/init/step"
 	"keelson/mounts"
+	"keelson/runtime/cmdline"
 	"keelson/runtime/paths"
 	"keelson/runtime/timeline"
 	"keelson/runtime/userspace"

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"keelson/init/cmdline"
 	"keelson/init/consoles"
 	"keelson/init/pid1/environment"
 	"keelson/init/pid1/handover"
@@ -23,6 +22,7 @@ import (
 	"keelson/init/step"
 	"keelson/init/switchroot"
 	"keelson/mounts"
+	"keelson/runtime/cmdline"
 	"keelson/runtime/console"
 	"keelson/runtime/fault"
 	"keelson/runtime/fdstore"

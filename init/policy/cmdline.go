@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"keelson/init/cmdline"
 	"keelson/runtime/boots"
 	"keelson/runtime/bundle"
+	"keelson/runtime/cmdline"
 	"keelson/runtime/corecgroup"
 	"keelson/runtime/psi"
 	"keelson/runtime/watchdog"

@@ -8,8 +8,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"keelson/init/cmdline"
 	"keelson/runtime/bundle"
+	"keelson/runtime/cmdline"
 )
 
 // container returns a container with annotations, each given as KEY=VALUE without prefix.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"keelson/init/cmdline"
 	"keelson/mounts"
+	"keelson/runtime/cmdline"
 	"keelson/runtime/programs"
 	"keelson/runtime/userspace"
 )

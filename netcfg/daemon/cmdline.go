@@ -7,6 +7,7 @@ import (
 
 	"keelson/netcfg"
 	"keelson/netcfg/config"
+	"keelson/runtime/cmdline"
 )
 
 // anyDevice is the ID of the entry for the devices that an ip= without one means.
@@ -19,17 +20,15 @@ const anyDevice = "ip="
 //
 // A parameter that cannot be used is in the notes, and has no effect.
 func CommandLine(line, pnp string) config.Config {
-	c := madeLinks(line)
+	params := cmdline.Parse(line)
+	c := madeLinks(params)
 	proto, _, _ := strings.Cut(pnp, "\n")
 	if proto == "#PROTO: DHCP" || proto == "#PROTO: BOOTP" || proto == "#PROTO: RARP" {
 		return c.Config
 	}
 	var everywhere []netcfg.IPParam // without a device
-	for _, word := range strings.Fields(line) {
-		value, ok := strings.CutPrefix(word, "ip=")
-		if !ok {
-			continue
-		}
+	for _, value := range params.Values("ip") {
+		word := "ip=" + value
 		p, _ := netcfg.ParseIP(value) // The boot has reported errors.
 		if p.Dynamic == "" {
 			continue

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"keelson/netcfg/config"
+	"keelson/runtime/cmdline"
 )
 
 // commandLine is the configuration of a command line.
@@ -21,12 +22,15 @@ func (c commandLine) parent(id string) bool {
 
 // madeLinks returns the links of vlan= and bond=, with those that they are made from. Those of a
 // parameter with a mistake are left out.
-func madeLinks(line string) (c commandLine) {
+func madeLinks(line cmdline.Line) (c commandLine) {
 	var good []string
-	for _, word := range strings.Fields(line) {
-		name, _, _ := strings.Cut(word, "=")
-		if name != "vlan" && name != "bond" || word == "vlan" {
+	for _, p := range line {
+		if p.Name != "bond" && !(p.Name == "vlan" && p.Set) {
 			continue
+		}
+		word := p.Name
+		if p.Set {
+			word += "=" + p.Value
 		}
 		made, err := document(append(slices.Clone(good), word))
 		if err != nil {

@@ -43,6 +43,11 @@ func TestCommandLine(t *testing.T) {
 	if len(c.Links) != 2 || c.Links[1].Match.Name != "*" || !c.Links[1].DHCP4.Enabled || c.Links[0].ID != "eth1" || !c.Links[0].DHCP6.Enabled || len(c.Notes) != 1 {
 		t.Errorf("%+v", c)
 	}
+	for line, want := range map[string]int{`"ip=eth0:dhcp"`: 1, `ip="eth0:dhcp"`: 1, `x="a ip=dhcp b"`: 0, "-- ip=dhcp": 0} {
+		if c := CommandLine(line, ""); len(c.Links) != want {
+			t.Errorf("%s: %+v", line, c)
+		}
+	}
 	if c := CommandLine("ip=dhcp", "#PROTO: DHCP\nnameserver 192.0.2.1\n"); len(c.Links) != 0 {
 		t.Errorf("what the kernel has configured: %+v", c)
 	}

@@ -12,6 +12,7 @@ import (
 	"keelson/netcfg/lease"
 	"keelson/netcfg/plan"
 	"keelson/runtime/readfile"
+	"keelson/runtime/resolvconf"
 )
 
 // mark is the first line of files that the service has written.
@@ -32,17 +33,13 @@ type resolver struct {
 
 // parseResolver reads what there is to keep of a resolv.conf.
 func parseResolver(text string) (r resolver) {
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		switch {
-		case len(f) > 1 && f[0] == "nameserver":
-			if a, err := netip.ParseAddr(f[1]); err == nil {
-				r.servers = append(r.servers, a)
-			}
-		case len(f) > 1 && (f[0] == "search" || f[0] == "domain"):
-			r.search = f[1:]
+	servers, search := resolvconf.Parse(text)
+	for _, text := range servers {
+		if a, err := netip.ParseAddr(text); err == nil {
+			r.servers = append(r.servers, a)
 		}
 	}
+	r.search = search
 	return r
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"keelson/netcfg"
 	"keelson/netcfg/config"
 	"keelson/netcfg/plan"
 )
@@ -62,7 +63,7 @@ func (k Kernel) apply(c plan.Change) error {
 	case plan.Rename:
 		return netlink.LinkSetName(link, c.To)
 	case plan.SetMAC:
-		return setMAC(link, c.Want.MAC)
+		return netcfg.SetMAC(link, c.Want.MAC)
 	case plan.SetMTU:
 		return netlink.LinkSetMTU(link, c.Want.MTU)
 	case plan.SetParameters:
@@ -94,15 +95,6 @@ func (k Kernel) apply(c plan.Change) error {
 		return err
 	}
 	return fmt.Errorf("there is no change %q", c.Op)
-}
-
-// setMAC sets a hardware address. Most drivers require the link to be down.
-func setMAC(link netlink.Link, mac net.HardwareAddr) error {
-	err := netlink.LinkSetHardwareAddr(link, mac)
-	if errors.Is(err, unix.EBUSY) {
-		err = errors.Join(netlink.LinkSetDown(link), netlink.LinkSetHardwareAddr(link, mac), netlink.LinkSetUp(link))
-	}
-	return err
 }
 
 // sysctl sets a setting of a link for ipv4 or ipv6 (kernel document networking/ip-sysctl.rst). A

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"keelson/netcfg/kernel"
 	"keelson/netcfg/lease"
 	"keelson/netcfg/plan"
 	"keelson/runtime/readfile"
+	"keelson/runtime/resolvconf"
 	"keelson/runtime/timeline"
 )
 
@@ -49,7 +49,8 @@ func Read() (Network, error) {
 		n.Routes = append(n.Routes, Route{Text: plan.RouteText(r.Route, names[r.Link]), By: makerOf(r.Protocol)})
 	}
 	if text, resolvErr := readfile.Limited(resolvConf, fileLimit); resolvErr == nil {
-		n.DNS, n.Search = parseResolvConf(string(text))
+		servers, search := resolvconf.Parse(string(text))
+		n.DNS, n.Search = append(n.DNS, servers...), append(n.Search, search...)
 	}
 	var d Daemon
 	known, daemonErr := readfile.JSON(StatusFile, fileLimit, &d)
@@ -134,19 +135,4 @@ func texts[T fmt.Stringer](list []T) (all []string) {
 		all = append(all, v.String())
 	}
 	return all
-}
-
-// parseResolvConf returns the servers and the search list of resolv.conf(5).
-func parseResolvConf(text string) (servers, search []string) {
-	servers, search = []string{}, []string{}
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		switch {
-		case len(f) > 1 && f[0] == "nameserver":
-			servers = append(servers, f[1])
-		case len(f) > 1 && (f[0] == "search" || f[0] == "domain"):
-			search = f[1:]
-		}
-	}
-	return servers, search
 }

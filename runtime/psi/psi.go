@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"keelson/runtime/cmdline"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -57,13 +59,8 @@ func ParseThreshold(value string) (Threshold, error) {
 // OnCommandLine returns the threshold that a kernel command line sets. The last of several parameters
 // wins; a bad value, which the boot reports, sets none.
 func OnCommandLine(text string) (t Threshold) {
-	for word := range strings.FieldsSeq(text) {
-		if word == "--" { // What follows is for init.
-			break
-		}
-		if value, ok := strings.CutPrefix(word, Parameter+"="); ok {
-			t, _ = ParseThreshold(value)
-		}
+	if value, ok := cmdline.Parse(text).Last(Parameter); ok {
+		t, _ = ParseThreshold(value)
 	}
 	return t
 }

@@ -13,6 +13,7 @@ import (
 	"keelson/runtime/clock"
 	"keelson/runtime/condition"
 	"keelson/runtime/readfile"
+	"keelson/runtime/resolvconf"
 )
 
 // met reports whether a condition is met now.
@@ -52,12 +53,8 @@ func namesServer(file string) bool {
 	if err != nil {
 		return false
 	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "nameserver" {
-			return true
-		}
-	}
-	return false
+	servers, _ := resolvconf.Parse(string(text))
+	return len(servers) > 0
 }
 
 func hasAddress(name string) bool {

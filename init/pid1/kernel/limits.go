@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/init/cmdline"
+	"keelson/runtime/cmdline"
 )
 
 // sharedLimits are limits that the kernel counts per user or for the whole system: every

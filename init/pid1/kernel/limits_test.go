@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"keelson/init/cmdline"
+	"keelson/runtime/cmdline"
 )
 
 func must(t *testing.T, err error) {

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 
-	"keelson/init/cmdline"
+	"keelson/runtime/cmdline"
 )
 
 // powerFacts decide whether the kernel can power the machine off. No file in /proc or

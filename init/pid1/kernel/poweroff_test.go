@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"keelson/init/cmdline"
+	"keelson/runtime/cmdline"
 )
 
 // The machine is reset only if a power-off is sure to leave a virtual machine halted

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/init/cmdline"
+	"keelson/runtime/cmdline"
 	"keelson/runtime/corecgroup"
 	"keelson/runtime/oomscore"
 	"keelson/runtime/threads"

@@ -3,7 +3,7 @@ package kernel
 import (
 	"testing"
 
-	"keelson/init/cmdline"
+	"keelson/runtime/cmdline"
 )
 
 func TestFilesOf(t *testing.T) {

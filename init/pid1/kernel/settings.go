@@ -22,7 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/init/cmdline"
+	"keelson/runtime/cmdline"
 )
 
 const (

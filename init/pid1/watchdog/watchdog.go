@@ -24,8 +24,8 @@ import (
 	"sync"
 	"time"
 
-	"keelson/init/cmdline"
 	"keelson/runtime/backoff"
+	"keelson/runtime/cmdline"
 	"keelson/runtime/timeline"
 	"keelson/runtime/watchdog"
 )

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keelson/init/cmdline"
+	"keelson/runtime/cmdline"
 	"keelson/runtime/timeline"
 )
 
