@@ -23,14 +23,12 @@ func CommandLine(line, pnp string) config.Config {
 	params := cmdline.Parse(line)
 	c := madeLinks(params)
 	proto, _, _ := strings.Cut(pnp, "\n")
-	if proto == "#PROTO: DHCP" || proto == "#PROTO: BOOTP" || proto == "#PROTO: RARP" {
-		return c.Config
-	}
+	configured := proto == "#PROTO: DHCP" || proto == "#PROTO: BOOTP" || proto == "#PROTO: RARP"
 	var everywhere []netcfg.IPParam // without a device
 	for _, value := range params.Values("ip") {
 		word := "ip=" + value
-		p, _ := netcfg.ParseIP(value) // The boot has reported errors.
-		if p.Dynamic == "" {
+		p, _ := netcfg.ParseIP(value)                           // The boot has reported errors.
+		if p.Dynamic == "" || configured && !dhcp6(p.Dynamic) { // The kernel knows IPv4 only.
 			continue
 		}
 		if !dhcp4(p.Dynamic) && !dhcp6(p.Dynamic) {

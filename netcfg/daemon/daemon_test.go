@@ -51,6 +51,9 @@ func TestCommandLine(t *testing.T) {
 	if c := CommandLine("ip=dhcp", "#PROTO: DHCP\nnameserver 192.0.2.1\n"); len(c.Links) != 0 {
 		t.Errorf("what the kernel has configured: %+v", c)
 	}
+	if c := CommandLine("ip=dhcp ip=eth0:dhcp6", "#PROTO: DHCP\nnameserver 192.0.2.1\n"); len(c.Links) != 1 || c.Links[0].DHCP4.Enabled || !c.Links[0].DHCP6.Enabled {
+		t.Errorf("IPv6, which the kernel has not configured: %+v", c)
+	}
 }
 
 // A client identifier holds for DHCP of IPv4.

@@ -1,15 +1,18 @@
 package dhcp
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
 
+	"keelson/netcfg/lease"
 	"keelson/testvm/nstest"
 	"keelson/testvm/tier"
 )
@@ -83,6 +86,7 @@ func pass(from, to *packet.Conn, chances <-chan chance) {
 			continue
 		}
 		frame := append([]byte(nil), data[:n]...)
+		complete(frame)
 		time.AfterFunc(c.late, func() {
 			_, _ = to.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]})
 			if c.twice {
@@ -92,8 +96,29 @@ func pass(from, to *packet.Conn, chances <-chan chance) {
 	}
 }
 
-// A lease over a link on which packets are lost, late and repeated. Client and server use raw
-// sockets, so that the checksums of what is passed on are complete.
+// complete completes the checksum of a packet of UDP over IPv6 (RFC 8200 section 8.1), which the kernel leaves
+// to the hardware. For IPv4, client and server use raw sockets, which send complete ones.
+func complete(frame []byte) {
+	const header, addresses, udp = 14, 22, 54
+	if len(frame) < udp+8 || binary.BigEndian.Uint16(frame[12:]) != unix.ETH_P_IPV6 || frame[header+6] != unix.IPPROTO_UDP {
+		return
+	}
+	end := min(len(frame), udp+int(binary.BigEndian.Uint16(frame[udp+4:])))
+	clear(frame[udp+6 : udp+8])
+	sum := uint32(unix.IPPROTO_UDP) + uint32(end-udp)
+	for i := addresses; i < end; i += 2 {
+		sum += uint32(frame[i]) << 8
+		if i+1 < end {
+			sum += uint32(frame[i+1])
+		}
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	binary.BigEndian.PutUint16(frame[udp+6:], ^uint16(sum))
+}
+
+// A lease over a link on which packets are lost, late and repeated.
 func TestLossyLink(t *testing.T) {
 	tier.Long(t)
 	nstest.Run(t, func(t *testing.T) {
@@ -105,6 +130,30 @@ func TestLossyLink(t *testing.T) {
 		stop()
 		stop = w.manager("eth0")
 		w.until("the lease again", func() bool { l := w.lease("eth0"); return l != nil && l.Obtained > first.Obtained })
+		stop()
+	})
+}
+
+// The same for IPv6, with a delegated prefix: Request, Rebind after a restart, and Renew.
+func TestLossyLink6(t *testing.T) {
+	tier.Long(t)
+	nstest.Run(t, func(t *testing.T) {
+		w := newLossyWorld(t, uint64(time.Now().UnixNano()))
+		run(t, "ip netns exec server ip address add 2001:db8::1/64 dev br0 nodad")
+		w.until("the server's link", func() bool {
+			return !strings.Contains(run(t, "ip netns exec server ip -6 address show dev br0"), "tentative")
+		})
+		w.isc("default-lease-time 120; preferred-lifetime 100; option dhcp-renewal-time 5; option dhcp-rebinding-time 90; subnet6 2001:db8::/64 { prefix6 2001:db8:100:: 2001:db8:1ff:: /56; }", "-6")
+		stop := w.manager6(lease.Options{Prefixes: true}, "eth0")
+		w.until("a lease", func() bool { return w.lease6("eth0") != nil })
+		first := *w.lease6("eth0")
+		stop()
+		stop = w.manager6(lease.Options{Prefixes: true}, "eth0")
+		w.logs("to=bound", 2)
+		w.logs("from=renewing event=ack to=bound", 1)
+		if l := w.lease6("eth0"); l == nil || len(l.Prefixes) != 1 || l.Prefixes[0] != first.Prefixes[0] {
+			t.Errorf("%+v, then %+v", first, l)
+		}
 		stop()
 	})
 }

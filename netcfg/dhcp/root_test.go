@@ -328,6 +328,15 @@ func TestRapidCommit(t *testing.T) {
 			t.Errorf("the lease was given up:\n%s", w.log())
 		}
 		stop()
+
+		// A reboot, with leases on a disk.
+		must(t, lease.Remove(filepath.Join(w.dir, "leases"), "eth0", 4))
+		run(t, "ip address flush dev eth0")
+		again := strings.Count(w.log(), "from=rebooting event=ack to=probing")
+		stop = w.manager("eth0")
+		w.logs("from=rebooting event=ack to=probing", again+1)
+		w.until("the address of before", func() bool { got := addressesOf(t, "eth0"); return len(got) == 1 && got[0] == first })
+		stop()
 	})
 }
 
@@ -344,27 +353,47 @@ func TestLoss(t *testing.T) {
 	})
 }
 
-// Many links in one process.
+// Many links in one process, with both protocols, all of which lose the carrier at once.
 func TestManyLinks(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		const links = 50
-		w := newWorld(t, links)
-		w.dnsmasq("--interface=br0 --dhcp-range=192.0.2.10,192.0.2.200,255.255.255.0,1h")
+		w := newWorld6(t, links)
+		w.dnsmasq("--interface=br0 --enable-ra --dhcp-range=192.0.2.10,192.0.2.200,255.255.255.0,1h --dhcp-range=2001:db8::100,2001:db8::1ff,64,1h")
 		var names []string
 		for i := range links {
 			names = append(names, fmt.Sprintf("eth%d", i))
+			run(t, fmt.Sprintf("ip netns exec server ip link set far%d group 7", i))
 		}
-		stop := w.manager(names...)
+		all, err := Standalone(names)
+		must(t, err)
+		for i := range all {
+			all[i].DHCP6 = &lease.Options{}
+		}
+		stop := w.start(&Manager{Links: all})
 		w.until("all leases", func() bool {
 			all, err := lease.ReadAll(filepath.Join(w.dir, "leases"))
-			return err == nil && len(all) == links
+			return err == nil && len(all) == 2*links
 		})
 		seen := map[netip.Prefix]bool{}
 		for _, name := range names {
-			seen[w.lease(name).Address] = true
+			seen[w.lease(name).Address], seen[w.lease6(name).Address] = true, true
 		}
-		if len(seen) != links {
+		if len(seen) != 2*links {
 			t.Errorf("%d links have %d addresses", links, len(seen))
+		}
+		w.logs("to=bound", 2*links)
+		run(t, "ip netns exec server ip link set group 7 down")
+		w.logs("the carrier is lost", 2*links)
+		run(t, "ip netns exec server ip link set group 7 up")
+		w.logs("from=rebooting event=", links)
+		w.logs("from=confirming event=", links)
+		w.logs("to=bound", 4*links)
+		for _, name := range names {
+			delete(seen, w.lease(name).Address)
+			delete(seen, w.lease6(name).Address)
+		}
+		if len(seen) != 0 {
+			t.Errorf("other addresses than before: %v", seen)
 		}
 		stop()
 	})
