@@ -122,14 +122,13 @@ func consoleArg(c Config) string {
 	return socket("console", consoleFD)
 }
 
-// keyButton reports whether the power button of an architecture's machine cannot be used:
-// that of arm64's "virt" is on a GPIO line, for which cloud kernels have no driver;
-// riscv64's has none.
-func keyButton(arch string) bool { return arch == ARM64 || arch == RISCV }
+// keyButton reports whether the power button of a machine cannot be used: that of arm64's "virt" is on
+// a GPIO line, for which cloud kernels have no driver; riscv64's has none.
+func keyButton(c Config) bool { return c.Arch == ARM64 && !c.OwnButton || c.Arch == RISCV }
 
 // powerButton returns a keyboard with a power key for these architectures.
 func powerButton(c Config) []string {
-	if keyButton(c.Arch) {
+	if keyButton(c) {
 		return []string{"-device", virtio(c, "keyboard")}
 	}
 	return nil

@@ -59,6 +59,9 @@ type Config struct {
 	// Watchdog adds a watchdog, Intel's 6300ESB, and lets the guest reboot: it does not end
 	// with a reset. Only for q35 and pc.
 	Watchdog bool
+	// OwnButton has the power button of the machine itself pressed where Powerdown would use a key: on arm64 it is
+	// on a GPIO line, for which generic kernels have a driver.
+	OwnButton bool
 	// VirtConsole is a file for the output of a second console, hvc0. Empty for none.
 	VirtConsole string
 	Seed        uint32

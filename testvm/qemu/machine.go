@@ -196,7 +196,7 @@ func (m *Machine) Powerdown(ctx context.Context) error {
 	if !m.HasButton() {
 		return fmt.Errorf("%s has no power button", m.Config.Machine)
 	}
-	if keyButton(m.Config.Arch) {
+	if keyButton(m.Config) {
 		return m.Press(ctx, "power")
 	}
 	return m.QMP.Execute(ctx, "system_powerdown", nil, nil)

@@ -80,12 +80,14 @@ func TestLateDevices(t *testing.T) {
 	v.Exit(vm.PoweredDown)
 }
 
-// Network cards and card readers that are plugged in get their drivers, and may be removed.
+// Network cards and card readers that are plugged in get their drivers, with firmware of the image, and may be removed.
 func TestPluggedControllers(t *testing.T) {
 	t.Parallel()
 	tier.Long(t)
-	to := target{arch: qemu.AMD64, kernel: "deb:linux-image-amd64", modules: "default, e1000e", compression: image.None}
-	config := machineOf(t, qemu.AMD64, buildFor(t, to, "plugged-controllers", "services:\n  AGENT\n"))
+	to := target{arch: qemu.AMD64, kernel: "deb:linux-image-amd64", modules: "default, e1000e, e100", compression: image.None}
+	firmware := vmtest.Folder(t, "firmware")
+	put(t, filepath.Join(firmware, "lib/firmware/e100/d102e_ucode.bin"), []byte("x"), 0o644)
+	config := machineOf(t, qemu.AMD64, buildFor(t, to, "plugged-controllers", "services:\n  AGENT\n", firmware))
 	config.Machine = "pc" // Its PCI bus supports hot-plugging.
 	v := vmtest.Boot(t, config)
 	v.Stage("ready")
@@ -121,8 +123,56 @@ func TestPluggedControllers(t *testing.T) {
 			}
 		}
 	}
+	checkFirmware(t, v)
 	v.SignalInit(sigUSR2)
 	v.Exit(vm.PoweredDown)
+}
+
+// The power button of arm64's machine, on a GPIO line (gpio-keys), powers off.
+func TestGPIOButton(t *testing.T) {
+	t.Parallel()
+	tier.VM(t)
+	tier.Long(t)
+	to := target{arch: qemu.ARM64, kernel: "deb:linux-image-arm64", modules: "default", compression: image.None}
+	config := machineOf(t, qemu.ARM64, buildFor(t, to, "gpio-button", "services:\n  AGENT\n"))
+	config.OwnButton = true
+	v := vmtest.Boot(t, config)
+	v.Stage("ready")
+	loaded(t, v, "gpio_keys")
+	if err := v.PowerOff(vmtest.Context(t)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(v.Console(), "power button pressed") {
+		t.Errorf("it powers off for another reason:\n%s", v.Console())
+	}
+}
+
+// checkFirmware brings up a network card whose driver requests firmware: the kernel gets the file of the image, which
+// has one byte.
+func checkFirmware(t *testing.T, v *vmtest.VM) {
+	t.Helper()
+	ctx := vmtest.Context(t)
+	if err := v.PlugDevice(ctx, map[string]any{"driver": "i82551", "id": "plugged-e100", "mac": "52:54:00:12:34:99"}); err != nil {
+		t.Fatal(err)
+	}
+	loaded(t, v, "e100")
+	until(t, func() string {
+		cards, err := v.Client().ReadDir(ctx, "/sys/class/net")
+		for _, card := range cards {
+			if mac, err := v.ReadFile(ctx, "/sys/class/net/"+card+"/address"); err == nil && strings.TrimSpace(string(mac)) == "52:54:00:12:34:99" {
+				_ = v.WriteFile(ctx, "/sys/class/net/"+card+"/flags", []byte("0x1003"), 0) // It fails, since the firmware is wrong.
+				return ""
+			}
+		}
+		return fmt.Sprintf("the network card has not come: %v, %v", cards, err)
+	})
+	until(t, func() string {
+		text, err := v.Client().KernelLog(ctx)
+		if err != nil || !strings.Contains(text, `Firmware "e100/d102e_ucode.bin" has wrong size 1`) {
+			return fmt.Sprintf("the kernel has not read the firmware: %v\n%s", err, text[max(0, len(text)-1000):])
+		}
+		return ""
+	})
 }
 
 // nameDisks adds and removes disks and a serial port, and checks their names, which are those of
