@@ -145,7 +145,7 @@ func TestDelegation(t *testing.T) {
 		w := newWorld6(t, 1)
 		file := filepath.Join(w.dir, "kea.json")
 		must(t, os.WriteFile(file, []byte(`{"Dhcp6": {"interfaces-config": {"interfaces": ["br0"]}, "server-id": {"type": "LL", "persist": false}, "lease-database": {"type": "memfile", "persist": false}, "loggers": [{"name": "kea-dhcp6", "output_options": [{"output": "stdout"}], "severity": "INFO"}],
-			"subnet6": [{"id": 1, "subnet": "2001:db8::/64", "interface": "br0", "pools": [{"pool": "2001:db8::100 - 2001:db8::1ff"}], "pd-pools": [{"prefix": "2001:db8:1::", "prefix-len": 48, "delegated-len": 56}],
+			"subnet6": [{"id": 1, "rapid-commit": true, "subnet": "2001:db8::/64", "interface": "br0", "pools": [{"pool": "2001:db8::100 - 2001:db8::1ff"}], "pd-pools": [{"prefix": "2001:db8:1::", "prefix-len": 48, "delegated-len": 56}],
 			"preferred-lifetime": 6, "valid-lifetime": 12, "renew-timer": 2, "rebind-timer": 5}]}}`), 0o644))
 		must(t, os.MkdirAll("/run/kea", 0o755))
 		w.until("the server's link", func() bool {
@@ -161,6 +161,9 @@ func TestDelegation(t *testing.T) {
 		first := *w.lease6("eth0")
 		if len(first.Prefixes) != 1 || first.Prefixes[0].Bits() != 56 || !netip.MustParsePrefix("2001:db8:1::/48").Contains(first.Prefixes[0].Addr()) {
 			t.Errorf("%+v", first)
+		}
+		if !strings.Contains(w.log(), "from=soliciting event=ack to=probing") {
+			t.Errorf("no Rapid Commit:\n%s", w.log())
 		}
 		w.until("the renewal", func() bool { l := w.lease6("eth0"); return l != nil && l.Expires > first.Expires })
 		if again := w.lease6("eth0"); again.Address != first.Address || len(again.Prefixes) != 1 || again.Prefixes[0] != first.Prefixes[0] || again.Preferred >= again.Expires {
@@ -181,6 +184,36 @@ func TestDelegation(t *testing.T) {
 			l := w.lease6("eth0")
 			return l != nil && netip.MustParsePrefix("2001:db8::200/120").Contains(l.Address.Addr())
 		})
+		stop()
+	})
+}
+
+// A server without a free address is asked until it has one.
+func TestNoAddresses(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		w := newWorld6(t, 2)
+		w.dnsmasq("--interface=br0 --enable-ra --dhcp-range=2001:db8::100,2001:db8::100,64,1h")
+		request := filepath.Join(w.dir, "dhcp.json")
+		ask := func(links ...string) {
+			var r lease.Request
+			for _, name := range links {
+				r.Links = append(r.Links, lease.Link{Name: name, DHCP6: &lease.Options{}})
+			}
+			must(t, lease.WriteRequest(request, r))
+		}
+		ask("eth0")
+		stop := w.start(&Manager{Request: request})
+		w.until("a lease", func() bool { return w.lease6("eth0") != nil })
+		ask("eth0", "eth1")
+		w.until("the server has no address", func() bool {
+			text, err := os.ReadFile(filepath.Join(w.dir, "server.log"))
+			return err == nil && strings.Contains(string(text), "no addresses available")
+		})
+		if l := w.lease6("eth1"); l != nil {
+			t.Errorf("%+v", l)
+		}
+		ask("eth1")
+		w.until("the free address", func() bool { return w.lease6("eth1") != nil })
 		stop()
 	})
 }
