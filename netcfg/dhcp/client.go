@@ -157,7 +157,11 @@ func (c *client) use(p protocol) error {
 		c.problem = ""
 	}
 	if c.lease == nil || summary(*c.lease) != summary(l) {
-		c.log.Info("the link has a lease", "address", summary(l), "server", l.Server.String(), "for", l.Left(timeline.Now()).Round(time.Second).String())
+		log := c.log
+		if l.Server.IsValid() {
+			log = log.With("server", l.Server.String())
+		}
+		log.Info("the link has a lease", "address", summary(l), "for", l.Left(timeline.Now()).Round(time.Second).String())
 	}
 	c.lease = &l
 	if err := c.store.save(l); err != nil {

@@ -182,7 +182,7 @@ func linkRows(l network.Link) (rows [][2]string) {
 		from := "-"
 		for _, lease := range l.Leases {
 			if lease.Address == address.Prefix {
-				from = fmt.Sprintf("DHCPv%d %s", lease.Family, lease.Server)
+				from = strings.TrimSpace(fmt.Sprintf("DHCPv%d %s", lease.Family, lease.Server))
 			}
 		}
 		if address.Note != "" {
@@ -198,7 +198,11 @@ func linkRows(l network.Link) (rows [][2]string) {
 	}
 	for _, lease := range l.Leases {
 		for _, p := range lease.Prefixes {
-			rows = append(rows, [2]string{p, fmt.Sprintf("delegated by %s", lease.Server)})
+			from := "delegated"
+			if lease.ValidFor > 0 {
+				from += fmt.Sprintf(", for %s", time.Duration(lease.ValidFor)*time.Second)
+			}
+			rows = append(rows, [2]string{p, from})
 		}
 	}
 	return rows
