@@ -147,6 +147,7 @@ func TestLossyLink6(t *testing.T) {
 		stop := w.manager6(lease.Options{Prefixes: true}, "eth0")
 		w.until("a lease", func() bool { return w.lease6("eth0") != nil })
 		first := *w.lease6("eth0")
+		w.logs("to=bound", 1)
 		stop()
 		stop = w.manager6(lease.Options{Prefixes: true}, "eth0")
 		w.logs("to=bound", 2)

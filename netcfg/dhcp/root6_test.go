@@ -63,6 +63,7 @@ func TestStateful(t *testing.T) {
 				t.Errorf("%s: %s, then %+v", how, first.Address, again)
 			}
 		}
+		w.logs("event=free to=bound", 1)
 		stop() // As for a swap.
 		stop = w.start(&Manager{Request: request})
 		w.logs("from=confirming event=ack to=probing", 1)
