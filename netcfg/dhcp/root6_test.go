@@ -96,7 +96,7 @@ func TestStateful(t *testing.T) {
 	})
 }
 
-// A lease does not fit another network.
+// Without an answer, a lease is used as long as it is valid. It does not fit another network.
 func TestNotOnLink(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		w := newWorld6(t, 1)
@@ -108,6 +108,15 @@ func TestNotOnLink(t *testing.T) {
 		w.logs("the carrier is lost", 1)
 		must(t, server.Process.Kill())
 		_ = server.Wait()
+		bound := strings.Count(w.log(), "to=bound")
+		run(t, "ip netns exec server ip link set far0 up")
+		w.logs("from=confirming event=\"no answer\" to=probing", 1)
+		w.logs("to=bound", bound+1)
+		if text := run(t, "ip -6 address show dev eth0"); !strings.Contains(text, first.Address.String()) || w.lease6("eth0") == nil {
+			t.Errorf("no address %s:\n%s", first.Address, text)
+		}
+		run(t, "ip netns exec server ip link set far0 down")
+		w.logs("the carrier is lost", 2)
 		run(t, "ip netns exec server ip address delete 2001:db8::1/64 dev br0")
 		run(t, "ip netns exec server ip address add 2001:db8:9::1/64 dev br0 nodad")
 		w.dnsmasq("--interface=br0 --enable-ra --dhcp-range=2001:db8:9::100,2001:db8:9::1ff,64,1h")
