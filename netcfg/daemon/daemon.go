@@ -22,6 +22,7 @@ import (
 	"keelson/runtime/durable"
 	"keelson/runtime/network"
 	"keelson/runtime/readfile"
+	"keelson/runtime/timeline"
 )
 
 // Times.
@@ -227,6 +228,7 @@ func (d *Daemon) round() {
 	if err != nil {
 		d.Log.Error("cannot read leases", "error", err)
 	}
+	leases = valid(leases, timeline.Now())
 	d.names(want, p, leases)
 	d.observe(p, state, leases)
 	now := d.status
@@ -236,6 +238,16 @@ func (d *Daemon) round() {
 	}
 	d.status = now
 	d.writeJSON(filepath.Base(network.StatusFile), 0o644, d.status)
+}
+
+// ending is how long before its end a lease does not count any more. What follows is done at an event: the
+// kernel removes the address up to a second before, or shortly after.
+const ending = 2 * time.Second
+
+// valid returns the leases that have not ended. The client keeps one whose link has no carrier, to ask for it
+// again.
+func valid(leases []lease.Lease, now time.Duration) []lease.Lease {
+	return slices.DeleteFunc(leases, func(l lease.Lease) bool { return l.Left(now) < ending })
 }
 
 // same reports whether two states have the same content.

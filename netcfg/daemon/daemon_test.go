@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"keelson/netcfg/config"
 	"keelson/netcfg/lease"
@@ -27,6 +28,14 @@ func TestResolve(t *testing.T) {
 	r := resolve(want, links, leases, parseResolver("nameserver 192.0.2.9\nnameserver x\ndomain base\n"))
 	if got, want := r.String(), mark+"nameserver 192.0.2.1\nnameserver 2001:db8::1\nnameserver 192.0.2.3\nnameserver 192.0.2.9\nsearch one three base\n"; got != want {
 		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+func TestValid(t *testing.T) {
+	now := time.Hour
+	got := valid([]lease.Lease{{Link: "ended", Expires: now - time.Minute}, {Link: "ends", Expires: now + time.Second}, {Link: "valid", Expires: now + time.Minute}, {Link: "information", Expires: lease.Forever}}, now)
+	if len(got) != 2 || got[0].Link != "valid" || got[1].Link != "information" {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -177,6 +177,20 @@ func TestService(t *testing.T) {
 		must(t, lease.Remove(filepath.Join(dir, "leases"), "eth1", 4))
 		s.until(t, "eth1 has lost its lease of DHCPv4")
 
+		// A lease that ends while its link has no carrier: the client keeps the file, the kernel removes the address.
+		end := timeline.Now() + 4*time.Second
+		iproute(t, "address add 203.0.113.7/24 dev eth1 valid_lft 3 preferred_lft 3")
+		must(t, lease.Write(filepath.Join(dir, "leases"), lease.Lease{
+			Link: "eth1", Family: 4, Address: netip.MustParsePrefix("203.0.113.7/24"), Server: netip.MustParseAddr("203.0.113.1"), DNS: []netip.Addr{netip.MustParseAddr("203.0.113.53")},
+			Expires: end,
+		}, durable.Replace))
+		for limit := time.Now().Add(5 * time.Minute); strings.Contains(iproute(t, "address show eth1"), "203.0.113.7") || strings.Contains(read(t, dir, "resolv.conf"), "203.0.113.53"); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(limit) {
+				t.Fatal("the name server of a lease that has ended is left")
+			}
+		}
+		must(t, lease.Remove(filepath.Join(dir, "leases"), "eth1", 4))
+
 		// Mistakes change nothing.
 		iproute(t, "link add eth0 type veth peer name far0")
 		s.until(t, "eth0 has the address 192.0.2.2/24")

@@ -112,7 +112,7 @@ func makerOf(protocol int) string {
 func leases(link string) (all []Lease) {
 	for _, family := range []int{4, 6} {
 		l, known, err := lease.Read(lease.Dir, link, family)
-		if err != nil || !known {
+		if err != nil || !known || l.Left(timeline.Now()) == 0 { // One that has ended is kept while its link has no carrier.
 			continue
 		}
 		made := Lease{Family: family, Prefixes: texts(l.Prefixes), NTP: texts(l.NTP)}
