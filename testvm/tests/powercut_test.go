@@ -239,18 +239,23 @@ func (r *cutter) cut(disk string, want *written) error {
 	return r.replay(disk, log)
 }
 
-// replay writes to the disk all data that were flushed, and none, all or a random part of
-// the rest.
+// replay writes to the disk what it has after the cut.
 func (r *cutter) replay(disk, log string) error {
-	share := []float64{0, 1, r.rng.Float64(), r.rng.Float64()}[r.rng.IntN(4)]
+	sum, err := replay(r.rng, disk, log)
+	r.sum.Kept, r.sum.Lost = r.sum.Kept+sum.Kept, r.sum.Lost+sum.Lost
+	return err
+}
+
+// replay writes to a disk all data of a log that were flushed, and none, all or a random part of
+// the rest.
+func replay(rng *rand.Rand, disk, log string) (powercut.Summary, error) {
+	share := []float64{0, 1, rng.Float64(), rng.Float64()}[rng.IntN(4)]
 	d, diskErr := os.OpenFile(disk, os.O_WRONLY, 0)
 	l, logErr := os.Open(log)
 	if err := errors.Join(diskErr, logErr); err != nil {
-		return err
+		return powercut.Summary{}, err
 	}
 	defer d.Close()
 	defer l.Close()
-	sum, err := powercut.Replay(d, l, func() bool { return r.rng.Float64() < share })
-	r.sum.Kept, r.sum.Lost = r.sum.Kept+sum.Kept, r.sum.Lost+sum.Lost
-	return err
+	return powercut.Replay(d, l, func() bool { return rng.Float64() < share })
 }
