@@ -25,6 +25,7 @@ func (w *world) isc(config, options string) *exec.Cmd {
 
 // isc-dhcp-server gives short leases with classless routes, and renews them.
 func TestISC(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		w.isc(`authoritative; option rfc3442 code 121 = array of unsigned integer 8;
@@ -46,6 +47,7 @@ func TestISC(t *testing.T) {
 
 // radvd says that addresses are to be had by DHCP, and isc-dhcp-server has them and a prefix.
 func TestRadvd(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		tier.Tool(t, "radvd", "radvd")
 		w := newWorld6(t, 1)
@@ -74,6 +76,7 @@ func TestRadvd(t *testing.T) {
 // A server that has lost its leases does not know the client's: it is asked for the same again, and the
 // address stays.
 func TestNoBinding(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newWorld6(t, 1)
 		w.until("the server's link", func() bool {

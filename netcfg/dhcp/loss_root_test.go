@@ -121,6 +121,7 @@ func complete(frame []byte) {
 // A lease over a link on which packets are lost, late and repeated.
 func TestLossyLink(t *testing.T) {
 	tier.Long(t)
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newLossyWorld(t, uint64(time.Now().UnixNano()))
 		w.isc("authoritative; subnet 192.0.2.0 netmask 255.255.255.0 { range 192.0.2.10 192.0.2.20; option routers 192.0.2.1; }", "")
@@ -137,6 +138,7 @@ func TestLossyLink(t *testing.T) {
 // The same for IPv6, with a delegated prefix: Request, Rebind after a restart, and Renew.
 func TestLossyLink6(t *testing.T) {
 	tier.Long(t)
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newLossyWorld(t, uint64(time.Now().UnixNano()))
 		run(t, "ip netns exec server ip address add 2001:db8::1/64 dev br0 nodad")

@@ -39,6 +39,7 @@ func (w *world) manager6(o lease.Options, links ...string) (stop func()) {
 
 // Routers say that addresses are to be had by DHCP: one is asked for, and given back.
 func TestStateful(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newWorld6(t, 1)
 		w.dnsmasq("--interface=br0 --enable-ra --dhcp-range=2001:db8::100,2001:db8::1ff,64,1h --dhcp-option=option6:dns-server,[2001:db8::53] --dhcp-option=option6:domain-search,a.example")
@@ -98,6 +99,7 @@ func TestStateful(t *testing.T) {
 
 // Without an answer, a lease is used as long as it is valid. It does not fit another network.
 func TestNotOnLink(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newWorld6(t, 1)
 		server := w.dnsmasq("--interface=br0 --enable-ra --dhcp-range=2001:db8::100,2001:db8::1ff,64,1h")
@@ -135,6 +137,7 @@ func TestNotOnLink(t *testing.T) {
 
 // Routers say that only other information is to be had.
 func TestStateless(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newWorld6(t, 1)
 		w.dnsmasq("--interface=br0 --enable-ra --dhcp-range=2001:db8::,ra-stateless --dhcp-option=option6:dns-server,[2001:db8::53]")
@@ -149,6 +152,7 @@ func TestStateless(t *testing.T) {
 
 // Short leases of kea with a delegated prefix: they are renewed, and end when the server is gone.
 func TestDelegation(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		tier.Tool(t, "kea-dhcp6", "kea-dhcp6-server")
 		tier.Tool(t, "radvd", "radvd")
@@ -200,6 +204,7 @@ func TestDelegation(t *testing.T) {
 
 // A server without a free address is asked until it has one.
 func TestNoAddresses(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newWorld6(t, 2)
 		w.dnsmasq("--interface=br0 --enable-ra --dhcp-range=2001:db8::100,2001:db8::100,64,1h")
@@ -230,6 +235,7 @@ func TestNoAddresses(t *testing.T) {
 
 // An address that another machine has is declined: the kernel removes it.
 func TestConflict6(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newWorld6(t, 2)
 		run(t, "ip netns add other")

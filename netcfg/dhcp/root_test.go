@@ -164,6 +164,7 @@ func addressesOf(t *testing.T, link string) (all []netip.Prefix) {
 // A lease of dnsmasq with all options; after a restart and a lost carrier it is asked for again,
 // and in the end it is given back.
 func TestLease(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		w.dnsmasq("--interface=br0 --dhcp-range=192.0.2.10,192.0.2.20,255.255.255.0,1h --dhcp-option=option:router,192.0.2.1 --dhcp-option=option:dns-server,192.0.2.53,192.0.2.54 " +
@@ -233,6 +234,7 @@ func TestLease(t *testing.T) {
 
 // Short leases of kea: they are renewed, and end when the server is gone; another server takes over.
 func TestRenew(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		const subnet = `{"id": 1, "subnet": "192.0.2.0/24", "pools": [{"pool": "192.0.2.100 - 192.0.2.110"}], "valid-lifetime": 8, "renew-timer": 2, "rebind-timer": 5,
@@ -268,6 +270,7 @@ func TestRenew(t *testing.T) {
 
 // An address that another machine has is declined, and one of another network refused.
 func TestConflict(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newWorld(t, 2)
 		w.dnsmasq("--interface=br0 --dhcp-range=192.0.2.10,192.0.2.11,255.255.255.0,1h")
@@ -300,6 +303,7 @@ func TestConflict(t *testing.T) {
 
 // A server gives a lease at once, and the link flaps: the lease is asked for again, each time.
 func TestRapidCommit(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		w.dnsmasq("--interface=br0 --dhcp-range=192.0.2.10,192.0.2.20,255.255.255.0,1h --dhcp-rapid-commit")
@@ -343,6 +347,7 @@ func TestRapidCommit(t *testing.T) {
 // Lost packets, and a server that comes late.
 func TestLoss(t *testing.T) {
 	tier.Long(t)
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		stop := w.manager("eth0")
@@ -355,6 +360,7 @@ func TestLoss(t *testing.T) {
 
 // Many links in one process, with both protocols, all of which lose the carrier at once.
 func TestManyLinks(t *testing.T) {
+	t.Parallel()
 	nstest.Run(t, func(t *testing.T) {
 		const links = 50
 		w := newWorld6(t, links)

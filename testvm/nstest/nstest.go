@@ -32,7 +32,7 @@ const marker = "KEELSON_NSTEST"
 // out and prints its goroutines.
 const goroutinesLimit = 20 * time.Second
 
-// Run calls f in new namespaces. It must be the first call of a top-level test.
+// Run calls f in new namespaces. It must be the first call of a top-level test, apart from t.Parallel and tier.
 func Run(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	tier.Root(t)
