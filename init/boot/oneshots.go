@@ -39,6 +39,7 @@ type series struct {
 	live   bool   // linuxkit.runc_console: output is shown immediately
 	out    output
 	log    *slog.Logger
+	runner oneshot.Runner
 	runOne func(context.Context, *bundle.Bundle, oneshot.Options) oneshot.Result
 	links  *links // network devices that a container may need
 
@@ -92,6 +93,7 @@ func newSeries(rc roleContext, dir, kind, prefix, stage string) *series {
 // run runs all containers in name order. The rules of a container decide what its
 // failure or a broken bundle means; the error is about the series as a whole.
 func (s *series) run(ctx context.Context) error {
+	defer s.runner.Close()
 	var err error
 	s.rest, err = bundle.List(s.dir)
 	proceed := true
@@ -218,7 +220,7 @@ func (s *series) once(ctx context.Context, c *container) oneshot.Result {
 	}
 	o := oneshot.Options{
 		Runtime: runtimePath, LogDir: s.logs, LogPrefix: s.prefix, Debug: s.debug, Timeout: c.bundle.Settings.Timeout,
-		Append: c.attempts > 1, Logger: s.log,
+		Append: c.attempts > 1, Logger: s.log, Runner: &s.runner,
 	}
 	if s.live {
 		o.Mirror = s.out.Raw

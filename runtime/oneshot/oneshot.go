@@ -19,6 +19,7 @@ import (
 // Options of a run. Runtime and LogDir are required.
 type Options struct {
 	Runtime   string        // path of the OCI runtime's program
+	Runner    *Runner       // runs containers of several runs; may be nil
 	Root      string        // its state directory, /run/runc when empty
 	Service   string        // program that makes filters of system calls, paths.Service when empty
 	LogDir    string        // for PREFIXname.log and PREFIXname.out.log

@@ -34,7 +34,9 @@ func container(t *testing.T, name, script string, annotations map[string]string,
 
 func options(t *testing.T) Options {
 	t.Helper()
-	return Options{Runtime: nstest.Runc(t), Root: "/run/runc", LogDir: "/run/log/onboot", LogPrefix: "onboot."}
+	runner := new(Runner)
+	t.Cleanup(runner.Close)
+	return Options{Runner: runner, Runtime: nstest.Runc(t), Root: "/run/runc", LogDir: "/run/log/onboot", LogPrefix: "onboot."}
 }
 
 // A configuration that the runtime refuses is reported with the field and the runtime's

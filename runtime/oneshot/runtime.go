@@ -66,21 +66,23 @@ func (r *run) runWith(ctx context.Context, dir string, flags []string) error {
 	if r.input != nil {
 		cmd.Stdin = r.input
 	}
-	if err := cmd.Start(); err != nil {
+	process, err := r.start(cmd)
+	if err != nil {
 		return fmt.Errorf("cannot start the runtime: %w", err)
 	}
-	r.debug("runs", "pid", cmd.Process.Pid)
-	state, err := r.wait(ctx, cmd.Process)
+	r.debug("runs", "pid", process.pid())
+	status, err := r.wait(ctx, process)
 	if err != nil {
 		return err
 	}
-	if state.ExitCode() == 1 && ctx.Err() == nil { // Otherwise the error is that it was ended.
+	if status.ExitStatus() == 1 && ctx.Err() == nil { // Otherwise the error is that it was ended.
 		if why := runclog.LastError(r.runtimeLog, r.logStart); why != "" {
 			return errors.Join(r.bundle.Explain(errors.New(why)), r.delete())
 		}
 	}
-	r.setStatus(state, true)
-	if ctx.Err() != nil { // A runtime that was still starting may have left its container.
+	r.setStatus(status, true)
+	// A runtime that was still starting, or was killed, may have left its container.
+	if ctx.Err() != nil || status.Signaled() {
 		return errors.Join(r.ended(ctx), r.delete())
 	}
 	return nil
@@ -110,11 +112,11 @@ func (r *run) createAndStart(ctx context.Context, dir string) error {
 	if err := r.call(ctx, finished(r.command(ctx, "start", r.bundle.Name))); err != nil {
 		return errors.Join(err, r.kill(process))
 	}
-	state, err := r.wait(ctx, process)
+	status, err := r.wait(ctx, own{process})
 	if err != nil {
 		return errors.Join(err, r.delete())
 	}
-	r.setStatus(state, false)
+	r.setStatus(status, false)
 	return errors.Join(r.ended(ctx), r.delete())
 }
 
@@ -146,9 +148,49 @@ func (r *run) kill(process *os.Process) error {
 	return err
 }
 
+// start starts a `runc run`: in the runner, or as a process of its own.
+func (r *run) start(cmd *exec.Cmd) (waiter, error) {
+	if r.options.Runner != nil && r.input == nil {
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			return nil, err
+		}
+		defer null.Close()
+		streams := [3]*os.File{null, r.outputs.write[1], r.outputs.write[0]}
+		if process := r.options.Runner.run(cmd, r.bundle.Settings.StopSignal, streams, r.options.Logger); process != nil {
+			return process, nil
+		}
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return own{cmd.Process}, nil
+}
+
+// A waiter is what runs a container: a process, which may run others as well.
+type waiter interface {
+	Wait() (syscall.WaitStatus, error)
+	Signal(os.Signal) error
+	Kill() error
+	pid() int
+}
+
+// own is a process for this container alone.
+type own struct{ *os.Process }
+
+func (p own) Wait() (syscall.WaitStatus, error) {
+	state, err := p.Process.Wait()
+	if err != nil {
+		return 0, err
+	}
+	return state.Sys().(syscall.WaitStatus), nil
+}
+
+func (p own) pid() int { return p.Pid }
+
 // wait returns when process has ended. When ctx ends first it stops the container; it
 // returns an error when that fails.
-func (r *run) wait(ctx context.Context, process *os.Process) (*os.ProcessState, error) {
+func (r *run) wait(ctx context.Context, process waiter) (syscall.WaitStatus, error) {
 	done := await(process)
 	stopping := ctx.Done()
 	var kill, last <-chan time.Time
@@ -156,9 +198,9 @@ func (r *run) wait(ctx context.Context, process *os.Process) (*os.ProcessState, 
 		select {
 		case e := <-done:
 			if e.err != nil {
-				return nil, fmt.Errorf("cannot wait for process %d: %w", process.Pid, e.err)
+				return 0, fmt.Errorf("cannot wait for process %d: %w", process.pid(), e.err)
 			}
-			return e.state, nil
+			return e.status, nil
 		case <-stopping:
 			stopping = nil
 			r.debug("gets its stop signal", "why", context.Cause(ctx))
@@ -169,7 +211,7 @@ func (r *run) wait(ctx context.Context, process *os.Process) (*os.ProcessState, 
 		case <-kill:
 			r.debug("is killed")
 			if err := r.delete(); err != nil {
-				return nil, err
+				return 0, err
 			}
 			// A runtime that is still creating the container has nothing yet that
 			// could be deleted. If it were killed, it would leave processes whose
@@ -184,18 +226,18 @@ func (r *run) wait(ctx context.Context, process *os.Process) (*os.ProcessState, 
 	}
 }
 
-// ended is the result of os.Process.Wait.
+// ended is the result of Wait.
 type ended struct {
-	state *os.ProcessState
-	err   error
+	status syscall.WaitStatus
+	err    error
 }
 
 // await waits for a process in the background.
-func await(process *os.Process) <-chan ended {
+func await(process waiter) <-chan ended {
 	done := make(chan ended, 1)
 	go func() {
-		state, err := process.Wait()
-		done <- ended{state, err}
+		status, err := process.Wait()
+		done <- ended{status, err}
 	}()
 	return done
 }
@@ -210,11 +252,7 @@ func (r *run) ended(ctx context.Context) error {
 
 // setStatus records how the process ended. With shell, the process is the runtime, which
 // exits with 128+N when signal N killed the container.
-func (r *run) setStatus(state *os.ProcessState, shell bool) {
-	status, ok := state.Sys().(syscall.WaitStatus)
-	if !ok {
-		return
-	}
+func (r *run) setStatus(status syscall.WaitStatus, shell bool) {
 	number := syscall.Signal(0)
 	if status.Signaled() {
 		number = status.Signal()
