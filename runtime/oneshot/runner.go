@@ -67,29 +67,31 @@ func (p *runnerProcess) reap() syscall.WaitStatus {
 // run asks for a container, with the arguments of cmd and these standard streams, that stop may stop. It returns nil
 // if that is not possible; then nothing has happened.
 func (r *Runner) run(cmd *exec.Cmd, stop syscall.Signal, files [3]*os.File, log *slog.Logger) waiter {
-	if r.unable || r.current != nil && r.current.state.Load() == busy {
-		return nil
-	}
-	if r.current == nil || r.current.state.Load() == dead {
-		process, err := startRunner(cmd.Path)
-		if err != nil {
-			log.Warn("each container gets a runtime of its own", "error", err)
-			r.unable = true
-			return nil
+	for !r.unable && (r.current == nil || r.current.state.Load() != busy) {
+		began := r.current == nil || r.current.state.Load() == dead
+		if began {
+			process, err := startRunner(cmd.Path)
+			if err != nil {
+				log.Warn("each container gets a runtime of its own", "error", err)
+				r.unable = true
+				return nil
+			}
+			r.current = process
 		}
-		r.current = process
-	}
-	if err := r.current.ask(runner.Request{Args: cmd.Args[1:], Stop: stop}, files, cmp.Or(r.grace, runnerGrace)); err != nil {
-		r.unable = true
+		err := r.current.ask(runner.Request{Args: cmd.Args[1:], Stop: stop}, files, cmp.Or(r.grace, runnerGrace))
+		if err == nil {
+			r.current.state.Store(busy)
+			return (*served)(r.current)
+		}
 		_ = r.current.cmd.Process.Kill()
 		r.Close()
-		if !errors.Is(err, runner.ErrClosed) {
+		// One that has run containers may have ended since, as it does when one could not be run.
+		r.unable = began || !errors.Is(err, runner.ErrClosed)
+		if r.unable && !errors.Is(err, runner.ErrClosed) {
 			log.Warn("each container gets a runtime of its own", "error", err)
 		}
-		return nil
 	}
-	r.current.state.Store(busy)
-	return (*served)(r.current)
+	return nil
 }
 
 // startRunner starts the runtime in path.

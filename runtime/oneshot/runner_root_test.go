@@ -35,22 +35,23 @@ func state(t *testing.T, pid int) (descriptors int, dir string) {
 	return descriptors, dir
 }
 
-// One process runs containers one after another. It keeps nothing of them, and mixes nothing up: not their
-// output, not their exit statuses, not their errors.
+// One process runs containers one after another, until it cannot run one. It keeps nothing of them, and mixes nothing
+// up: not their output, not their exit statuses, not their errors.
 func TestRunner(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		o := options(t)
-		var pid, descriptors int
+		var pid, descriptors, first, last int
 		for i := range 40 {
 			code := []int{0, 1, 77, 137}[i%4]
 			b := container(t, fmt.Sprintf("%03d-c", i), fmt.Sprintf("echo out %d; echo err %[1]d >&2; exit %d", i, code), nil, boundRoot)
-			if i%10 == 9 { // A runtime that fails leaves nothing either.
+			if i%10 == 9 { // What cannot be run leaves nothing either.
 				if err := os.Remove(b.Dir + "/config.json"); err != nil {
 					t.Fatal(err)
 				}
 				if r := Run(t.Context(), b, o); !strings.Contains(r.Err, "config.json") {
 					t.Errorf("container %d without a configuration: %+v", i, r)
 				}
+				pid, descriptors, first = 0, 0, i+1 // It has ended.
 				continue
 			}
 			r := Run(t.Context(), b, o)
@@ -65,14 +66,15 @@ func TestRunner(t *testing.T) {
 			if o.Runner.current == nil {
 				t.Fatalf("container %d has not run in the runner", i)
 			}
+			last = o.Runner.current.cmd.Process.Pid
 			count, dir := state(t, o.Runner.current.cmd.Process.Pid)
-			if i == 0 {
+			if i == first {
 				pid = o.Runner.current.cmd.Process.Pid
 			}
-			if i == 4 { // Go's poller and the like are there.
+			if i == first+4 { // Go's poller and the like are there.
 				descriptors = count
 			}
-			if now := o.Runner.current.cmd.Process.Pid; now != pid || dir != "/" || i > 4 && count > descriptors {
+			if now := o.Runner.current.cmd.Process.Pid; now != pid || dir != "/" || i > first+4 && count > descriptors {
 				t.Errorf("container %d: process %d, before %d; folder %s; %d descriptors, before %d", i, now, pid, dir, count, descriptors)
 			}
 		}
@@ -80,7 +82,7 @@ func TestRunner(t *testing.T) {
 			t.Errorf("%d containers are left", len(left))
 		}
 		o.Runner.Close()
-		if err := unix.Kill(pid, 0); err != unix.ESRCH {
+		if err := unix.Kill(last, 0); err != unix.ESRCH {
 			t.Errorf("the runner after the last container: %v", err)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli"
 	"golang.org/x/sys/unix"
 
+	"keelson/runtime/fdpass"
 	requests "keelson/runtime/runner" // Upstream has a type runner.
 )
 
@@ -31,9 +32,14 @@ func init() {
 	select {}
 }
 
-// serve answers requests until the connection ends.
+// serve answers requests until the connection ends, or a container cannot be run: what a failure leaves in a process
+// is to concern no other container.
 func serve(socket int) error {
 	unix.CloseOnExec(socket)
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
 	for {
 		request, files, err := requests.ReceiveRequest(socket)
 		if err == requests.ErrClosed {
@@ -48,38 +54,42 @@ func serve(socket int) error {
 		if err := requests.SendReply(socket, requests.Reply{}); err != nil {
 			return err
 		}
-		status := runOne(request.Args, files)
-		if err := requests.SendReply(socket, requests.Reply{Done: true, Status: status}); err != nil {
+		for stream, fd := range files {
+			if err := unix.Dup3(fd, stream, 0); err != nil {
+				return err
+			}
+		}
+		fdpass.Close(files)
+		status, ok := runOne(request.Args)
+		for stream := range files { // Nobody waits for the end of an output because of this process.
+			if err := unix.Dup3(int(null.Fd()), stream, 0); err != nil {
+				return err
+			}
+		}
+		if err := requests.SendReply(socket, requests.Reply{Done: true, Status: status}); err != nil || !ok {
 			return err
 		}
 	}
 }
 
-// runOne does what `runc ARGS` does, if ARGS are those of `runc run`, with files as standard streams, and returns the
-// exit status.
-func runOne(args []string, files []int) (status int) {
-	before := [3]*os.File{os.Stdin, os.Stdout, os.Stderr}
-	for i, std := range []**os.File{&os.Stdin, &os.Stdout, &os.Stderr} {
-		*std = os.NewFile(uintptr(files[i]), before[i].Name())
-	}
+// runOne does what `runc ARGS` does, if ARGS are those of `runc run`, and returns the exit status. It reports false if
+// the container could not be run.
+func runOne(args []string) (status int, ok bool) {
 	defer func() {
 		if log, ok := logrus.StandardLogger().Out.(*os.File); ok && log != os.Stderr {
 			_ = log.Close()
 		}
-		_, _, _ = os.Stdin.Close(), os.Stdout.Close(), os.Stderr.Close()
-		os.Stdin, os.Stdout, os.Stderr = before[0], before[1], before[2]
 		logrus.SetOutput(os.Stderr)
 		_ = os.Chdir("/") // Not in the bundle, so that file systems can be unmounted.
 	}()
-	logrus.SetOutput(os.Stderr)
 	if err := runApp(&status).Run(append([]string{"runc"}, args...)); err != nil {
 		logrus.Error(err)
 		if !logrusToStderr() {
 			fmt.Fprintln(os.Stderr, err)
 		}
-		return 1
+		return 1, false
 	}
-	return status
+	return status, true
 }
 
 // runApp returns a command line with `runc run` alone, which sets status where upstream's ends the process.
