@@ -35,6 +35,7 @@ type runnerProcess struct {
 	cmd    *exec.Cmd
 	socket int
 	state  atomic.Int32 // of idle, busy, dead
+	spent  bool         // it got a signal, which may come late and would stop the next container
 }
 
 // States of a runnerProcess.
@@ -67,6 +68,9 @@ func (p *runnerProcess) reap() syscall.WaitStatus {
 // run asks for a container, with the arguments of cmd and these standard streams, that stop may stop. It returns nil
 // if that is not possible; then nothing has happened.
 func (r *Runner) run(cmd *exec.Cmd, stop syscall.Signal, files [3]*os.File, log *slog.Logger) waiter {
+	if r.current != nil && r.current.spent {
+		r.Close()
+	}
 	for !r.unable && (r.current == nil || r.current.state.Load() != busy) {
 		began := r.current == nil || r.current.state.Load() == dead
 		if began {
@@ -85,7 +89,8 @@ func (r *Runner) run(cmd *exec.Cmd, stop syscall.Signal, files [3]*os.File, log 
 		}
 		_ = r.current.cmd.Process.Kill()
 		r.Close()
-		// One that has run containers may have ended since, as it does when one could not be run.
+		// One that has run containers may have ended since: it does when one could not be run, and after
+		// runner.Limit.
 		r.unable = began || !errors.Is(err, runner.ErrClosed)
 		if r.unable && !errors.Is(err, runner.ErrClosed) {
 			log.Warn("each container gets a runtime of its own", "error", err)
@@ -148,6 +153,10 @@ func (s *served) Wait() (syscall.WaitStatus, error) {
 	return (*runnerProcess)(s).reap(), nil
 }
 
-func (s *served) Signal(signal os.Signal) error { return s.cmd.Process.Signal(signal) }
-func (s *served) Kill() error                   { return s.cmd.Process.Kill() }
-func (s *served) pid() int                      { return s.cmd.Process.Pid }
+func (s *served) Signal(signal os.Signal) error {
+	s.spent = true
+	return s.cmd.Process.Signal(signal)
+}
+
+func (s *served) Kill() error { return s.cmd.Process.Kill() }
+func (s *served) pid() int    { return s.cmd.Process.Pid }

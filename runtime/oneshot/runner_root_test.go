@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keelson/runtime/runner"
 	"keelson/testvm/nstest"
 )
 
@@ -111,6 +112,40 @@ func TestRunnerKilled(t *testing.T) {
 			if left, _ := os.ReadDir("/run/runc"); len(left) != 0 {
 				t.Errorf("container %d still exists", i)
 			}
+		}
+	})
+}
+
+// A runner that got a signal takes no further container: the signal may come when its container has just ended, and
+// would stop the next one.
+func TestRunnerSignaled(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		o := options(t)
+		var before *runnerProcess
+		for i := range 3 {
+			r := Run(t.Context(), container(t, fmt.Sprintf("%03d-c", i), "exit 5", nil, boundRoot), o)
+			if r.Err != "" || r.ExitCode != 5 || o.Runner.current == nil || o.Runner.current == before {
+				t.Fatalf("container %d: %+v; runner %p, before %p", i, r, o.Runner.current, before)
+			}
+			before = o.Runner.current
+			_ = (*served)(before).Signal(unix.SIGTERM)
+		}
+	})
+}
+
+// A runner is replaced before what it keeps of each container becomes much.
+func TestRunnerLimit(t *testing.T) {
+	nstest.Run(t, func(t *testing.T) {
+		o := options(t)
+		b, used := container(t, "000-c", "exit 5", nil, boundRoot), map[*runnerProcess]int{}
+		for i := range 2*runner.Limit + 1 {
+			if r := Run(t.Context(), b, o); r.Err != "" || r.ExitCode != 5 || o.Runner.current == nil {
+				t.Fatalf("container %d: %+v", i, r)
+			}
+			used[o.Runner.current]++
+		}
+		if len(used) != 3 || used[o.Runner.current] != 1 {
+			t.Errorf("%d containers in %d runners, the last of which ran %d", 2*runner.Limit+1, len(used), used[o.Runner.current])
 		}
 	})
 }

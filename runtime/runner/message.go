@@ -22,6 +22,8 @@ const (
 	Command = "serve-runs"
 	// Socket is its descriptor of the connection.
 	Socket = 3
+	// Limit is how many containers a process runs. Of each, 40 KB remain in memory: upstream's handler of signals.
+	Limit = 32
 	// maxRequest and maxReply are the greatest sizes in bytes.
 	maxRequest = 64 << 10
 	maxReply   = 256

@@ -32,15 +32,15 @@ func init() {
 	select {}
 }
 
-// serve answers requests until the connection ends, or a container cannot be run: what a failure leaves in a process
-// is to concern no other container.
+// serve answers requests until the connection ends, it has run as many containers as a process should, or one cannot
+// be run: what a failure leaves in a process is to concern no other container.
 func serve(socket int) error {
 	unix.CloseOnExec(socket)
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	for {
+	for range requests.Limit {
 		request, files, err := requests.ReceiveRequest(socket)
 		if err == requests.ErrClosed {
 			return nil
@@ -70,6 +70,7 @@ func serve(socket int) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // runOne does what `runc ARGS` does, if ARGS are those of `runc run`, and returns the exit status. It reports false if
