@@ -1,30 +1,29 @@
 package names
 
 import (
+	"fmt"
 	"os"
-	"strconv"
-	"strings"
 
 	"keelson/runtime/procfs"
 )
 
 // asker returns what identifies this process until the next boot: its number, and when it was started.
-func asker() string { return strconv.Itoa(os.Getpid()) + " " + started(os.Getpid()) }
+func asker() string { return identity(os.Getpid()) }
 
 // alive reports whether a process runs that asker has identified, so that it will store what it reads.
 func alive(asker string) bool {
-	number, start, _ := strings.Cut(asker, " ")
-	pid, err := strconv.Atoi(number)
-	return err == nil && pid > 0 && start != "" && !procfs.Ended("/proc", pid) && started(pid) == start
+	var pid int
+	if _, err := fmt.Sscanf(asker, "%d ", &pid); err != nil || pid <= 0 || procfs.Ended("/proc", pid) {
+		return false
+	}
+	return identity(pid) == asker
 }
 
-// started returns when a process was started, in clock ticks since the boot, or "": field 22 of
-// /proc/PID/stat (proc_pid_stat(5)). The name, which may contain anything, ends with the last ")".
-func started(pid int) string {
-	text := attribute("/proc", strconv.Itoa(pid), "stat")
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	if len(fields) < 20 {
-		return ""
+// identity returns the number of a process and its start, without which nobody takes it for one that runs.
+func identity(pid int) string {
+	start, err := procfs.ReadStart("/proc", pid)
+	if err != nil {
+		return fmt.Sprint(pid, " ")
 	}
-	return fields[19]
+	return fmt.Sprint(pid, " ", start)
 }

@@ -76,6 +76,29 @@ func ReadCPUTime(proc string, pid int) (time.Duration, error) {
 	return ParseCPUTime(text)
 }
 
+// ParseStart parses when a process was started, in clock ticks since the boot, from its stat: starttime is the 20th
+// field after the name. A PID and its start identify a process until the next boot.
+func ParseStart(text []byte) (uint64, error) {
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	if len(fields) < 20 {
+		return 0, errors.New("cannot parse the start in stat of a process: too few fields")
+	}
+	start, err := strconv.ParseUint(string(fields[19]), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("cannot parse the start in stat of a process: %w", err)
+	}
+	return start, nil
+}
+
+// ReadStart reads when a process was started.
+func ReadStart(proc string, pid int) (uint64, error) {
+	text, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return 0, err
+	}
+	return ParseStart(text)
+}
+
 // Gone reports whether a file below /proc/PID could not be read since the process is
 // gone: ESRCH is returned when it ends between open(2) and read(2).
 func Gone(err error) bool { return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -61,6 +62,32 @@ func FuzzParseCPUTime(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if got, _ := ParseCPUTime(text); got < 0 {
 			t.Errorf("%q: %v", text, got)
+		}
+	})
+}
+
+func TestParseStart(t *testing.T) {
+	const stat = "7 (a) 1 2) S 1 7 7 0 -1 4194304 1 0 0 0 150 25 9 9 20 0 1 0 12345 9000 10"
+	if got, err := ParseStart([]byte(stat)); err != nil || got != 12345 {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, text := range []string{"", ")", stat[:40], strings.Replace(stat, "12345", "-1", 1)} {
+		if got, err := ParseStart([]byte(text)); err == nil {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+	first, err := ReadStart("/proc", os.Getpid())
+	if again, err2 := ReadStart("/proc", os.Getpid()); err != nil || err2 != nil || first != again || first == 0 {
+		t.Errorf("%d, %v, then %d, %v", first, err, again, err2)
+	}
+}
+
+func FuzzParseStart(f *testing.F) {
+	f.Add([]byte("7 (a) S 1 7 7 0 -1 4194304 1 0 0 0 150 25 9 9 20 0 1 0 12345 9000 10"))
+	f.Add([]byte(")"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if got, err := ParseStart(text); err != nil && got != 0 {
+			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	})
 }
