@@ -54,9 +54,7 @@ RUNC_CGO   := CC=$(TRIPLE)-gcc PKG_CONFIG_SYSROOT_DIR=$(CURDIR)/$(SYSROOT)/root 
 	CGO_LDFLAGS=-L$(CURDIR)/$(SYSROOT)/root/usr/lib/$(TRIPLE)
 endif
 
-# The tags of runc, and its packages with files of services/cmd/runc.
-RUNC_TAGS     := netgo osusergo seccomp urfave_cli_no_docs runc_nocriu runcmain
-RUNC_PACKAGES := github.com/opencontainers/runc github.com/opencontainers/runc/early
+RUNC_TAGS := netgo osusergo seccomp urfave_cli_no_docs runc_nocriu runcmain
 
 # Packages of the guest, the architectures that only `make test-all` builds and boots, and
 # the packages that are vetted for these: without KEELSON_EVERYTHING, those with code for each
@@ -310,7 +308,7 @@ lint-more:
 	@$(NEED) $(LINT_NEEDS) $(call runc_needs,$(HOSTARCH))
 	# What is added to runc compiles only there.
 	.ci/runc-source build/lint/runc
-	CC=gcc CGO_ENABLED=1 go vet -modfile=build/lint/runc/go.mod -trimpath -tags '$(RUNC_TAGS)' $(RUNC_PACKAGES)
+	CC=gcc CGO_ENABLED=1 go vet -modfile=build/lint/runc/go.mod -trimpath -tags '$(RUNC_TAGS)' github.com/opencontainers/runc
 	$(GO) tool staticcheck ./...
 	$(GO) tool depguard ./...
 	@! git grep -nE 'unix\.(Mount|Unmount|PivotRoot|MoveMount)\(' -- '*.go' ':!mounts' ':!*_test.go' ':!*/testdata/*' || \

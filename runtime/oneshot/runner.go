@@ -149,7 +149,9 @@ func (s *served) Wait() (syscall.WaitStatus, error) {
 		s.state.Store(idle)
 		return syscall.WaitStatus(reply.Status << 8), nil
 	}
-	_ = s.Kill() // If it is not dead, its answers make no sense.
+	if !errors.Is(err, runner.ErrClosed) {
+		_ = s.Kill() // Its answers make no sense.
+	}
 	return (*runnerProcess)(s).reap(), nil
 }
 

@@ -1,9 +1,15 @@
 //go:build runcmain
 
+// Package main is a part of runc's: .ci/runc-source adds the files of this folder to the main package of a copy of
+// runc's source, and `make guest` builds runc from the copy, with the tag runcmain. The files may use all that is in
+// upstream's package, and packages of keelson and of go.mod. Without the tag they are part of no package: `make
+// lint` vets them in a copy.
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 
@@ -17,28 +23,33 @@ import (
 
 // With the argument requests.Command, runc runs the containers that the process at the other end of descriptor 3 asks
 // for, one after another, as that many calls of `runc run` do. It ends with the connection.
+//
+// Upstream's main reads all command lines. It finds other actions in its command: first the one that serves, then,
+// for each container, one that does not end the process as upstream's does.
 func init() {
-	if len(os.Args) != 2 || os.Args[1] != requests.Command {
-		return
+	if len(os.Args) == 2 && os.Args[1] == requests.Command {
+		os.Args[1] = runCommand.Name
+		errWriter := cli.ErrWriter // Before main wraps it, each time.
+		runCommand.Action = func(*cli.Context) error { return serve(requests.Socket, errWriter) }
 	}
-	// Go locks the goroutine of initialisers to a thread, which makes it slow.
-	go func() {
-		if err := serve(requests.Socket); err != nil {
-			fmt.Fprintln(os.Stderr, "runc "+requests.Command+":", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}()
-	select {}
 }
 
-// serve answers requests until the connection ends, it has run as many containers as a process should, or one cannot
-// be run: what a failure leaves in a process is to concern no other container.
-func serve(socket int) error {
+// serve answers requests until the connection ends, or it has run as many containers as a process should.
+func serve(socket int, errWriter io.Writer) error {
 	unix.CloseOnExec(socket)
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
+	}
+	status := -1
+	runCommand.Action = func(context *cli.Context) (err error) {
+		if err := checkArgs(context, 1, exactArgs); err != nil {
+			return err
+		}
+		if status, err = startContainer(context, CT_ACT_RUN, nil); err != nil {
+			return fmt.Errorf("runc run failed: %w", err)
+		}
+		return nil
 	}
 	for range requests.Limit {
 		request, files, err := requests.ReceiveRequest(socket)
@@ -60,64 +71,34 @@ func serve(socket int) error {
 			}
 		}
 		fdpass.Close(files)
-		status, ok := runOne(request.Args)
-		for stream := range files { // Nobody waits for the end of an output because of this process.
-			if err := unix.Dup3(int(null.Fd()), stream, 0); err != nil {
-				return err
-			}
+		os.Args, status, cli.ErrWriter = append(os.Args[:1:1], request.Args...), -1, errWriter
+		// When the container cannot be run, main ends this process, as it ends runc: what a failure leaves is to
+		// concern no other container.
+		main()
+		if status < 0 {
+			return errors.New("asked for something else than to run a container")
 		}
-		if err := requests.SendReply(socket, requests.Reply{Done: true, Status: status}); err != nil || !ok {
+		if err := forget(null); err != nil {
+			return err
+		}
+		if err := requests.SendReply(socket, requests.Reply{Done: true, Status: status}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// runOne does what `runc ARGS` does, if ARGS are those of `runc run`, and returns the exit status. It reports false if
-// the container could not be run.
-func runOne(args []string) (status int, ok bool) {
-	defer func() {
-		if log, ok := logrus.StandardLogger().Out.(*os.File); ok && log != os.Stderr {
-			_ = log.Close()
-		}
-		logrus.SetOutput(os.Stderr)
-		_ = os.Chdir("/") // Not in the bundle, so that file systems can be unmounted.
-	}()
-	if err := runApp(&status).Run(append([]string{"runc"}, args...)); err != nil {
-		logrus.Error(err)
-		if !logrusToStderr() {
-			fmt.Fprintln(os.Stderr, err)
-		}
-		return 1, false
+// forget closes what a container has left open: nobody waits for the end of an output because of this process, and file
+// systems can be unmounted.
+func forget(null *os.File) error {
+	if log, ok := logrus.StandardLogger().Out.(*os.File); ok && log != os.Stderr {
+		_ = log.Close()
 	}
-	return status, true
-}
-
-// runApp returns a command line with `runc run` alone, which sets status where upstream's ends the process.
-func runApp(status *int) *cli.App {
-	run := runCommand
-	run.Action = func(context *cli.Context) error {
-		if err := checkArgs(context, 1, exactArgs); err != nil {
+	logrus.SetOutput(os.Stderr)
+	for stream := range 3 {
+		if err := unix.Dup3(int(null.Fd()), stream, 0); err != nil {
 			return err
 		}
-		code, err := startContainer(context, CT_ACT_RUN, nil)
-		if err != nil {
-			return fmt.Errorf("runc run failed: %w", err)
-		}
-		*status = code
-		return nil
 	}
-	app := cli.NewApp()
-	app.Flags = []cli.Flag{
-		cli.BoolFlag{Name: "debug"}, cli.StringFlag{Name: "log"}, cli.StringFlag{Name: "log-format"},
-		cli.StringFlag{Name: "root"}, cli.BoolFlag{Name: "systemd-cgroup"}, cli.StringFlag{Name: "rootless", Value: "auto"},
-	}
-	app.Commands = []cli.Command{run}
-	app.Before = func(context *cli.Context) error {
-		if err := reviseRootDir(context); err != nil {
-			return err
-		}
-		return configLogrus(context)
-	}
-	return app
+	return os.Chdir("/")
 }
